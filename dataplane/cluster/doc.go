@@ -1,0 +1,25 @@
+// Package cluster is the vocabulary that every other package shares: identities, states, the immutable
+// cluster map and the records kept beside it, their JSON, their etcd keys and the rules they must obey.
+//
+// It is pure: values and functions of values. Who may write which key is decided elsewhere (restapi/store);
+// this package only says what a key is called and what a well-formed value looks like.
+//
+// Keys (all below [Prefix], values are JSON for people to read):
+//
+//	cluster                                   ClusterInfo, written once at bootstrap
+//	map/epoch                                 decimal; raised by one in every transaction that changes the map
+//	map/voters                                VoterList
+//	map/nodes/<number>                        Node
+//	map/devices/<number>                      Device (never deleted: a removed device stays as a tombstone)
+//	map/pools/<name>                          Pool
+//	counters/node, counters/device            last number given out
+//	counters/pool, counters/vuid              last number given out; VUIDs are not reused
+//	volumes/<uuid>                            Volume
+//	names/<pool>/<name>                       the uuid of the volume of that name
+//	owners/<vuid>.<generation>                Owner: who serves the volume, and which devices are out for it
+//	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
+//	tokens/<id>, joins/<id>                   credentials, written and read by restapi only
+//
+// The map (everything under map/) is replaced as a whole: all keys changed by one etcd transaction carry one
+// revision and become visible together, with a higher epoch.
+package cluster

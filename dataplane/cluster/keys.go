@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Prefix begins every key. The number is the version of this layout.
+const Prefix = "/ashlar/v1/"
+
+// Fixed keys.
+const (
+	KeyCluster       = Prefix + "cluster"
+	KeyMapEpoch      = Prefix + "map/epoch"
+	KeyVoters        = Prefix + "map/voters"
+	KeyCounterNode   = Prefix + "counters/node"
+	KeyCounterDevice = Prefix + "counters/device"
+	KeyCounterPool   = Prefix + "counters/pool"
+	KeyCounterVUID   = Prefix + "counters/vuid"
+)
+
+// Key prefixes of collections.
+const (
+	PrefixMap     = Prefix + "map/"
+	PrefixNodes   = Prefix + "map/nodes/"
+	PrefixDevices = Prefix + "map/devices/"
+	PrefixPools   = Prefix + "map/pools/"
+	PrefixVolumes = Prefix + "volumes/"
+	PrefixNames   = Prefix + "names/"
+	PrefixOwners  = Prefix + "owners/"
+	PrefixStats   = Prefix + "stats/nodes/"
+	PrefixTokens  = Prefix + "tokens/"
+	PrefixJoins   = Prefix + "joins/"
+)
+
+// KeyNode is where a node's record lives.
+func KeyNode(n NodeID) string { return PrefixNodes + strconv.FormatUint(uint64(n), 10) }
+
+// KeyDevice is where a device's record lives.
+func KeyDevice(d DeviceID) string { return PrefixDevices + strconv.FormatUint(uint64(d), 10) }
+
+// KeyPool is where a pool's record lives.
+func KeyPool(name string) string { return PrefixPools + name }
+
+// KeyVolume is where a volume's record lives.
+func KeyVolume(u UUID) string { return PrefixVolumes + u.String() }
+
+// KeyVolumeName reserves a volume name within its pool.
+func KeyVolumeName(pool, name string) string { return PrefixNames + pool + "/" + name }
+
+// KeyOwner is where the owner record of a volume lives.
+func KeyOwner(v VolumeKey) string { return PrefixOwners + v.String() }
+
+// KeyNodeStats is where a node publishes its figures.
+func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uint64(n), 10) }
+
+// ParseOwnerKey is the inverse of KeyOwner.
+func ParseOwnerKey(key string) (VolumeKey, error) {
+	rest, ok := strings.CutPrefix(key, PrefixOwners)
+	if !ok {
+		return VolumeKey{}, fmt.Errorf("%w: owner key %q", ErrBadKey, key)
+	}
+	return ParseVolumeKey(rest)
+}

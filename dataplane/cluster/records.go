@@ -1,0 +1,196 @@
+package cluster
+
+import "slices"
+
+// ClusterInfo is written once, at bootstrap.
+type ClusterInfo struct {
+	ID      UUID   `json:"id"`
+	Name    string `json:"name"`
+	Created string `json:"created"` // RFC 3339, UTC
+}
+
+// VoterList names the nodes that grant leases and keep fences. It is fixed when the first pool is made, while
+// no volume and so no lease exists; docs/decisions says why it does not change yet.
+type VoterList struct {
+	Version uint32   `json:"version"`
+	Nodes   []NodeID `json:"nodes"` // odd count
+}
+
+// Majority is how many voters must agree.
+func (v VoterList) Majority() int { return len(v.Nodes)/2 + 1 }
+
+// Has reports whether n is a voter.
+func (v VoterList) Has(n NodeID) bool { return slices.Contains(v.Nodes, n) }
+
+// Node is a server that runs ashlard.
+type Node struct {
+	Number NodeID `json:"number"`
+	Name   string `json:"name"`
+	UUID   UUID   `json:"uuid"`
+	// Domain is the failure domain path above the node, "az/rack"; the node itself is the last element and
+	// is not repeated here. Empty means "default/default".
+	Domain string `json:"domain,omitempty"`
+	// Addresses are "host:port" as others reach them (the advertised ones).
+	Addresses Addresses `json:"addresses"`
+	// EtcdMember tells whether the node runs a member of the embedded etcd cluster.
+	EtcdMember bool   `json:"etcd_member"`
+	Joined     string `json:"joined"` // RFC 3339, UTC
+}
+
+// Addresses are the advertised "host:port" of a node's services.
+type Addresses struct {
+	Host      string `json:"host"`      // NVMe/TCP for hosts
+	Discovery string `json:"discovery"` // NVMe/TCP discovery for hosts
+	Peer      string `json:"peer"`      // NVMe/TCP between nodes
+	REST      string `json:"rest"`      // base URL, http://host:port
+	Etcd      string `json:"etcd,omitempty"`
+}
+
+// DeviceState is the administrative state of a device. Whether it answers right now is not kept here: who
+// needs to know asks it.
+type DeviceState string
+
+// The states of DESIGN section 2 that exist so far.
+const (
+	DeviceOnline  DeviceState = "online"
+	DeviceFailed  DeviceState = "failed"  // declared lost; its data is not expected back
+	DeviceRemoved DeviceState = "removed" // tombstone
+)
+
+// Device is one disk or file that a node manages.
+type Device struct {
+	Number DeviceID    `json:"number"`
+	UUID   UUID        `json:"uuid"` // also in the superblock: the wrong disk at a path is noticed
+	Node   NodeID      `json:"node"`
+	Path   string      `json:"path"`   // on its node
+	Size   uint64      `json:"size"`   // usable bytes, a multiple of BlockSize
+	Weight uint32      `json:"weight"` // share of data, in units of 64 MiB, at least 1
+	State  DeviceState `json:"state"`
+}
+
+// Code names how a pool makes its data redundant.
+type Code string
+
+// CodeReplica keeps p+1 full copies (n = 1).
+const CodeReplica Code = "replica"
+
+// DomainLevel is the level of the path az/rack/node/device at which no two chunks of a page may meet.
+type DomainLevel string
+
+// The levels, from wide to narrow.
+const (
+	DomainAZ     DomainLevel = "az"
+	DomainRack   DomainLevel = "rack"
+	DomainNode   DomainLevel = "node"
+	DomainDevice DomainLevel = "device"
+)
+
+// Pool is a policy for volumes and the devices they live on.
+type Pool struct {
+	ID          PoolID      `json:"id"`
+	Name        string      `json:"name"`
+	Code        Code        `json:"code"`
+	Data        int         `json:"data"`   // n, data chunks
+	Parity      int         `json:"parity"` // p, further copies or parity chunks
+	Domain      DomainLevel `json:"domain"`
+	ChunkSize   uint32      `json:"chunk_size"`  // bytes, power of two, 64 KiB..1 MiB
+	StripeUnit  uint32      `json:"stripe_unit"` // bytes, power of two, 4 KiB..ChunkSize
+	Devices     []DeviceID  `json:"devices"`     // what the group table is computed from, in this order
+	Description string      `json:"description,omitempty"`
+	Created     string      `json:"created"`
+}
+
+// Width is the number of chunks of a page, n + p.
+func (p *Pool) Width() int { return p.Data + p.Parity }
+
+// PageSize is the number of user bytes of a page.
+func (p *Pool) PageSize() uint64 { return uint64(p.ChunkSize) * uint64(p.Data) }
+
+// Volume is a linear array of blocks, shown to hosts as one NVMe namespace.
+type Volume struct {
+	UUID     UUID      `json:"uuid"` // also the namespace UUID and, byte for byte, its NGUID
+	Name     string    `json:"name"`
+	Pool     string    `json:"pool"`
+	Key      VolumeKey `json:"key"`
+	Size     uint64    `json:"size"` // bytes, a multiple of BlockSize
+	Hosts    []string  `json:"hosts,omitempty"`
+	Created  string    `json:"created"`
+	Metadata Metadata  `json:"metadata,omitempty"`
+}
+
+// Metadata are free key-value pairs of the user.
+type Metadata map[string]string
+
+// Allows reports whether the host with that NQN may connect.
+func (v *Volume) Allows(hostNQN string) bool { return slices.Contains(v.Hosts, hostNQN) }
+
+// Out says that a device takes no part in a volume: writes from At on may be missing there. It is read by
+// nobody and serves again only after a full resync under a new residency number.
+type Out struct {
+	Device DeviceID `json:"device"`
+	At     Seq      `json:"at"`
+	Since  string   `json:"since,omitempty"` // RFC 3339, UTC; for people
+}
+
+// Owner is the one record that decides who serves a volume and from which devices. It is changed only by
+// compare-and-swap on its revision, so a former owner can neither name itself again nor record a device out.
+type Owner struct {
+	Gateway NodeID `json:"gateway"` // preferred gateway while Epoch is 0
+	Epoch   uint32 `json:"epoch"`   // 0: nobody has served the volume yet
+	Out     []Out  `json:"out,omitempty"`
+	// Residencies holds, for devices that were ever out, the number of their present residency; all others
+	// have residency 1. A request that names another number is refused by the device.
+	Residencies map[DeviceID]uint32 `json:"residencies,omitempty"`
+}
+
+// IsOut reports whether d is out for the volume.
+func (o *Owner) IsOut(d DeviceID) bool {
+	return slices.ContainsFunc(o.Out, func(x Out) bool { return x.Device == d })
+}
+
+// Residency is the number under which d holds data of the volume now.
+func (o *Owner) Residency(d DeviceID) uint32 {
+	if r := o.Residencies[d]; r > 0 {
+		return r
+	}
+	return 1
+}
+
+// Clone is a deep copy.
+func (o *Owner) Clone() Owner {
+	c := *o
+	c.Out = slices.Clone(o.Out)
+	c.Residencies = make(map[DeviceID]uint32, len(o.Residencies))
+	for d, r := range o.Residencies {
+		c.Residencies[d] = r
+	}
+	return c
+}
+
+// DeviceStats is what a node says of one of its devices.
+type DeviceStats struct {
+	Device  DeviceID `json:"device"`
+	Total   uint64   `json:"total"` // bytes for user data
+	Free    uint64   `json:"free"`
+	Healthy bool     `json:"healthy"`
+	Error   string   `json:"error,omitempty"`
+}
+
+// VolumeStats is what the owner of a volume says of it.
+type VolumeStats struct {
+	Key          VolumeKey `json:"key"`
+	State        string    `json:"state"` // opening, serving, waiting
+	Resyncing    DeviceID  `json:"resyncing,omitempty"`
+	ResyncDone   uint64    `json:"resync_done,omitempty"`  // bytes
+	ResyncTotal  uint64    `json:"resync_total,omitempty"` // bytes
+	RepairedBad  uint64    `json:"repaired_bad,omitempty"` // blocks repaired after a checksum error
+	DegradedRead uint64    `json:"degraded_read,omitempty"`
+}
+
+// NodeStats is published by every node when it changes, at most every few seconds.
+type NodeStats struct {
+	Node    NodeID        `json:"node"`
+	Updated string        `json:"updated"`
+	Devices []DeviceStats `json:"devices,omitempty"`
+	Volumes []VolumeStats `json:"volumes,omitempty"`
+}
