@@ -1,0 +1,34 @@
+// Package dataplane holds the path of host I/O, from an NVMe/TCP command to a record on a disk. The package
+// itself has no code: it is the picture of the layers, and arch_test.go beside it holds every import of the
+// module to the picture.
+//
+//	   restapi: api -> manager -> store ==> etcd ==> watch
+//	                                                   |
+//	host --NVMe/TCP--> nvmet --> gateway --------.   cluster map (by epoch)
+//	                  (nvme P)    engine    P    |     |
+//	                              stripe    P    |   node: assembles a daemon, swaps maps
+//	                              placement P    |
+//	                                | chunk requests: a local call, or NVMe/TCP with
+//	                                v vendor commands (initiator -> nvmet of the other node)
+//	                             chunkd -> pagestore (pagemap P) -> blockdev
+//
+// P marks the pure cores. They decide: plain data in, plain data out, no goroutine, clock, socket, disk, log
+// or chance inside, so that a test or a simulator drives the very code that production runs. Everything else
+// is a shell around them. Imports point down and inward: a shell imports cores, a core never a shell.
+//
+//   - cluster: ids, states, the immutable cluster map at an epoch, the records in etcd and their rules.
+//   - nvme: the wire types of NVMe, NVMe over Fabrics and NVMe/TCP, in the specification's words.
+//   - placement: cluster map to group tables.
+//   - stripe: geometry of pages, chunks and rows, and the codecs.
+//   - engine: the state machine of one volume: order of writes, row locks, plans, missing columns.
+//   - pagemap: the map of one device from block keys to versions and free space.
+//   - chunk: what a gateway asks of the devices that hold a page, and what they answer.
+//   - nvmet: the NVMe/TCP target. It sees a Namespace, never a gateway.
+//   - initiator: the NVMe/TCP host: between nodes, in tests and in tools.
+//   - gateway: ownership, fencing and hand-over; drives an engine per volume.
+//   - chunkd: serves the devices of a node: fence checks, dispatch.
+//   - pagestore: one device: log, checkpoint, recovery, check.
+//   - blockdev: the only code that opens disks; also one in memory that crashes and tears on purpose.
+//   - watch: etcd to a stream of cluster maps. embedetcd: an etcd member inside the daemon.
+//   - node: everything of a host put together.
+package dataplane
