@@ -12,6 +12,7 @@ const Prefix = "/ashlar/v1/"
 // Fixed keys.
 const (
 	KeyCluster       = Prefix + "cluster"
+	KeySecret        = Prefix + "secret"
 	KeyMapEpoch      = Prefix + "map/epoch"
 	KeyVoters        = Prefix + "map/voters"
 	KeyCounterNode   = Prefix + "counters/node"
@@ -30,8 +31,8 @@ const (
 	PrefixNames   = Prefix + "names/"
 	PrefixOwners  = Prefix + "owners/"
 	PrefixStats   = Prefix + "stats/nodes/"
+	PrefixAlive   = Prefix + "alive/nodes/"
 	PrefixTokens  = Prefix + "tokens/"
-	PrefixJoins   = Prefix + "joins/"
 )
 
 // KeyNode is where a node's record lives.
@@ -54,6 +55,12 @@ func KeyOwner(v VolumeKey) string { return PrefixOwners + v.String() }
 
 // KeyNodeStats is where a node publishes its figures.
 func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uint64(n), 10) }
+
+// KeyNodeAlive is the key that a running daemon keeps alive by a lease.
+func KeyNodeAlive(n NodeID) string { return PrefixAlive + strconv.FormatUint(uint64(n), 10) }
+
+// KeyToken is where a credential of the REST API lives (its hash, never its secret).
+func KeyToken(id UUID) string { return PrefixTokens + id.String() }
 
 // ParseOwnerKey is the inverse of KeyOwner.
 func ParseOwnerKey(key string) (VolumeKey, error) {

@@ -9,6 +9,11 @@ type ClusterInfo struct {
 	Created string `json:"created"` // RFC 3339, UTC
 }
 
+// Secret admits a node to the listeners between nodes. Written once, at bootstrap, read by nodes only.
+type Secret struct {
+	Secret []byte `json:"secret"` // 32 random bytes, base64 in JSON
+}
+
 // VoterList names the nodes that grant leases and keep fences. It is fixed when the first pool is made, while
 // no volume and so no lease exists; docs/decisions says why it does not change yet.
 type VoterList struct {
@@ -116,6 +121,9 @@ type Volume struct {
 	Hosts    []string  `json:"hosts,omitempty"`
 	Created  string    `json:"created"`
 	Metadata Metadata  `json:"metadata,omitempty"`
+	// Request is a digest of the request that created the volume, by which its repetition is recognised even
+	// after a resize.
+	Request string `json:"request,omitempty"`
 }
 
 // Metadata are free key-value pairs of the user.
