@@ -1,0 +1,175 @@
+package embedetcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// Times of a client. gRPC's own back-off grows to two minutes, far too long to notice that etcd is back.
+const (
+	dialTimeout      = 5 * time.Second
+	keepAliveTime    = 10 * time.Second
+	keepAliveTimeout = 5 * time.Second
+	reconnectMax     = time.Second
+	endpointSync     = 30 * time.Second
+	retryJoin        = 200 * time.Millisecond
+)
+
+// Dial makes a client of the cluster behind endpoints (client URLs, any non-empty part of the members). It does
+// not wait for a connection. With follow the client learns the endpoints of members that join later;
+// leave it false when etcd is reached through addresses the members do not know (a proxy, NAT).
+func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*clientv3.Client, error) {
+	if len(endpoints) == 0 {
+		return nil, errors.New("no etcd endpoint given")
+	}
+	cfg := clientv3.Config{
+		Endpoints:            endpoints,
+		DialTimeout:          dialTimeout,
+		DialKeepAliveTime:    keepAliveTime,
+		DialKeepAliveTimeout: keepAliveTimeout,
+		Logger:               zapToLogrus(log),
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMax},
+			MinConnectTimeout: dialTimeout,
+		})},
+	}
+	if follow {
+		cfg.AutoSyncInterval = endpointSync
+	}
+	c, err := clientv3.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make etcd client for %v: %w", endpoints, err)
+	}
+	return c, nil
+}
+
+// AddLearner adds a member reachable at peerURL to the running cluster and returns the peers to start it with
+// (name's own entry included). Calling it again for the same URL before the member ever started is harmless:
+// a node that crashed between the two steps just goes on. A cluster that has its share of learners makes it wait
+// until ctx is done.
+func AddLearner(ctx context.Context, c *clientv3.Client, name, peerURL string) ([]Peer, error) {
+	for {
+		list, err := c.MemberList(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list etcd members: %w", err)
+		}
+		for _, m := range list.Members {
+			if slices.Contains(m.PeerURLs, peerURL) {
+				if m.Name != "" && m.Name != name {
+					return nil, fmt.Errorf("etcd peer URL %s belongs to member %q already", peerURL, m.Name)
+				}
+				return peersOf(list, name, peerURL), nil
+			}
+		}
+		_, err = c.MemberAddAsLearner(ctx, []string{peerURL})
+		switch {
+		case err == nil:
+			continue // read the list again: another member may have been added in between
+		case errors.Is(err, rpctypes.ErrTooManyLearners), errors.Is(err, rpctypes.ErrUnhealthy),
+			errors.Is(err, rpctypes.ErrPeerURLExist):
+			if err := pause(ctx, retryJoin); err != nil {
+				return nil, fmt.Errorf("add etcd member %q: other members are still joining: %w", name, err)
+			}
+		default:
+			return nil, fmt.Errorf("add etcd member %q at %s: %w", name, peerURL, err)
+		}
+	}
+}
+
+func peersOf(list *clientv3.MemberListResponse, name, peerURL string) []Peer {
+	var peers []Peer
+	for _, m := range list.Members {
+		for _, u := range m.PeerURLs {
+			if u == peerURL {
+				peers = append(peers, Peer{Name: name, URL: u})
+			} else {
+				peers = append(peers, Peer{Name: m.Name, URL: u})
+			}
+		}
+	}
+	return peers
+}
+
+// Counts says how many members of each kind a cluster has.
+type Counts struct {
+	Voters, Learners int // Learners: those that started
+	Unstarted        int
+}
+
+// Settle promotes as many started learners as keep the number of voters odd (see the package doc) and returns
+// the counts after it. A learner that has not caught up yet is left for the next call: call it again
+// until Learners is what you expect, and then now and then.
+func Settle(ctx context.Context, c *clientv3.Client) (Counts, error) {
+	list, err := c.MemberList(ctx)
+	if err != nil {
+		return Counts{}, fmt.Errorf("list etcd members: %w", err)
+	}
+	var n Counts
+	var learners []uint64
+	for _, m := range list.Members {
+		switch {
+		case m.Name == "":
+			n.Unstarted++
+		case m.IsLearner:
+			learners = append(learners, m.ID)
+		default:
+			n.Voters++
+		}
+	}
+	slices.Sort(learners)
+	promote := learners
+	if (n.Voters+len(promote))%2 == 0 && len(promote) > 0 {
+		promote = promote[:len(promote)-1]
+	}
+	n.Learners = len(learners)
+	for _, id := range promote {
+		_, err := c.MemberPromote(ctx, id)
+		switch {
+		case err == nil:
+			n.Voters++
+			n.Learners--
+		case errors.Is(err, rpctypes.ErrMemberLearnerNotReady), errors.Is(err, rpctypes.ErrMemberNotLearner),
+			errors.Is(err, rpctypes.ErrUnhealthy):
+			return n, nil // not yet, or another node was faster: the next call sees it
+		default:
+			return n, fmt.Errorf("promote etcd member %x: %w", id, err)
+		}
+	}
+	return n, nil
+}
+
+// Endpoints lists the client URLs of the members that serve clients (voters that have started).
+func Endpoints(ctx context.Context, c *clientv3.Client) ([]string, error) {
+	list, err := c.MemberList(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list etcd members: %w", err)
+	}
+	var urls []string
+	for _, m := range list.Members {
+		if m.Name != "" && !m.IsLearner {
+			urls = append(urls, m.ClientURLs...)
+		}
+	}
+	slices.Sort(urls)
+	return urls, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
