@@ -1,0 +1,76 @@
+# Ashlar: everything one runs by hand or in CI. `make help` lists it.
+#
+# Tools come with the module (go.mod's tool line) or into .venv; Debian packages are installed by the targets that need
+# them (.ci/prepare and the setup.sh scripts of e2e/), never by hand. .build/ keeps what the last run printed.
+
+SHELL         := /bin/bash
+.SHELLFLAGS   := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Time per fuzz target and per benchmark, which benchmarks, and arguments for `ashlar dev` (--fresh, say).
+FUZZTIME  ?= 10s
+BENCHTIME ?= 1s
+BENCH     ?= .
+DEV_ARGS  ?=
+
+# Packages whose crash tests take minutes under the race detector. They run twice: with it and -short, where a test
+# may do fewer rounds, and once without it in full.
+HEAVY := ./dataplane/pagestore/...
+
+GO_TEST := go test -json
+TALLY   := .ci/tally
+PYTHON  := os-brick-connector cinder-driver
+
+.PHONY: help build test lint test-go test-python fuzz bench e2e e2e-full dev clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## build ashlard and ashlar into bin/
+	@.ci/prepare go
+	go build -o bin/ ./cmd/...
+
+test: lint test-go test-python ## lint, then every test but the end-to-end ones
+
+lint: ## gofmt, vet, staticcheck, the house rules, ruff
+	@.ci/prepare go
+	@.ci/prepare python
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "lint: gofmt -w the files above" >&2; exit 1; }
+	go vet ./... && go vet -tags e2e ./e2e/...
+	go tool staticcheck ./...
+	go test ./dataplane
+	.venv/bin/ruff check $(PYTHON)
+
+test-go: ## the Go tests, with the race detector
+	@.ci/prepare go
+	$(GO_TEST) -race -short -timeout 15m ./... | $(TALLY)
+	$(GO_TEST) -timeout 15m $(HEAVY) | $(TALLY)
+
+test-python: ## the tests of the Cinder driver and the os-brick connector
+	@.ci/prepare python
+	.venv/bin/python -m pytest -q $(PYTHON)
+
+fuzz: ## every fuzz target for FUZZTIME
+	@.ci/prepare go
+	@FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+bench: ## the benchmarks that match BENCH, as a table
+	@.ci/prepare go
+	@BENCH='$(BENCH)' BENCHTIME=$(BENCHTIME) .ci/bench
+
+e2e: build ## real Cinder and a real kernel against a real cluster
+	e2e/openstack/setup.sh
+	e2e/guest/setup.sh
+	$(GO_TEST) -tags e2e -count=1 -timeout 25m ./e2e/... | $(TALLY) --verbose
+
+e2e-full: build ## e2e and its longer variants
+	e2e/openstack/setup.sh
+	e2e/guest/setup.sh
+	$(GO_TEST) -tags e2e,full -count=1 -timeout 2h ./e2e/... | $(TALLY) --verbose
+
+dev: ## build, then a cluster of three nodes on this machine until Ctrl-C
+	@start=$$SECONDS; $(MAKE) --no-print-directory build; echo "built in $$((SECONDS - start)) s"
+	@exec bin/ashlar dev $(DEV_ARGS)
+
+clean: ## remove what building and testing left behind (Go's caches stay)
+	rm -rf bin .build .venv
