@@ -1,0 +1,135 @@
+package pagestore
+
+import (
+	"errors"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
+)
+
+// BlockSize is the unit of versions, checksums and allocation, in bytes.
+const BlockSize = cluster.BlockSize
+
+// Limits of metadata records, in bytes.
+const (
+	MaxMetaKey   = 255
+	MaxMetaValue = 2048
+)
+
+// The errors of a Store. Test with errors.Is.
+var (
+	// ErrFull means that there is no room for new versions (or, for PutMeta, for more metadata). Nothing was
+	// changed. Reads, Undo, DropVolume and stable marks still work, and bring space back.
+	ErrFull = errors.New("device full")
+	// ErrIO means that the device failed the operation. Whether a write that got it exists is unknown until it
+	// is read: it may be absent, Data or Bad. When a log write or a flush fails the store stops writing for good:
+	// all later changes get ErrIO, reads go on.
+	ErrIO = errors.New("device I/O error")
+	// ErrDamaged means that what is on the device contradicts what was promised durable there: a lost log
+	// block, a broken checkpoint, two versions in one place. The device must be resynchronised as a lost one.
+	ErrDamaged = errors.New("device damaged")
+	// ErrForeign means that the device holds no page store, or one of another cluster, or another device.
+	ErrForeign = errors.New("device is not this cluster's")
+	// ErrInvalid means that the request itself is wrong.
+	ErrInvalid = errors.New("invalid request")
+	// ErrConflict means that (block, W) exists with other content. One W is one content, for ever: the caller has
+	// a bug or a fence was missed. Nothing was changed.
+	ErrConflict = errors.New("sequence already holds other content")
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("page store closed")
+)
+
+// Write stores one version of consecutive blocks. The caller fills the exported fields, calls Store.Write and
+// must leave the struct, CRC and Data alone until Done. The struct can be used again then, which saves
+// allocations; a zero Write is ready for use.
+type Write struct {
+	pagemap.Extent
+	W         cluster.Seq // > 0; (block, W) already held with the same CRC: nothing to do, success
+	Stable    cluster.Seq // stable mark of W's epoch known to the owner, 0 for none; becomes durable with a later group
+	Mask      uint16      // present mask, kept and returned by Read
+	Tombstone bool        // the blocks hold nothing from W on; no CRC, no Data
+	CRC       []uint32    // N: CRC32C (Castagnoli) of each 4 KiB, verified before anything is written
+	Data      []byte      // N * 4 KiB
+	// Done is called exactly once, from any goroutine, perhaps before Store.Write returns. nil: every block of
+	// the version is durable.
+	Done func(*Write, error)
+
+	writeState
+}
+
+// BlockInfo is what Read found for one block.
+type BlockInfo struct {
+	State pagemap.State
+	W     cluster.Seq // 0 when Absent
+	CRC   uint32      // of the data, as it was written; also for Bad
+	Mask  uint16
+}
+
+// Read fetches the newest version of consecutive blocks, or the newest not after AsOf. The same ownership rules
+// as for Write.
+type Read struct {
+	pagemap.Extent
+	AsOf cluster.Seq // 0: newest
+	// Data has N * 4 KiB. Blocks in state Data are filled and have passed their CRC; Bad blocks are zeroed; the
+	// others are untouched.
+	Data []byte
+	Info []BlockInfo // N, filled
+	// Done is called exactly once, from any goroutine, perhaps before Store.Read returns. A block that cannot be
+	// read is Bad in Info, not an error: errors are ErrInvalid and ErrClosed.
+	Done func(*Read, error)
+
+	readState
+}
+
+// ListKind selects what List returns.
+type ListKind uint8
+
+// The kinds of lists.
+const (
+	ListAll      ListKind = iota // the newest version of every block
+	ListUnstable                 // every version that is not stable
+	ListVersions                 // every version
+)
+
+// VolumeInfo is what the store knows about a volume.
+type VolumeInfo struct {
+	Settled  uint32        // versions of epochs below are stable
+	Marks    []cluster.Seq // stable marks, ascending, at most one per epoch >= Settled
+	Versions uint64        // versions held, tombstones included
+	Blocks   uint64        // 4 KiB of the device in use
+	Unstable uint64        // versions that are not stable
+}
+
+// Stats are gauges and counters of a store.
+type Stats struct {
+	TotalBlocks   uint64 // 4 KiB data blocks of the device: Free + Live + Pending
+	FreeBlocks    uint64
+	LiveBlocks    uint64 // referenced by a version
+	PendingBlocks uint64 // allocated by writes in flight, or of dropped volumes not yet purged
+	Tombstones    uint64
+	BadVersions   uint64
+
+	Incarnation uint64 // counts mounts of this device
+	DurableLog  uint64 // sequence of the last durable log block; with Incarnation it only ever grows
+
+	Traffic Traffic
+	Log     LogStats
+}
+
+// Traffic counts what went to the device since Open, in bytes where not said otherwise.
+type Traffic struct {
+	DataBytes       uint64 // blocks written for Write
+	LogBytes        uint64
+	CheckpointBytes uint64 // superblocks included
+	Commits         uint64 // groups
+	Records         uint64 // log records
+	Flushes         uint64
+	Checkpoints     uint64
+	CRCErrors       uint64 // blocks found Bad by Read
+}
+
+// LogStats describes the metadata log ring, in 4 KiB blocks.
+type LogStats struct {
+	Blocks uint64 // size of the ring
+	Used   uint64 // not yet covered by a durable checkpoint
+}
