@@ -41,7 +41,9 @@ type ClusterAuth struct {
 func (a *ClusterAuth) HostProof(secret []byte) [ProofSize]byte { return a.proof("ashlar-host", secret) }
 
 // ControllerProof is what the controller answers: HMAC-SHA256(secret, "ashlar-ctrl" | transaction).
-func (a *ClusterAuth) ControllerProof(secret []byte) [ProofSize]byte { return a.proof("ashlar-ctrl", secret) }
+func (a *ClusterAuth) ControllerProof(secret []byte) [ProofSize]byte {
+	return a.proof("ashlar-ctrl", secret)
+}
 
 // proof hashes label | challenge | nonce | len(HOSTNQN) HOSTNQN | len(SUBNQN) SUBNQN | QID; lengths and QID are
 // 16 bit little endian. The lengths make the names unambiguous.

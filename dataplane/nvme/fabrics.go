@@ -44,7 +44,9 @@ const (
 
 // ConnectFault builds the result of a Connect that failed with ConnectInvalidParameters: the byte offset of the
 // bad parameter, in the SQE or in the connect data.
-func ConnectFault(offset uint16, inData bool) uint32 { return uint32(offset) | bit(inData, uint32(1<<16)) }
+func ConnectFault(offset uint16, inData bool) uint32 {
+	return uint32(offset) | bit(inData, uint32(1<<16))
+}
 
 // Byte offsets of Connect parameters, for ConnectFault.
 const (

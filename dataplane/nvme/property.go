@@ -106,9 +106,9 @@ type CSTS struct {
 
 // Values of CSTS.SHST.
 const (
-	SHSTNormal   uint8 = 0 // no shutdown has been asked for
-	SHSTOccurringuint8 = 1
-	SHSTComplete uint8 = 2
+	SHSTNormal         uint8 = 0 // no shutdown has been asked for
+	SHSTOccurringuint8       = 1
+	SHSTComplete       uint8 = 2
 )
 
 // Value gives the property as a number.
