@@ -1,0 +1,239 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The Python client of the Ashlar REST API.
+
+Contract:
+
+* Every method is one call of the API and idempotent: volumes are created
+  under an id that the caller chose, sizes are absolute, allowing and removing
+  a host twice is the same as once. So a call whose answer was lost may be
+  made again, by the caller or as in the next point.
+* Any node answers any call. A call goes to the address that served last; when
+  the connection to it fails (refused, no route, TLS handshake, reset) or it
+  answers 503, the next address is tried, each at most once. Nothing else is
+  retried: silence is TimedOut, any other answer is the answer.
+* A call takes at most `connect_timeout + timeout` seconds per address tried.
+* TLS certificates are always verified; proxies, .netrc and CA variables of
+  the environment are ignored; redirects are refused (they could carry the
+  token elsewhere). The token is in no log line, exception or repr.
+* Each call has a connection of its own. A kept connection that the other side
+  has just closed could not be told from a call that broke half-way; besides,
+  nothing is shared, so threads and green threads may share one Client.
+"""
+
+import json
+import logging
+import re
+import time
+from urllib import parse
+
+import requests
+import urllib3
+
+from ashlar_brick import errors
+from ashlar_brick import resources
+
+LOG = logging.getLogger(__name__)
+
+# Answers are small; more than this is no answer of our API.
+MAX_ANSWER_BYTES = 8 << 20
+
+
+class Client:
+    """Calls to one Ashlar cluster.
+
+    :param addresses: base URLs of the API, such as 'https://node1:7443'; at
+        least one
+    :param token: bearer token (printable ASCII without spaces)
+    :param ca_file: PEM bundle that signs the nodes' certificates; None means
+        the system's certificate authorities
+    :param connect_timeout: seconds to reach one address
+    :param timeout: seconds to get a complete answer from it
+    :raises ValueError: an argument that cannot work
+    """
+
+    def __init__(self, addresses, token, *, ca_file=None,
+                 connect_timeout=5.0, timeout=30.0):
+        if isinstance(addresses, str) or not addresses:
+            raise ValueError('the API needs a list of at least one address')
+        self._addresses = tuple(_base_url(url) for url in addresses)
+        # requests would put a header value that it refuses into its message.
+        if not re.fullmatch(r'[\x21-\x7e]+', token or ''):
+            raise ValueError('the API token is empty or has characters that '
+                             'do not belong in a token')
+        if connect_timeout <= 0 or timeout <= 0:
+            raise ValueError('timeouts must be above zero')
+        self._token = token
+        self._verify = ca_file or True
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._current = 0  # index of the address that served last
+
+    def __repr__(self):
+        return f'<ashlar Client {" ".join(self._addresses)}>'
+
+    @property
+    def addresses(self):
+        """The base URLs, in the order given."""
+        return self._addresses
+
+    def cluster(self):
+        """Show the cluster. -> resources.Cluster"""
+        return resources.Cluster.parse(self._call('GET', ['cluster']))
+
+    def pool(self, name):
+        """Show a pool with its capacity. -> resources.Pool, or NotFound"""
+        return resources.Pool.parse(self._call('GET', ['pools', name]))
+
+    def create_volume(self, volume_id, *, name, pool, size_bytes):
+        """Create a volume under the caller's id (a UUID).
+
+        The same call again answers the same volume; another volume under
+        this id or name is a Conflict. -> resources.Volume
+        """
+        body = {'id': volume_id, 'name': name, 'pool': pool,
+                'size_bytes': size_bytes}
+        return resources.Volume.parse(self._call('POST', ['volumes'], body))
+
+    def volume(self, volume_id):
+        """Show a volume. -> resources.Volume, or NotFound"""
+        return resources.Volume.parse(
+            self._call('GET', ['volumes', volume_id]))
+
+    def grow_volume(self, volume_id, size_bytes):
+        """Grow a volume to size_bytes (no-op at that size, never shrinks).
+
+        -> resources.Volume
+        """
+        return resources.Volume.parse(
+            self._call('PATCH', ['volumes', volume_id],
+                       {'size_bytes': size_bytes}))
+
+    def delete_volume(self, volume_id):
+        """Delete a volume. NotFound, or VolumeExported while in use."""
+        self._call('DELETE', ['volumes', volume_id])
+
+    def export_volume(self, volume_id, host_nqn):
+        """Let a host use a volume. -> resources.Export"""
+        return resources.Export.parse(
+            self._call('PUT', ['volumes', volume_id, 'exports', host_nqn]))
+
+    def unexport_volume(self, volume_id, host_nqn):
+        """Take a volume from a host and close its connections.
+
+        Fine when the host had no access; NotFound without the volume.
+        """
+        self._call('DELETE', ['volumes', volume_id, 'exports', host_nqn])
+
+    def unexport_all(self, volume_id):
+        """Take a volume from all hosts and close their connections."""
+        self._call('DELETE', ['volumes', volume_id, 'exports'])
+
+    def _call(self, method, path, body=None):
+        """Make one call; on a dead address go on to the next one.
+
+        :param path: segments below /v1, not yet percent-encoded
+        :returns: the decoded JSON answer, None when there is none
+        """
+        call = method + ' /v1/' + '/'.join(
+            parse.quote(segment, safe='') for segment in path)
+        first, failures = self._current, []
+        for step in range(len(self._addresses)):
+            index = (first + step) % len(self._addresses)
+            try:
+                answer = self._send(self._addresses[index], call, body)
+            except (errors.Unreachable, errors.Unavailable) as exc:
+                LOG.warning('%s', exc)
+                failures.append(exc)
+                continue
+            self._current = index
+            return answer
+        if len(failures) == 1:
+            raise failures[0]
+        raise errors.Unreachable(
+            '; '.join(str(failure) for failure in failures))
+
+    def _send(self, address, call, body):
+        """Make the call at one address."""
+        method, path = call.split(' ', 1)
+        began = time.monotonic()
+        where = f'{call} at {address}'
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                reply = session.request(
+                    method, address + path, json=body, stream=True,
+                    headers={'Authorization': 'Bearer ' + self._token,
+                             'Accept': 'application/json'},
+                    timeout=(self._connect_timeout, self._timeout),
+                    verify=self._verify, allow_redirects=False)
+                content = _read(reply, where, began + self._timeout)
+        except (requests.ConnectTimeout, requests.ConnectionError,
+                requests.exceptions.ChunkedEncodingError) as exc:
+            if _is_silence(exc):
+                raise errors.TimedOut(f'{where}: no answer') from exc
+            raise errors.Unreachable(f'{where}: {exc}') from exc
+        except requests.Timeout as exc:
+            raise errors.TimedOut(f'{where}: no answer within '
+                                  f'{self._timeout:g} s') from exc
+        except (requests.RequestException, OSError) as exc:
+            # OSError: a CA file that is not there.
+            raise errors.AshlarError(f'{where}: {exc}') from exc
+        LOG.debug('%s: %d in %.3f s', where, reply.status_code,
+                  time.monotonic() - began)
+        return _decode(where, reply, content)
+
+
+def _base_url(url):
+    parts = parse.urlsplit(url)
+    if (parts.scheme not in ('http', 'https') or not parts.hostname or
+            parts.path not in ('', '/') or parts.query or parts.fragment or
+            parts.username is not None):
+        raise ValueError('an API address looks like https://host:7443')
+    return f'{parts.scheme}://{parts.netloc}'
+
+
+def _read(reply, where, deadline):
+    """The body of the reply, bounded in size and time."""
+    content = bytearray()
+    for piece in reply.iter_content(64 << 10):
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise errors.BadAnswer(f'{where}: the answer does not end')
+        if time.monotonic() > deadline:
+            raise errors.TimedOut(f'{where}: the answer came too slowly')
+    return bytes(content)
+
+
+def _is_silence(exc):
+    """Whether it is a read timeout in the body, which requests wraps."""
+    cause = exc.args[0] if exc.args else None
+    return isinstance(cause, urllib3.exceptions.ReadTimeoutError)
+
+
+def _decode(where, reply, content):
+    kind = reply.headers.get('Content-Type', '').split(';')[0].strip()
+    is_json = kind in ('application/json', 'application/problem+json')
+    try:
+        answer = json.loads(content) if is_json and content else None
+    except ValueError as exc:
+        raise errors.BadAnswer(f'{where}: the answer is not JSON') from exc
+    if reply.status_code >= 400:
+        problem = answer if isinstance(answer, dict) else {}
+        raise errors.from_problem(where, reply.status_code, problem)
+    if reply.status_code == 204:
+        return None
+    if reply.status_code not in (200, 201) or answer is None:
+        raise errors.BadAnswer(f'{where}: {reply.status_code} with {kind!r} '
+                               'is no answer of the Ashlar API')
+    return answer

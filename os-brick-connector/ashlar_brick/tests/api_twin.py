@@ -1,0 +1,278 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""An in-memory twin of the Ashlar API, for tests of its callers.
+
+It keeps the rules of restapi/api/openapi.yaml for volumes, exports, pools and
+the cluster, speaks HTTP on 127.0.0.1, and can misbehave on request::
+
+    with ApiTwin() as twin:
+        client.Client([twin.url], twin.token)
+        twin.misbehave('hang up after')    # the next call only
+
+Several addresses share one cluster when given the same Cluster. Every request
+and answer is held against the document; violations end up in
+`twin.violations`, which the test asserts to be empty.
+"""
+
+import dataclasses
+import http.server
+import json
+import re
+import socket
+import threading
+import uuid
+from urllib import parse
+
+from ashlar_brick.tests import contract
+
+GiB = 1 << 30
+CREATED = '2026-01-01T00:00:00Z'
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status, code, detail, **more):
+        super().__init__(detail)
+        self.status = status
+        self.body = {'type': f'urn:ashlar:problem:{code}', 'title': code,
+                     'status': status, 'code': code, 'detail': detail,
+                     'request_id': 'twin-1', **more}
+
+
+@dataclasses.dataclass
+class Cluster:
+    """What the nodes of one cluster agree on."""
+
+    id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
+    pools: dict = dataclasses.field(
+        default_factory=lambda: {'default': 100 * GiB})
+    volumes: dict = dataclasses.field(default_factory=dict)
+    hosts: dict = dataclasses.field(default_factory=dict)
+    calls: list = dataclasses.field(default_factory=list)
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+    def show(self):
+        return 200, {'id': self.id, 'epoch': 3, 'voters': [1, 2, 3],
+                     'nodes': 3, 'devices': 3, 'pools': len(self.pools),
+                     'created': CREATED}
+
+    def show_pool(self, name):
+        total = self.pools.get(name)
+        if total is None:
+            raise Problem(404, 'not_found', f'no pool {name}')
+        sizes = [v['size_bytes'] for v in self.volumes.values()
+                 if v['pool'] == name]
+        return 200, {
+            'id': 1, 'name': name, 'code': 'replica', 'data': 1, 'parity': 1,
+            'domain': 'node', 'chunk_size': 262144, 'stripe_unit': 16384,
+            'devices': [1, 2, 3], 'volumes': len(sizes), 'created': CREATED,
+            'capacity': {'total_bytes': total, 'used_bytes': 0,
+                         'free_bytes': total,
+                         'provisioned_bytes': sum(sizes)}}
+
+    def show_volume(self, volume_id):
+        volume = self.volumes.get(volume_id)
+        if volume is None:
+            raise Problem(404, 'not_found', f'no volume {volume_id}')
+        return 200, dict(volume, hosts=sorted(self.hosts[volume_id]))
+
+    def create_volume(self, body):
+        if body['pool'] not in self.pools:
+            raise Problem(404, 'not_found', 'no such pool', field='pool')
+        if body['size_bytes'] > 1 << 50:
+            raise Problem(400, 'invalid_field', 'at most 1 PiB',
+                          field='size_bytes')
+        old = self.volumes.get(body['id'])
+        if old is not None:
+            if any(old[key] != body[key] for key in body):
+                raise Problem(409, 'conflict', 'another volume has this id')
+            return 200, self.show_volume(body['id'])[1]
+        self.volumes[body['id']] = dict(
+            body, vuid=len(self.volumes) + 1, generation=1, health='ok',
+            nqn=f'nqn.2026-11.io.ashlar:{self.id[:8]}:vol:{body["id"]}',
+            out=[], metadata={}, created=CREATED)
+        self.hosts[body['id']] = set()
+        return 201, self.show_volume(body['id'])[1]
+
+    def grow_volume(self, volume_id, body):
+        volume = self.show_volume(volume_id)[1]
+        if body['size_bytes'] < volume['size_bytes']:
+            raise Problem(409, 'conflict', 'volumes do not shrink',
+                          field='size_bytes')
+        self.volumes[volume_id]['size_bytes'] = body['size_bytes']
+        return self.show_volume(volume_id)
+
+    def delete_volume(self, volume_id):
+        hosts = self.show_volume(volume_id)[1]['hosts']
+        if hosts:
+            raise Problem(409, 'volume_exported', 'hosts may use it',
+                          hosts=hosts)
+        del self.volumes[volume_id], self.hosts[volume_id]
+        return 204, None
+
+    def export(self, volume_id, host):
+        volume = self.show_volume(volume_id)[1]
+        status = 200 if host in self.hosts[volume_id] else 201
+        self.hosts[volume_id].add(host)
+        return status, {
+            'volume': volume_id, 'host': host, 'nqn': volume['nqn'],
+            'uuid': volume_id,
+            'portals': [{'transport': 'tcp', 'address': f'192.0.2.{node}',
+                         'port': 4420, 'node': node} for node in (1, 2, 3)]}
+
+    def unexport(self, volume_id, host=None):
+        self.show_volume(volume_id)
+        self.hosts[volume_id] -= {host} if host else self.hosts[volume_id]
+        return 204, None
+
+    def route(self, method, path, body):
+        """Carry out a call. -> (status, answer), or Problem."""
+        steps = [parse.unquote(step) for step in path.split('/')[2:]]
+        match (method, steps):
+            case ('GET', ['cluster']):
+                return self.show()
+            case ('GET', ['pools', name]):
+                return self.show_pool(name)
+            case ('POST', ['volumes']):
+                return self.create_volume(body)
+            case ('GET', ['volumes', volume_id]):
+                return self.show_volume(volume_id)
+            case ('PATCH', ['volumes', volume_id]):
+                return self.grow_volume(volume_id, body)
+            case ('DELETE', ['volumes', volume_id]):
+                return self.delete_volume(volume_id)
+            case ('PUT', ['volumes', volume_id, 'exports', host]):
+                return self.export(volume_id, host)
+            case ('DELETE', ['volumes', volume_id, 'exports', host]):
+                return self.unexport(volume_id, host)
+            case ('DELETE', ['volumes', volume_id, 'exports']):
+                return self.unexport(volume_id)
+        raise Problem(404, 'not_found', f'no {method} {path}')
+
+
+class ApiTwin:
+    """One address of a (possibly shared) Cluster."""
+
+    def __init__(self, cluster=None, tls=None):
+        self.cluster = cluster or Cluster()
+        self.token = 'ashlar-' + uuid.uuid4().hex
+        self.violations = []
+        self.released = threading.Event()
+        self._contract = contract.Contract()
+        self._mood = None
+        self._server = http.server.ThreadingHTTPServer(
+            ('127.0.0.1', 0), _handler(self))
+        self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True,
+                do_handshake_on_connect=False)
+        scheme = 'https' if tls else 'http'
+        self.url = f'{scheme}://127.0.0.1:{self._server.server_port}'
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc):
+        self.stop()
+
+    def stop(self):
+        """Stop answering; connections are refused from now on."""
+        self.released.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def misbehave(self, how):
+        """Do something odd at the next call.
+
+        :param how: 'hang up before' or 'hang up after' carrying it out,
+            'stay silent', 'unavailable' (503), 'redirect', 'not json',
+            'not an object', 'too long'
+        """
+        self._mood = how
+
+    def answer(self, method, path, body, token):
+        """-> (status, answer, mood) of one call."""
+        mood, self._mood = self._mood, None
+        with self.cluster.lock:
+            self.cluster.calls.append(f'{method} {path}')
+            if mood == 'hang up before':
+                return None, None, mood
+            try:
+                self.violations += self._contract.request(method, path, body)
+                if token != f'Bearer {self.token}':
+                    raise Problem(401, 'unauthenticated', 'wrong token')
+                if mood == 'unavailable':
+                    raise Problem(503, 'unavailable', 'no etcd')
+                status, result = self.cluster.route(method, path, body)
+            except Problem as problem:
+                status, result = problem.status, problem.body
+            self.violations += self._contract.answer(method, path, status,
+                                                     result)
+        return status, result, mood
+
+
+def _handler(twin):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+
+        def log_message(self, *args):
+            pass
+
+        def _serve(self):
+            length = int(self.headers.get('Content-Length') or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            path = re.sub(r'\?.*', '', self.path)
+            status, result, mood = twin.answer(
+                self.command, path, body, self.headers.get('Authorization'))
+            if mood in ('hang up before', 'hang up after'):
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
+            if mood == 'stay silent':
+                twin.released.wait()
+                return
+            self._write(status, result, mood)
+
+        def _write(self, status, result, mood):
+            content = b'' if result is None else json.dumps(result).encode()
+            if mood == 'not json':
+                content = b'{"id": '
+            elif mood == 'not an object':
+                content = b'[]'
+            elif mood == 'too long':
+                content = b' ' * (9 << 20)
+            elif mood == 'redirect':
+                status, content = 307, b''
+            self.send_response(status)
+            if mood == 'redirect':
+                self.send_header('Location', 'http://127.0.0.1:1/')
+            if content:
+                kind = 'problem+json' if status >= 400 else 'json'
+                self.send_header('Content-Type', f'application/{kind}')
+            self.send_header('Content-Length', str(len(content)))
+            self.end_headers()
+            try:
+                self.wfile.write(content)
+            except OSError:  # the client had enough
+                self.close_connection = True
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+
+    return Handler

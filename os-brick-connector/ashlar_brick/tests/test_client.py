@@ -1,0 +1,309 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The client against the in-memory twin of the API."""
+
+import datetime
+import ipaddress
+import logging
+import pathlib
+import ssl
+import tempfile
+import threading
+import unittest
+import uuid
+from unittest import mock
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ashlar_brick import client
+from ashlar_brick import errors
+from ashlar_brick.tests import api_twin
+
+GiB = 1 << 30
+HOST = 'nqn.2014-08.org.nvmexpress:uuid:6c4b2f9e-0000-4000-8000-000000000001'
+
+
+class ClientTest(unittest.TestCase):
+    """One cluster, reached over as many addresses as the test wants."""
+
+    def setUp(self):
+        self.cluster = api_twin.Cluster()
+        self.twins = []
+        self.volume_id = str(uuid.uuid4())
+
+    def start(self, count=1, **options):
+        twins = [api_twin.ApiTwin(self.cluster) for _ in range(count)]
+        for twin in twins:
+            twin.token = twins[0].token
+            twin.__enter__()
+            self.addCleanup(twin.stop)
+        self.twins += twins
+        options.setdefault('timeout', 5)
+        return client.Client([twin.url for twin in twins], twins[0].token,
+                             **options)
+
+    def tearDown(self):
+        for twin in self.twins:
+            self.assertEqual([], twin.violations)
+
+    def create(self, api, size=GiB):
+        return api.create_volume(self.volume_id, name='data', pool='default',
+                                 size_bytes=size)
+
+    def test_life_of_a_volume(self):
+        api = self.start()
+        made = self.create(api)
+        self.assertEqual((self.volume_id, 'data', 'default', GiB),
+                         (made.id, made.name, made.pool, made.size_bytes))
+        self.assertEqual(made, self.create(api), 'again is the same volume')
+        self.assertEqual(2 * GiB,
+                         api.grow_volume(made.id, 2 * GiB).size_bytes)
+        export = api.export_volume(made.id, HOST)
+        self.assertEqual((HOST, made.nqn, made.id),
+                         (export.host, export.nqn, export.uuid))
+        self.assertEqual([('tcp', '192.0.2.1', 4420)],
+                         [(p.transport, p.address, p.port)
+                          for p in export.portals[:1]])
+        self.assertEqual(export, api.export_volume(made.id, HOST))
+        self.assertEqual((HOST,), api.volume(made.id).hosts)
+        with self.assertRaises(errors.VolumeExported):
+            api.delete_volume(made.id)
+        api.unexport_volume(made.id, HOST)
+        api.unexport_volume(made.id, HOST)
+        api.export_volume(made.id, HOST)
+        api.unexport_all(made.id)
+        api.delete_volume(made.id)
+        with self.assertRaises(errors.NotFound):
+            api.volume(made.id)
+
+    def test_pool_and_cluster(self):
+        api = self.start()
+        self.create(api, 3 * GiB)
+        pool = api.pool('default')
+        self.assertEqual((100 * GiB, 100 * GiB, 3 * GiB, 1),
+                         (pool.total_bytes, pool.free_bytes,
+                          pool.provisioned_bytes, pool.volumes))
+        self.assertEqual(self.cluster.id, api.cluster().id)
+
+    def test_error_says_what_and_where(self):
+        api = self.start()
+        with self.assertRaises(errors.ApiError) as caught:
+            self.create(api, 2 << 50)
+        exc = caught.exception
+        self.assertEqual((400, 'invalid_field', 'size_bytes', 'twin-1'),
+                         (exc.status, exc.code, exc.field, exc.request_id))
+        for word in ('POST /v1/volumes', self.twins[0].url, 'invalid_field',
+                     'at most 1 PiB', 'size_bytes', 'twin-1'):
+            self.assertIn(word, str(exc))
+
+    def test_shrinking_is_a_conflict(self):
+        api = self.start()
+        self.create(api)
+        with self.assertRaises(errors.Conflict) as caught:
+            api.grow_volume(self.volume_id, GiB // 2)
+        self.assertNotIsInstance(caught.exception, errors.VolumeExported)
+
+    def test_odd_answers_are_refused(self):
+        api = self.start()
+        for mood in ('not json', 'not an object', 'too long', 'redirect'):
+            with self.subTest(mood):
+                self.twins[0].misbehave(mood)
+                with self.assertRaises(errors.BadAnswer):
+                    api.cluster()
+
+    def test_names_are_percent_encoded(self):
+        api = self.start()
+        self.create(api)
+        api.export_volume(self.volume_id, HOST + '/../x?y')
+        self.assertEqual({HOST + '/../x?y'},
+                         self.cluster.hosts[self.volume_id])
+
+    # Which failures go on to the next address, and how often.
+
+    def test_dead_address_is_skipped_and_remembered(self):
+        api = self.start(3)
+        self.twins[0].stop()
+        self.create(api)
+        self.assertEqual(1, len(self.cluster.calls))
+        with mock.patch.object(client.LOG, 'warning') as warning:
+            api.volume(self.volume_id)
+        warning.assert_not_called()  # went straight to the live one
+
+    def test_lost_answer_is_asked_for_again(self):
+        for mood in ('hang up before', 'hang up after'):
+            with self.subTest(mood):
+                api = self.start(2)
+                before = len(self.cluster.calls)
+                self.twins[-2].misbehave(mood)
+                self.assertEqual(self.volume_id, self.create(api).id)
+                self.assertEqual(['POST /v1/volumes'] * 2,
+                                 self.cluster.calls[before:])
+
+    def test_node_without_etcd_is_skipped(self):
+        api = self.start(2)
+        self.twins[0].misbehave('unavailable')
+        self.create(api)
+        self.assertEqual(2, len(self.cluster.calls))
+
+    def test_each_address_is_tried_once(self):
+        api = self.start(3)
+        for twin in self.twins:
+            twin.misbehave('hang up before')
+        with self.assertRaises(errors.Unreachable) as caught:
+            api.cluster()
+        self.assertEqual(3, len(self.cluster.calls))
+        for twin in self.twins:
+            self.assertIn(twin.url, str(caught.exception))
+
+    def test_only_address_unavailable(self):
+        api = self.start()
+        self.twins[0].misbehave('unavailable')
+        with self.assertRaises(errors.Unavailable):
+            api.cluster()
+        self.assertEqual(1, len(self.cluster.calls), 'no retry')
+
+    def test_silence_is_not_retried(self):
+        api = self.start(2, timeout=0.2)
+        self.twins[0].misbehave('stay silent')
+        with self.assertRaises(errors.TimedOut):
+            self.create(api)
+        self.assertEqual(1, len(self.cluster.calls))
+
+    def test_errors_are_not_retried(self):
+        api = self.start(2)
+        with self.assertRaises(errors.NotFound):
+            api.volume(self.volume_id)
+        self.assertEqual(1, len(self.cluster.calls))
+
+    # Secrets.
+
+    def test_token_is_nowhere_to_be_read(self):
+        api = self.start()
+        token = self.twins[0].token
+        # urllib3 logs as well, so listen at the root.
+        with self.assertLogs(logging.getLogger(), 'DEBUG') as logs:
+            logging.getLogger().debug('at least one')
+            self.twins[0].token += '-renewed'
+            with self.assertRaises(errors.Denied) as caught:
+                api.cluster()
+            self.twins[0].stop()
+            with self.assertRaises(errors.Unreachable) as gone:
+                api.cluster()
+        for text in (repr(api), str(api), repr(caught.exception),
+                     repr(gone.exception), '\n'.join(logs.output)):
+            self.assertNotIn(token, text)
+
+    def test_environment_is_ignored(self):
+        api = self.start()
+        with mock.patch.dict('os.environ', {
+                'HTTP_PROXY': 'http://127.0.0.1:1',
+                'http_proxy': 'http://127.0.0.1:1'}):
+            self.assertEqual(self.cluster.id, api.cluster().id)
+
+    def test_bad_arguments(self):
+        good = ['http://127.0.0.1:7443']
+        for addresses, token in (
+                ([], 'x'), (good[0], 'x'), (['127.0.0.1:7443'], 'x'),
+                (['ftp://a'], 'x'), (['http://u:p@a'], 'x'),
+                (['http://a/v1'], 'x'), (good, ''), (good, None),
+                (good, 'two words'), (good, 'a\nb')):
+            with self.subTest(addresses=addresses, token=token):
+                with self.assertRaises(ValueError) as caught:
+                    client.Client(addresses, token)
+                self.assertNotIn('two words', str(caught.exception))
+        with self.assertRaises(ValueError):
+            client.Client(good, 'x', timeout=0)
+
+    def test_missing_ca_file_is_an_error_of_ours(self):
+        self.start()
+        api = client.Client(['https://127.0.0.1:1'], 'x',
+                            ca_file='/does/not/exist')
+        with self.assertRaises(errors.AshlarError):
+            api.cluster()
+
+    def test_many_threads_share_a_client(self):
+        api = self.start()
+        failures = []
+
+        def work():
+            try:
+                volume_id = str(uuid.uuid4())
+                api.create_volume(volume_id, name=volume_id, pool='default',
+                                  size_bytes=GiB)
+                api.delete_volume(volume_id)
+            except errors.AshlarError as exc:
+                failures.append(exc)
+
+        threads = [threading.Thread(target=work) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([], failures)
+        self.assertEqual({}, self.cluster.volumes)
+
+
+class TlsTest(unittest.TestCase):
+    """Certificates are verified, whatever anybody forgot to configure."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.certificate, key = self_signed(pathlib.Path(folder.name))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key)
+        self.twin = api_twin.ApiTwin(tls=context).__enter__()
+        self.addCleanup(self.twin.stop)
+
+    def test_unknown_authority_is_refused(self):
+        api = client.Client([self.twin.url], self.twin.token)
+        with self.assertRaises(errors.Unreachable) as caught:
+            api.cluster()
+        self.assertIn('CERTIFICATE_VERIFY_FAILED', str(caught.exception))
+        self.assertEqual([], self.twin.cluster.calls, 'no token was sent')
+
+    def test_known_authority_is_accepted(self):
+        api = client.Client([self.twin.url], self.twin.token,
+                            ca_file=str(self.certificate))
+        self.assertEqual(self.twin.cluster.id, api.cluster().id)
+
+
+def self_signed(folder):
+    """Make a certificate for 127.0.0.1. -> (certificate, key), PEM files"""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'twin')])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    loopback = x509.IPAddress(ipaddress.ip_address('127.0.0.1'))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([loopback]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256()))
+    pem = serialization.Encoding.PEM
+    paths = folder / 'twin.crt', folder / 'twin.key'
+    paths[0].write_bytes(certificate.public_bytes(pem))
+    paths[1].write_bytes(key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption()))
+    return paths
+
+
+if __name__ == '__main__':
+    unittest.main()
