@@ -47,11 +47,12 @@ func layers() []layer {
 		{dir: "dataplane"},
 
 		// Control.
+		{dir: "restapi/wire", may: dataplane("cluster")},
 		{dir: "restapi/auth", may: dataplane("cluster")},
-		{dir: "restapi/client", may: dataplane("cluster")},
-		{dir: "restapi/store", may: append(dataplane("cluster"), "restapi/manager")},
+		{dir: "restapi/client", may: append(dataplane("cluster"), "restapi/wire")},
 		{dir: "restapi/manager", may: append(dataplane("cluster"), "restapi/auth")},
-		{dir: "restapi/api", may: append(dataplane("cluster"), "restapi/auth", "restapi/manager")},
+		{dir: "restapi/store", may: append(dataplane("cluster"), "restapi/manager")},
+		{dir: "restapi/api", may: append(dataplane("cluster"), "restapi/wire", "restapi/auth", "restapi/manager")},
 
 		// Assembly and whole-system tests.
 		{dir: "cmd", may: []string{"cmd", "dataplane", "restapi"}},
