@@ -6,8 +6,8 @@ import (
 	"crypto/subtle"
 )
 
-// Cluster-secret authentication, between nodes. Right after Connect, on every queue, the host runs one transaction
-// of Authentication Receive and Authentication Send with SECP = SECPCluster:
+// Cluster-secret authentication, between nodes. Right after Connect, on every queue, the host runs one
+// transaction of Authentication Receive and Authentication Send with SECP = SECPCluster:
 //
 //	host                                             controller
 //	 |-- Receive, AL >= 32 ------------------------------>|
@@ -18,8 +18,8 @@ import (
 //	 |<-- ControllerProof(32) ----------------------------|  the host checks it, so neither side trusts blindly
 //
 // Both proofs cover both random values, the two names and the queue, so that none can be replayed or moved to
-// another queue. The two labels keep a proof of one side from serving as a proof of the other. What follows is
-// not encrypted: that is what TLS is for.
+// another queue. The two labels keep a proof of one side from serving as a proof of the other. What follows
+// is not encrypted: that is what TLS is for.
 const (
 	SECPCluster     uint8 = 0xf0 // vendor specific security protocol
 	ChallengeSize         = 32
@@ -45,8 +45,8 @@ func (a *ClusterAuth) ControllerProof(secret []byte) [ProofSize]byte {
 	return a.proof("ashlar-ctrl", secret)
 }
 
-// proof hashes label | challenge | nonce | len(HOSTNQN) HOSTNQN | len(SUBNQN) SUBNQN | QID; lengths and QID are
-// 16 bit little endian. The lengths make the names unambiguous.
+// proof hashes label | challenge | nonce | len(HOSTNQN) HOSTNQN | len(SUBNQN) SUBNQN | QID; lengths and QID
+// are 16 bit little endian. The lengths make the names unambiguous.
 func (a *ClusterAuth) proof(label string, secret []byte) (p [ProofSize]byte) {
 	m := hmac.New(sha256.New, secret)
 	m.Write([]byte(label))
@@ -71,8 +71,8 @@ func (a *ClusterAuth) EncodeClusterSend(b, secret []byte) {
 	copy(b[NonceSize:ClusterSendSize], p[:])
 }
 
-// AcceptClusterSend is the controller's side: it takes over the nonce and reports whether the proof in b (the data
-// of the Send) is right. An empty secret proves nothing and is never accepted.
+// AcceptClusterSend is the controller's side: it takes over the nonce and reports whether the proof in b (the
+// data of the Send) is right. An empty secret proves nothing and is never accepted.
 func (a *ClusterAuth) AcceptClusterSend(b, secret []byte) bool {
 	if len(b) != ClusterSendSize || len(secret) == 0 {
 		return false

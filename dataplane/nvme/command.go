@@ -7,7 +7,8 @@ const (
 )
 
 // Command is a submission queue entry (SQE) exactly as it lies in a capsule; the accessors read and write its
-// fields in place, so nothing is decoded that nobody looks at. The zero value is a Flush of namespace 0 with CID 0.
+// fields in place, so nothing is decoded that nobody looks at. The zero value is a Flush of namespace 0 with
+// CID 0.
 type Command [CommandSize]byte
 
 // Byte 1 of a command: bits 1:0 FUSE, bits 7:6 PSDT.
@@ -171,8 +172,8 @@ func (c *Command) InRange(blocks uint64) bool {
 	return slba < blocks && nlb <= blocks-slba
 }
 
-// ReadWrite fills c with a Read, Write, Compare, Write Zeroes or Verify of nlb (1..65536) logical blocks at slba.
-// It leaves CID and SGL alone.
+// ReadWrite fills c with a Read, Write, Compare, Write Zeroes or Verify of nlb (1..65536) logical blocks at
+// slba. It leaves CID and SGL alone.
 func (c *Command) ReadWrite(op uint8, nsid uint32, slba uint64, nlb uint32) {
 	*c = Command{0: op, 2: c[2], 3: c[3]}
 	c.SetNSID(nsid)

@@ -1,22 +1,22 @@
 // Package nvme holds the wire types of NVMe over TCP: commands, completions, status codes, PDUs, properties,
 // Identify structures, log pages, features and the fabrics commands.
 //
-// Contract: plain data in, plain data out. Nothing here owns a socket, a clock or a goroutine, and nothing here
-// panics on bytes from the wire: a decoder gets a slice of any length and answers with a value or an error; an
-// encoder gets a buffer that its documented size says is large enough (a shorter one is a bug of the caller).
-// Decoding what was encoded gives the same value back. What is sent or received once per I/O (Command,
-// Completion, the PDU headers, the digests) allocates nothing.
+// Contract: plain data in, plain data out. Nothing here owns a socket, a clock or a goroutine, and nothing
+// here panics on bytes from the wire: a decoder gets a slice of any length and answers with a value or an
+// error; an encoder gets a buffer that its documented size says is large enough (a shorter one is a bug of
+// the caller). Decoding what was encoded gives the same value back. What is sent or received once per I/O
+// (Command, Completion, the PDU headers, the digests) allocates nothing.
 //
-// Names are the mnemonics of the specifications: NVM Express Base Specification 2.0/2.1 ("Base"), NVM Command Set
-// Specification ("NVM"), NVMe over TCP transport ("TCP"). All integers are little endian.
+// Names are the mnemonics of the specifications: NVM Express Base Specification 2.0/2.1 ("Base"), NVM Command
+// Set Specification ("NVM"), NVMe over TCP transport ("TCP"). All integers are little endian.
 //
 // A PDU on the connection; the digests are there only when both sides asked for them (TCP 3.3.1):
 //
-//	0       1       2       3       4               8               HLEN    HLEN+4     PDO            PLEN-4   PLEN
-//	+-------+-------+-------+-------+---------------+---------------+-------+----------+--------------+--------+
-//	| type  | flags | HLEN  | PDO   | PLEN (32 bit) | PDU specific  | HDGST | padding  | data         | DDGST  |
-//	+-------+-------+-------+-------+---------------+---------------+-------+----------+--------------+--------+
-//	|<----------- covered by the header digest ---->|                                  |<-- covered ->|
+//	0      1       2      3     4       8              HLEN    HLEN+4    PDO       PLEN-4  PLEN
+//	+------+-------+------+-----+-------+--------------+-------+---------+---------+-------+
+//	| type | flags | HLEN | PDO | PLEN  | PDU specific | HDGST | padding | data    | DDGST |
+//	+------+-------+------+-----+-------+--------------+-------+---------+---------+-------+
+//	|<-------- covered by the header digest ---------->|                 |<- DDGST>|
 //
 // A command capsule carries a submission queue entry of 64 bytes:
 //

@@ -42,8 +42,8 @@ const (
 	ConnectAuthASCR uint32 = 1 << 18 // authentication after a secure channel (TLS) required
 )
 
-// ConnectFault builds the result of a Connect that failed with ConnectInvalidParameters: the byte offset of the
-// bad parameter, in the SQE or in the connect data.
+// ConnectFault builds the result of a Connect that failed with ConnectInvalidParameters: the byte offset of
+// the bad parameter, in the SQE or in the connect data.
 func ConnectFault(offset uint16, inData bool) uint32 {
 	return uint32(offset) | bit(inData, uint32(1<<16))
 }
@@ -93,8 +93,9 @@ func (d ConnectData) Encode(b []byte) error {
 	return nil
 }
 
-// DecodeConnectData reads the data of a Connect command. NQNs come back as sent, up to their first NUL; a field
-// without a NUL is an error. Whether a name is well formed is for CheckNQN, so that the answer can name the field.
+// DecodeConnectData reads the data of a Connect command. NQNs come back as sent, up to their first NUL; a
+// field without a NUL is an error. Whether a name is well formed is for CheckNQN, so that the answer can name
+// the field.
 func DecodeConnectData(b []byte) (ConnectData, error) {
 	if len(b) < ConnectDataSize {
 		return ConnectData{}, ErrShort

@@ -55,8 +55,8 @@ func (c *Command) FeatureSave() bool { return c.CDW10()>>31 == 1 }
 // FeatureSelect returns SEL of Get Features.
 func (c *Command) FeatureSelect() uint8 { return uint8(c.CDW10() >> 8 & 7) }
 
-// QueueCounts packs the value of the Number of Queues feature, asked for (CDW11) or granted (DW0). Both numbers are
-// plain counts, 1..65535.
+// QueueCounts packs the value of the Number of Queues feature, asked for (CDW11) or granted (DW0). Both
+// numbers are plain counts, 1..65535.
 func QueueCounts(submission, completion uint32) uint32 {
 	return (submission-1)&0xffff | (completion-1)<<16
 }
@@ -157,7 +157,8 @@ func (r DSMRange) InRange(blocks uint64) bool {
 	return r.SLBA <= blocks && uint64(r.Blocks) <= blocks-r.SLBA
 }
 
-// DSM fills c with a Dataset Management command of ranges ranges (1..DSMMaxRanges). The SGL is the caller's to set.
+// DSM fills c with a Dataset Management command of ranges ranges (1..DSMMaxRanges). The SGL is the caller's
+// to set.
 func (c *Command) DSM(nsid uint32, ranges int, attributes uint32) {
 	*c = Command{0: OpDSM, 2: c[2], 3: c[3]}
 	c.SetNSID(nsid)

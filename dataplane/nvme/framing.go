@@ -1,7 +1,7 @@
 package nvme
 
-// Framing is what the two sides of a connection agreed on with ICReq and ICResp. It knows how long every part of
-// a PDU is: it builds headers and judges received ones. It is a value; every copy works.
+// Framing is what the two sides of a connection agreed on with ICReq and ICResp. It knows how long every part
+// of a PDU is: it builds headers and judges received ones. It is a value; every copy works.
 type Framing struct {
 	HeaderDigest bool
 	DataDigest   bool
@@ -60,8 +60,9 @@ func (f Framing) put(b []byte, t PDUType, flags uint8, hlen, dataLen uint32, pda
 	return int(n)
 }
 
-// PutCapsuleCmd writes the header of a command capsule with dataLen bytes of in-capsule data (0: none) to b, which
-// has at least MaxHeaderSize bytes. It returns the bytes written; the data and, when on, its digest come next.
+// PutCapsuleCmd writes the header of a command capsule with dataLen bytes of in-capsule data (0: none) to b,
+// which has at least MaxHeaderSize bytes. It returns the bytes written; the data and, when on, its digest
+// come next.
 func (f Framing) PutCapsuleCmd(b []byte, c *Command, dataLen uint32) int {
 	copy(b[CommonHeaderSize:CapsuleCmdSize], c[:])
 	return f.put(b, PDUCapsuleCmd, 0, CapsuleCmdSize, dataLen, f.CPDA)
@@ -79,23 +80,24 @@ func (f Framing) PutR2T(b []byte, r R2T) int {
 	return f.put(b, PDUR2T, 0, DataHeaderSize, 0, 0)
 }
 
-// PutH2CData writes the header of an H2CData PDU to b (MaxHeaderSize bytes) and returns the bytes written; DATAL
-// bytes of data (more than 0) and, when on, their digest come next. flags is FlagLast or 0.
+// PutH2CData writes the header of an H2CData PDU to b (MaxHeaderSize bytes) and returns the bytes written;
+// DATAL bytes of data (more than 0) and, when on, their digest come next. flags is FlagLast or 0.
 func (f Framing) PutH2CData(b []byte, d H2CData, flags uint8) int {
 	putDataFields(b, d.CCCID, d.TTAG, d.DATAO, d.DATAL)
 	return f.put(b, PDUH2CData, flags, DataHeaderSize, d.DATAL, f.CPDA)
 }
 
-// PutC2HData writes the header of a C2HData PDU to b (MaxHeaderSize bytes) and returns the bytes written; DATAL
-// bytes of data (more than 0) and, when on, their digest come next. flags: FlagLast, FlagSuccess.
+// PutC2HData writes the header of a C2HData PDU to b (MaxHeaderSize bytes) and returns the bytes written;
+// DATAL bytes of data (more than 0) and, when on, their digest come next. flags: FlagLast, FlagSuccess.
 func (f Framing) PutC2HData(b []byte, d C2HData, flags uint8) int {
 	putDataFields(b, d.CCCID, 0, d.DATAO, d.DATAL)
 	return f.put(b, PDUC2HData, flags, DataHeaderSize, d.DATAL, f.HPDA)
 }
 
-// CheckHost judges the common header of a PDU that a host sent after ICReq: type, HLEN, digest flags, PDO and PLEN.
-// maxInCapsule is the in-capsule data that the queue takes and maxData the most data of an H2CData PDU, in bytes.
-// When it finds no fault, the data is PLEN-PDO-DataDigestLen bytes long (see DataLen) and within those limits.
+// CheckHost judges the common header of a PDU that a host sent after ICReq: type, HLEN, digest flags, PDO and
+// PLEN. maxInCapsule is the in-capsule data that the queue takes and maxData the most data of an H2CData PDU,
+// in bytes. When it finds no fault, the data is PLEN-PDO-DataDigestLen bytes long (see DataLen) and within
+// those limits.
 func (f Framing) CheckHost(h Header, maxInCapsule, maxData uint32) Fault {
 	switch h.Type {
 	case PDUCapsuleCmd:
@@ -110,8 +112,8 @@ func (f Framing) CheckHost(h Header, maxInCapsule, maxData uint32) Fault {
 	return badField(feiType)
 }
 
-// CheckController judges the common header of a PDU that a controller sent after ICResp; maxData is the most data
-// that one C2HData PDU may carry.
+// CheckController judges the common header of a PDU that a controller sent after ICResp; maxData is the most
+// data that one C2HData PDU may carry.
 func (f Framing) CheckController(h Header, maxData uint32) Fault {
 	switch h.Type {
 	case PDUCapsuleResp:
@@ -131,8 +133,8 @@ func (f Framing) CheckController(h Header, maxData uint32) Fault {
 	return badField(feiType)
 }
 
-// check holds a header against the rules of TCP 3.6.1. PDO must be aligned and clear of the header; the padding
-// may be longer than needed. Without data, PDO is reserved and PLEN exact.
+// check holds a header against the rules of TCP 3.6.1. PDO must be aligned and clear of the header; the
+// padding may be longer than needed. Without data, PDO is reserved and PLEN exact.
 func (f Framing) check(h Header, hlen, minData, maxData uint32, pda, flags uint8) Fault {
 	if uint32(h.HLEN) != hlen {
 		return badField(feiHLEN)
@@ -285,8 +287,8 @@ func DecodeCapsuleResp(b []byte) (Completion, error) {
 	return DecodeCompletion(b[CommonHeaderSize:])
 }
 
-// InRange checks that a data PDU of n bytes at off lies inside a transfer that may touch [start, end): the fault
-// names DATAO (byte 12) or DATAL (byte 16). n must equal the bytes that the PDU really carries (have).
+// InRange checks that a data PDU of n bytes at off lies inside a transfer that may touch [start, end): the
+// fault names DATAO (byte 12) or DATAL (byte 16). n must equal the bytes that the PDU really carries (have).
 func InRange(off, n, have, start, end uint32) Fault {
 	switch {
 	case n != have:

@@ -85,8 +85,9 @@ const (
 	ANACAPGroupIDOnMgmt uint8  = 1 << 7
 )
 
-// IdentifyController is the Identify Controller data structure (CNS 01h, Base 5.17.2.1): the fields that an NVMe/TCP
-// controller uses. All others are zero. Text fields are ASCII, cut and padded as the specification wants.
+// IdentifyController is the Identify Controller data structure (CNS 01h, Base 5.17.2.1): the fields that an
+// NVMe/TCP controller uses. All others are zero. Text fields are ASCII, cut and padded as the specification
+// wants.
 type IdentifyController struct {
 	VID, SSVID  uint16
 	SN          string // serial number, 20 bytes
@@ -198,7 +199,8 @@ func (c *IdentifyController) encodeCommandSet(b []byte) {
 	put16(b[2048:], c.PSD0MP)
 }
 
-// DecodeIdentifyController reads an Identify Controller data structure. Trailing blanks of text fields are dropped.
+// DecodeIdentifyController reads an Identify Controller data structure. Trailing blanks of text fields are
+// dropped.
 func DecodeIdentifyController(b []byte) (*IdentifyController, error) {
 	if len(b) < IdentifySize {
 		return nil, ErrShort
@@ -224,7 +226,8 @@ func DecodeIdentifyController(b []byte) (*IdentifyController, error) {
 	return c, nil
 }
 
-// InCapsule is the bytes of data that an I/O command capsule takes, from IOCCSZ. A nonsensical value counts as none.
+// InCapsule is the bytes of data that an I/O command capsule takes, from IOCCSZ. A nonsensical value counts
+// as none.
 func (c *IdentifyController) InCapsule() uint32 {
 	const largest = 1 << 20 // nobody offers more; keeps 16*IOCCSZ from overflowing
 	if c.IOCCSZ < CommandSize/16 || c.IOCCSZ > largest/16 || c.ICDOFF != 0 {

@@ -41,8 +41,8 @@ type GetLogPage struct {
 // ANALSPGroupsOnly is the LSP of the ANA log page that asks for descriptors without their NSIDs (RGO).
 const ANALSPGroupsOnly uint8 = 1
 
-// GetLogPage fills c with a Get Log Page command; Length is a multiple of 4, 4 bytes to 16 GiB. The SGL is the
-// caller's to set.
+// GetLogPage fills c with a Get Log Page command; Length is a multiple of 4, 4 bytes to 16 GiB. The SGL is
+// the caller's to set.
 func (c *Command) GetLogPage(nsid uint32, g GetLogPage) {
 	*c = Command{0: AdminGetLogPage, 2: c[2], 3: c[3]}
 	c.SetNSID(nsid)
@@ -117,7 +117,8 @@ func DecodeErrorLogEntry(b []byte) (ErrorLogEntry, error) {
 	}, nil
 }
 
-// SMART is the SMART / Health Information log page. Counters are 128 bits wide on the wire; 64 are enough here.
+// SMART is the SMART / Health Information log page. Counters are 128 bits wide on the wire; 64 are enough
+// here.
 type SMART struct {
 	CriticalWarning    uint8
 	Temperature        uint16 // kelvin; 0 not reported
@@ -295,8 +296,8 @@ func (l *ANALog) Encode(b []byte) {
 	}
 }
 
-// DecodeANALog reads the log page; bytes after it are ignored, since a host asks for more than there is. A page that
-// ends inside a descriptor is ErrShort: the host asks again with a larger buffer.
+// DecodeANALog reads the log page; bytes after it are ignored, since a host asks for more than there is. A
+// page that ends inside a descriptor is ErrShort: the host asks again with a larger buffer.
 func DecodeANALog(b []byte) (*ANALog, error) {
 	if len(b) < ANAHeaderSize {
 		return nil, ErrShort
@@ -323,7 +324,7 @@ func DecodeANALog(b []byte) (*ANALog, error) {
 	return l, nil
 }
 
-// Find returns the state of a namespace: by its group, or, when the log lists NSIDs, by those.
+// Find returns the state of the group that lists a namespace.
 func (l *ANALog) Find(nsid uint32) (ANAState, bool) {
 	for i := range l.Groups {
 		for _, id := range l.Groups[i].NSIDs {

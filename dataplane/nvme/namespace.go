@@ -20,9 +20,10 @@ const (
 	NSTATReady      uint8 = 1 << 0
 )
 
-// IdentifyNamespace is the NVM command set Identify Namespace data structure (CNS 00h, NVM 4.1.5.1). The preferred
-// sizes NPWG to NOWS are logical blocks, 0's based. Only the formats that count are kept: NLBAF+1 of them, at
-// least one and at most 64. A namespace that is not active is all zero and decodes to NSZE 0 with one zero format.
+// IdentifyNamespace is the NVM command set Identify Namespace data structure (CNS 00h, NVM 4.1.5.1). The
+// preferred sizes NPWG to NOWS are logical blocks, 0's based. Only the formats that count are kept: NLBAF+1
+// of them, at least one and at most 64. A namespace that is not active is all zero and decodes to NSZE 0 with
+// one zero format.
 type IdentifyNamespace struct {
 	NSZE, NCAP, NUSE       uint64 // logical blocks
 	NSFEAT                 uint8
@@ -83,8 +84,8 @@ func (n *IdentifyNamespace) Encode(b []byte) {
 	}
 }
 
-// DecodeIdentifyNamespace reads the structure. More than 64 formats, or a format in use that is not listed, is an
-// error.
+// DecodeIdentifyNamespace reads the structure. More than 64 formats, or a format in use that is not listed,
+// is an error.
 func DecodeIdentifyNamespace(b []byte) (*IdentifyNamespace, error) {
 	if len(b) < IdentifySize {
 		return nil, ErrShort
@@ -111,8 +112,8 @@ func DecodeIdentifyNamespace(b []byte) (*IdentifyNamespace, error) {
 // formatIndex joins bits 3:0 and 6:5 of FLBAS.
 func (n *IdentifyNamespace) formatIndex() int { return int(n.FLBAS&0xf | n.FLBAS>>5&3<<4) }
 
-// BlockShift returns log2 of the logical block size in use. It fails for sizes outside 512 B to 64 KiB and for
-// formats with metadata, which we do not speak.
+// BlockShift returns log2 of the logical block size in use. It fails for sizes outside 512 B to 64 KiB and
+// for formats with metadata, which we do not speak.
 func (n *IdentifyNamespace) BlockShift() (uint8, error) {
 	i := n.formatIndex()
 	if i >= len(n.LBAF) || n.LBAF[i].LBADS < 9 || n.LBAF[i].LBADS > 16 || n.LBAF[i].MS != 0 {
@@ -152,8 +153,8 @@ func DecodeIdentifyNamespaceIndependent(b []byte) (IdentifyNamespaceIndependent,
 	}, nil
 }
 
-// IdentifyNamespaceNVM is the NVM command set specific Identify Namespace structure (CNS 05h, CSI 0), without the
-// extended formats: we offer no metadata.
+// IdentifyNamespaceNVM is the NVM command set specific Identify Namespace structure (CNS 05h, CSI 0), without
+// the extended formats: we offer no metadata.
 type IdentifyNamespaceNVM struct {
 	LBSTM uint64 // logical block storage tag mask
 	PIC   uint8  // protection information capabilities
@@ -177,8 +178,9 @@ func DecodeIdentifyNamespaceNVM(b []byte) (IdentifyNamespaceNVM, error) {
 // MaxNSList is the number of namespace identifiers in a namespace list.
 const MaxNSList = IdentifySize / 4
 
-// EncodeNSList writes a namespace list (CNS 02h, 07h, 10h and log page 04h): IdentifySize bytes, ascending, filled
-// up with zeroes. Identifiers past MaxNSList are dropped, as the specification wants; the host asks again.
+// EncodeNSList writes a namespace list (CNS 02h, 07h, 10h and log page 04h): IdentifySize bytes, ascending,
+// filled up with zeroes. Identifiers past MaxNSList are dropped, as the specification wants; the host asks
+// again.
 func EncodeNSList(b []byte, ids []uint32) {
 	clear(b[:IdentifySize])
 	for i, id := range ids[:min(len(ids), MaxNSList)] {
@@ -198,8 +200,8 @@ func DecodeNSList(b []byte) ([]uint32, error) {
 	return ids, nil
 }
 
-// NSDescriptors is the namespace identification descriptor list (CNS 03h). A zero field is left out of the list,
-// except CSI, which is there when HasCSI.
+// NSDescriptors is the namespace identification descriptor list (CNS 03h). A zero field is left out of the
+// list, except CSI, which is there when HasCSI.
 //
 //	0      1      2          4      4+NIDL
 //	+------+------+----------+------+---   each descriptor; a NIDT of 0 ends the list

@@ -20,7 +20,8 @@ const (
 
 func (t PDUType) String() string {
 	names := [...]string{
-		"ICReq", "ICResp", "H2CTermReq", "C2HTermReq", "CapsuleCmd", "CapsuleResp", "H2CData", "C2HData", "08h", "R2T",
+		"ICReq", "ICResp", "H2CTermReq", "C2HTermReq", "CapsuleCmd", "CapsuleResp", "H2CData", "C2HData",
+		"08h", "R2T",
 	}
 	if int(t) < len(names) {
 		return names[t]
@@ -58,7 +59,8 @@ type Header struct {
 	PLEN  uint32 // length of the whole PDU, bytes
 }
 
-// DecodeHeader reads a common header. It checks nothing: that is the task of Framing.CheckHost and CheckController.
+// DecodeHeader reads a common header. It checks nothing: that is the task of Framing.CheckHost and
+// CheckController.
 func DecodeHeader(b []byte) (Header, error) {
 	if len(b) < CommonHeaderSize {
 		return Header{}, ErrShort
@@ -176,7 +178,8 @@ func encodeIC(b []byte, t PDUType, pfv uint16, pda, dgst uint8, max uint32) {
 	put32(b[12:], max)
 }
 
-// DecodeICReq reads and checks a whole ICReq PDU; the fault is what the controller answers with (TCP 3.6.2.1).
+// DecodeICReq reads and checks a whole ICReq PDU; the fault is what the controller answers with (TCP
+// 3.6.2.1).
 func DecodeICReq(b []byte) (ICReq, Fault) {
 	if f := checkIC(b, PDUICReq); !f.OK() {
 		return ICReq{}, f
@@ -229,8 +232,8 @@ type TermReq struct {
 	Data  []byte // at most TermReqMaxData bytes
 }
 
-// Encode appends nothing: it writes the PDU to b and returns its length, at most TermReqSize+TermReqMaxData bytes.
-// Longer Data is cut.
+// Encode appends nothing: it writes the PDU to b and returns its length, at most TermReqSize+TermReqMaxData
+// bytes. Longer Data is cut.
 func (t TermReq) Encode(b []byte) int {
 	data := t.Data[:min(len(t.Data), TermReqMaxData)]
 	n := TermReqSize + len(data)
