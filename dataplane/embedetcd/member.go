@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
 )
 
 // Defaults of Config. The times are etcd's own defaults: a leader is missed after one second.
@@ -58,6 +59,7 @@ type Member struct {
 	ready chan struct{}
 	done  chan struct{}
 	stop  sync.Once
+	hang  context.CancelFunc // ends the streams of clients
 
 	mu struct {
 		sync.Mutex
@@ -72,11 +74,14 @@ func Start(cfg Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	streams, hang := context.WithCancel(context.Background())
+	ec.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainStreamInterceptor(endWith(streams))}
 	e, err := embed.StartEtcd(ec)
 	if err != nil {
+		hang()
 		return nil, fmt.Errorf("start etcd member %q: %w", cfg.Name, err)
 	}
-	m := &Member{etcd: e, cfg: cfg, ready: make(chan struct{}), done: make(chan struct{})}
+	m := &Member{etcd: e, cfg: cfg, ready: make(chan struct{}), done: make(chan struct{}), hang: hang}
 	go m.watch()
 	return m, nil
 }
@@ -143,14 +148,35 @@ func (m *Member) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Stop hands leadership over where it can, closes the listeners and the data directory. It waits for requests
-// in flight for a few seconds at most: close clients first. Later calls do nothing.
+// Stop ends the streams of clients, hands leadership over where it can, closes the listeners and the data
+// directory. It waits for requests in flight for a few seconds at most. Later calls do nothing.
 func (m *Member) Stop() {
 	m.stop.Do(func() {
+		m.hang()
 		m.etcd.Close()
 		<-m.done
 	})
 }
+
+// endWith ends every stream when ctx is done. Left alone, the watches of other nodes keep a stopping member
+// for etcd's full request timeout of 7 s, since they never finish by themselves.
+func endWith(ctx context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		own, cancel := context.WithCancel(ss.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		return handler(srv, &endingStream{ServerStream: ss, ctx: own})
+	}
+}
+
+// endingStream is a stream with a context of its own.
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (s *endingStream) Context() context.Context { return s.ctx }
 
 // embed translates the configuration and validates what etcd itself reports badly.
 func (c Config) embed() (*embed.Config, error) {
