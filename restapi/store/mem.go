@@ -1,0 +1,99 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Mem is a store in memory, for tests: the same contract as Etcd, gone with the process.
+type Mem struct {
+	mu   sync.Mutex
+	rev  int64
+	keys map[string]Item
+}
+
+// NewMem makes an empty store. Like a new etcd it is at revision 1.
+func NewMem() *Mem { return &Mem{rev: 1, keys: make(map[string]Item)} }
+
+// Read answers the queries as of one revision.
+func (m *Mem) Read(ctx context.Context, queries ...Query) (Snapshot, error) {
+	if err := ctx.Err(); err != nil {
+		return Snapshot{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Snapshot{Rev: m.rev}
+	for _, q := range queries {
+		s.Results = append(s.Results, m.answer(q))
+	}
+	return s, nil
+}
+
+func (m *Mem) answer(q Query) Result {
+	var r Result
+	for k, it := range m.keys {
+		if k == q.Key || q.Key == "" && strings.HasPrefix(k, q.Prefix) && k > q.After {
+			it.Value = slices.Clone(it.Value)
+			r.Items = append(r.Items, it)
+		}
+	}
+	slices.SortFunc(r.Items, func(a, b Item) int { return strings.Compare(a.Key, b.Key) })
+	if q.Limit > 0 && len(r.Items) > q.Limit {
+		r.Items, r.More = r.Items[:q.Limit], true
+	}
+	return r
+}
+
+// Commit does t as a whole and returns the new revision, or does nothing and says why.
+func (m *Mem) Commit(ctx context.Context, t Txn) (int64, error) {
+	if err := t.check(); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range t.If {
+		if m.keys[c.Key].Rev != c.Rev {
+			return 0, conflict(t)
+		}
+	}
+	changed := len(t.Put) > 0
+	for _, k := range t.Delete {
+		_, ok := m.keys[k]
+		changed = changed || ok
+	}
+	if changed {
+		m.rev++
+	}
+	for _, p := range t.Put {
+		m.keys[p.Key] = Item{Key: p.Key, Value: slices.Clone(p.Value), Rev: m.rev}
+	}
+	for _, k := range t.Delete {
+		delete(m.keys, k)
+	}
+	return m.rev, nil
+}
+
+// Hold keeps a key present until ctx is done, then takes it away. Nobody else may write it. ttl is how long the
+// key of a process that died stays; in memory none dies.
+func (m *Mem) Hold(ctx context.Context, key string, value []byte, _ time.Duration) error {
+	m.mu.Lock()
+	m.rev++
+	m.keys[key] = Item{Key: key, Value: slices.Clone(value), Rev: m.rev}
+	mine := m.rev
+	m.mu.Unlock()
+	<-ctx.Done()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.keys[key].Rev == mine {
+		m.rev++
+		delete(m.keys, key)
+	}
+	return context.Cause(ctx)
+}

@@ -1,0 +1,89 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+)
+
+// arbitration: several gateways want a volume at the same revision; one gets it, and a record of a deleted volume
+// stays deleted.
+func arbitration(t *testing.T, ctx context.Context, s Store) {
+	vol := cluster.VolumeKey{VUID: 7, Generation: 1}
+	a := store.NewArbiter(s)
+	if _, _, err := a.Owner(ctx, vol); !errors.Is(err, cluster.ErrNoRecord) {
+		t.Fatalf("owner of nothing: %v", err)
+	}
+	if _, err := a.SwapOwner(ctx, vol, 0, cluster.Owner{Gateway: 1, Epoch: 1}); !errors.Is(err, cluster.ErrNoRecord) {
+		t.Errorf("swap from nothing: %v", err)
+	}
+	put(t, ctx, s, cluster.KeyOwner(vol), `{"gateway":2,"epoch":0}`)
+	o, rev, err := a.Owner(ctx, vol)
+	if err != nil || o.Gateway != 2 || o.Epoch != 0 {
+		t.Fatalf("got %+v, %v", o, err)
+	}
+	var wg sync.WaitGroup
+	var won atomic.Int32
+	for n := range cluster.NodeID(4) {
+		wg.Go(func() {
+			_, err := a.SwapOwner(ctx, vol, rev, cluster.Owner{Gateway: n + 1, Epoch: o.Epoch + 1})
+			switch {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, cluster.ErrConflict):
+				t.Errorf("gateway %d: %v", n+1, err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d gateways won", won.Load())
+	}
+	o, rev, _ = a.Owner(ctx, vol)
+	next := o.Clone()
+	next.Out = []cluster.Out{{Device: 3, At: cluster.MakeSeq(1, 9)}}
+	next.Residencies[4] = 2
+	if rev, err = a.SwapOwner(ctx, vol, rev, next); err != nil {
+		t.Fatal(err)
+	}
+	got, rev2, err := a.Owner(ctx, vol)
+	if err != nil || rev2 != rev || !reflect.DeepEqual(got, next) {
+		t.Errorf("got %+v@%d, %v, want %+v@%d", got, rev2, err, next, rev)
+	}
+	key := cluster.KeyOwner(vol)
+	if _, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: key, Rev: rev}}, Delete: []string{key}}); err != nil {
+		t.Fatal(err)
+	}
+	next.Epoch++
+	if _, err := a.SwapOwner(ctx, vol, rev, next); !errors.Is(err, cluster.ErrConflict) {
+		t.Errorf("swap of a deleted volume: %v", err)
+	}
+	if _, _, err := a.Owner(ctx, vol); !errors.Is(err, cluster.ErrNoRecord) {
+		t.Errorf("owner of a deleted volume: %v", err)
+	}
+}
+
+func impossibleOwners(t *testing.T, ctx context.Context, s Store) {
+	vol := cluster.VolumeKey{VUID: 1, Generation: 1}
+	rev := put(t, ctx, s, cluster.KeyOwner(vol), `{"gateway":1,"epoch":3}`)
+	a := store.NewArbiter(s)
+	for name, o := range map[string]cluster.Owner{
+		"nobody":      {Epoch: 4},
+		"no epoch":    {Gateway: 1},
+		"epoch spent": {Gateway: 1, Epoch: cluster.MaxOwnerEpoch + 1},
+		"out twice":   {Gateway: 1, Epoch: 4, Out: []cluster.Out{{Device: 1}, {Device: 1}}},
+	} {
+		if _, err := a.SwapOwner(ctx, vol, rev, o); err == nil || errors.Is(err, cluster.ErrConflict) {
+			t.Errorf("%s: got %v, want a refusal", name, err)
+		}
+	}
+	if o, now, err := a.Owner(ctx, vol); err != nil || now != rev || o.Epoch != 3 {
+		t.Errorf("refused swaps changed the record: %+v@%d, %v", o, now, err)
+	}
+}

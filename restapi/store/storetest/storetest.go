@@ -1,0 +1,308 @@
+// Package storetest is the conformance suite of package store: what every implementation must do, told as stories.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+)
+
+// Store is what the suite tests.
+type Store interface {
+	store.KV
+	Hold(ctx context.Context, key string, value []byte, ttl time.Duration) error
+}
+
+// deadline bounds every wait of the suite.
+const deadline = 20 * time.Second
+
+// Run runs the suite; fresh makes an empty store for each story.
+func Run(t *testing.T, fresh func(t *testing.T) Store) {
+	stories := []struct {
+		name string
+		tell func(t *testing.T, ctx context.Context, s Store)
+	}{
+		{"an absent key is an empty answer", absentKey},
+		{"what was put is read with its revision", putThenRead},
+		{"a list is in byte order, from after a key, up to a limit", lists},
+		{"one read sees one revision", oneRevision},
+		{"a moved revision refuses the whole transaction", conflicts},
+		{"absence can be demanded", demandAbsence},
+		{"a deleted key is absent, and new when it comes back", deleteAndReturn},
+		{"a write nobody compared is refused", unguardedWrites},
+		{"concurrent increments are all counted", increments},
+		{"a held key goes when its holder does", holds},
+		{"a call that is cancelled is unavailable", cancelled},
+		{"an owner is swapped once per revision", arbitration},
+		{"an impossible owner is refused", impossibleOwners},
+	}
+	for _, st := range stories {
+		t.Run(st.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), deadline)
+			defer cancel()
+			st.tell(t, ctx, fresh(t))
+		})
+	}
+}
+
+// put writes keys that must be absent and returns the revision.
+func put(t *testing.T, ctx context.Context, s store.KV, pairs ...string) int64 {
+	t.Helper()
+	var txn store.Txn
+	for i := 0; i < len(pairs); i += 2 {
+		txn.If = append(txn.If, store.Cond{Key: pairs[i]})
+		txn.Put = append(txn.Put, store.Put{Key: pairs[i], Value: []byte(pairs[i+1])})
+	}
+	rev, err := s.Commit(ctx, txn)
+	if err != nil {
+		t.Fatalf("put %v: %v", pairs, err)
+	}
+	return rev
+}
+
+func read(t *testing.T, ctx context.Context, s store.KV, q ...store.Query) store.Snapshot {
+	t.Helper()
+	snap, err := s.Read(ctx, q...)
+	if err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	if len(snap.Results) != len(q) {
+		t.Fatalf("read: %d results for %d queries", len(snap.Results), len(q))
+	}
+	return snap
+}
+
+// wantItems checks "key=value" pairs of a result.
+func wantItems(t *testing.T, r store.Result, more bool, want ...string) {
+	t.Helper()
+	got := make([]string, len(r.Items))
+	for i, it := range r.Items {
+		got[i] = it.Key + "=" + string(it.Value)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) || r.More != more {
+		t.Errorf("got %v (more %v), want %v (more %v)", got, r.More, want, more)
+	}
+}
+
+func absentKey(t *testing.T, ctx context.Context, s Store) {
+	snap := read(t, ctx, s, store.Key("/a"), store.All("/b/"))
+	wantItems(t, snap.Results[0], false)
+	wantItems(t, snap.Results[1], false)
+	if it := snap.One(0); it.Rev != 0 || it.Value != nil {
+		t.Errorf("absent key: %+v", it)
+	}
+}
+
+func putThenRead(t *testing.T, ctx context.Context, s Store) {
+	r1 := put(t, ctx, s, "/a", "one", "/b", "two")
+	r2 := put(t, ctx, s, "/c", "three")
+	if r2 <= r1 {
+		t.Errorf("revision %d after %d", r2, r1)
+	}
+	snap := read(t, ctx, s, store.Key("/a"), store.Key("/b"), store.Key("/c"))
+	for i, want := range []int64{r1, r1, r2} {
+		if got := snap.One(i).Rev; got != want {
+			t.Errorf("key %d: revision %d, want %d", i, got, want)
+		}
+	}
+	wantItems(t, snap.Results[1], false, "/b=two")
+	if snap.Rev != r2 {
+		t.Errorf("snapshot of revision %d, want %d", snap.Rev, r2)
+	}
+}
+
+func lists(t *testing.T, ctx context.Context, s Store) {
+	put(t, ctx, s, "/l/10", "x", "/l/2", "y", "/l/1", "z", "/m", "no", "/l", "no", "/l0", "no")
+	snap := read(t, ctx, s, store.All("/l/"),
+		store.Query{Prefix: "/l/", Limit: 2}, store.Query{Prefix: "/l/", After: "/l/10", Limit: 2},
+		store.Query{Prefix: "/l/", After: "/l/1", Limit: 1}, store.Query{Prefix: "/l/", After: "/l/2"},
+		store.Query{Prefix: "/l/", After: "/a"}, store.Query{Prefix: "/l/", After: "/z"},
+		store.Query{Prefix: "/l/", Limit: 3})
+	wantItems(t, snap.Results[0], false, "/l/1=z", "/l/10=x", "/l/2=y")
+	wantItems(t, snap.Results[1], true, "/l/1=z", "/l/10=x")
+	wantItems(t, snap.Results[2], false, "/l/2=y")
+	wantItems(t, snap.Results[3], true, "/l/10=x")
+	wantItems(t, snap.Results[4], false)
+	wantItems(t, snap.Results[5], false, "/l/1=z", "/l/10=x", "/l/2=y")
+	wantItems(t, snap.Results[6], false)
+	wantItems(t, snap.Results[7], false, "/l/1=z", "/l/10=x", "/l/2=y")
+}
+
+// oneRevision has a writer keep two keys equal while a reader looks.
+func oneRevision(t *testing.T, ctx context.Context, s Store) {
+	put(t, ctx, s, "/x", "0", "/y/1", "0")
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 1; i <= 20; i++ {
+			snap, err := s.Read(ctx, store.Key("/x"), store.Key("/y/1"))
+			if err != nil {
+				t.Errorf("writer reads: %v", err)
+				return
+			}
+			v := []byte(strconv.Itoa(i))
+			_, err = s.Commit(ctx, store.Txn{
+				If:  []store.Cond{{Key: "/x", Rev: snap.One(0).Rev}, {Key: "/y/1", Rev: snap.One(1).Rev}},
+				Put: []store.Put{{Key: "/x", Value: v}, {Key: "/y/1", Value: v}},
+			})
+			if err != nil {
+				t.Errorf("writer: %v", err)
+				return
+			}
+		}
+	})
+	for range 40 {
+		snap := read(t, ctx, s, store.Key("/x"), store.All("/y/"))
+		if a, b := string(snap.One(0).Value), string(snap.One(1).Value); a != b {
+			t.Errorf("one read saw x=%s y=%s", a, b)
+		}
+	}
+	wg.Wait()
+}
+
+func conflicts(t *testing.T, ctx context.Context, s Store) {
+	r := put(t, ctx, s, "/a", "1", "/b", "1")
+	r2, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/a", Rev: r}},
+		Put: []store.Put{{Key: "/a", Value: []byte("2")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Commit(ctx, store.Txn{
+		If:     []store.Cond{{Key: "/b", Rev: r}, {Key: "/a", Rev: r}, {Key: "/c"}},
+		Put:    []store.Put{{Key: "/a", Value: []byte("3")}, {Key: "/c", Value: []byte("3")}},
+		Delete: []string{"/b"},
+	})
+	if !errors.Is(err, cluster.ErrConflict) {
+		t.Fatalf("got %v, want a conflict", err)
+	}
+	snap := read(t, ctx, s, store.All("/"))
+	wantItems(t, snap.Results[0], false, "/a=2", "/b=1")
+	if snap.Rev != r2 {
+		t.Errorf("a refused transaction moved the revision from %d to %d", r2, snap.Rev)
+	}
+}
+
+func demandAbsence(t *testing.T, ctx context.Context, s Store) {
+	r := put(t, ctx, s, "/a", "1")
+	_, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/a"}}, Put: []store.Put{{Key: "/a"}}})
+	if !errors.Is(err, cluster.ErrConflict) {
+		t.Errorf("create over an existing key: %v", err)
+	}
+	_, err = s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/n", Rev: r}}, Put: []store.Put{{Key: "/n"}}})
+	if !errors.Is(err, cluster.ErrConflict) {
+		t.Errorf("update of an absent key: %v", err)
+	}
+	wantItems(t, read(t, ctx, s, store.All("/")).Results[0], false, "/a=1")
+}
+
+func deleteAndReturn(t *testing.T, ctx context.Context, s Store) {
+	r := put(t, ctx, s, "/a", "1")
+	if _, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/a", Rev: r}}, Delete: []string{"/a"}}); err != nil {
+		t.Fatal(err)
+	}
+	wantItems(t, read(t, ctx, s, store.Key("/a")).Results[0], false)
+	r2 := put(t, ctx, s, "/a", "1")
+	if r2 <= r {
+		t.Errorf("the key came back with revision %d, it had %d before", r2, r)
+	}
+	_, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/a", Rev: r}}, Delete: []string{"/a"}})
+	if !errors.Is(err, cluster.ErrConflict) {
+		t.Errorf("delete by the revision of its predecessor: %v", err)
+	}
+}
+
+func unguardedWrites(t *testing.T, ctx context.Context, s Store) {
+	put1 := func(k string) []store.Put { return []store.Put{{Key: k, Value: []byte("1")}} }
+	var many []store.Cond
+	for i := range store.MaxOps + 1 {
+		many = append(many, store.Cond{Key: "/" + strconv.Itoa(i)})
+	}
+	for name, txn := range map[string]store.Txn{
+		"put":              {Put: put1("/a")},
+		"delete":           {Delete: []string{"/a"}},
+		"other key":        {If: []store.Cond{{Key: "/b"}}, Put: put1("/a")},
+		"twice":            {If: []store.Cond{{Key: "/a"}}, Put: append(put1("/a"), put1("/a")...)},
+		"put and delete":   {If: []store.Cond{{Key: "/a"}}, Put: put1("/a"), Delete: []string{"/a"}},
+		"empty key":        {If: []store.Cond{{}}, Put: put1("")},
+		"too many to hold": {If: many},
+	} {
+		if _, err := s.Commit(ctx, txn); err == nil || errors.Is(err, cluster.ErrConflict) {
+			t.Errorf("%s: got %v, want a refusal", name, err)
+		}
+	}
+	wantItems(t, read(t, ctx, s, store.All("/")).Results[0], false)
+	if _, err := s.Commit(ctx, store.Txn{Put: put1("/a"), Blind: []string{"/a"}}); err != nil {
+		t.Errorf("declared blind: %v", err)
+	}
+}
+
+func increments(t *testing.T, ctx context.Context, s Store) {
+	const workers, each = 4, 10
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for done := 0; done < each; {
+				snap, err := s.Read(ctx, store.Key("/n"))
+				if err != nil {
+					t.Errorf("read: %v", err)
+					return
+				}
+				n, _ := strconv.Atoi(string(snap.One(0).Value))
+				_, err = s.Commit(ctx, store.Txn{
+					If:  []store.Cond{{Key: "/n", Rev: snap.One(0).Rev}},
+					Put: []store.Put{{Key: "/n", Value: []byte(strconv.Itoa(n + 1))}},
+				})
+				switch {
+				case err == nil:
+					done++
+				case !errors.Is(err, cluster.ErrConflict):
+					t.Errorf("commit: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	wantItems(t, read(t, ctx, s, store.Key("/n")).Results[0], false, "/n="+strconv.Itoa(workers*each))
+}
+
+// until repeats a look until it says yes; every look is a round trip, so it does not spin.
+func until(t *testing.T, ctx context.Context, what string, look func() bool) {
+	t.Helper()
+	for !look() {
+		if ctx.Err() != nil {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func holds(t *testing.T, ctx context.Context, s Store) {
+	has := func() bool { return read(t, ctx, s, store.Key("/alive/1")).One(0).Rev != 0 }
+	holding, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Hold(holding, "/alive/1", []byte("x"), 5*time.Second) }()
+	until(t, ctx, "the key appears", has)
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Hold ended with %v", err)
+	}
+	until(t, ctx, "the key goes", func() bool { return !has() })
+}
+
+func cancelled(t *testing.T, ctx context.Context, s Store) {
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := s.Read(gone, store.Key("/a")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("read: %v", err)
+	}
+	_, err := s.Commit(gone, store.Txn{If: []store.Cond{{Key: "/a"}}, Put: []store.Put{{Key: "/a"}}})
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("commit: %v", err)
+	}
+}
