@@ -50,8 +50,8 @@ func layers() []layer {
 		{dir: "restapi/wire", may: dataplane("cluster")},
 		{dir: "restapi/auth", may: dataplane("cluster")},
 		{dir: "restapi/client", may: append(dataplane("cluster"), "restapi/wire")},
-		{dir: "restapi/manager", may: append(dataplane("cluster"), "restapi/auth")},
-		{dir: "restapi/store", may: append(dataplane("cluster"), "restapi/manager")},
+		{dir: "restapi/store", may: dataplane("cluster")},
+		{dir: "restapi/manager", may: append(dataplane("cluster"), "restapi/auth", "restapi/store")},
 		{dir: "restapi/api", may: append(dataplane("cluster"), "restapi/wire", "restapi/auth", "restapi/manager")},
 
 		// Assembly and whole-system tests.
