@@ -8,13 +8,13 @@
 //   - The first member of a cluster starts with Config.Peers empty. Every later one first calls AddLearner
 //     with a client of the running cluster and starts with the peers that call returned. Peers matters only
 //     while the data directory is empty, so a restart may pass anything there.
-//   - A learner does not vote and does not serve clients. Settle promotes learners so that the number of voters
-//     stays odd: with an even number one more member can fail no more, but one more can do harm. Two nodes
-//     therefore have one voter, and the third node brings two.
+//   - A learner does not vote and does not serve clients. Settle promotes learners so that the number of
+//     voters stays odd: with an even number one more member can fail no more, but one more can do harm. Two
+//     nodes therefore have one voter, and the third node brings two.
 //   - Nothing here keeps volume I/O going: steady I/O needs no etcd (DESIGN, promise P4).
 //
-// What a member costs: every tick (Config.Heartbeat) wakes the member, and a leader sends a heartbeat to each
-// follower. An idle node, its member included, must stay below 3 % of one core (promise P7);
+// What a member costs: every tick (Config.Heartbeat) wakes the member, and a leader sends a heartbeat to
+// each follower. An idle node, its member included, must stay below 3 % of one core (promise P7);
 // BenchmarkIdleMembers measures it. Writes to disk are fsynced by etcd before they are acknowledged;
 // BackendBatchInterval only says how often the already logged state is folded into etcd's own database.
 package embedetcd

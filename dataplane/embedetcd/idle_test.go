@@ -47,7 +47,9 @@ func benchmarkIdle(b *testing.B, count int, heartbeat time.Duration) {
 			client = c
 		}
 	}
-	eventually(b, ctx, "all members vote", func() error { return wantCounts(ctx, client, Counts{Voters: count}) })
+	eventually(b, ctx, "all members vote", func() error {
+		return wantCounts(ctx, client, Counts{Voters: count})
+	})
 	before := cpuTime(b)
 	b.ResetTimer()
 	for b.Loop() {

@@ -21,10 +21,11 @@ const (
 	DefaultElection   = 1000 * time.Millisecond
 	DefaultQuotaBytes = 1 << 30
 
-	// keepRevisions is how much history stays for watchers that were away: a watcher behind it reads everything
-	// again (package watch), so this bounds space without being able to lose a change.
+	// keepRevisions is how much history stays for watchers that were away: a watcher behind it reads
+	// everything again (package watch), so this bounds space without being able to lose a change.
 	keepRevisions = "10000"
-	// backendBatch is etcd's interval between commits to its database (the log is synced at each write anyway).
+	// backendBatch is etcd's interval between commits to its database (the log is synced at each write
+	// anyway).
 	backendBatch = 250 * time.Millisecond
 	// maxLearners lets the second and the third node of a cluster join at the same time.
 	maxLearners = 2
@@ -227,8 +228,8 @@ func (c Config) peers() []Peer {
 	return []Peer{{Name: c.Name, URL: orElse(c.AdvertisePeer, c.ListenPeer)}}
 }
 
-// initialCluster writes peers as etcd wants them. A member that has not started has no name yet; etcd compares
-// URLs only, so such a member gets a name of its own made from its position.
+// initialCluster writes peers as etcd wants them. A member that has not started has no name yet; etcd
+// compares URLs only, so such a member gets a name of its own made from its position.
 func initialCluster(peers []Peer) string {
 	parts := make([]string, 0, len(peers))
 	for i, p := range peers {

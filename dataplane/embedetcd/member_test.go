@@ -113,8 +113,9 @@ func TestOneMemberKeepsItsDataAcrossRestarts(t *testing.T) {
 	}
 }
 
-// TestThreeMembers is the life of a cluster: one member, a second that stays a learner, a third that makes both
-// vote; then one is lost and the rest goes on; two lost and nothing is acknowledged; back and all is there.
+// TestThreeMembers is the life of a cluster: one member, a second that stays a learner, a third that makes
+// both vote; then one is lost and the rest goes on; two lost and nothing is acknowledged; back and all is
+// there.
 func TestThreeMembers(t *testing.T) {
 	ctx := testContext(t)
 	a := start(t, memberConfig(t, "a"))

@@ -19,13 +19,14 @@ const (
 	dialTimeout      = 5 * time.Second
 	keepAliveTime    = 10 * time.Second
 	keepAliveTimeout = 5 * time.Second
+	reconnectMin     = 100 * time.Millisecond
 	reconnectMax     = time.Second
 	endpointSync     = 30 * time.Second
 	retryJoin        = 200 * time.Millisecond
 )
 
-// Dial makes a client of the cluster behind endpoints (client URLs, any non-empty part of the members). It does
-// not wait for a connection. With follow the client learns the endpoints of members that join later;
+// Dial makes a client of the cluster behind endpoints (client URLs, any non-empty part of the members). It
+// does not wait for a connection. With follow the client learns the endpoints of members that join later;
 // leave it false when etcd is reached through addresses the members do not know (a proxy, NAT).
 func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*clientv3.Client, error) {
 	if len(endpoints) == 0 {
@@ -38,7 +39,8 @@ func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*clientv3.Cl
 		DialKeepAliveTimeout: keepAliveTimeout,
 		Logger:               zapToLogrus(log),
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMax},
+			Backoff: backoff.Config{BaseDelay: reconnectMin, Multiplier: 1.6, Jitter: 0.2,
+				MaxDelay: reconnectMax},
 			MinConnectTimeout: dialTimeout,
 		})},
 	}
@@ -52,10 +54,10 @@ func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*clientv3.Cl
 	return c, nil
 }
 
-// AddLearner adds a member reachable at peerURL to the running cluster and returns the peers to start it with
-// (name's own entry included). Calling it again for the same URL before the member ever started is harmless:
-// a node that crashed between the two steps just goes on. A cluster that has its share of learners makes it wait
-// until ctx is done.
+// AddLearner adds a member reachable at peerURL to the running cluster and returns the peers to start it
+// with (name's own entry included). Calling it again for the same URL before the member ever started is
+// harmless: a node that crashed between the two steps just goes on. A cluster that has its share of
+// learners makes it wait until ctx is done.
 func AddLearner(ctx context.Context, c *clientv3.Client, name, peerURL string) ([]Peer, error) {
 	for {
 		list, err := c.MemberList(ctx)

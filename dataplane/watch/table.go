@@ -12,8 +12,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// table is the state under construction. Owned by one goroutine; what state returns is never changed afterwards:
-// a collection is copied before its first change after a state was taken.
+// table is the state under construction. Owned by one goroutine; what state returns is never changed
+// afterwards: a collection is copied before its first change after a state was taken.
 type table struct {
 	next    cluster.State
 	m       cluster.Map
@@ -24,7 +24,8 @@ type table struct {
 
 func newTable() *table {
 	return &table{
-		next: cluster.State{Volumes: map[cluster.VolumeKey]*cluster.Volume{}, Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}},
+		next: cluster.State{Volumes: map[cluster.VolumeKey]*cluster.Volume{},
+			Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}},
 		m: cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{},
 			Pools: map[string]*cluster.Pool{}},
 		volumes: map[cluster.UUID]cluster.VolumeKey{},

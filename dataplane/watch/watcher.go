@@ -34,8 +34,8 @@ var errCompacted = errors.New("revision was compacted")
 type Options struct {
 	Client *clientv3.Client // borrowed
 	Log    logrus.FieldLogger
-	// Proof is how often a quiet stream is proved to be alive: the client library reconnects on its own and says
-	// nothing while it cannot. 0 = DefaultProof.
+	// Proof is how often a quiet stream is proved to be alive: the client library reconnects on its own and
+	// says nothing while it cannot. 0 = DefaultProof.
 	Proof time.Duration
 }
 
@@ -138,13 +138,13 @@ func (w *Watcher) interrupted(err error) bool {
 	w.mu.status.Connected, w.mu.status.LastError = false, err.Error()
 	w.mu.Unlock()
 	if !repeated {
-		w.opt.Log.WithError(err).Warn("cluster map: the stream from etcd is interrupted; the last map stays in force")
+		w.opt.Log.WithError(err).Warn("cluster map: the stream is interrupted, the last map stays in force")
 	}
 	return was
 }
 
-// follow opens the stream where the last one ended, reading everything first if there is no table, and applies
-// what comes until the stream breaks.
+// follow opens the stream where the last one ended, reading everything first if there is no table, and
+// applies what comes until the stream breaks.
 func (w *Watcher) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
@@ -239,7 +239,8 @@ type page struct {
 func (w *Watcher) readPage(ctx context.Context, key, end string, rev int64) (page, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	r, err := w.opt.Client.Get(ctx, key, clientv3.WithRange(end), clientv3.WithLimit(pageKeys), clientv3.WithRev(rev))
+	r, err := w.opt.Client.Get(ctx, key, clientv3.WithRange(end), clientv3.WithLimit(pageKeys),
+		clientv3.WithRev(rev))
 	if err != nil {
 		return page{}, err
 	}
@@ -249,8 +250,8 @@ func (w *Watcher) readPage(ctx context.Context, key, end string, rev int64) (pag
 	return page{kvs: r.Kvs, rev: rev, more: r.More}, nil
 }
 
-// apply brings the table to the revision of the last event. etcd sends all events of one revision in one response
-// (we do not ask for fragments), so what is published is never half of a transaction.
+// apply brings the table to the revision of the last event. etcd sends all events of one revision in one
+// response (we do not ask for fragments), so what is published is never half of a transaction.
 func (w *Watcher) apply(events []*clientv3.Event) {
 	if len(events) == 0 {
 		return

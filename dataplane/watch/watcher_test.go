@@ -105,7 +105,8 @@ func text(v any) string {
 }
 
 func volume(i int) *cluster.Volume {
-	return &cluster.Volume{UUID: cluster.UUID{15: byte(i), 14: byte(i >> 8), 0: 1}, Name: fmt.Sprintf("v%d", i), Pool: "p",
+	id := cluster.UUID{15: byte(i), 14: byte(i >> 8), 0: 1}
+	return &cluster.Volume{UUID: id, Name: fmt.Sprintf("v%d", i), Pool: "p",
 		Key: cluster.VolumeKey{VUID: uint32(i), Generation: 1}, Size: cluster.BlockSize}
 }
 
@@ -138,8 +139,9 @@ func TestTransactionsAreSeenWhole(t *testing.T) {
 	}()
 	for i := 1; i <= count; i++ {
 		v := volume(i)
-		w.commit(map[string]string{cluster.KeyVolume(v.UUID): text(v), cluster.KeyOwner(v.Key): text(cluster.Owner{Epoch: 1}),
-			cluster.KeyCounterVUID: fmt.Sprint(i), cluster.KeyMapEpoch: fmt.Sprint(i)})
+		w.commit(map[string]string{cluster.KeyVolume(v.UUID): text(v),
+			cluster.KeyOwner(v.Key): text(cluster.Owner{Epoch: 1}),
+			cluster.KeyCounterVUID:  fmt.Sprint(i), cluster.KeyMapEpoch: fmt.Sprint(i)})
 	}
 	if what := <-torn; what != "" {
 		t.Fatal(what)
@@ -162,7 +164,8 @@ func TestAMapOfAllRecords(t *testing.T) {
 	first := w.at(w.commit(map[string]string{cluster.KeyVolume(v.UUID): text(v)}))
 	m := first.Map
 	if m.Cluster.Name != "c" || m.Voters.Majority() != 2 || m.Nodes[1].Name != "n1" || m.Devices[4].Node != 1 ||
-		m.Pools["p"] == nil || m.Epoch != 9 || first.Volumes[v.Key].Name != "v7" || first.Owners[v.Key].Revision == 0 {
+		m.Pools["p"] == nil || m.Epoch != 9 || first.Volumes[v.Key].Name != "v7" ||
+		first.Owners[v.Key].Revision == 0 {
 		t.Fatalf("state %s", text(first))
 	}
 	second := w.at(w.commit(map[string]string{cluster.KeyVolume(v.UUID): "", cluster.KeyOwner(v.Key): "",
@@ -177,15 +180,16 @@ func TestAMapOfAllRecords(t *testing.T) {
 }
 
 func pool(name string) *cluster.Pool {
-	return &cluster.Pool{ID: 1, Name: name, Code: cluster.CodeReplica, Data: 1, Parity: 1, Domain: cluster.DomainNode,
-		ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.MinStripeUnit}
+	return &cluster.Pool{ID: 1, Name: name, Code: cluster.CodeReplica, Data: 1, Parity: 1,
+		Domain: cluster.DomainNode, ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.MinStripeUnit}
 }
 
 // TestReadsEverythingAfterCompaction lets the watcher sleep while what it would go on from is compacted away.
 func TestReadsEverythingAfterCompaction(t *testing.T) {
 	w := newWorld(t)
 	gone, kept := volume(1), volume(2)
-	w.at(w.commit(map[string]string{cluster.KeyVolume(gone.UUID): text(gone), cluster.KeyVolume(kept.UUID): text(kept)}))
+	w.at(w.commit(map[string]string{cluster.KeyVolume(gone.UUID): text(gone),
+		cluster.KeyVolume(kept.UUID): text(kept)}))
 	w.stop()
 	w.commit(map[string]string{cluster.KeyVolume(gone.UUID): ""})
 	rev := w.commit(map[string]string{cluster.KeyMapEpoch: "5"})
@@ -254,20 +258,22 @@ func TestAnOlderEtcdIsNotBelieved(t *testing.T) {
 func TestABrokenRecordIsIgnored(t *testing.T) {
 	w := newWorld(t)
 	v := volume(1)
-	w.commit(map[string]string{cluster.KeyVolume(v.UUID): text(v), cluster.KeyOwner(v.Key): text(cluster.Owner{Epoch: 5})})
-	moved := *v
-	moved.Key.VUID = 9
+	w.commit(map[string]string{cluster.KeyVolume(v.UUID): text(v),
+		cluster.KeyOwner(v.Key): text(cluster.Owner{Epoch: 5})})
+	moved, empty := *v, *v
+	moved.Key.VUID, empty.Size = 9, 0
 	for name, kv := range map[string]map[string]string{
 		"no JSON":              {cluster.KeyVolume(v.UUID): "{"},
 		"another volume's key": {cluster.KeyVolume(volume(2).UUID): text(v)},
-		"size 0":               {cluster.KeyVolume(v.UUID): text(&cluster.Volume{UUID: v.UUID, Name: "v1", Key: v.Key})},
+		"size 0":               {cluster.KeyVolume(v.UUID): text(&empty)},
 		"the key changed":      {cluster.KeyVolume(v.UUID): text(&moved)},
 		"epoch went back":      {cluster.KeyOwner(v.Key): text(cluster.Owner{Epoch: 4})},
 		"a number that is not": {cluster.KeyMapEpoch: "many"},
 		"a node elsewhere":     {cluster.KeyNode(3): text(cluster.Node{Number: 4})},
 	} {
 		s := w.at(w.commit(mergeMaps(kv, map[string]string{cluster.KeyCounterVUID: "9"})))
-		if len(s.Volumes) != 1 || s.Volumes[v.Key].Size != v.Size || s.Owners[v.Key].Epoch != 5 || len(s.Map.Nodes) != 0 {
+		if len(s.Volumes) != 1 || s.Volumes[v.Key].Size != v.Size || s.Owners[v.Key].Epoch != 5 ||
+			len(s.Map.Nodes) != 0 {
 			t.Errorf("%s: state %s", name, text(s))
 		}
 	}
