@@ -1,0 +1,299 @@
+package blockdev_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev/blockdevtest"
+)
+
+func TestMemConforms(t *testing.T) {
+	for _, lb := range []int{512, 4096} {
+		for _, cache := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d bytes, cache %v", lb, cache), func(t *testing.T) {
+				blockdevtest.Run(t, func(*testing.T) blockdev.Device {
+					return blockdev.NewMem(blockdev.MemOptions{Size: blockdevtest.Size, LogicalBlock: lb,
+						VolatileCache: cache})
+				})
+			})
+		}
+	}
+}
+
+func TestFileConforms(t *testing.T) {
+	blockdevtest.Run(t, func(t *testing.T) blockdev.Device {
+		d, err := blockdev.OpenFile(filepath.Join(t.TempDir(), "disk"),
+			blockdev.FileOptions{Create: blockdevtest.Size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	})
+}
+
+func TestFileIsLockedAndPersists(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk")
+	if _, err := blockdev.OpenFile(path, blockdev.FileOptions{}); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("missing file: %v", err)
+	}
+	a, err := blockdev.OpenFile(path, blockdev.FileOptions{Create: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := blockdev.OpenFile(path, blockdev.FileOptions{}); !errors.Is(err, blockdev.ErrInUse) {
+		t.Fatalf("second open: %v, want ErrInUse", err)
+	}
+	want := bytes.Repeat([]byte{7}, 4096)
+	err = blockdevtest.Do(a, &blockdev.Op{Kind: blockdev.Write, Off: 4096, Buf: want})
+	if err := errors.Join(err, a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	// A size asked for later changes nothing: the file is what it is.
+	b, err := blockdev.OpenFile(path, blockdev.FileOptions{Create: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 4096)
+	err = blockdevtest.Do(b, &blockdev.Op{Kind: blockdev.Read, Off: 4096, Buf: got})
+	if err := errors.Join(err, b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if b.Geometry().Size != 1<<20 || !bytes.Equal(got, want) {
+		t.Fatalf("after reopening: %+v, data equal %v", b.Geometry(), bytes.Equal(got, want))
+	}
+	if _, err := blockdev.OpenFile(t.TempDir(), blockdev.FileOptions{}); err == nil {
+		t.Fatal("a directory was opened as a device")
+	}
+}
+
+// newMem makes a device with a cache, holding old durably and, unsynced, new.
+func newMem(t *testing.T, old, new byte) *blockdev.Mem {
+	m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20, VolatileCache: true})
+	t.Cleanup(func() { m.Close() })
+	for i, b := range []byte{old, new} {
+		buf := bytes.Repeat([]byte{b}, 1<<16)
+		if err := blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Write, Buf: buf}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			if err := blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Flush}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return m
+}
+
+// census tells how many sectors of the first 64 KiB hold old, new and a mix of both.
+func census(m *blockdev.Mem, old, new byte) (olds, news, torn int) {
+	buf := make([]byte, 1<<16)
+	m.Peek(0, buf)
+	for ; len(buf) > 0; buf = buf[blockdev.SectorSize:] {
+		switch s := buf[:blockdev.SectorSize]; {
+		case bytes.Count(s, []byte{old}) == len(s):
+			olds++
+		case bytes.Count(s, []byte{new}) == len(s):
+			news++
+		case bytes.Count(s, []byte{old})+bytes.Count(s, []byte{new}) == len(s):
+			torn++
+		}
+	}
+	return
+}
+
+func TestPowerLossKeepsTearsAndDropsUnsyncedSectors(t *testing.T) {
+	m := newMem(t, 1, 2)
+	var all, none, some, torn int
+	for seed := range uint64(200) {
+		o, n, x := census(m.CrashClone(seed), 1, 2)
+		if o+n+x != 128 {
+			t.Fatalf("seed %d: a sector holds neither old nor new", seed)
+		}
+		switch {
+		case o == 128:
+			none++
+		case n == 128:
+			all++
+		default:
+			some++
+		}
+		torn += x
+	}
+	if all == 0 || none == 0 || some == 0 || torn == 0 {
+		t.Fatalf("all %d, none %d, some %d, torn sectors %d: each must happen", all, none, some, torn)
+	}
+	if _, n, _ := census(m, 1, 2); n != 128 {
+		t.Fatal("CrashClone changed the original")
+	}
+	// In place: the same seed gives the same medium, and what is left is durable.
+	c := m.CrashClone(42)
+	m.Crash(42)
+	a, b := make([]byte, 1<<16), make([]byte, 1<<16)
+	c.Peek(0, a)
+	m.Peek(0, b)
+	m.Crash(43)
+	d := make([]byte, 1<<16)
+	m.Peek(0, d)
+	if !bytes.Equal(a, b) || !bytes.Equal(b, d) {
+		t.Fatal("a crash is not a function of its seed, or a second one lost durable data")
+	}
+}
+
+func TestFlushedDataSurvivesPowerLoss(t *testing.T) {
+	m := newMem(t, 1, 2)
+	if err := blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Flush}); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(50) {
+		if _, n, _ := census(m.CrashClone(seed), 1, 2); n != 128 {
+			t.Fatalf("seed %d: %d of 128 flushed sectors are left", seed, n)
+		}
+	}
+}
+
+func TestOperationsInFlightMayLandInPart(t *testing.T) {
+	for _, cache := range []bool{false, true} {
+		m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20, VolatileCache: cache})
+		m.Manual(true)
+		ended := false
+		m.Submit(&blockdev.Op{Kind: blockdev.Write, Buf: bytes.Repeat([]byte{2}, 1<<16),
+			Done: func(*blockdev.Op, error) { ended = true }})
+		landed := map[bool]int{}
+		for seed := range uint64(50) {
+			_, n, _ := census(m.CrashClone(seed), 0, 2)
+			landed[n > 0]++
+		}
+		if landed[true] == 0 || landed[false] == 0 {
+			t.Fatalf("cache %v: a write in flight landed in part or not at all: %v", cache, landed)
+		}
+		m.Crash(1)
+		if m.Pending() != 0 || ended {
+			t.Fatal("a crash forgets what is in flight and reports nothing")
+		}
+	}
+}
+
+func TestPowerOffAfter(t *testing.T) {
+	m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20})
+	defer m.Close()
+	m.PowerOffAfter(1)
+	for i := range 3 {
+		err := blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Write, Buf: make([]byte, 512)})
+		if (err == nil) != (i == 0) || i > 0 && !errors.Is(err, blockdev.ErrIO) {
+			t.Fatalf("operation %d: %v", i, err)
+		}
+	}
+	m.Crash(1)
+	if err := blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Flush}); err != nil {
+		t.Fatalf("after power came back: %v", err)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	block := func(b byte) []byte { return bytes.Repeat([]byte{b}, 4096) }
+	write := func(m *blockdev.Mem, b byte) error {
+		return blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Write, Off: 4096, Buf: block(b)})
+	}
+	read := func(m *blockdev.Mem) ([]byte, error) {
+		buf := make([]byte, 4096)
+		return buf, blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Read, Off: 4096, Buf: buf})
+	}
+	for _, c := range []struct {
+		fault              blockdev.FaultKind
+		write, read, flush error
+		intact             bool // the new block is read
+	}{
+		{blockdev.ReadError, nil, blockdev.ErrIO, nil, false},
+		{blockdev.WriteError, blockdev.ErrIO, nil, nil, false},
+		{blockdev.FlushError, nil, nil, blockdev.ErrIO, true},
+		{blockdev.BitRot, nil, nil, nil, false},
+		{blockdev.LostWrite, nil, nil, nil, false},
+		{blockdev.LostFlush, nil, nil, nil, true},
+	} {
+		m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20, VolatileCache: true})
+		defer m.Close()
+		m.Inject(blockdev.Fault{Kind: c.fault, Off: 4096, Len: 4096})
+		errW := write(m, 5)
+		got, errR := read(m)
+		errF := blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Flush})
+		if !errors.Is(errW, c.write) || !errors.Is(errR, c.read) || !errors.Is(errF, c.flush) {
+			t.Errorf("fault %d: write %v, read %v, flush %v", c.fault, errW, errR, errF)
+		}
+		if bytes.Equal(got, block(5)) != c.intact {
+			t.Errorf("fault %d: block intact %v, want %v", c.fault, !c.intact, c.intact)
+		}
+		m.Heal()
+		if _, err := read(m); err != nil {
+			t.Errorf("fault %d: after Heal: %v", c.fault, err)
+		}
+	}
+}
+
+func TestMisdirectedAndLimitedFaults(t *testing.T) {
+	m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20, LogicalBlock: 4096})
+	defer m.Close()
+	m.Inject(blockdev.Fault{Kind: blockdev.MisdirectedWrite, Left: 1})
+	want := bytes.Repeat([]byte{9}, 4096)
+	for range 2 {
+		if err := blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Write, Off: 8192, Buf: want}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := make([]byte, 1<<20)
+	m.Peek(0, all)
+	if n := bytes.Count(all, []byte{9}); n != 8192 || !bytes.Equal(all[8192:12288], want) {
+		t.Fatalf("%d bytes written, want one block astray and one in place", n)
+	}
+}
+
+func TestStallHoldsUntilHeal(t *testing.T) {
+	m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20})
+	defer m.Close()
+	m.Inject(blockdev.Fault{Kind: blockdev.Stall})
+	done := make(chan error, 1)
+	m.Submit(&blockdev.Op{Kind: blockdev.Read, Buf: make([]byte, 512),
+		Done: func(_ *blockdev.Op, err error) { done <- err }})
+	for m.Stalled() == 0 { // the worker picks it up
+		select {
+		case err := <-done:
+			t.Fatalf("a stalled read ended: %v", err)
+		default:
+		}
+	}
+	m.Heal()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func BenchmarkWrite4K(b *testing.B) {
+	mem := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 24, VolatileCache: true})
+	file, err := blockdev.OpenFile(filepath.Join(b.TempDir(), "disk"), blockdev.FileOptions{Create: 1 << 24})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, dev := range map[string]blockdev.Device{"mem": mem, "file": file} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			done := make(chan error, 1)
+			op := &blockdev.Op{Kind: blockdev.Write, Buf: make([]byte, 4096),
+				Done: func(_ *blockdev.Op, err error) { done <- err }}
+			flush := &blockdev.Op{Kind: blockdev.Flush, Done: op.Done}
+			for i := range b.N {
+				op.Off = int64(i%4096) * 4096
+				dev.Submit(op)
+				<-done
+				if i%32 == 31 {
+					dev.Submit(flush)
+					<-done
+				}
+			}
+		})
+		dev.Close()
+	}
+}
