@@ -1,0 +1,299 @@
+package guest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/e2e/build"
+	"github.com/ashlar-storage/ashlar/e2e/guest/control"
+)
+
+// HostAddr is the test machine's loopback as the guest sees it.
+const HostAddr = "10.0.2.2"
+
+// HostNQN and HostID are the guest's identity unless Options say otherwise.
+const (
+	HostNQN = "nqn.2014-08.org.nvmexpress:uuid:" + HostID
+	HostID  = "11111111-2222-3333-4444-555555555555"
+)
+
+// Options of a guest; the zero value will do.
+type Options struct {
+	CPUs        int               // default 1: more make emulation slower, not faster
+	MemoryMiB   int               // default 768
+	HostNQN     string            // with HostID, the contents of /etc/nvme/hostnqn and hostid
+	HostID      string            //
+	Files       map[string][]byte // more files, by absolute path; below /files they reach a HostRoot guest too
+	Capture     string            // file for a packet capture of all its traffic; empty: none
+	CommandLine string            // more words for the kernel's command line
+	HostRoot    bool              // the "full" flavour of setup.sh: the test machine's root, read-only, by 9p
+	Patience    time.Duration     // bound of every wait, default 2 minutes
+}
+
+// Guest is a running guest. It stops when its test ends, or when the test process dies.
+type Guest struct {
+	t        testing.TB
+	patience time.Duration
+	session  *control.Session
+	console  console
+	conn     net.Conn // nil until the agent has called
+	exited   chan struct{}
+}
+
+// Start boots a guest and returns when it takes scripts. A failure ends the test and shows the console.
+func Start(t testing.TB, o Options) *Guest {
+	t.Helper()
+	begin := time.Now()
+	o = o.withDefaults()
+	g := &Guest{t: t, patience: o.Patience, exited: make(chan struct{})}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("start guest: %v", err)
+	}
+	defer func() { _ = ln.Close() }()
+	token := make([]byte, 16)
+	_, _ = rand.Read(token) // never fails
+	m := machine{options: o, tscKHz: tscKHz()}
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	m.control = net.JoinHostPort(HostAddr, port) + "/" + hex.EncodeToString(token)
+	dir := t.TempDir()
+	if err := m.prepare(filepath.Join(dir, "initrd")); err != nil {
+		t.Fatalf("start guest: %v", err)
+	}
+	if err := g.boot(m); err != nil {
+		t.Fatalf("start guest: %v", err)
+	}
+	if err := g.accept(ln, hex.EncodeToString(token)); err != nil {
+		t.Fatalf("start guest: %v\n%s", err, g.Console())
+	}
+	t.Logf("guest up after %v", time.Since(begin).Round(time.Millisecond))
+	return g
+}
+
+func (o Options) withDefaults() Options {
+	o.CPUs = max(o.CPUs, 1)
+	if o.MemoryMiB == 0 {
+		o.MemoryMiB = 768
+	}
+	if o.HostNQN == "" {
+		o.HostNQN, o.HostID = HostNQN, HostID
+	}
+	if o.Patience == 0 {
+		o.Patience = 2 * time.Minute
+	}
+	return o
+}
+
+// prepare makes the kernel ready (setup.sh) and writes the initramfs of this guest.
+func (m *machine) prepare(initrd string) error {
+	root, err := build.Root()
+	if err != nil {
+		return err
+	}
+	flavour := "cloud"
+	if m.options.HostRoot {
+		flavour = "full"
+	}
+	setup := exec.Command(filepath.Join(root, "e2e", "guest", "setup.sh"), flavour)
+	var said bytes.Buffer
+	setup.Stderr = &said
+	dir, err := setup.Output()
+	if err != nil {
+		return fmt.Errorf("setup.sh: %w\n%s", err, said.Bytes())
+	}
+	m.prepared, m.initrd = strings.TrimSpace(string(dir)), initrd
+	files := []file{
+		{"/etc/nvme/hostnqn", 0o644, []byte(m.options.HostNQN + "\n")},
+		{"/etc/nvme/hostid", 0o644, []byte(m.options.HostID + "\n")},
+	}
+	for _, name := range []string{"agent", "iotest"} {
+		binary, err := build.Program("e2e/guest/"+name, true)
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(binary)
+		if err != nil {
+			return err
+		}
+		files = append(files, file{"/bin/" + name, 0o755, data})
+	}
+	for name, data := range m.options.Files {
+		files = append(files, file{name, 0o755, data})
+	}
+	return writeInitrd(initrd, filepath.Join(m.prepared, "base.cpio"), files)
+}
+
+// boot starts QEMU and the reader of its console.
+func (g *Guest) boot(m machine) error {
+	qemu := exec.Command("qemu-system-x86_64", m.args()...)
+	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := qemu.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	qemu.Stderr = &g.console
+	if err := qemu.Start(); err != nil {
+		return err
+	}
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			g.console.line(lines.Text())
+		}
+		_ = qemu.Wait() // it ends because the guest resets, or by our signal
+		close(g.exited)
+	}()
+	g.t.Cleanup(func() {
+		g.Stop()
+		select {
+		case <-g.exited:
+		case <-time.After(10 * time.Second):
+			_ = qemu.Process.Kill()
+			<-g.exited
+		}
+		if g.t.Failed() {
+			g.t.Logf("console:\n%s", g.Console())
+		}
+	})
+	return nil
+}
+
+// accept waits for the agent's call.
+func (g *Guest) accept(ln net.Listener, token string) error {
+	type result struct {
+		conn    net.Conn
+		session *control.Session
+		err     error
+	}
+	called := make(chan result, 1)
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			called <- result{err: err}
+			return
+		}
+		s, err := control.Accept(conn, token)
+		called <- result{conn, s, err}
+	}()
+	select {
+	case r := <-called:
+		g.conn, g.session = r.conn, r.session
+		return r.err
+	case <-g.exited:
+		return errors.New("QEMU ended")
+	case <-time.After(g.patience):
+		return fmt.Errorf("not up within %v", g.patience)
+	}
+}
+
+// Stop ends the guest: its agent sees the connection end and resets the machine.
+func (g *Guest) Stop() {
+	if g.conn != nil {
+		_ = g.conn.Close()
+	}
+}
+
+// Console returns what the kernel has printed.
+func (g *Guest) Console() string { return g.console.String() }
+
+// Result is how a script ended.
+type Result struct {
+	Code   int
+	Output string
+}
+
+// Run runs a shell script in the guest to its end. A guest that dies, or a script that outlasts the guest's
+// patience, ends the test.
+func (g *Guest) Run(script string) Result {
+	g.t.Helper()
+	return g.Go(script).Wait()
+}
+
+// Must is Run for a script that must succeed; it returns the output.
+func (g *Guest) Must(script string) string {
+	g.t.Helper()
+	r := g.Run(script)
+	if r.Code != 0 {
+		g.t.Fatalf("guest: %s\nexit %d\n%s", script, r.Code, r.Output)
+	}
+	return r.Output
+}
+
+// Go starts a shell script and returns at once.
+func (g *Guest) Go(script string) *Job {
+	return &Job{guest: g, script: script, job: g.session.Start(script)}
+}
+
+// Job is a script that runs in the background.
+type Job struct {
+	guest  *Guest
+	script string
+	job    *control.Job
+}
+
+// Wait returns when the script has ended.
+func (j *Job) Wait() Result {
+	j.guest.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), j.guest.patience)
+	defer cancel()
+	code, err := j.job.Wait(ctx)
+	if err != nil {
+		j.guest.t.Fatalf("guest: %s\n%v; so far:\n%s", j.script, err, j.job.Output())
+	}
+	return Result{code, j.job.Output()}
+}
+
+// WaitOutput returns when the script has printed text.
+func (j *Job) WaitOutput(text string) {
+	j.guest.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), j.guest.patience)
+	defer cancel()
+	if err := j.job.WaitOutput(ctx, text); err != nil {
+		j.guest.t.Fatalf("guest: %s\nwaiting for %q: %v; so far:\n%s", j.script, text, err, j.job.Output())
+	}
+}
+
+// Output returns what the script has printed so far.
+func (j *Job) Output() string { return j.job.Output() }
+
+// Interrupt sends SIGINT to the script and all it started.
+func (j *Job) Interrupt() {
+	if err := j.job.Signal(syscall.SIGINT); err != nil {
+		j.guest.t.Fatalf("guest: interrupt %s: %v", j.script, err)
+	}
+}
+
+// console collects the guest's serial output, and QEMU's own complaints.
+type console struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (c *console) line(s string) { _, _ = c.Write([]byte(strings.TrimRight(s, "\r") + "\n")) }
+
+// Write takes what QEMU prints on standard error.
+func (c *console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all.Write(p)
+}
+
+func (c *console) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all.String()
+}
