@@ -161,7 +161,7 @@ func (f Framing) check(h Header, hlen, minData, maxData uint32, pda, flags uint8
 		return badField(feiPLEN)
 	}
 	if h.PLEN-over > maxData {
-		if h.Type == PDUCapsuleCmd {
+		if h.Type == PDUCapsuleCmd || maxData == 0 { // more than the capsule may hold
 			return badField(feiPLEN)
 		}
 		return Fault{FES: FESDataLimitExceeded}

@@ -42,8 +42,8 @@ func (c CAP) Value() uint64 {
 func ParseCAP(v uint64) CAP {
 	return CAP{
 		MQES: uint16(v), CQR: v>>16&1 == 1, AMS: uint8(v >> 17 & 3), TO: uint8(v >> 24),
-		DSTRD: uint8(v >> 32 & 0xf), NSSRS: v>>36&1 == 1, CSS: uint8(v >> 37), MPSMIN: uint8(v >> 48 & 0xf), MPSMAX: uint8(v >> 52 & 0xf),
-		CRMS: uint8(v >> 59 & 3),
+		DSTRD: uint8(v >> 32 & 0xf), NSSRS: v>>36&1 == 1, CSS: uint8(v >> 37),
+		MPSMIN: uint8(v >> 48 & 0xf), MPSMAX: uint8(v >> 52 & 0xf), CRMS: uint8(v >> 59 & 3),
 	}
 }
 
