@@ -38,6 +38,7 @@ type Options struct {
 	HostNQN     string            // with HostID, the contents of /etc/nvme/hostnqn and hostid
 	HostID      string            //
 	Files       map[string][]byte // more files, by absolute path; below /files they reach a HostRoot guest too
+	Expose      []int             // TCP ports of the guest to be reached from outside, see Guest.Exposed
 	Capture     string            // file for a packet capture of all its traffic; empty: none
 	CommandLine string            // more words for the kernel's command line
 	HostRoot    bool              // the "full" flavour of setup.sh: the test machine's root, read-only, by 9p
@@ -50,7 +51,9 @@ type Guest struct {
 	patience time.Duration
 	session  *control.Session
 	console  console
-	conn     net.Conn // nil until the agent has called
+	conn     net.Conn    // nil until the agent has called
+	exposed  map[int]int // port in the guest -> port of the test machine
+	qemu     *exec.Cmd
 	exited   chan struct{}
 }
 
@@ -67,7 +70,10 @@ func Start(t testing.TB, o Options) *Guest {
 	defer func() { _ = ln.Close() }()
 	token := make([]byte, 16)
 	_, _ = rand.Read(token) // never fails
-	m := machine{options: o, tscKHz: tscKHz()}
+	if g.exposed, err = freePorts(o.Expose); err != nil {
+		t.Fatalf("start guest: %v", err)
+	}
+	m := machine{options: o, tscKHz: tscKHz(), forward: g.exposed}
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	m.control = net.JoinHostPort(HostAddr, port) + "/" + hex.EncodeToString(token)
 	dir := t.TempDir()
@@ -82,6 +88,23 @@ func Start(t testing.TB, o Options) *Guest {
 	}
 	t.Logf("guest up after %v", time.Since(begin).Round(time.Millisecond))
 	return g
+}
+
+// Exposed returns the port of 127.0.0.1 at which an exposed port of the guest is reached.
+func (g *Guest) Exposed(port int) int { return g.exposed[port] }
+
+// freePorts finds a free local port for each of the guest's.
+func freePorts(exposed []int) (map[int]int, error) {
+	ports := map[int]int{}
+	for _, port := range exposed {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = ln.Close() }() // all are held until all are found
+		ports[port] = ln.Addr().(*net.TCPAddr).Port
+	}
+	return ports, nil
 }
 
 func (o Options) withDefaults() Options {
@@ -157,14 +180,9 @@ func (g *Guest) boot(m machine) error {
 		_ = qemu.Wait() // it ends because the guest resets, or by our signal
 		close(g.exited)
 	}()
+	g.qemu = qemu
 	g.t.Cleanup(func() {
 		g.Stop()
-		select {
-		case <-g.exited:
-		case <-time.After(10 * time.Second):
-			_ = qemu.Process.Kill()
-			<-g.exited
-		}
 		if g.t.Failed() {
 			g.t.Logf("console:\n%s", g.Console())
 		}
@@ -200,10 +218,17 @@ func (g *Guest) accept(ln net.Listener, token string) error {
 	}
 }
 
-// Stop ends the guest: its agent sees the connection end and resets the machine.
+// Stop ends the guest: its agent sees the connection end and resets the machine, on which QEMU exits. One
+// that does not is killed.
 func (g *Guest) Stop() {
 	if g.conn != nil {
 		_ = g.conn.Close()
+	}
+	select {
+	case <-g.exited:
+	case <-time.After(10 * time.Second):
+		_ = g.qemu.Process.Kill()
+		<-g.exited
 	}
 }
 

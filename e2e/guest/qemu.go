@@ -12,19 +12,24 @@ type machine struct {
 	initrd   string
 	control  string // ADDRESS/TOKEN for the agent
 	tscKHz   uint64
+	forward  map[int]int // port in the guest -> port of 127.0.0.1
 	options  Options
 }
 
 // args returns QEMU's arguments.
 func (m machine) args() []string {
 	o := m.options
+	network := "user,id=n0"
+	for inside, outside := range m.forward {
+		network += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", outside, inside)
+	}
 	args := []string{
 		"-machine", "microvm,acpi=on,isa-serial=on,rtc=on,pcie=off",
 		"-accel", "tcg,thread=multi", "-cpu", "max",
 		"-smp", fmt.Sprint(o.CPUs), "-m", fmt.Sprint(o.MemoryMiB),
 		"-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-kernel", filepath.Join(m.prepared, "vmlinux"), "-initrd", m.initrd,
-		"-netdev", "user,id=n0", "-device", "virtio-net-device,netdev=n0",
+		"-netdev", network, "-device", "virtio-net-device,netdev=n0",
 	}
 	if o.Capture != "" {
 		args = append(args, "-object", "filter-dump,id=f0,netdev=n0,file="+o.Capture)
