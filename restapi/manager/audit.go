@@ -1,0 +1,111 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+)
+
+// Audit checks every rule that must hold between records, and lists what is broken. It is what "nothing is half
+// created" means: the tests run it after every failure they make.
+func (m *Manager) Audit(ctx context.Context) ([]string, error) {
+	v, err := m.readMap(ctx, store.All(cluster.PrefixVolumes), store.All(cluster.PrefixNames),
+		store.All(cluster.PrefixOwners), store.Key(cluster.KeyCounterVUID), store.Key(cluster.KeyCounterDevice),
+		store.Key(cluster.KeyCounterNode), store.Key(cluster.KeyCounterPool))
+	if err != nil {
+		return nil, err
+	}
+	a := &audit{v: v}
+	snap := store.Snapshot{Results: v.extra}
+	for i, limit := range []*uint64{&a.lastVUID, &a.lastDevice, &a.lastNode, &a.lastPool} {
+		if *limit, err = counter(snap.One(3 + i)); err != nil {
+			return nil, err
+		}
+	}
+	a.auditMap()
+	if err := a.volumes(v.extra[0], v.extra[1], v.extra[2]); err != nil {
+		return nil, err
+	}
+	return a.broken, nil
+}
+
+type audit struct {
+	v                                        *view
+	lastVUID, lastDevice, lastNode, lastPool uint64
+	broken                                   []string
+}
+
+func (a *audit) say(ok bool, format string, args ...any) {
+	if !ok {
+		a.broken = append(a.broken, fmt.Sprintf(format, args...))
+	}
+}
+
+// auditMap checks references and counters within the map.
+func (a *audit) auditMap() {
+	uuids := make(map[cluster.UUID]bool)
+	for n, node := range a.v.Nodes {
+		a.say(a.v.revs[cluster.KeyNode(n)] != 0, "node %d is not at its key", n)
+		a.say(uint64(n) <= a.lastNode, "node %d is above the counter %d", n, a.lastNode)
+		a.say(!uuids[node.UUID], "two nodes have the uuid %s", node.UUID)
+		uuids[node.UUID] = true
+	}
+	for n, d := range a.v.Devices {
+		a.say(a.v.revs[cluster.KeyDevice(n)] != 0, "device %d is not at its key", n)
+		a.say(uint64(n) <= a.lastDevice, "device %d is above the counter %d", n, a.lastDevice)
+		a.say(a.v.Nodes[d.Node] != nil, "device %d is on node %d, which does not exist", n, d.Node)
+		a.say(!uuids[d.UUID], "two devices have the uuid %s", d.UUID)
+		uuids[d.UUID] = true
+	}
+	for name, p := range a.v.Pools {
+		a.say(a.v.revs[cluster.KeyPool(name)] != 0, "pool %q is not at its key", name)
+		a.say(uint64(p.ID) <= a.lastPool, "pool %q has id %d above the counter %d", name, p.ID, a.lastPool)
+		for _, d := range p.Devices {
+			a.say(a.v.Devices[d] != nil, "pool %q is on device %d, which does not exist", name, d)
+		}
+	}
+	voters := a.v.Voters.Nodes
+	a.say((len(voters) == 0) == (len(a.v.Pools) == 0), "%d voters and %d pools", len(voters), len(a.v.Pools))
+	a.say(len(voters) == 0 || len(voters)%2 == 1, "an even number of voters: %v", voters)
+	for _, n := range voters {
+		a.say(a.v.Nodes[n] != nil, "voter %d does not exist", n)
+	}
+}
+
+// volumes checks that every volume has its name and owner record, and that there are no others.
+func (a *audit) volumes(volumes, names, owners store.Result) error {
+	nameOf := make(map[string]string) // name key -> uuid
+	for _, it := range names.Items {
+		id, err := decode[cluster.UUID](it)
+		if err != nil {
+			return err
+		}
+		nameOf[it.Key] = id.String()
+	}
+	ownerOf := make(map[string]bool)
+	for _, it := range owners.Items {
+		ownerOf[it.Key] = true
+	}
+	for _, it := range volumes.Items {
+		rec, err := decode[cluster.Volume](it)
+		if err != nil {
+			return err
+		}
+		id := rec.UUID.String()
+		a.say(strings.HasSuffix(it.Key, id), "volume %s is at key %s", id, it.Key)
+		a.say(rec.Validate() == nil, "volume %s is malformed: %v", id, rec.Validate())
+		a.say(a.v.Pools[rec.Pool] != nil, "volume %s is in pool %q, which does not exist", id, rec.Pool)
+		a.say(uint64(rec.Key.VUID) <= a.lastVUID, "volume %s has VUID %d above the counter %d", id, rec.Key.VUID, a.lastVUID)
+		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name), cluster.KeyOwner(rec.Key)
+		a.say(nameOf[name] == id, "the name of volume %s points to %q", id, nameOf[name])
+		a.say(ownerOf[owner], "volume %s has no owner record, or shares it", id)
+		delete(nameOf, name)
+		delete(ownerOf, owner)
+	}
+	a.say(len(nameOf) == 0, "names without volume: %v", nameOf)
+	a.say(len(ownerOf) == 0, "owner records without volume: %v", ownerOf)
+	return nil
+}

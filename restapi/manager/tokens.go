@@ -1,0 +1,146 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/auth"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+const (
+	joinTokenLife = time.Hour
+	maxTokenLife  = 10 * 365 * 24 * time.Hour
+	maxTokenName  = 255
+)
+
+// Token implements auth.Records.
+func (m *Manager) Token(ctx context.Context, id cluster.UUID) (auth.Record, error) {
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyToken(id)))
+	if err != nil {
+		return auth.Record{}, err
+	}
+	if snap.One(0).Rev == 0 {
+		return auth.Record{}, fmt.Errorf("token %s: %w", id, cluster.ErrNoRecord)
+	}
+	return decode[auth.Record](snap.One(0))
+}
+
+// CreateToken makes a token. The answer is the only place that ever holds its secret.
+func (m *Manager) CreateToken(ctx context.Context, r wire.TokenCreate) (wire.Token, error) {
+	life := time.Duration(r.ExpiresSeconds) * time.Second
+	switch {
+	case r.Name == "" || len(r.Name) > maxTokenName:
+		return wire.Token{}, refuse(wire.InvalidField, "name", "must have 1 to %d bytes", maxTokenName)
+	case r.Role != string(auth.Admin) && r.Role != string(auth.Join):
+		return wire.Token{}, refuse(wire.InvalidField, "role", "%q is none of admin, join", r.Role)
+	case r.ExpiresSeconds < 0 || r.ExpiresSeconds > int64(maxTokenLife/time.Second):
+		return wire.Token{}, refuse(wire.InvalidField, "expires_in_seconds", "%d is not in 1..%d", r.ExpiresSeconds,
+			int64(maxTokenLife/time.Second))
+	}
+	if life == 0 && r.Role == string(auth.Join) {
+		life = joinTokenLife
+	}
+	secret, err := auth.NewSecret(m.random)
+	if err != nil {
+		return wire.Token{}, err
+	}
+	rec := auth.Record{ID: secret.ID(), Name: r.Name, Role: auth.Role(r.Role), Hash: secret.Hash(), Created: m.stamp()}
+	if life > 0 {
+		rec.Expires = m.now().Add(life).UTC().Format(time.RFC3339)
+	}
+	key := cluster.KeyToken(rec.ID)
+	_, err = m.store.Commit(ctx, store.Txn{If: []store.Cond{{Key: key}}, Put: []store.Put{put(key, rec)}})
+	if err != nil {
+		return wire.Token{}, err
+	}
+	t := drawToken(rec)
+	t.Secret = secret.Reveal()
+	return t, nil
+}
+
+func drawToken(r auth.Record) wire.Token {
+	return wire.Token{ID: r.ID, Name: r.Name, Role: string(r.Role), Created: r.Created, Expires: r.Expires,
+		UsedBy: r.UsedBy}
+}
+
+// Tokens lists tokens by id.
+func (m *Manager) Tokens(ctx context.Context, p Page) (wire.Page[wire.Token], error) {
+	none := wire.Page[wire.Token]{}
+	after, limit, err := p.after("tokens")
+	if err != nil {
+		return none, err
+	}
+	q := store.Query{Prefix: cluster.PrefixTokens, Limit: limit}
+	if after != "" {
+		q.After = cluster.PrefixTokens + after
+	}
+	snap, err := m.store.Read(ctx, q)
+	if err != nil {
+		return none, err
+	}
+	out := wire.Page[wire.Token]{Items: []wire.Token{}}
+	for _, it := range snap.Results[0].Items {
+		r, err := decode[auth.Record](it)
+		if err != nil {
+			return none, err
+		}
+		out.Items = append(out.Items, drawToken(r))
+	}
+	if snap.Results[0].More {
+		out.Next = cursorAfter("tokens", out.Items[len(out.Items)-1].ID.String())
+	}
+	return out, nil
+}
+
+// TokenInfo shows a token.
+func (m *Manager) TokenInfo(ctx context.Context, id cluster.UUID) (wire.Token, error) {
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyToken(id)))
+	if err != nil {
+		return wire.Token{}, err
+	}
+	if snap.One(0).Rev == 0 {
+		return wire.Token{}, notFound("token", id)
+	}
+	r, err := decode[auth.Record](snap.One(0))
+	return drawToken(r), err
+}
+
+// RevokeToken takes a token away, but never the last one by which somebody can still administer the cluster.
+func (m *Manager) RevokeToken(ctx context.Context, id cluster.UUID) error {
+	return m.decide(ctx, func() error {
+		snap, err := m.store.Read(ctx, store.All(cluster.PrefixTokens))
+		if err != nil {
+			return err
+		}
+		key := cluster.KeyToken(id)
+		txn := store.Txn{Delete: []string{key}}
+		var other store.Item // an admin token that stays; its record must not change meanwhile
+		admin := false
+		for _, it := range snap.Results[0].Items {
+			r, err := decode[auth.Record](it)
+			if err != nil {
+				return err
+			}
+			if it.Key == key {
+				txn.If = append(txn.If, store.Cond{Key: key, Rev: it.Rev})
+				admin = r.Role == auth.Admin
+			} else if r.Role == auth.Admin && r.Expires == "" {
+				other = it
+			}
+		}
+		switch {
+		case len(txn.If) == 0:
+			return notFound("token", id)
+		case admin && other.Rev == 0:
+			return refuse(wire.LastAdminToken, "", "it is the last admin token that does not expire; create another one first")
+		case admin:
+			txn.If = append(txn.If, store.Cond{Key: other.Key, Rev: other.Rev})
+		}
+		_, err = m.store.Commit(ctx, txn)
+		return err
+	})
+}

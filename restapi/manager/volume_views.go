@@ -1,0 +1,233 @@
+package manager
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// Volume is a volume with the revision of its record.
+type Volume struct {
+	wire.Volume
+	Rev int64
+}
+
+// Volume shows one volume.
+func (m *Manager) Volume(ctx context.Context, id cluster.UUID) (Volume, error) {
+	it, _, err := m.readVolume(ctx, id, 0)
+	if err != nil {
+		return Volume{}, err
+	}
+	return m.drawVolume(ctx, it)
+}
+
+// drawVolume adds the volume's status to its record.
+func (m *Manager) drawVolume(ctx context.Context, it store.Item) (Volume, error) {
+	all, err := m.drawVolumes(ctx, []store.Item{it})
+	if err != nil {
+		return Volume{}, err
+	}
+	return Volume{Volume: all[0], Rev: it.Rev}, nil
+}
+
+// drawVolumes adds their status to records. Status is read after the records, so it may be newer.
+func (m *Manager) drawVolumes(ctx context.Context, items []store.Item) ([]wire.Volume, error) {
+	out := make([]wire.Volume, 0, len(items))
+	for batch := range slices.Chunk(items, store.MaxOps-1) {
+		recs := make([]cluster.Volume, len(batch))
+		queries := []store.Query{store.All(cluster.PrefixStats)}
+		for i, it := range batch {
+			var err error
+			if recs[i], err = decode[cluster.Volume](it); err != nil {
+				return nil, err
+			}
+			queries = append(queries, store.Key(cluster.KeyOwner(recs[i].Key)))
+		}
+		snap, err := m.store.Read(ctx, queries...)
+		if err != nil {
+			return nil, err
+		}
+		stats, err := readStats(snap.Results[0])
+		if err != nil {
+			return nil, err
+		}
+		for i, rec := range recs {
+			var owner cluster.Owner
+			if it := snap.One(i + 1); it.Rev != 0 {
+				if owner, err = decode[cluster.Owner](it); err != nil {
+					return nil, err
+				}
+			}
+			out = append(out, drawVolume(rec, owner, stats))
+		}
+	}
+	return out, nil
+}
+
+// drawVolume makes the shape of the API from the records and from what the owner published.
+func drawVolume(rec cluster.Volume, owner cluster.Owner, stats map[cluster.NodeID]cluster.NodeStats) wire.Volume {
+	w := wire.Volume{
+		ID: rec.UUID, Name: rec.Name, Pool: rec.Pool, Size: rec.Size, VUID: rec.Key.VUID,
+		Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID), Health: wire.OK,
+		Out: []wire.Out{}, Hosts: append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
+	}
+	if w.Metadata == nil {
+		w.Metadata = cluster.Metadata{}
+	}
+	if owner.Epoch == 0 {
+		return w
+	}
+	w.Owner = &wire.Owner{Gateway: owner.Gateway, Epoch: owner.Epoch}
+	var published cluster.VolumeStats
+	for _, st := range stats[owner.Gateway].Volumes {
+		if st.Key == rec.Key {
+			published, w.State = st, st.State
+		}
+	}
+	for _, o := range owner.Out {
+		w.Health = wire.Degraded
+		x := wire.Out{Device: o.Device, Since: o.Since}
+		if published.Resyncing == o.Device {
+			x.Resync = &wire.Resync{Done: published.ResyncDone, Total: published.ResyncTotal}
+		}
+		w.Out = append(w.Out, x)
+	}
+	return w
+}
+
+// VolumeFilter narrows a list of volumes; empty fields do not.
+type VolumeFilter struct {
+	Name string
+	Pool string
+}
+
+// Volumes lists volumes by id.
+func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Page[wire.Volume], error) {
+	none := wire.Page[wire.Volume]{}
+	after, limit, err := p.after("volumes")
+	if err != nil {
+		return none, err
+	}
+	var items []store.Item
+	more := false
+	if f.Name != "" {
+		items, more, err = m.volumesNamed(ctx, f, after, limit)
+	} else {
+		items, more, err = m.volumesIn(ctx, f.Pool, after, limit)
+	}
+	if err != nil {
+		return none, err
+	}
+	out := wire.Page[wire.Volume]{}
+	if out.Items, err = m.drawVolumes(ctx, items); err != nil {
+		return none, err
+	}
+	if more {
+		out.Next = cursorAfter("volumes", out.Items[len(out.Items)-1].ID.String())
+	}
+	return out, nil
+}
+
+// volumesIn reads one page of records, skipping those of other pools when pool is not empty.
+func (m *Manager) volumesIn(ctx context.Context, pool, after string, limit int) ([]store.Item, bool, error) {
+	var out []store.Item
+	q := store.Query{Prefix: cluster.PrefixVolumes, Limit: limit + 1}
+	if after != "" {
+		q.After = cluster.PrefixVolumes + after
+	}
+	for {
+		snap, err := m.store.Read(ctx, q)
+		if err != nil {
+			return nil, false, err
+		}
+		r := snap.Results[0]
+		for _, it := range r.Items {
+			q.After = it.Key
+			rec, err := decode[cluster.Volume](it)
+			if err != nil {
+				return nil, false, err
+			}
+			if pool != "" && rec.Pool != pool {
+				continue
+			}
+			if len(out) == limit {
+				return out, true, nil
+			}
+			out = append(out, it)
+		}
+		if !r.More {
+			return out, false, nil
+		}
+	}
+}
+
+// volumesNamed looks a name up in one pool or in all of them.
+func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string, limit int) ([]store.Item, bool, error) {
+	pools := []string{f.Pool}
+	if f.Pool == "" {
+		v, err := m.readMap(ctx)
+		if err != nil {
+			return nil, false, err
+		}
+		pools = pools[:0]
+		for _, p := range v.sortedPools() {
+			pools = append(pools, p.Name)
+		}
+	}
+	var out []store.Item
+	for batch := range slices.Chunk(pools, store.MaxOps) {
+		var queries []store.Query
+		for _, p := range batch {
+			queries = append(queries, store.Key(cluster.KeyVolumeName(p, f.Name)))
+		}
+		found, err := m.follow(ctx, queries)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, it := range found {
+			if it.Key > cluster.PrefixVolumes+after {
+				out = append(out, it)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b store.Item) int { return strings.Compare(a.Key, b.Key) })
+	if len(out) > limit {
+		return out[:limit], true, nil
+	}
+	return out, false, nil
+}
+
+// follow reads the volumes that name keys point to. One deleted in between is left out.
+func (m *Manager) follow(ctx context.Context, names []store.Query) ([]store.Item, error) {
+	snap, err := m.store.Read(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	var queries []store.Query
+	for i := range names {
+		if it := snap.One(i); it.Rev != 0 {
+			id, err := decode[cluster.UUID](it)
+			if err != nil {
+				return nil, err
+			}
+			queries = append(queries, store.Key(cluster.KeyVolume(id)))
+		}
+	}
+	if len(queries) == 0 {
+		return nil, nil
+	}
+	if snap, err = m.store.Read(ctx, queries...); err != nil {
+		return nil, err
+	}
+	var out []store.Item
+	for i := range queries {
+		if it := snap.One(i); it.Rev != 0 {
+			out = append(out, it)
+		}
+	}
+	return out, nil
+}

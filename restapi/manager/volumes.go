@@ -1,0 +1,241 @@
+package manager
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// firstGeneration is every volume's while VUIDs are not reused.
+const firstGeneration = 1
+
+// CreateVolume makes a volume; created is false when this request made it before. The identity is r.ID, else it
+// follows from idempotencyKey, else it is drawn.
+func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate, idempotencyKey string) (
+	vol Volume, created bool, err error,
+) {
+	if r.ID, err = m.volumeID(ctx, r.ID, idempotencyKey); err != nil {
+		return vol, false, err
+	}
+	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Pool: r.Pool, Size: r.Size, Metadata: r.Metadata,
+		Key: cluster.VolumeKey{VUID: 1, Generation: firstGeneration}, Request: digest(r)}
+	if err := rec.Validate(); err != nil {
+		return vol, false, invalid(err, "size", "size_bytes", "uuid", "id")
+	}
+	if err := cluster.ValidateName("pool", r.Pool); err != nil {
+		return vol, false, invalid(err)
+	}
+	err = m.decide(ctx, func() error {
+		snap, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(r.ID)), store.Key(cluster.KeyPool(r.Pool)),
+			store.Key(cluster.KeyVolumeName(r.Pool, r.Name)), store.Key(cluster.KeyCounterVUID),
+			store.All(cluster.PrefixDevices))
+		if err != nil {
+			return err
+		}
+		if it := snap.One(0); it.Rev != 0 {
+			created = false
+			vol, err = m.repeated(ctx, it, rec.Request)
+			return err
+		}
+		created = true
+		vol, err = m.makeVolume(ctx, snap, rec)
+		return err
+	})
+	return vol, created, err
+}
+
+// volumeID settles the identity of a new volume.
+func (m *Manager) volumeID(ctx context.Context, id cluster.UUID, key string) (cluster.UUID, error) {
+	if !id.IsZero() {
+		return id, nil
+	}
+	if key == "" {
+		return m.newUUID()
+	}
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyCluster))
+	if err != nil {
+		return id, err
+	}
+	if snap.One(0).Rev == 0 {
+		return id, refuse(wire.Unavailable, "", "the cluster is not set up yet")
+	}
+	info, err := decode[cluster.ClusterInfo](snap.One(0))
+	if err != nil {
+		return id, err
+	}
+	h := sha256.Sum256([]byte("volume\x00" + info.ID.String() + "\x00" + key))
+	copy(id[:], h[:])
+	id[6] = id[6]&0x0f | 0x80 // RFC 9562: version 8 (a hash of our own),
+	id[8] = id[8]&0x3f | 0x80 // variant 10
+	return id, nil
+}
+
+// digest is the same for the same request. Maps are encoded in key order, so it is.
+func digest(r wire.VolumeCreate) string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("a request that was JSON has no JSON form: %v", err))
+	}
+	h := sha256.Sum256(text)
+	return hex.EncodeToString(h[:])
+}
+
+// repeated answers a create whose identity exists.
+func (m *Manager) repeated(ctx context.Context, it store.Item, request string) (Volume, error) {
+	rec, err := decode[cluster.Volume](it)
+	if err != nil {
+		return Volume{}, err
+	}
+	if rec.Request != request {
+		return Volume{}, refuse(wire.Conflict, "id", "volume %s was created by a different request", rec.UUID)
+	}
+	return m.drawVolume(ctx, it)
+}
+
+// makeVolume commits a new volume: record, name, owner record and counter in one transaction. snap holds the
+// volume, the pool, the name, the counter and the devices.
+func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec cluster.Volume) (Volume, error) {
+	poolItem, name, count := snap.One(1), snap.One(2), snap.One(3)
+	if poolItem.Rev == 0 {
+		return Volume{}, refuse(wire.InvalidField, "pool", "pool %q does not exist", rec.Pool)
+	}
+	if name.Rev != 0 {
+		return Volume{}, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", rec.Pool, name.Value)
+	}
+	pool, err := decode[cluster.Pool](poolItem)
+	if err != nil {
+		return Volume{}, err
+	}
+	last, err := counter(count)
+	if err != nil {
+		return Volume{}, err
+	}
+	if last >= cluster.MaxVUID {
+		return Volume{}, refuse(wire.Conflict, "", "all %d volume numbers were given out; reusing them is not "+
+			"supported yet", cluster.MaxVUID)
+	}
+	rec.Key.VUID = uint32(last + 1)
+	rec.Created = m.stamp()
+	gateway, err := preferredGateway(pool, snap.Results[4], rec.Key.VUID)
+	if err != nil {
+		return Volume{}, err
+	}
+	key, nameKey := cluster.KeyVolume(rec.UUID), cluster.KeyVolumeName(rec.Pool, rec.Name)
+	ownerKey := cluster.KeyOwner(rec.Key)
+	owner := cluster.Owner{Gateway: gateway}
+	rev, err := m.store.Commit(ctx, store.Txn{
+		If: []store.Cond{{Key: key}, {Key: poolItem.Key, Rev: poolItem.Rev}, {Key: nameKey},
+			{Key: cluster.KeyCounterVUID, Rev: count.Rev}, {Key: ownerKey}},
+		Put: []store.Put{put(key, rec), put(nameKey, rec.UUID), put(cluster.KeyCounterVUID, rec.Key.VUID),
+			put(ownerKey, owner)},
+	})
+	if err != nil {
+		return Volume{}, err
+	}
+	return Volume{Volume: drawVolume(rec, owner, nil), Rev: rev}, nil
+}
+
+// preferredGateway spreads the volumes of a pool over the nodes that hold its devices.
+func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluster.NodeID, error) {
+	nodeOf := make(map[cluster.DeviceID]cluster.NodeID, len(devices.Items))
+	for _, it := range devices.Items {
+		d, err := decode[cluster.Device](it)
+		if err != nil {
+			return 0, err
+		}
+		nodeOf[d.Number] = d.Node
+	}
+	seen := make(map[cluster.NodeID]bool)
+	var nodes []cluster.NodeID
+	for _, id := range p.Devices {
+		if n := nodeOf[id]; n != 0 && !seen[n] {
+			seen[n] = true
+			nodes = append(nodes, n)
+		}
+	}
+	if len(nodes) == 0 {
+		return 0, fmt.Errorf("pool %q has no device with a node", p.Name)
+	}
+	return nodes[int(vuid)%len(nodes)], nil
+}
+
+// ResizeVolume grows a volume. ifRev, when not 0, is the revision the volume must still have.
+func (m *Manager) ResizeVolume(ctx context.Context, id cluster.UUID, r wire.VolumeUpdate, ifRev int64) (Volume, error) {
+	if err := cluster.ValidateSize("size_bytes", r.Size); err != nil {
+		return Volume{}, invalid(err)
+	}
+	var vol Volume
+	err := m.decide(ctx, func() error {
+		it, rec, err := m.readVolume(ctx, id, ifRev)
+		if err != nil {
+			return err
+		}
+		if r.Size < rec.Size {
+			return refuse(wire.NotSupported, "size_bytes", "the volume has %d bytes; shrinking to %d would cut data off "+
+				"and is not supported", rec.Size, r.Size)
+		}
+		if r.Size > rec.Size {
+			rec.Size = r.Size
+			p := put(it.Key, rec)
+			if it.Rev, err = m.store.Commit(ctx, store.Txn{
+				If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{p},
+			}); err != nil {
+				return err
+			}
+			it.Value = p.Value
+		}
+		vol, err = m.drawVolume(ctx, it)
+		return err
+	})
+	return vol, err
+}
+
+// DeleteVolume deletes a volume that no host may use. The nodes give its space back when they see it gone.
+func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifRev int64) error {
+	return m.decide(ctx, func() error {
+		it, rec, err := m.readVolume(ctx, id, ifRev)
+		if err != nil {
+			return err
+		}
+		if len(rec.Hosts) > 0 {
+			return &Error{Code: wire.VolumeExported, Hosts: rec.Hosts,
+				Detail: fmt.Sprintf("volume %s is exported to %d host(s): %v", id, len(rec.Hosts), rec.Hosts)}
+		}
+		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name), cluster.KeyOwner(rec.Key)
+		_, err = m.store.Commit(ctx, store.Txn{
+			If:     []store.Cond{{Key: it.Key, Rev: it.Rev}},
+			Delete: []string{it.Key, name, owner},
+			// Both belong to the volume alone and go with it, whoever owns it now.
+			Blind: []string{name, owner},
+		})
+		return err
+	})
+}
+
+// readVolume reads a volume's record; ifRev, when not 0, is what its revision must be.
+func (m *Manager) readVolume(ctx context.Context, id cluster.UUID, ifRev int64) (store.Item, cluster.Volume, error) {
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(id)))
+	if err != nil {
+		return store.Item{}, cluster.Volume{}, err
+	}
+	it := snap.One(0)
+	if it.Rev == 0 {
+		return it, cluster.Volume{}, notFound("volume", id)
+	}
+	if ifRev != 0 && it.Rev != ifRev {
+		return it, cluster.Volume{}, refuse(wire.PreconditionFailed, "If-Match", "the volume was changed: its ETag is %s now",
+			ETag(it.Rev))
+	}
+	rec, err := decode[cluster.Volume](it)
+	return it, rec, err
+}
+
+// ETag is the HTTP form of a revision.
+func ETag(rev int64) string { return `"` + strconv.FormatInt(rev, 10) + `"` }
