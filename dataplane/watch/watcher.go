@@ -17,7 +17,8 @@ import (
 // Bounds of one conversation with etcd.
 const (
 	pageKeys    = 1000 // keys per read while everything is read
-	readTimeout = 10 * time.Second
+	readTimeout = 10 * time.Second // one page
+	openTimeout = 3 * time.Second  // a proof, and opening the stream: an election of etcd takes 1 to 2 s
 	retryMin    = 50 * time.Millisecond
 	retryMax    = 2 * time.Second
 	// DefaultProof is the default of Options.Proof.
@@ -157,7 +158,11 @@ func (w *Watcher) follow(ctx context.Context) error {
 		}
 	}
 	from := w.seen + 1
+	late := time.AfterFunc(openTimeout, cancel) // Watch waits for etcd, however long that takes
 	ch := w.opt.Client.Watch(ctx, cluster.Prefix, clientv3.WithPrefix(), clientv3.WithRev(from))
+	if !late.Stop() {
+		return errors.New("watch etcd: it did not open the stream in time")
+	}
 	w.connected()
 	proof := time.NewTicker(w.opt.Proof)
 	defer proof.Stop()
@@ -194,7 +199,7 @@ func (w *Watcher) connected() {
 // prove shows that a majority of etcd answers and has not gone back behind what we have seen. The read is
 // linearizable, so a member that merely lags behind is no false alarm.
 func (w *Watcher) prove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	r, err := w.opt.Client.Get(ctx, cluster.KeyCluster, clientv3.WithKeysOnly())
 	if err != nil {
