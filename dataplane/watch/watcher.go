@@ -16,7 +16,7 @@ import (
 
 // Bounds of one conversation with etcd.
 const (
-	pageKeys    = 1000 // keys per read while everything is read
+	pageKeys    = 1000             // keys per read while everything is read
 	readTimeout = 10 * time.Second // one page
 	openTimeout = 3 * time.Second  // a proof, and opening the stream: an election of etcd takes 1 to 2 s
 	retryMin    = 50 * time.Millisecond
