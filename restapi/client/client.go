@@ -1,0 +1,266 @@
+// Package client is the Go client of the REST API, for the CLI, for tests and for other programs.
+//
+// Contract: one method per call of the API, named verb and resource, with the bodies of package wire. Every answer
+// that is not a success is an [*Error] that carries the problem document; [Is] asks for its code. Any node answers
+// any call, so a client takes several endpoints and goes on to the next one when a node cannot be reached or says
+// that it is unavailable. A call that might have been carried out is sent again only if repeating it is harmless.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// Options of a client.
+type Options struct {
+	Endpoints []string      // base URLs of nodes, such as http://192.0.2.1:7443; at least one
+	Token     string        // bearer token; may be empty for the calls that need none
+	Timeout   time.Duration // of one attempt at one endpoint; default 30 s
+	Transport http.RoundTripper
+}
+
+// Client talks to one cluster. It may be used from any goroutine.
+type Client struct {
+	endpoints []string
+	token     string
+	http      *http.Client
+	last      atomic.Int32 // index of the endpoint that answered last
+}
+
+const (
+	defaultTimeout = 30 * time.Second
+	maxAnswer      = 64 << 20
+	userAgent      = "ashlar-go"
+)
+
+// New makes a client. It does not connect.
+func New(o Options) (*Client, error) {
+	if len(o.Endpoints) == 0 {
+		return nil, errors.New("no API endpoint given")
+	}
+	c := &Client{token: o.Token, http: &http.Client{Timeout: o.Timeout, Transport: o.Transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	if o.Timeout == 0 {
+		c.http.Timeout = defaultTimeout
+	}
+	for _, e := range o.Endpoints {
+		u, err := url.Parse(e)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return nil, fmt.Errorf("API endpoint %q is no http(s)://address:port", e)
+		}
+		c.endpoints = append(c.endpoints, strings.TrimRight(e, "/"))
+	}
+	return c, nil
+}
+
+// Error is an answer of the API that is not a success.
+type Error struct {
+	wire.Problem
+	Endpoint string
+}
+
+// Error tells what went wrong in the API's own words.
+func (e *Error) Error() string {
+	text := e.Detail
+	if text == "" {
+		text = e.Title
+	}
+	if e.Field != "" && !strings.HasPrefix(text, e.Field) {
+		text = e.Field + ": " + text
+	}
+	for _, x := range e.Errors {
+		if x.Field != e.Field {
+			text += "; " + x.Field + ": " + x.Detail
+		}
+	}
+	return fmt.Sprintf("%s (%d %s)", text, e.Status, e.Code)
+}
+
+// Is reports whether err is an answer of the API with one of these codes.
+func Is(err error, codes ...wire.Code) bool {
+	var e *Error
+	return errors.As(err, &e) && slices.Contains(codes, e.Code)
+}
+
+// call is one request. repeatable says that sending it twice does no harm.
+type call struct {
+	method     string
+	path       string
+	query      url.Values
+	header     map[string]string
+	body       any
+	repeatable bool
+}
+
+// answer is what came back beside the body.
+type answer struct {
+	status int
+	etag   string
+}
+
+// do sends r to one endpoint after the other until one answers, and decodes a success into out (nil: no body).
+func (c *Client) do(ctx context.Context, r call, out any) (answer, error) {
+	var body []byte
+	if r.body != nil {
+		var err error
+		if body, err = json.Marshal(r.body); err != nil {
+			return answer{}, fmt.Errorf("%s %s: %w", r.method, r.path, err)
+		}
+	}
+	first := int(c.last.Load())
+	var failures []error
+	for i := range c.endpoints {
+		at := (first + i) % len(c.endpoints)
+		a, err := c.send(ctx, c.endpoints[at], r, body, out)
+		if err == nil || !c.goOn(ctx, r, err) {
+			if err == nil || isAnswer(err) {
+				c.last.Store(int32(at))
+			}
+			return a, err
+		}
+		failures = append(failures, err)
+	}
+	return answer{}, errors.Join(failures...)
+}
+
+func isAnswer(err error) bool {
+	var e *Error
+	return errors.As(err, &e)
+}
+
+// goOn decides whether another endpoint is to be asked: this one could not be reached at all, or the request may be
+// repeated and this one did not answer or is unavailable.
+func (c *Client) goOn(ctx context.Context, r call, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return true
+	}
+	return r.repeatable && (!isAnswer(err) || Is(err, wire.Unavailable))
+}
+
+func (c *Client) send(ctx context.Context, endpoint string, r call, body []byte, out any) (answer, error) {
+	target := endpoint + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(body))
+	if err != nil {
+		return answer{}, fmt.Errorf("%s %s: %w", r.method, target, err)
+	}
+	req.Header.Set("User-Agent", userAgent)
+	req.Header.Set("Accept", "application/json, "+wire.ProblemType)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	for k, v := range r.header {
+		req.Header.Set(k, v)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return answer{}, err // url.Error names method and URL
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return answer{}, fmt.Errorf("%s %s: read the answer: %w", r.method, target, err)
+	}
+	a := answer{status: resp.StatusCode, etag: resp.Header.Get("ETag")}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return a, problem(endpoint, resp, text)
+	}
+	if out == nil {
+		return a, nil
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return a, fmt.Errorf("%s %s: the answer is not understood: %w", r.method, target, err)
+	}
+	return a, nil
+}
+
+// problem makes the error of an answer, also when something that is no Ashlar node answered.
+func problem(endpoint string, resp *http.Response, text []byte) error {
+	e := &Error{Endpoint: endpoint}
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if kind != wire.ProblemType || json.Unmarshal(text, &e.Problem) != nil || e.Code == "" {
+		code := wire.Internal
+		if resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable ||
+			resp.StatusCode == http.StatusGatewayTimeout {
+			code = wire.Unavailable
+		}
+		e.Problem = wire.Problem{Title: http.StatusText(resp.StatusCode), Code: code,
+			Detail: fmt.Sprintf("%s answered %q, which is no answer of this API", endpoint, resp.Status)}
+	}
+	e.Status = resp.StatusCode
+	return e
+}
+
+// ListOpts says which part of a list is wanted; zero values mean the API's defaults.
+type ListOpts struct {
+	Limit  int
+	Cursor string
+}
+
+func (o ListOpts) query(pairs ...string) url.Values {
+	q := url.Values{}
+	if o.Limit != 0 {
+		q.Set("limit", strconv.Itoa(o.Limit))
+	}
+	if o.Cursor != "" {
+		q.Set("cursor", o.Cursor)
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}
+
+// get is a GET whose answer is a T.
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	var out T
+	_, err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, repeatable: true}, &out)
+	return out, err
+}
+
+// all collects the items of every page.
+func all[T any](ctx context.Context, list func(ListOpts) (wire.Page[T], error)) ([]T, error) {
+	out := []T{}
+	for o := (ListOpts{Limit: pageSize}); ; {
+		p, err := list(o)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p.Items...)
+		if p.Next == "" {
+			return out, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		o.Cursor = p.Next
+	}
+}
+
+const pageSize = 500

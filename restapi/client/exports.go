@@ -1,0 +1,40 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+func exportsPath(volume cluster.UUID) string { return "/v1/volumes/" + volume.String() + "/exports" }
+
+// PutExport allows a host, named by its NQN, to use a volume, and tells how it reaches it.
+func (c *Client) PutExport(ctx context.Context, volume cluster.UUID, host string) (wire.Export, error) {
+	var out wire.Export
+	_, err := c.do(ctx, call{method: http.MethodPut, path: exportsPath(volume) + "/" + segment(host),
+		repeatable: true}, &out)
+	return out, err
+}
+
+// GetExport tells how a host that is allowed reaches a volume.
+func (c *Client) GetExport(ctx context.Context, volume cluster.UUID, host string) (wire.Export, error) {
+	return get[wire.Export](ctx, c, exportsPath(volume)+"/"+segment(host), nil)
+}
+
+// ListExports lists the hosts that may use a volume.
+func (c *Client) ListExports(ctx context.Context, volume cluster.UUID) ([]wire.Export, error) {
+	p, err := get[wire.Page[wire.Export]](ctx, c, exportsPath(volume), nil)
+	return p.Items, err
+}
+
+// DeleteExport takes a volume from a host.
+func (c *Client) DeleteExport(ctx context.Context, volume cluster.UUID, host string) error {
+	return c.delete(ctx, exportsPath(volume)+"/"+segment(host), nil)
+}
+
+// DeleteExports takes a volume from all hosts.
+func (c *Client) DeleteExports(ctx context.Context, volume cluster.UUID) error {
+	return c.delete(ctx, exportsPath(volume), nil)
+}

@@ -1,0 +1,38 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// PoolListOpts narrows a list of pools.
+type PoolListOpts struct {
+	ListOpts
+	Name string
+}
+
+// CreatePool makes a pool; repeating it gives the same pool.
+func (c *Client) CreatePool(ctx context.Context, opts wire.PoolCreate) (wire.Pool, error) {
+	var out wire.Pool
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/pools", body: opts, repeatable: true}, &out)
+	return out, err
+}
+
+// ListPools lists one page of pools with their capacity.
+func (c *Client) ListPools(ctx context.Context, opts PoolListOpts) (wire.Page[wire.Pool], error) {
+	return get[wire.Page[wire.Pool]](ctx, c, "/v1/pools", opts.query("name", opts.Name))
+}
+
+// AllPools lists all pools with their capacity.
+func (c *Client) AllPools(ctx context.Context) ([]wire.Pool, error) {
+	return all(ctx, func(o ListOpts) (wire.Page[wire.Pool], error) {
+		return c.ListPools(ctx, PoolListOpts{ListOpts: o})
+	})
+}
+
+// GetPool shows a pool with its capacity.
+func (c *Client) GetPool(ctx context.Context, name string) (wire.Pool, error) {
+	return get[wire.Pool](ctx, c, "/v1/pools/"+segment(name), nil)
+}

@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// Volume is a volume with the ETag of its record.
+type Volume struct {
+	wire.Volume
+	ETag string `json:"-" yaml:"-"`
+}
+
+// VolumeListOpts narrows a list of volumes.
+type VolumeListOpts struct {
+	ListOpts
+	Name string
+	Pool string
+}
+
+// CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at another
+// endpoint and still makes one volume.
+func (c *Client) CreateVolume(ctx context.Context, opts wire.VolumeCreate) (Volume, error) {
+	if opts.ID.IsZero() {
+		_, _ = rand.Read(opts.ID[:])        // never fails
+		opts.ID[6] = opts.ID[6]&0x0f | 0x40 // RFC 9562: version 4,
+		opts.ID[8] = opts.ID[8]&0x3f | 0x80 // variant 10
+	}
+	return c.volume(ctx, call{method: http.MethodPost, path: "/v1/volumes", body: opts})
+}
+
+func (c *Client) volume(ctx context.Context, r call) (Volume, error) {
+	var out Volume
+	r.repeatable = true
+	a, err := c.do(ctx, r, &out.Volume)
+	out.ETag = a.etag
+	return out, err
+}
+
+// ListVolumes lists one page of volumes.
+func (c *Client) ListVolumes(ctx context.Context, opts VolumeListOpts) (wire.Page[wire.Volume], error) {
+	return get[wire.Page[wire.Volume]](ctx, c, "/v1/volumes", opts.query("name", opts.Name, "pool", opts.Pool))
+}
+
+// AllVolumes lists all volumes that have the name and are in the pool; empty ones do not narrow.
+func (c *Client) AllVolumes(ctx context.Context, name, pool string) ([]wire.Volume, error) {
+	return all(ctx, func(o ListOpts) (wire.Page[wire.Volume], error) {
+		return c.ListVolumes(ctx, VolumeListOpts{ListOpts: o, Name: name, Pool: pool})
+	})
+}
+
+// GetVolume shows a volume.
+func (c *Client) GetVolume(ctx context.Context, id cluster.UUID) (Volume, error) {
+	return c.volume(ctx, call{method: http.MethodGet, path: "/v1/volumes/" + id.String()})
+}
+
+// ResizeVolume grows a volume to size bytes. ifMatch, when not empty, is the ETag it must still have.
+func (c *Client) ResizeVolume(ctx context.Context, id cluster.UUID, size uint64, ifMatch string) (Volume, error) {
+	return c.volume(ctx, call{method: http.MethodPatch, path: "/v1/volumes/" + id.String(),
+		body: wire.VolumeUpdate{Size: size}, header: ifMatching(ifMatch)})
+}
+
+// DeleteVolume deletes a volume. ifMatch, when not empty, is the ETag it must still have.
+func (c *Client) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string) error {
+	return c.delete(ctx, "/v1/volumes/"+id.String(), ifMatching(ifMatch))
+}
+
+func ifMatching(etag string) map[string]string {
+	if etag == "" {
+		return nil
+	}
+	return map[string]string{"If-Match": etag}
+}
