@@ -1,0 +1,107 @@
+package pagemap
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+// ListKind selects what List returns.
+type ListKind uint8
+
+// The kinds of lists.
+const (
+	ListAll      ListKind = iota // the newest version of every block
+	ListUnstable                 // every version that is not stable
+	ListVersions                 // every version
+)
+
+// compare orders cursors: page, column, block, then descending W.
+func (c Cursor) compare(o Cursor) int {
+	return cmp.Or(cmp.Compare(c.Page, o.Page), cmp.Compare(c.Column, o.Column), cmp.Compare(c.Block, o.Block),
+		cmp.Compare(o.W, c.W))
+}
+
+// behind reports whether e lies behind a cursor. W 0 stands before every version of its block.
+func (c Cursor) behind(e Cursor) bool {
+	if c.W == 0 {
+		c.W = ^cluster.Seq(0)
+		return c.compare(e) <= 0
+	}
+	return c.compare(e) < 0
+}
+
+// List fills buf with versions of a volume behind the cursor (the zero Cursor: from the start), in Cursor order. It
+// returns how many, the cursor to go on from, and whether there may be more.
+func (m *Map) List(key cluster.VolumeKey, kind ListKind, after Cursor, buf []Entry) (n int, next Cursor, more bool) {
+	v := m.vols[key]
+	if v == nil || len(buf) == 0 {
+		return 0, after, v != nil
+	}
+	if kind == ListUnstable {
+		n, more = m.listUnstable(v, after, buf)
+	} else {
+		n, more = m.listChunks(v, kind == ListAll, after, buf)
+	}
+	if n > 0 {
+		after = buf[n-1].Cursor
+	}
+	return n, after, more
+}
+
+func (n *node) entry(at chunkKey, block uint16) Entry {
+	return Entry{Cursor: Cursor{Page: at.page, Column: at.column, Block: block, W: n.w}, State: n.state(),
+		CRC: n.crc, Mask: n.mask}
+}
+
+func (m *Map) listChunks(v *volume, newest bool, after Cursor, buf []Entry) (n int, more bool) {
+	start := chunkKey{after.Page, after.Column}
+	for c := v.index.seek(start); c != nil; c = v.index.after(c.key) {
+		first := 0
+		if c.key == start {
+			first = int(after.Block)
+		}
+		for b := first; b < len(c.heads); b++ {
+			for id := c.heads[b]; id != 0; id = m.slabs.at(id).older {
+				e := m.slabs.at(id).entry(c.key, uint16(b))
+				done := newest && c.key == start && b == first && after.W != 0 // this block was listed
+				if !done && after.behind(e.Cursor) {
+					if n == len(buf) {
+						return n, true
+					}
+					buf[n] = e
+					n++
+				}
+				if newest {
+					break
+				}
+			}
+		}
+	}
+	return n, false
+}
+
+// listUnstable costs time in proportion to all unstable versions of the volume: those since the last mark.
+func (m *Map) listUnstable(v *volume, after Cursor, buf []Entry) (n int, more bool) {
+	var all []Entry
+	for _, h := range v.unstable {
+		for _, u := range h.refs {
+			c := v.chunks[u.ref.chunkKey]
+			if c == nil {
+				continue
+			}
+			id := *m.slot(c, u.ref.block, u.w)
+			if id == 0 || m.slabs.at(id).w != u.w || m.slabs.at(id).flags&flagQueued == 0 {
+				continue
+			}
+			if e := m.slabs.at(id).entry(c.key, u.ref.block); after.behind(e.Cursor) {
+				all = append(all, e)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return a.Cursor.compare(b.Cursor) })
+	all = slices.CompactFunc(all, func(a, b Entry) bool { return a.Cursor == b.Cursor })
+	n = copy(buf, all)
+	return n, n < len(all)
+}

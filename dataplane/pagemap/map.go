@@ -1,0 +1,234 @@
+package pagemap
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+// ErrCorrupt is wrapped by errors about input, from a log or a checkpoint, that no correct history produces.
+var ErrCorrupt = errors.New("impossible map record")
+
+// Map is the block map of one device. Not safe for concurrent use.
+type Map struct {
+	alloc    allocator
+	slabs    slabs
+	vols     map[cluster.VolumeKey]*volume
+	dropping []*volume // dropped, not yet purged
+	live     uint64    // blocks referenced by versions of vols
+	tombs    uint64
+	bad      uint64
+	snap     *Snapshot // being taken, or nil
+	snaps    uint64    // begun so far
+	ripe     []unstableRef
+}
+
+// New makes the map of a device of so many data blocks, all free.
+func New(blocks uint64) (*Map, error) {
+	if blocks == 0 || blocks > MaxBlocks {
+		return nil, fmt.Errorf("device of %d data blocks, at most %d", blocks, uint64(MaxBlocks))
+	}
+	return &Map{alloc: newAllocator(blocks), vols: map[cluster.VolumeKey]*volume{}}, nil
+}
+
+// Usage accounts for all space: Free + Live + Pending = Total.
+type Usage struct {
+	Total, Free, Live, Pending uint64 // data blocks
+	Versions                   uint64 // of volumes not dropped, tombstones included
+	Tombstones                 uint64
+	Bad                        uint64
+}
+
+// Usage tells how space is used.
+func (m *Map) Usage() Usage {
+	u := Usage{Total: m.alloc.total, Free: m.alloc.nfree, Live: m.live, Tombstones: m.tombs, Bad: m.bad}
+	u.Pending = u.Total - u.Free - u.Live
+	u.Versions = u.Live + u.Tombstones
+	return u
+}
+
+// Alloc appends runs of n free blocks in all to dst, in one run if it finds one; they become pending. It returns
+// false, and changes nothing, when fewer are free.
+func (m *Map) Alloc(n int, dst []Run) ([]Run, bool) { return m.alloc.alloc(n, dst) }
+
+// Release frees pending blocks whose Put is not and never will be logged.
+func (m *Map) Release(r Run) {
+	for i := range uint64(r.N) {
+		m.alloc.give(r.Loc + i)
+	}
+}
+
+// Claim makes given free blocks pending, for a Put that recovery is about to apply.
+func (m *Map) Claim(r Run) error {
+	if r.Loc > m.alloc.total || uint64(r.N) > m.alloc.total-r.Loc {
+		return fmt.Errorf("%w: data blocks %d+%d of %d", ErrCorrupt, r.Loc, r.N, m.alloc.total)
+	}
+	for i := range uint64(r.N) {
+		if !m.alloc.isFree(r.Loc + i) {
+			return fmt.Errorf("%w: data block %d used twice", ErrCorrupt, r.Loc+i)
+		}
+	}
+	for i := range uint64(r.N) {
+		m.alloc.take(r.Loc + i)
+	}
+	return nil
+}
+
+// Volumes lists the volumes, in key order.
+func (m *Map) Volumes() []cluster.VolumeKey {
+	keys := make([]cluster.VolumeKey, 0, len(m.vols))
+	for k := range m.vols {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, compareKeys)
+	return keys
+}
+
+func compareKeys(a, b cluster.VolumeKey) int {
+	switch {
+	case a.Less(b):
+		return -1
+	case b.Less(a):
+		return 1
+	}
+	return 0
+}
+
+// VolumeState is what the map knows about a volume as a whole.
+type VolumeState struct {
+	Key        cluster.VolumeKey
+	Settled    uint32        // versions of epochs below are stable
+	Marks      []cluster.Seq // ascending, at most one per epoch, epochs >= Settled; read only
+	Versions   uint64
+	Blocks     uint64 // data blocks in use
+	Unstable   uint64
+	Tombstones uint64
+	Bad        uint64
+}
+
+// Volume tells about one volume; false when it is unknown.
+func (m *Map) Volume(key cluster.VolumeKey) (VolumeState, bool) {
+	v := m.vols[key]
+	if v == nil {
+		return VolumeState{Key: key}, false
+	}
+	return VolumeState{Key: key, Settled: v.settled, Marks: v.marks, Versions: v.nVersions, Blocks: v.nBlocks,
+		Unstable: v.nUnstable, Tombstones: v.nTombs, Bad: v.nBad}, true
+}
+
+// Version is one version of a block.
+type Version struct {
+	State State
+	W     cluster.Seq
+	Loc   uint64 // data block; 0 unless Data or Bad
+	CRC   uint32
+	Mask  uint16
+}
+
+func (n *node) version() Version {
+	v := Version{State: n.state(), W: n.w, CRC: n.crc, Mask: n.mask}
+	if v.State != Tombstone {
+		v.Loc = uint64(n.loc)
+	}
+	return v
+}
+
+func (n *node) state() State {
+	switch {
+	case n.flags&flagBad != 0:
+		return Bad
+	case n.flags&flagTombstone != 0:
+		return Tombstone
+	}
+	return Data
+}
+
+// Lookup fills out[0:N] with the newest version of each block of an extent, or the newest not after asOf when that
+// is not 0.
+func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) {
+	out = out[:e.N]
+	clear(out)
+	c := m.chunk(e)
+	if c == nil {
+		return
+	}
+	for i := range out {
+		b := int(e.First) + i
+		if b >= len(c.heads) {
+			return
+		}
+		for id := c.heads[b]; id != 0; {
+			n := m.slabs.at(id)
+			if asOf == 0 || n.w <= asOf {
+				out[i] = n.version()
+				break
+			}
+			id = n.older
+		}
+	}
+}
+
+// Exact fills out[0:N] with version w of each block of an extent; Absent where there is none.
+func (m *Map) Exact(e Extent, w cluster.Seq, out []Version) {
+	out = out[:e.N]
+	clear(out)
+	c := m.chunk(e)
+	if c == nil {
+		return
+	}
+	for i := range out {
+		if id := *m.slot(c, e.First+uint16(i), w); id != 0 && m.slabs.at(id).w == w {
+			out[i] = m.slabs.at(id).version()
+		}
+	}
+}
+
+func (m *Map) chunk(e Extent) *chunk {
+	v := m.vols[e.Vol]
+	if v == nil {
+		return nil
+	}
+	return v.chunks[chunkKey{e.Page, e.Column}]
+}
+
+// slot returns the link that names version w of a block, or the place where it belongs.
+func (m *Map) slot(c *chunk, block uint16, w cluster.Seq) *nodeID {
+	if int(block) >= len(c.heads) {
+		return new(nodeID)
+	}
+	link := &c.heads[block]
+	for *link != 0 {
+		n := m.slabs.at(*link)
+		if n.w <= w {
+			break
+		}
+		link = &n.older
+	}
+	return link
+}
+
+// MarkBad notes that the data of a version is lost, if that version still lies at loc. It reports whether it does.
+func (m *Map) MarkBad(e Extent, block uint16, w cluster.Seq, loc uint64) bool {
+	c := m.chunk(e)
+	if c == nil {
+		return false
+	}
+	id := *m.slot(c, block, w)
+	if id == 0 {
+		return false
+	}
+	n := m.slabs.at(id)
+	if n.w != w || n.flags&flagTombstone != 0 || uint64(n.loc) != loc {
+		return false
+	}
+	if n.flags&flagBad == 0 {
+		v := m.vols[e.Vol]
+		m.touch(v, c)
+		n.flags |= flagBad
+		v.nBad++
+		m.bad++
+	}
+	return true
+}

@@ -1,0 +1,173 @@
+package pagemap
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+// Sink receives a snapshot of the map. What it is given is valid only during the call.
+type Sink interface {
+	// Volume comes once for every volume, before any chunk.
+	Volume(VolumeState)
+	// Chunk gives versions of one chunk: all of them, in any order of chunks, each chunk once.
+	Chunk(e Extent, versions []ChunkVersion)
+}
+
+// ChunkVersion is one version of a block of a chunk, as a checkpoint keeps it.
+type ChunkVersion struct {
+	Block     uint16
+	W         cluster.Seq
+	Loc       uint64 // 0 for a tombstone
+	CRC       uint32
+	Mask      uint16
+	Tombstone bool
+	Bad       bool
+}
+
+// Snapshot is a walk over the map as it was when the snapshot began.
+type Snapshot struct {
+	m    *Map
+	seq  uint64
+	sink Sink
+	vols []*volume // not yet walked, the first in part
+	at   chunkKey
+	buf  []ChunkVersion
+}
+
+// BeginSnapshot starts a snapshot and emits the volumes. One at a time; it ends when Next returns false, or by Abort.
+func (m *Map) BeginSnapshot(sink Sink) *Snapshot {
+	if m.snap != nil {
+		panic("pagemap: two snapshots at a time")
+	}
+	m.snaps++
+	s := &Snapshot{m: m, seq: m.snaps, sink: sink}
+	for _, key := range m.Volumes() {
+		s.vols = append(s.vols, m.vols[key])
+		state, _ := m.Volume(key)
+		sink.Volume(state)
+	}
+	m.snap = s
+	return s
+}
+
+// Next emits about limit versions, each chunk once, and reports whether there are more.
+func (s *Snapshot) Next(limit int) (more bool) {
+	for limit > 0 && len(s.vols) > 0 {
+		v := s.vols[0]
+		c := v.index.seek(s.at)
+		for ; c != nil && limit > 0; c = v.index.after(c.key) {
+			if c.snap != s.seq {
+				limit -= int(c.versions)
+				s.emit(v, c)
+			}
+			limit--
+			s.at = c.key
+		}
+		if c == nil {
+			s.vols, s.at = s.vols[1:], chunkKey{}
+		}
+	}
+	if len(s.vols) > 0 {
+		return true
+	}
+	s.Abort()
+	return false
+}
+
+// Abort ends the snapshot early.
+func (s *Snapshot) Abort() {
+	if s.m.snap == s {
+		s.m.snap = nil
+	}
+}
+
+// touch emits a chunk that is about to change, if a snapshot still needs it.
+func (m *Map) touch(v *volume, c *chunk) {
+	s := m.snap
+	if s == nil || c.snap == s.seq || v.dropped != 0 && v.dropped <= s.seq {
+		return
+	}
+	s.emit(v, c)
+}
+
+func (s *Snapshot) emit(v *volume, c *chunk) {
+	c.snap = s.seq
+	s.buf = s.buf[:0]
+	for b, head := range c.heads {
+		for id := head; id != 0; {
+			n := s.m.slabs.at(id)
+			ver := n.version()
+			s.buf = append(s.buf, ChunkVersion{Block: uint16(b), W: n.w, Loc: ver.Loc, CRC: n.crc, Mask: n.mask,
+				Tombstone: n.flags&flagTombstone != 0, Bad: n.flags&flagBad != 0})
+			id = n.older
+		}
+	}
+	if len(s.buf) > 0 {
+		s.sink.Chunk(Extent{Vol: v.key, Page: c.key.page, Column: c.key.column}, s.buf)
+	}
+}
+
+// LoadVolume takes over a volume from a checkpoint, before its versions.
+func (m *Map) LoadVolume(st VolumeState) error {
+	if !st.Key.Valid() || m.vols[st.Key] != nil {
+		return fmt.Errorf("%w: volume %v", ErrCorrupt, st.Key)
+	}
+	v := newVolume(st.Key)
+	v.settled = st.Settled
+	for i, mark := range st.Marks {
+		if mark.Epoch() < st.Settled || i > 0 && st.Marks[i-1].Epoch() >= mark.Epoch() || i == maxMarks {
+			return fmt.Errorf("%w: marks of volume %v", ErrCorrupt, st.Key)
+		}
+	}
+	v.marks = slices.Clone(st.Marks)
+	m.vols[st.Key] = v
+	return nil
+}
+
+// LoadVersion takes over one version from a checkpoint. Load ends with FinishLoad.
+func (m *Map) LoadVersion(e Extent, cv ChunkVersion) error {
+	v := m.vols[e.Vol]
+	if v == nil || cv.W == 0 || cv.Block >= MaxChunkBlocks || cv.Bad && cv.Tombstone {
+		return fmt.Errorf("%w: version %v of %v/%d/%d[%d]", ErrCorrupt, cv.W, e.Vol, e.Page, e.Column, cv.Block)
+	}
+	n := node{w: cv.W, mask: cv.Mask, crc: cv.CRC}
+	if cv.Tombstone {
+		n.flags = flagTombstone
+	} else if err := m.Claim(Run{Loc: cv.Loc, N: 1}); err != nil {
+		return err
+	}
+	n.loc = uint32(cv.Loc)
+	if cv.Bad {
+		n.flags |= flagBad
+	}
+	c := m.chunkOf(v, chunkKey{e.Page, e.Column}, int(cv.Block)+1)
+	link := m.slot(c, cv.Block, cv.W)
+	if *link != 0 && m.slabs.at(*link).w == cv.W {
+		return fmt.Errorf("%w: version %v of %v/%d/%d[%d] twice", ErrCorrupt, cv.W, e.Vol, e.Page, e.Column, cv.Block)
+	}
+	if !v.stable(cv.W) {
+		n.flags |= flagQueued
+		v.queue(cv.W, blockRef{c.key, cv.Block})
+	}
+	id := m.slabs.get()
+	n.older = *link
+	*m.slabs.at(id) = n
+	*link = id
+	m.count(v, c, &n)
+	return nil
+}
+
+// FinishLoad derives what a checkpoint does not hold: which versions wait for their epoch to be settled.
+func (m *Map) FinishLoad() {
+	for _, v := range m.vols {
+		for c := v.index.seek(chunkKey{}); c != nil; c = v.index.after(c.key) {
+			for b, id := range c.heads {
+				if id != 0 && m.slabs.at(id).older != 0 {
+					m.collect(v, c, uint16(b))
+				}
+			}
+		}
+	}
+}

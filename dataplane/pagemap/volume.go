@@ -1,0 +1,219 @@
+package pagemap
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+// maxMarks bounds the epochs of a volume that have a mark and are not settled. A mark of one more epoch is not kept,
+// which only means that space comes back after the next Settle instead of now.
+const maxMarks = 16
+
+// nodeID names a version in the slabs; 0 is none.
+type nodeID uint32
+
+// node is one version, in a list ordered by descending w.
+type node struct {
+	w     cluster.Seq
+	loc   uint32 // data block; unused for a tombstone
+	crc   uint32
+	older nodeID
+	mask  uint16
+	flags flags
+}
+
+type flags uint8
+
+const (
+	flagTombstone flags = 1 << iota
+	flagBad
+	flagQueued // listed in an unstable heap: the version is not stable
+)
+
+// slabSize is the number of nodes of a slab.
+const slabSize = 4096
+
+// slabs holds all nodes, without pointers inside, so that the garbage collector has nothing to follow.
+type slabs struct {
+	slab [][]node
+	next nodeID // first never used
+	free nodeID // head of the list of free nodes, linked by older
+	used uint64
+}
+
+func (s *slabs) at(id nodeID) *node { return &s.slab[id/slabSize][id%slabSize] }
+
+func (s *slabs) get() nodeID {
+	s.used++
+	if id := s.free; id != 0 {
+		s.free = s.at(id).older
+		return id
+	}
+	if s.next == 0 {
+		s.next = 1
+	}
+	if int(s.next/slabSize) == len(s.slab) {
+		s.slab = append(s.slab, make([]node, slabSize))
+	}
+	s.next++
+	return s.next - 1
+}
+
+func (s *slabs) put(id nodeID) {
+	*s.at(id) = node{older: s.free}
+	s.free = id
+	s.used--
+}
+
+// chunk is the part of a page that lies on one column: the heads of the version lists of its blocks.
+type chunk struct {
+	key      chunkKey
+	snap     uint64 // the last snapshot that has this chunk already, or does not need it
+	versions int32
+	heads    []nodeID // up to the highest block ever held, rounded up
+}
+
+// volume is everything the map knows about one volume.
+type volume struct {
+	key       cluster.VolumeKey
+	dropped   uint64        // snapshots begun when it was dropped, plus 1; 0: not dropped
+	settled   uint32        // epochs below are stable
+	marks     []cluster.Seq // ascending, at most one per epoch, epochs >= settled
+	index     index
+	chunks    map[chunkKey]*chunk
+	unstable  []*epochHeap // by ascending epoch
+	waiting   map[blockRef]struct{}
+	nVersions uint64
+	nBlocks   uint64 // data blocks in use
+	nUnstable uint64
+	nTombs    uint64
+	nBad      uint64
+}
+
+// blockRef names a block within a volume.
+type blockRef struct {
+	chunkKey
+	block uint16
+}
+
+func (r blockRef) compare(o blockRef) int {
+	if c := r.chunkKey.compare(o.chunkKey); c != 0 {
+		return c
+	}
+	return cmp.Compare(r.block, o.block)
+}
+
+func newVolume(key cluster.VolumeKey) *volume {
+	return &volume{key: key, chunks: map[chunkKey]*chunk{}, waiting: map[blockRef]struct{}{}}
+}
+
+// stable is the rule of DESIGN section 5: a mark speaks for its own epoch only.
+func (v *volume) stable(w cluster.Seq) bool {
+	e := w.Epoch()
+	if e < v.settled {
+		return true
+	}
+	for _, m := range v.marks {
+		if m.Epoch() == e {
+			return w <= m
+		}
+	}
+	return false
+}
+
+// setMark raises the mark of an epoch. It reports whether anything changed.
+func (v *volume) setMark(mark cluster.Seq) bool {
+	if mark.Epoch() < v.settled {
+		return false
+	}
+	i, found := slices.BinarySearchFunc(v.marks, mark.Epoch(), func(m cluster.Seq, e uint32) int {
+		return cmp.Compare(m.Epoch(), e)
+	})
+	switch {
+	case found && v.marks[i] >= mark, !found && len(v.marks) == maxMarks:
+		return false
+	case found:
+		v.marks[i] = mark
+	default:
+		v.marks = slices.Insert(v.marks, i, mark)
+	}
+	return true
+}
+
+// unstableRef is a version that was not stable when it came.
+type unstableRef struct {
+	w   cluster.Seq
+	ref blockRef
+}
+
+// epochHeap orders the unstable versions of one epoch by w. An entry counts only while its version exists and is
+// queued: undo and re-write leave old entries behind.
+type epochHeap struct {
+	epoch uint32
+	refs  []unstableRef
+}
+
+func (h *epochHeap) Len() int           { return len(h.refs) }
+func (h *epochHeap) Less(i, j int) bool { return h.refs[i].w < h.refs[j].w }
+func (h *epochHeap) Swap(i, j int)      { h.refs[i], h.refs[j] = h.refs[j], h.refs[i] }
+func (h *epochHeap) Push(x any)         { h.refs = append(h.refs, x.(unstableRef)) }
+func (h *epochHeap) Pop() any {
+	last := h.refs[len(h.refs)-1]
+	h.refs = h.refs[:len(h.refs)-1]
+	return last
+}
+
+// push adds without the boxing of container/heap: sequences nearly always ascend, so it rarely moves.
+func (h *epochHeap) push(r unstableRef) {
+	h.refs = append(h.refs, r)
+	for i := len(h.refs) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !h.Less(i, parent) {
+			return
+		}
+		h.Swap(i, parent)
+		i = parent
+	}
+}
+
+// pop removes the smallest.
+func (h *epochHeap) pop() unstableRef {
+	top, last := h.refs[0], len(h.refs)-1
+	h.refs[0] = h.refs[last]
+	h.refs = h.refs[:last]
+	if last > 0 {
+		heap.Fix(h, 0)
+	}
+	return top
+}
+
+// queue lists a version as unstable.
+func (v *volume) queue(w cluster.Seq, ref blockRef) {
+	e := w.Epoch()
+	i, found := slices.BinarySearchFunc(v.unstable, e, func(h *epochHeap, e uint32) int {
+		return cmp.Compare(h.epoch, e)
+	})
+	if !found {
+		v.unstable = slices.Insert(v.unstable, i, &epochHeap{epoch: e})
+	}
+	v.unstable[i].push(unstableRef{w, ref})
+}
+
+// ripe removes and returns the listed versions that have become stable, appended to dst.
+func (v *volume) ripe(dst []unstableRef) []unstableRef {
+	keep := v.unstable[:0]
+	for _, h := range v.unstable {
+		for len(h.refs) > 0 && v.stable(h.refs[0].w) {
+			dst = append(dst, h.pop())
+		}
+		if len(h.refs) > 0 || h.epoch >= v.settled {
+			keep = append(keep, h)
+		}
+	}
+	clear(v.unstable[len(keep):])
+	v.unstable = keep
+	return dst
+}
