@@ -25,10 +25,17 @@ const (
 	retryJoin        = 200 * time.Millisecond
 )
 
+// Client is a client of an etcd cluster, named here for packages that only pass it on.
+type Client = clientv3.Client
+
+// ErrHasRun says that a member at that URL ran before: what it promised is in its data directory, and a new
+// member that knows nothing of it would break the cluster's majority.
+var ErrHasRun = errors.New("an etcd member at this peer URL has run before and needs its data directory")
+
 // Dial makes a client of the cluster behind endpoints (client URLs, any non-empty part of the members). It
 // does not wait for a connection. With follow the client learns the endpoints of members that join later;
 // leave it false when etcd is reached through addresses the members do not know (a proxy, NAT).
-func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*clientv3.Client, error) {
+func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*Client, error) {
 	if len(endpoints) == 0 {
 		return nil, errors.New("no etcd endpoint given")
 	}
@@ -58,7 +65,7 @@ func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*clientv3.Cl
 // with (name's own entry included). Calling it again for the same URL before the member ever started is
 // harmless: a node that crashed between the two steps just goes on. A cluster that has its share of
 // learners makes it wait until ctx is done.
-func AddLearner(ctx context.Context, c *clientv3.Client, name, peerURL string) ([]Peer, error) {
+func AddLearner(ctx context.Context, c *Client, name, peerURL string) ([]Peer, error) {
 	for {
 		list, err := c.MemberList(ctx)
 		if err != nil {
@@ -66,8 +73,8 @@ func AddLearner(ctx context.Context, c *clientv3.Client, name, peerURL string) (
 		}
 		for _, m := range list.Members {
 			if slices.Contains(m.PeerURLs, peerURL) {
-				if m.Name != "" && m.Name != name {
-					return nil, fmt.Errorf("etcd peer URL %s belongs to member %q already", peerURL, m.Name)
+				if m.Name != "" {
+					return nil, fmt.Errorf("add etcd member %q at %s: %w (it is %q)", name, peerURL, ErrHasRun, m.Name)
 				}
 				return peersOf(list, name, peerURL), nil
 			}
@@ -110,7 +117,7 @@ type Counts struct {
 // Settle promotes as many started learners as keep the number of voters odd (see the package doc) and returns
 // the counts after it. A learner that has not caught up yet is left for the next call: call it again
 // until Learners is what you expect, and then now and then.
-func Settle(ctx context.Context, c *clientv3.Client) (Counts, error) {
+func Settle(ctx context.Context, c *Client) (Counts, error) {
 	list, err := c.MemberList(ctx)
 	if err != nil {
 		return Counts{}, fmt.Errorf("list etcd members: %w", err)
@@ -150,7 +157,7 @@ func Settle(ctx context.Context, c *clientv3.Client) (Counts, error) {
 }
 
 // Endpoints lists the client URLs of the members that serve clients (voters that have started).
-func Endpoints(ctx context.Context, c *clientv3.Client) ([]string, error) {
+func Endpoints(ctx context.Context, c *Client) ([]string, error) {
 	list, err := c.MemberList(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list etcd members: %w", err)
