@@ -1,0 +1,241 @@
+package api
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// maxDepth bounds how deep a body may nest; the API's own bodies nest three deep.
+const maxDepth = 16
+
+// readBody reads the JSON object of a request into v, strictly.
+func readBody(c *gin.Context, v any) error {
+	if kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type")); err != nil || kind != "application/json" {
+		return refuse(wire.UnsupportedMediaType, "Content-Type", "must be application/json")
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return refuse(wire.BodyTooLarge, "", "a body may have at most %d bytes", large.Limit)
+	case err != nil:
+		return refuse(wire.BadRequest, "", "the body ends too early: %v", err)
+	}
+	return decode(data, v)
+}
+
+// decode is json.Unmarshal without its leniencies: keys are exact, known and given once, nothing is null, nothing
+// follows. Every error is a refusal that names the field where there is one.
+func decode(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := walk(d, reflect.TypeOf(v).Elem(), "", 0); err != nil {
+		var syntax *json.SyntaxError
+		switch {
+		case errors.As(err, &syntax):
+			return refuse(wire.BadRequest, "", "the body is no JSON: %v at byte %d", syntax, syntax.Offset)
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return refuse(wire.BadRequest, "", "the body ends in the middle of its JSON")
+		}
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return refuse(wire.BadRequest, "", "something follows the JSON object")
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return refuse(wire.InvalidField, wrong.Field, "is %s, want %s", wrong.Value, words(wrong.Type))
+		}
+		return refuse(wire.BadRequest, "", "the body is not understood: %v", err)
+	}
+	return nil
+}
+
+// words names a type for people.
+func words(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Uint32:
+		return "a whole number from 0 to " + strconv.FormatUint(math.MaxUint32, 10)
+	case reflect.Uint64:
+		return "a whole number from 0 to " + strconv.FormatUint(math.MaxUint64, 10)
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return "a whole number"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	default:
+		return "an object"
+	}
+}
+
+// walk checks one JSON value that is meant for a t; t is nil where anything goes.
+func walk(d *json.Decoder, t reflect.Type, path string, depth int) error {
+	if depth > maxDepth {
+		return refuse(wire.BadRequest, path, "nests deeper than %d levels", maxDepth)
+	}
+	tok, err := d.Token()
+	if err != nil {
+		return err
+	}
+	switch tok := tok.(type) {
+	case nil:
+		return refuse(wire.InvalidField, path, "must not be null")
+	case json.Delim:
+		if tok == '{' {
+			return walkObject(d, t, path, depth)
+		}
+		return walkList(d, t, path, depth)
+	case string:
+		return checkText(t, path, tok)
+	}
+	if depth == 0 {
+		return refuse(wire.BadRequest, "", "the body must be a JSON object")
+	}
+	return nil
+}
+
+func walkObject(d *json.Decoder, t reflect.Type, path string, depth int) error {
+	seen := make(map[string]bool)
+	for d.More() {
+		tok, err := d.Token()
+		if err != nil {
+			return err
+		}
+		key, _ := tok.(string)
+		at := key
+		if path != "" {
+			at = path + "." + key
+		}
+		if seen[key] {
+			return refuse(wire.InvalidField, at, "is given twice")
+		}
+		seen[key] = true
+		inner, ok := member(t, key)
+		if !ok {
+			return refuse(wire.InvalidField, at, "is no field of this request")
+		}
+		if err := walk(d, inner, at, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err := d.Token()
+	return err
+}
+
+func walkList(d *json.Decoder, t reflect.Type, path string, depth int) error {
+	if depth == 0 {
+		return refuse(wire.BadRequest, "", "the body must be a JSON object")
+	}
+	var inner reflect.Type
+	if t = deref(t); t != nil && t.Kind() == reflect.Slice {
+		inner = t.Elem()
+	}
+	for i := 0; d.More(); i++ {
+		if err := walk(d, inner, fmt.Sprintf("%s[%d]", path, i), depth+1); err != nil {
+			return err
+		}
+	}
+	_, err := d.Token()
+	return err
+}
+
+func deref(t reflect.Type) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// member is the type of an object's value at key. What is no struct and no map gets nil: json.Unmarshal will say
+// that an object is wrong there.
+func member(t reflect.Type, key string) (reflect.Type, bool) {
+	t = deref(t)
+	switch {
+	case t == nil:
+		return nil, true
+	case t.Kind() == reflect.Map:
+		return t.Elem(), true
+	case t.Kind() != reflect.Struct:
+		return nil, true
+	}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if name == key {
+			return t.Field(i).Type, true
+		}
+	}
+	return nil, false
+}
+
+// checkText gives a text field with a form of its own (a UUID) the chance to name itself in the error.
+func checkText(t reflect.Type, path, text string) error {
+	if t = deref(t); t == nil {
+		return nil
+	}
+	if u, ok := reflect.New(t).Interface().(encoding.TextUnmarshaler); ok {
+		if err := u.UnmarshalText([]byte(text)); err != nil {
+			return refuse(wire.InvalidField, path, "%v", err)
+		}
+	}
+	return nil
+}
+
+// param is one segment of the path, decoded once (ServeHTTP gives the router the path as it was sent).
+func param(c *gin.Context, name string) string {
+	raw := c.Param(name)
+	if text, err := url.PathUnescape(raw); err == nil {
+		return text
+	}
+	return raw
+}
+
+// uuidParam reads an id from the path. Something that is no id names nothing: not found.
+func uuidParam(c *gin.Context, name string) (cluster.UUID, error) {
+	id, err := cluster.ParseUUID(param(c, name))
+	if err != nil {
+		return id, refuse(wire.NotFound, "", "%s %q does not exist (its id would be a UUID)", name, param(c, name))
+	}
+	return id, nil
+}
+
+// numberParam reads a number from the path.
+func numberParam(c *gin.Context, name string) (uint32, error) {
+	n, err := strconv.ParseUint(param(c, name), 10, 32)
+	if err != nil || n == 0 {
+		return 0, refuse(wire.NotFound, "", "%s %q does not exist (it would be a number)", name, param(c, name))
+	}
+	return uint32(n), nil
+}
+
+// numberQuery reads a number from the query; 0 when it is not given.
+func numberQuery(c *gin.Context, name string) (uint32, error) {
+	text := c.Query(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n == 0 {
+		return 0, refuse(wire.InvalidField, name, "%q is no number above 0", text)
+	}
+	return uint32(n), nil
+}

@@ -1,0 +1,116 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// forwardedHeader marks a call that a node passed on to the one that owns the path; it is not passed on again.
+const forwardedHeader = "Ashlar-Forwarded-By"
+
+func (s *Server) createDevice(c *gin.Context) error {
+	var r wire.DeviceCreate
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	if r.Node == 0 {
+		return refuse(wire.InvalidField, "node", "must be the number of a node")
+	}
+	if err := manager.ValidateDevicePath(r.Path); err != nil {
+		return err
+	}
+	node, err := s.o.Manager.Node(c, r.Node)
+	if e, ok := asRefusal(err); ok && e.Code == wire.NotFound {
+		return refuse(wire.InvalidField, "node", "node %d does not exist", r.Node)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Node != s.o.Self {
+		return s.forward(c, node, r)
+	}
+	uuid, size, err := s.o.Runtime.PrepareDevice(c, r.Path, r.Size)
+	if _, ok := asRefusal(err); err != nil && !ok {
+		return refuse(wire.Conflict, "path", "%v", err)
+	}
+	if err != nil {
+		return err
+	}
+	d, created, err := s.o.Manager.AddDevice(c, manager.DeviceAdd{Node: r.Node, Path: r.Path, UUID: uuid, Size: size})
+	if err != nil {
+		return err
+	}
+	return madeOrFound(c, created, "/v1/devices/"+strconv.FormatUint(uint64(d.Number), 10), d)
+}
+
+// forward passes the call on to the node that owns the path, with the caller's own token, and its answer back.
+func (s *Server) forward(c *gin.Context, node wire.Node, r wire.DeviceCreate) error {
+	if by := c.GetHeader(forwardedHeader); by != "" {
+		return refuse(wire.Unavailable, "", "node %s took this node for node %d; it will know better soon", by, r.Node)
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	url := strings.TrimRight(node.Addresses.REST, "/") + "/v1/devices"
+	req, err := http.NewRequestWithContext(c, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", c.GetHeader("Authorization"))
+	req.Header.Set(requestIDHeader, c.GetString(keyRequestID))
+	req.Header.Set(forwardedHeader, strconv.FormatUint(uint64(s.o.Self), 10))
+	resp, err := s.peers.Do(req)
+	if err != nil {
+		return refuse(wire.Unavailable, "node", "node %d, which has the path, does not answer: %v", r.Node, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
+		return refuse(wire.Unavailable, "node", "node %d, which has the path, broke off: %v", r.Node, err)
+	}
+	if where := resp.Header.Get("Location"); where != "" {
+		c.Header("Location", where)
+	}
+	c.Data(resp.StatusCode, resp.Header.Get("Content-Type"), text)
+	return nil
+}
+
+func (s *Server) listDevices(c *gin.Context) error {
+	p, err := pageOf(c)
+	if err != nil {
+		return err
+	}
+	node, err := numberQuery(c, "node")
+	if err != nil {
+		return err
+	}
+	list, err := s.o.Manager.Devices(c, p, cluster.NodeID(node))
+	if err != nil {
+		return err
+	}
+	return answer(c, list)
+}
+
+func (s *Server) getDevice(c *gin.Context) error {
+	n, err := numberParam(c, "device")
+	if err != nil {
+		return err
+	}
+	d, err := s.o.Manager.Device(c, cluster.DeviceID(n))
+	if err != nil {
+		return err
+	}
+	return answer(c, d)
+}

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/restapi/auth"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+const (
+	requestIDHeader = "X-Request-Id"
+	maxPlain        = 128
+	keyRequestID    = "request_id"
+	keyPrincipal    = "principal"
+	keyError        = "error"
+)
+
+// observe gives the request an id, survives a panic of ours, and writes one line to the log.
+func (s *Server) observe(c *gin.Context) {
+	start := time.Now()
+	id := c.GetHeader(requestIDHeader)
+	if !plain(id) {
+		id = rand.Text()
+	}
+	c.Set(keyRequestID, id)
+	c.Header(requestIDHeader, id)
+	c.Header("Cache-Control", "no-store")
+	c.Header("X-Content-Type-Options", "nosniff")
+	defer func() {
+		if r := recover(); r != nil {
+			s.o.Log.WithField(keyRequestID, id).Errorf("panic: %v\n%s", r, debug.Stack())
+			if c.Writer.Written() {
+				panic(http.ErrAbortHandler) // too late for a problem; let the caller see a broken answer
+			}
+			s.problem(c, fmt.Errorf("panic: %v", r))
+		}
+		s.log(c, time.Since(start))
+	}()
+	c.Next()
+}
+
+// plain accepts an id of the caller's that is safe to log and to keep.
+func plain(id string) bool {
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxPlain
+}
+
+func (s *Server) log(c *gin.Context, took time.Duration) {
+	status := c.Writer.Status()
+	entry := s.o.Log.WithFields(logrus.Fields{
+		keyRequestID: c.GetString(keyRequestID), "method": c.Request.Method, "path": c.Request.URL.Path,
+		"status": status, "took": took.Round(time.Microsecond), "from": c.Request.RemoteAddr,
+	})
+	if p, ok := c.Get(keyPrincipal); ok {
+		entry = entry.WithField("token", p.(auth.Principal).Token)
+	}
+	if err, ok := c.Get(keyError); ok {
+		entry = entry.WithError(err.(error))
+	}
+	switch {
+	case status >= http.StatusInternalServerError:
+		entry.Error("API call failed")
+	case c.Request.Method == http.MethodGet:
+		entry.Debug("API call")
+	default:
+		entry.Info("API call")
+	}
+}
+
+// authenticate lets administrators pass.
+func (s *Server) authenticate(c *gin.Context) error {
+	scheme, token, ok := strings.Cut(c.GetHeader("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return refuse(wire.Unauthenticated, "Authorization", "needs a bearer token")
+	}
+	p, err := s.o.Verifier.Verify(c, strings.TrimSpace(token))
+	if err != nil {
+		return err
+	}
+	c.Set(keyPrincipal, p)
+	if p.Role != auth.Admin {
+		return refuse(wire.Forbidden, "", "a token of role %q may not do this", p.Role)
+	}
+	return nil
+}
+
+// checkQuery refuses parameters that the call does not know: a mistyped filter would silently not filter.
+func checkQuery(c *gin.Context, known []string) error {
+	for name, values := range c.Request.URL.Query() {
+		ok := false
+		for _, k := range known {
+			ok = ok || k == name
+		}
+		switch {
+		case !ok:
+			return refuse(wire.InvalidField, name, "is no parameter of this call")
+		case len(values) > 1:
+			return refuse(wire.InvalidField, name, "is given %d times", len(values))
+		case values[0] == "":
+			return refuse(wire.InvalidField, name, "must not be empty")
+		}
+	}
+	return nil
+}
+
+func refuse(code wire.Code, field, format string, args ...any) error {
+	return &manager.Error{Code: code, Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+// asRefusal is the refusal in err, if it is one.
+func asRefusal(err error) (*manager.Error, bool) {
+	var e *manager.Error
+	return e, errors.As(err, &e)
+}

@@ -1,0 +1,41 @@
+package api
+
+import (
+	"net/url"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+func (s *Server) listPools(c *gin.Context) error {
+	p, err := pageOf(c)
+	if err != nil {
+		return err
+	}
+	list, err := s.o.Manager.Pools(c, p, c.Query("name"))
+	if err != nil {
+		return err
+	}
+	return answer(c, list)
+}
+
+func (s *Server) createPool(c *gin.Context) error {
+	var r wire.PoolCreate
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	p, created, err := s.o.Manager.CreatePool(c, r)
+	if err != nil {
+		return err
+	}
+	return madeOrFound(c, created, "/v1/pools/"+url.PathEscape(p.Name), p)
+}
+
+func (s *Server) getPool(c *gin.Context) error {
+	p, err := s.o.Manager.Pool(c, param(c, "pool"))
+	if err != nil {
+		return err
+	}
+	return answer(c, p)
+}

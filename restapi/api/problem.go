@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/auth"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// kind is the fixed part of a kind of error.
+func kind(code wire.Code) (status int, title string) {
+	switch code {
+	case wire.BadRequest:
+		return http.StatusBadRequest, "The request is malformed"
+	case wire.InvalidField:
+		return http.StatusBadRequest, "A field of the request is not valid"
+	case wire.Unauthenticated:
+		return http.StatusUnauthorized, "Who is calling is not known"
+	case wire.Forbidden:
+		return http.StatusForbidden, "The caller may not do this"
+	case wire.NotFound:
+		return http.StatusNotFound, "It does not exist"
+	case wire.MethodNotAllowed:
+		return http.StatusMethodNotAllowed, "The method is not possible here"
+	case wire.Conflict:
+		return http.StatusConflict, "The state of the cluster does not allow it"
+	case wire.VolumeExported:
+		return http.StatusConflict, "Hosts may still use the volume"
+	case wire.LastAdminToken:
+		return http.StatusConflict, "Nobody could administer the cluster any more"
+	case wire.NotEnoughDomains:
+		return http.StatusConflict, "The cluster has too few failure domains"
+	case wire.PreconditionFailed:
+		return http.StatusPreconditionFailed, "It was changed in the meantime"
+	case wire.BodyTooLarge:
+		return http.StatusRequestEntityTooLarge, "The body is too large"
+	case wire.UnsupportedMediaType:
+		return http.StatusUnsupportedMediaType, "The body is of no kind that is understood"
+	case wire.NotSupported:
+		return http.StatusUnprocessableEntity, "It is not supported yet"
+	case wire.Unavailable:
+		return http.StatusServiceUnavailable, "The cluster cannot do this now"
+	default:
+		return http.StatusInternalServerError, "Something went wrong inside"
+	}
+}
+
+// classify finds the refusal that an error means. Errors that are nobody's fault but ours keep their words for the
+// log.
+func classify(err error) *manager.Error {
+	if e, ok := asRefusal(err); ok {
+		return e
+	}
+	switch {
+	case errors.Is(err, auth.ErrRefused):
+		return &manager.Error{Code: wire.Unauthenticated, Detail: auth.ErrRefused.Error()}
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, context.Canceled):
+		return &manager.Error{Code: wire.Unavailable, Detail: "the outcome is not known, repeat the call: " + err.Error()}
+	case errors.Is(err, cluster.ErrConflict):
+		return &manager.Error{Code: wire.Conflict, Detail: err.Error()}
+	default:
+		return &manager.Error{Code: wire.Internal, Detail: "the node's log tells more about this request id"}
+	}
+}
+
+// problem answers with an error document.
+func (s *Server) problem(c *gin.Context, err error) {
+	c.Set(keyError, err)
+	e := classify(err)
+	status, title := kind(e.Code)
+	p := wire.Problem{
+		Type: "urn:ashlar:problem:" + string(e.Code), Title: title, Status: status, Detail: e.Detail, Code: e.Code,
+		Field: e.Field, Hosts: e.Hosts, RequestID: c.GetString(keyRequestID),
+	}
+	if e.Field != "" {
+		p.Errors = []wire.FieldProblem{{Field: e.Field, Detail: e.Detail}}
+	}
+	switch e.Code {
+	case wire.Unauthenticated:
+		c.Header("WWW-Authenticate", `Bearer realm="ashlar"`)
+	case wire.Unavailable:
+		c.Header("Retry-After", "1")
+	}
+	write(c, status, wire.ProblemType, p)
+	c.Abort()
+}
+
+// write answers with a JSON document.
+func write(c *gin.Context, status int, contentType string, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic("an answer has no JSON form: " + err.Error())
+	}
+	c.Data(status, contentType, append(text, '\n'))
+}
+
+// answer is the usual success.
+func answer(c *gin.Context, body any) error {
+	write(c, http.StatusOK, "application/json", body)
+	return nil
+}
+
+// madeOrFound answers 201 for what was created and 200 for what a repetition found.
+func madeOrFound(c *gin.Context, created bool, location string, body any) error {
+	if !created {
+		return answer(c, body)
+	}
+	c.Header("Location", location)
+	write(c, http.StatusCreated, "application/json", body)
+	return nil
+}

@@ -1,0 +1,203 @@
+// Package api is the REST API: from HTTP requests to the manager's calls and back.
+//
+// Contract: openapi.yaml beside this file, which is served at /v1/openapi.json and checked against the handlers by
+// the tests, both ways. This package decides nothing but the form: it authenticates, reads strictly (unknown,
+// doubled and null fields, wrong types, trailing data and large bodies are refused, naming the field), asks the
+// manager, and writes answers or RFC 9457 problems. No GET changes anything.
+//
+//	request -> request id, log, recover -> bearer token -> query and body -> manager -> answer or problem
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/auth"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// Runtime is what the API needs of the node it runs on. The daemon provides it.
+type Runtime interface {
+	// PrepareDevice makes the disk or file at path a device of this node and returns its uuid and usable bytes.
+	// Nothing at path and size above 0: a file of that size is made. A path that holds a device of this cluster
+	// gives the same answer again; one that holds something else is refused with an error for people.
+	PrepareDevice(ctx context.Context, path string, size uint64) (cluster.UUID, uint64, error)
+}
+
+// Options of a server. All are required but Transport.
+type Options struct {
+	Manager   *manager.Manager
+	Verifier  auth.Verifier
+	Runtime   Runtime
+	Self      cluster.NodeID // the node this server runs on
+	Version   wire.Version   // API is filled in
+	Log       logrus.FieldLogger
+	Transport http.RoundTripper // to other nodes' APIs; default http.DefaultTransport
+}
+
+// Server answers the API on one node.
+type Server struct {
+	o      Options
+	engine *gin.Engine
+	doc    document
+	peers  *http.Client
+}
+
+// Limits of one request and of the server.
+const (
+	maxBody        = 1 << 20
+	maxHeader      = 32 << 10
+	requestTimeout = 25 * time.Second
+	headerTimeout  = 10 * time.Second
+	readTimeout    = 60 * time.Second
+	writeTimeout   = 90 * time.Second
+	idleTimeout    = 120 * time.Second
+	drainTimeout   = 5 * time.Second
+)
+
+// route is one call: public ones need no bearer token, query names the parameters it knows.
+type route struct {
+	method string
+	path   string
+	do     func(*Server, *gin.Context) error
+	public bool
+	query  []string
+}
+
+// routes is the whole API in the order of openapi.yaml.
+func routes() []route {
+	page := []string{"limit", "cursor"}
+	named := []string{"limit", "cursor", "name"}
+	return []route{
+		{"GET", "/v1/health", (*Server).getLiveness, true, nil},
+		{"GET", "/v1/health/detail", (*Server).getHealth, false, nil},
+		{"GET", "/v1/version", (*Server).getVersion, true, nil},
+		{"GET", "/v1/openapi.json", (*Server).getOpenAPIJSON, false, nil},
+		{"GET", "/v1/openapi.yaml", (*Server).getOpenAPIYAML, false, nil},
+		{"GET", "/v1/cluster", (*Server).getCluster, false, nil},
+		{"POST", "/v1/join", (*Server).joinNode, true, nil},
+		{"GET", "/v1/nodes", (*Server).listNodes, false, named},
+		{"GET", "/v1/nodes/:node", (*Server).getNode, false, nil},
+		{"GET", "/v1/devices", (*Server).listDevices, false, []string{"limit", "cursor", "node"}},
+		{"POST", "/v1/devices", (*Server).createDevice, false, nil},
+		{"GET", "/v1/devices/:device", (*Server).getDevice, false, nil},
+		{"GET", "/v1/pools", (*Server).listPools, false, named},
+		{"POST", "/v1/pools", (*Server).createPool, false, nil},
+		{"GET", "/v1/pools/:pool", (*Server).getPool, false, nil},
+		{"GET", "/v1/volumes", (*Server).listVolumes, false, []string{"limit", "cursor", "name", "pool"}},
+		{"POST", "/v1/volumes", (*Server).createVolume, false, nil},
+		{"GET", "/v1/volumes/:volume", (*Server).getVolume, false, nil},
+		{"PATCH", "/v1/volumes/:volume", (*Server).updateVolume, false, nil},
+		{"DELETE", "/v1/volumes/:volume", (*Server).deleteVolume, false, nil},
+		{"GET", "/v1/volumes/:volume/exports", (*Server).listExports, false, nil},
+		{"DELETE", "/v1/volumes/:volume/exports", (*Server).deleteExports, false, nil},
+		{"GET", "/v1/volumes/:volume/exports/:host", (*Server).getExport, false, nil},
+		{"PUT", "/v1/volumes/:volume/exports/:host", (*Server).putExport, false, nil},
+		{"DELETE", "/v1/volumes/:volume/exports/:host", (*Server).deleteExport, false, nil},
+		{"GET", "/v1/tokens", (*Server).listTokens, false, page},
+		{"POST", "/v1/tokens", (*Server).createToken, false, nil},
+		{"GET", "/v1/tokens/:token", (*Server).getToken, false, nil},
+		{"DELETE", "/v1/tokens/:token", (*Server).deleteToken, false, nil},
+	}
+}
+
+// New makes a server.
+func New(o Options) (*Server, error) {
+	doc, err := loadDocument()
+	if err != nil {
+		return nil, err
+	}
+	o.Version.API = "v1"
+	gin.SetMode(gin.ReleaseMode)
+	peers := &http.Client{Transport: o.Transport, Timeout: requestTimeout}
+	s := &Server{o: o, engine: gin.New(), doc: doc, peers: peers}
+	e := s.engine
+	e.UseRawPath = true // a host NQN may hold an encoded slash
+	e.UnescapePathValues = false
+	e.RedirectTrailingSlash = false
+	e.HandleMethodNotAllowed = true
+	e.ContextWithFallback = true
+	if err := e.SetTrustedProxies(nil); err != nil {
+		return nil, fmt.Errorf("configure the router: %w", err)
+	}
+	e.Use(s.observe)
+	for _, r := range routes() {
+		e.Handle(r.method, r.path, s.handler(r))
+	}
+	e.NoRoute(s.wrap(func(c *gin.Context) error {
+		return refuse(wire.NotFound, "", "%s is no path of this API", c.Request.URL.Path)
+	}))
+	e.NoMethod(s.wrap(func(c *gin.Context) error {
+		return refuse(wire.MethodNotAllowed, "", "%s is not possible here; possible: %s", c.Request.Method,
+			c.Writer.Header().Get("Allow"))
+	}))
+	return s, nil
+}
+
+// handler puts authentication and the check of the query before a call.
+func (s *Server) handler(r route) gin.HandlerFunc {
+	return s.wrap(func(c *gin.Context) error {
+		if !r.public {
+			if err := s.authenticate(c); err != nil {
+				return err
+			}
+		}
+		if err := checkQuery(c, r.query); err != nil {
+			return err
+		}
+		return r.do(s, c)
+	})
+}
+
+// wrap turns an error into its problem document.
+func (s *Server) wrap(do func(*gin.Context) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := do(c); err != nil {
+			s.problem(c, err)
+		}
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	u := *r.URL
+	u.RawPath = u.EscapedPath()
+	r.URL = &u
+	s.engine.ServeHTTP(w, r)
+}
+
+// Serve answers on ln until ctx is done, then lets calls under way finish for a moment. It closes ln.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	h := &http.Server{
+		Handler: s, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
+		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- h.Serve(ln) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve the API: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := h.Shutdown(drain); err != nil {
+		_ = h.Close()
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	return nil
+}
