@@ -88,9 +88,11 @@ type BlockInfo struct {
 	State State
 }
 
-// Cursor is a position in the inventory of a volume, ordered by page, column, block.
+// Cursor is a position in the inventory of a volume, ordered by page, column, block, and descending W within a
+// block. The zero Cursor is before everything.
 type Cursor struct {
 	Page   uint64
+	W      cluster.Seq
 	Block  uint16
 	Column uint8
 }
@@ -99,7 +101,6 @@ type Cursor struct {
 type Entry struct {
 	Cursor
 	State State
-	W     cluster.Seq
 }
 
 // ListMode selects what OpList returns.
@@ -133,7 +134,6 @@ type Request struct {
 	W         cluster.Seq
 	Stable    cluster.Seq // every write of the sender's epoch up to here is complete
 	After     Cursor      // OpList: continue behind this position
-	Started   bool        // OpList: After is set
 
 	Data   []byte      // Count * 4 KiB: to write, or to be filled; untouched for blocks that are not Data
 	Blocks []BlockInfo // Count: CRC and Mask to write, or to be filled

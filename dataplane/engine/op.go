@@ -34,6 +34,7 @@ type Op struct {
 	Sectors uint32 // length in units of 512 B, at least 1
 	Data    []byte // Sectors * 512; nil for Zero
 	Status  Status
+	Tag     any // the submitter's
 
 	parts int // extents not finished
 }

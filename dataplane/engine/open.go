@@ -103,12 +103,12 @@ func (e *Engine) fenceDone(round int, d *device, r *chunk.Request) {
 		e.gathered()
 		return
 	}
-	e.askList(round, d, chunk.Cursor{}, false)
+	e.askList(round, d, chunk.Cursor{})
 }
 
-func (e *Engine) askList(round int, d *device, after chunk.Cursor, started bool) {
+func (e *Engine) askList(round int, d *device, after chunk.Cursor) {
 	r := e.request(chunk.OpList, d, control(func(d *device, r *chunk.Request) { e.listDone(round, d, r) }))
-	r.Mode, r.Count, r.After, r.Started = chunk.ListUnstable, chunk.MaxEntries, after, started
+	r.Mode, r.Count, r.After = chunk.ListUnstable, chunk.MaxEntries, after
 	e.open.waiting++
 	e.send(r)
 }
@@ -128,7 +128,7 @@ func (e *Engine) listDone(round int, d *device, r *chunk.Request) {
 		e.open.rows[k] = append(e.open.rows[k], holder{d, x.W})
 	}
 	if n := len(r.Entries); r.More && n > 0 {
-		e.askList(round, d, r.Entries[n-1].Cursor, true)
+		e.askList(round, d, r.Entries[n-1].Cursor)
 		return
 	}
 	d.open = openListed

@@ -42,7 +42,6 @@ type resync struct {
 	sources []*device
 	listing bool
 	after   chunk.Cursor
-	started bool
 	todo    []copyRange
 	active  int
 	done    uint64 // blocks copied
@@ -224,7 +223,7 @@ func (e *Engine) dropResync() {
 func (e *Engine) listSource(rs *resync) {
 	src := rs.sources[0]
 	r := e.request(chunk.OpList, src, control(func(d *device, r *chunk.Request) { e.sourceListed(rs, d, r) }))
-	r.Mode, r.Count, r.After, r.Started = chunk.ListAll, chunk.MaxEntries, rs.after, rs.started
+	r.Mode, r.Count, r.After = chunk.ListAll, chunk.MaxEntries, rs.after
 	rs.listing = true
 	e.send(r)
 }
@@ -246,10 +245,10 @@ func (e *Engine) sourceListed(rs *resync, d *device, r *chunk.Request) {
 		}
 	}
 	if n := len(r.Entries); r.More && n > 0 {
-		rs.after, rs.started = r.Entries[n-1].Cursor, true
+		rs.after = r.Entries[n-1].Cursor
 	} else {
 		rs.sources = rs.sources[1:]
-		rs.after, rs.started = chunk.Cursor{}, false
+		rs.after = chunk.Cursor{}
 	}
 	e.stepResync()
 }

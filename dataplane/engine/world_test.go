@@ -139,7 +139,7 @@ func (m *modelDevice) list(r *chunk.Request) {
 	for k, vs := range m.rows {
 		for i, v := range vs {
 			if r.Mode == chunk.ListUnstable && !m.isStable(v.w) || r.Mode == chunk.ListAll && i == len(vs)-1 {
-				all = append(all, chunk.Entry{Cursor: chunk.Cursor{Page: k.page, Block: k.block}, State: v.state, W: v.w})
+				all = append(all, chunk.Entry{Cursor: chunk.Cursor{Page: k.page, Block: k.block, W: v.w}, State: v.state})
 			}
 		}
 	}
