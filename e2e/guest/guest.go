@@ -232,6 +232,32 @@ func (g *Guest) Stop() {
 	}
 }
 
+// Pause stops the whole guest, its clock's owner included, as a host that hangs; Resume lets it go on.
+func (g *Guest) Pause() { g.signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (g *Guest) Resume() { g.signal(syscall.SIGCONT) }
+
+func (g *Guest) signal(sig syscall.Signal) {
+	if err := g.qemu.Process.Signal(sig); err != nil {
+		g.t.Fatalf("guest: %v", err)
+	}
+}
+
+// Eventually waits until ok, asked ten times a second outside the guest, is true.
+func (g *Guest) Eventually(what string, ok func() bool) {
+	g.t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(g.patience); !ok(); {
+		select {
+		case <-tick.C:
+		case <-end:
+			g.t.Fatalf("waited %v in vain: %s", g.patience, what)
+		}
+	}
+}
+
 // Console returns what the kernel has printed.
 func (g *Guest) Console() string { return g.console.String() }
 
