@@ -26,6 +26,7 @@ func layers() []layer {
 		{dir: "dataplane/cluster", core: true},
 		{dir: "dataplane/nvme", core: true},
 		{dir: "dataplane/chunk", core: true, may: dataplane("cluster", "nvme")},
+		{dir: "dataplane/lease", core: true, may: dataplane("cluster")},
 		{dir: "dataplane/placement", core: true, may: dataplane("cluster")},
 		{dir: "dataplane/stripe", core: true, may: dataplane("cluster")},
 		{dir: "dataplane/pagemap", core: true, may: dataplane("cluster")},
@@ -39,7 +40,7 @@ func layers() []layer {
 		{dir: "dataplane/chunkd", may: dataplane("cluster", "chunk", "pagemap", "pagestore", "blockdev",
 			"nvme", "nvmet", "initiator")},
 		{dir: "dataplane/gateway", may: dataplane("cluster", "placement", "stripe", "engine", "chunk",
-			"nvme", "nvmet")},
+			"lease", "nvme", "nvmet")},
 		{dir: "dataplane/watch", may: dataplane("cluster")},
 		{dir: "dataplane/embedetcd", may: dataplane("cluster")},
 		{dir: "dataplane/node", may: []string{"dataplane"}},
@@ -51,12 +52,15 @@ func layers() []layer {
 		{dir: "restapi/auth", may: dataplane("cluster")},
 		{dir: "restapi/client", may: append(dataplane("cluster"), "restapi/wire")},
 		{dir: "restapi/store", may: dataplane("cluster")},
-		{dir: "restapi/manager", may: append(dataplane("cluster"), "restapi/auth", "restapi/store")},
-		{dir: "restapi/api", may: append(dataplane("cluster"), "restapi/wire", "restapi/auth", "restapi/manager")},
+		{dir: "restapi/manager", may: append(dataplane("cluster"), "restapi/wire", "restapi/auth",
+			"restapi/store")},
+		{dir: "restapi/api", may: append(dataplane("cluster"), "restapi/wire", "restapi/auth", "restapi/store",
+			"restapi/manager")},
+		{dir: "restapi/apitest", may: append(dataplane("cluster"), "restapi")},
 
 		// Assembly and whole-system tests.
 		{dir: "cmd", may: []string{"cmd", "dataplane", "restapi"}},
-		{dir: "e2e", may: []string{"e2e", "dataplane", "restapi/client"}},
+		{dir: "e2e", may: []string{"e2e", "dataplane", "restapi/client", "restapi/wire"}},
 	}
 }
 

@@ -18,6 +18,7 @@
 //
 //   - cluster: ids, states, the immutable cluster map at an epoch, the records in etcd and their rules.
 //   - nvme: the wire types of NVMe, NVMe over Fabrics and NVMe/TCP, in the specification's words.
+//   - lease: how long a gateway may answer hosts, and what voters promise.
 //   - placement: cluster map to group tables.
 //   - stripe: geometry of pages, chunks and rows, and the codecs.
 //   - engine: the state machine of one volume: order of writes, row locks, plans, missing columns.
