@@ -29,7 +29,8 @@ type SubsystemConfig struct {
 	AllowAny     bool
 	// Portals are what discovery answers: all portals of all nodes that show this subsystem.
 	Portals []Portal
-	// Vendor passes vendor I/O opcodes (80h and up) to the namespace. Only a target with a Secret takes it.
+	// Vendor passes vendor I/O opcodes (80h and up) to the namespace. Only a target with a Secret takes it. A host has
+	// one association with such a subsystem: a new one ends the old one and waits until nothing of it can execute.
 	Vendor bool
 }
 
@@ -193,7 +194,10 @@ func (s *subsystem) quiesced(host hostKey) bool {
 			k.end(errAssociation) // its reader is about to notice
 		}
 		if !k.isEnded() {
-			continue // another path of the host to this node
+			if !s.view.Load().cfg.Vendor {
+				continue // another path of the host to this node
+			}
+			k.end(errReplaced) // between nodes an association is a session: the new one replaces the old
 		}
 		select {
 		case <-k.drained:

@@ -130,7 +130,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 func (t *Target) Serve(ln net.Listener) error {
 	if !t.track(ln) {
 		_ = ln.Close() // nothing was accepted from it
-		return errTargetClosed
+		return nil
 	}
 	defer t.untrack(ln)
 	for {
