@@ -18,8 +18,8 @@
 //	names/<pool>/<name>                       the uuid of the volume of that name
 //	owners/<vuid>.<generation>                Owner: who serves the volume, and which devices are out for it
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
-//	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown to
-//	                                          people, nothing is decided by it
+//	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
+//	                                          to people, nothing is decided by it
 //	secret                                    Secret: what admits a node to the listeners between nodes
 //	tokens/<id>                               credentials of the REST API, written and read by restapi only
 //

@@ -35,8 +35,8 @@ func bad(field, format string, args ...any) error {
 	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// ValidateName checks the name of a node, pool or volume: letters, digits and ". _ - :", starting with a letter or
-// digit, at most MaxNameLength bytes. (OpenStack's "volume-<uuid>" passes.)
+// ValidateName checks the name of a node, pool or volume: letters, digits and ". _ - :", starting with a
+// letter or digit, at most MaxNameLength bytes. (OpenStack's "volume-<uuid>" passes.)
 func ValidateName(field, s string) error {
 	if s == "" {
 		return bad(field, "must not be empty")
@@ -47,7 +47,8 @@ func ValidateName(field, s string) error {
 	for i, r := range s {
 		alnum := r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r))
 		if !alnum && (i == 0 || !strings.ContainsRune("._-:", r)) {
-			return bad(field, "has %q at byte %d; allowed are letters, digits and . _ - : (first a letter or digit)", r, i)
+			return bad(field, "has %q at byte %d; allowed are letters, digits and . _ - : (first a letter or digit)",
+				r, i)
 		}
 	}
 	return nil
@@ -156,7 +157,8 @@ func (p *Pool) ValidateIn(m *Map) error {
 		}
 	}
 	if have := m.CountDomains(p.Devices, p.Domain); have < p.Width() {
-		return bad("domain", "%d copies need %d different failure domains of level %q with a device online, there are %d",
+		return bad("domain",
+			"%d copies need %d different failure domains of level %q with a device online, there are %d",
 			p.Width(), p.Width(), p.Domain, have)
 	}
 	return nil

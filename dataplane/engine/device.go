@@ -12,7 +12,7 @@ type devState uint8
 
 const (
 	devIn      devState = iota // has every acknowledged write; read from, written to
-	devSuspect                 // failed a request; not yet recorded out, or must not be: the last copy of a group
+	devSuspect                 // failed a request; not recorded out (yet): it may be the last copy of a group
 	devOut                     // recorded out: neither read nor written
 	devResync                  // recorded out, written to, being filled
 )
@@ -106,8 +106,8 @@ func (e *Engine) wantRecord() {
 // lastSeq is the newest sequence number given out.
 func (e *Engine) lastSeq() cluster.Seq { return cluster.MakeSeq(e.cfg.Owner.Epoch, e.win.next-1) }
 
-// coveredWithout reports whether every group that d belongs to has another device that is in: only then may d be
-// recorded out without losing the last copy.
+// coveredWithout reports whether every group that d belongs to has another device that is in: only then may d
+// be recorded out without losing the last copy.
 func (e *Engine) coveredWithout(d *device) bool {
 	for g := 0; g < placement.Groups; g++ {
 		row := e.cfg.Table.Row(g)
@@ -123,8 +123,8 @@ func (e *Engine) coveredWithout(d *device) bool {
 	return true
 }
 
-// Recorded answers Ready.Record: ok tells that the record was stored. False means that somebody else changed it: this
-// owner is fenced. While the store does not answer, the driver keeps trying and calls nothing.
+// Recorded answers Ready.Record: ok tells that the record was stored. False means that somebody else changed
+// it: this owner is fenced. While the store does not answer, the driver keeps trying and calls nothing.
 func (e *Engine) Recorded(ok bool) {
 	if e.rec.pending == nil {
 		panic("engine: Recorded without a record under way")
@@ -165,7 +165,8 @@ func (e *Engine) probeSuspects() {
 	}
 }
 
-// underRecord reports whether the record under way would put d out: then it no longer matters whether d answers.
+// underRecord reports whether the record under way would put d out: then it no longer matters whether d
+// answers.
 func (e *Engine) underRecord(d *device) bool {
 	return e.rec.pending != nil && e.rec.pending.IsOut(d.id)
 }

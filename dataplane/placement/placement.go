@@ -1,15 +1,17 @@
-// Package placement computes which devices hold a page: hash(vuid, page) names one of 65,536 groups, and the pool's
-// table names the n+p devices of the group. Nothing is stored: every node computes the same table from the same pool
-// record. It is pure.
+// Package placement computes which devices hold a page: hash(vuid, page) names one of 65,536 groups, and the
+// pool's table names the n+p devices of the group. Nothing is stored: every node computes the same table from
+// the same pool record. It is pure.
 //
-// The table comes from the list bucket: devices stand in a list in the order of the pool record, the newest last.
-// Device i takes a key with probability w(i) / (w(0)+...+w(i)), newest first, so that growing the list moves keys only to
-// the new device. The key is (group, chunk index + try*q), q the prime [retryStep]; a device or failure domain that the
-// group already uses is drawn again, a bounded number of times, then the devices are scanned from the last draw on.
-// All arithmetic is on integers, so every architecture computes the same table (see the golden vectors in the tests).
+// The table comes from the list bucket: devices stand in a list in the order of the pool record, the newest
+// last. Device i takes a key with probability w(i) / (w(0)+...+w(i)), newest first, so that growing the list
+// moves keys only to the new device. The key is (group, chunk index + try*q), q the prime [retryStep]; a
+// device or failure domain that the group already uses is drawn again, a bounded number of times, then the
+// devices are scanned from the last draw on. All arithmetic is on integers, so every architecture computes
+// the same table (see the golden vectors in the tests).
 //
-// A pool's table is fixed by the device list of its record; devices added to the cluster later serve pools made later.
-// Folding a table to a new map, alternates and the O(log) form of the draw come with the engine's full protocol.
+// A pool's table is fixed by the device list of its record; devices added to the cluster later serve pools
+// made later. Folding a table to a new map, alternates and the O(log) form of the draw come with the engine's
+// full protocol.
 package placement
 
 import (
@@ -23,8 +25,8 @@ import (
 // Groups is the number of groups of every pool.
 const Groups = 1 << 16
 
-// retryStep is the first prime above the largest chunk index (n + p <= 19), so the retries of two chunk indices never
-// draw the same key.
+// retryStep is the first prime above the largest chunk index (n + p <= 19), so the retries of two chunk
+// indices never draw the same key.
 const retryStep = 23
 
 // maxTries bounds the draws for one chunk before the scan.
@@ -39,8 +41,8 @@ type Table struct {
 	devices []cluster.DeviceID // Groups * width
 }
 
-// Group is the group of a page of a volume. The generation is left out on purpose: it changes what data is visible, not
-// where it lies.
+// Group is the group of a page of a volume. The generation is left out on purpose: it changes what data is
+// visible, not where it lies.
 func Group(vol cluster.VolumeKey, page uint64) int {
 	return int(mix(mix(uint64(vol.VUID)+0x9e3779b97f4a7c15)^page) >> 48)
 }
@@ -60,8 +62,8 @@ type segment struct {
 	domain int
 }
 
-// New computes the table of a pool. The devices are those of the pool record, whatever their state now: a table never
-// depends on what answers at the moment.
+// New computes the table of a pool. The devices are those of the pool record, whatever their state now: a
+// table never depends on what answers at the moment.
 //
 // Errors: ErrTooFewDomains, or a device that the map does not have.
 func New(pool *cluster.Pool, m *cluster.Map) (*Table, error) {
@@ -109,8 +111,8 @@ func segments(pool *cluster.Pool, m *cluster.Map) ([]segment, int, error) {
 	return list, len(domains), nil
 }
 
-// draw picks the list position for a chunk of a group, avoiding the domains already used. There are more domains than
-// used ones, so the scan always ends.
+// draw picks the list position for a chunk of a group, avoiding the domains already used. There are more
+// domains than used ones, so the scan always ends.
 func draw(list []segment, group, chunk int, used []int) int {
 	at := 0
 	for try := 0; try < maxTries; try++ {
@@ -125,7 +127,8 @@ func draw(list []segment, group, chunk int, used []int) int {
 	return at
 }
 
-// bucket is the list-bucket draw: from the newest device back, each takes the key with probability weight / sum.
+// bucket is the list-bucket draw: from the newest device back, each takes the key with probability weight /
+// sum.
 func bucket(list []segment, key uint64) int {
 	for i := len(list) - 1; i > 0; i-- {
 		// A 64-bit draw scaled to [0, sum): the high word of the product, without bias worth naming (sum < 2^40).
@@ -146,7 +149,8 @@ func contains(a []int, x int) bool {
 	return false
 }
 
-// mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit words that spreads every bit.
+// mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit words that spreads
+// every bit.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

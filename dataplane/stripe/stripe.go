@@ -1,15 +1,16 @@
 // Package stripe is the geometry of a volume: how its linear blocks map to pages, columns and blocks within
 // chunks. It is pure arithmetic.
 //
-// A page is the unit of placement: n data chunks and p parity chunks. Consecutive stripe units of a page go to
-// consecutive columns, so a block row (the n+p blocks at one offset of the chunks) is the unit of consistency:
+// A page is the unit of placement: n data chunks and p parity chunks. Consecutive stripe units of a page go
+// to consecutive columns, so a block row (the n+p blocks at one offset of the chunks) is the unit of
+// consistency:
 //
 //	volume blocks:  |0 1 2 3|4 5 6 7|8 9 10 11|...        stripe unit = 4 blocks, n = 2
 //	column 0:       |0 1 2 3|8 9 10 11|...
 //	column 1:       |4 5 6 7|12 ...
 //
-// While only whole copies exist (n = 1), a page is one chunk and every column holds the same blocks; the codecs and
-// row plans for n > 1 join this package with the engine's full protocol.
+// While only whole copies exist (n = 1), a page is one chunk and every column holds the same blocks; the
+// codecs and row plans for n > 1 join this package with the engine's full protocol.
 package stripe
 
 import (

@@ -28,8 +28,8 @@ func Root() (string, error) {
 	}
 }
 
-// Program builds the main package at path (from the module's root, "cmd/ashlard") and returns the binary. With
-// static it has no dynamic loader, so that it runs in a guest without libraries.
+// Program builds the main package at path (from the module's root, "cmd/ashlard") and returns the binary.
+// With static it has no dynamic loader, so that it runs in a guest without libraries.
 func Program(path string, static bool) (string, error) {
 	root, err := Root()
 	if err != nil {

@@ -1,9 +1,9 @@
 // Package auth answers who is calling: from a bearer token to a principal.
 //
-// Contract: a token is "ashlar.<id>.<secret>". The id finds the record, the secret (32 random bytes, so no dictionary
-// helps) is compared by its SHA-256 in constant time. A cluster stores hashes only; a secret is shown once, to who
-// created it. Every refusal is the same [ErrRefused], whether the token is unknown, wrong, revoked or expired: an
-// answer that tells which would help a stranger.
+// Contract: a token is "ashlar.<id>.<secret>". The id finds the record, the secret (32 random bytes, so no
+// dictionary helps) is compared by its SHA-256 in constant time. A cluster stores hashes only; a secret is
+// shown once, to who created it. Every refusal is the same [ErrRefused], whether the token is unknown, wrong,
+// revoked or expired: an answer that tells which would help a stranger.
 package auth
 
 import (
@@ -138,8 +138,8 @@ func (s Secret) Check(r Record, now time.Time) error {
 	return nil
 }
 
-// Verifier turns the text of a bearer token into a principal. The error wraps ErrRefused, or is the reason why
-// nobody can tell now.
+// Verifier turns the text of a bearer token into a principal. The error wraps ErrRefused, or is the reason
+// why nobody can tell now.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (Principal, error)
 }

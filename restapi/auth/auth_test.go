@@ -81,8 +81,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestVerifyWithoutRecords: a token seen good is believed for a while when nobody can look it up, a new one is not,
-// and a revoked one never again.
+// TestVerifyWithoutRecords: a token seen good is believed for a while when nobody can look it up, a new one
+// is not, and a revoked one never again.
 func TestVerifyWithoutRecords(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	known, knownRec := newToken(t, Record{Name: "ops", Role: Admin})

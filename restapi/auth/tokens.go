@@ -9,8 +9,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// Records is where tokens are kept. The error of Token wraps cluster.ErrNoRecord when there is none with that id;
-// any other error means that the records cannot be read now.
+// Records is where tokens are kept. The error of Token wraps cluster.ErrNoRecord when there is none with that
+// id; any other error means that the records cannot be read now.
 type Records interface {
 	Token(ctx context.Context, id cluster.UUID) (Record, error)
 }
@@ -22,8 +22,8 @@ const (
 
 // Tokens verifies the cluster's own tokens.
 //
-// A token that was good a short while ago is believed while the records cannot be read: nothing can be changed then,
-// and somebody has to be able to see what is wrong.
+// A token that was good a short while ago is believed while the records cannot be read: nothing can be
+// changed then, and somebody has to be able to see what is wrong.
 type Tokens struct {
 	records Records
 	now     func() time.Time

@@ -1,9 +1,10 @@
 // Package client is the Go client of the REST API, for the CLI, for tests and for other programs.
 //
-// Contract: one method per call of the API, named verb and resource, with the bodies of package wire. Every answer
-// that is not a success is an [*Error] that carries the problem document; [Is] asks for its code. Any node answers
-// any call, so a client takes several endpoints and goes on to the next one when a node cannot be reached or says
-// that it is unavailable. A call that might have been carried out is sent again only if repeating it is harmless.
+// Contract: one method per call of the API, named verb and resource, with the bodies of package wire. Every
+// answer that is not a success is an [*Error] that carries the problem document; [Is] asks for its code. Any
+// node answers any call, so a client takes several endpoints and goes on to the next one when a node cannot
+// be reached or says that it is unavailable. A call that might have been carried out is sent again only if
+// repeating it is harmless.
 package client
 
 import (
@@ -113,7 +114,8 @@ type answer struct {
 	etag   string
 }
 
-// do sends r to one endpoint after the other until one answers, and decodes a success into out (nil: no body).
+// do sends r to one endpoint after the other until one answers, and decodes a success into out (nil: no
+// body).
 func (c *Client) do(ctx context.Context, r call, out any) (answer, error) {
 	var body []byte
 	if r.body != nil {
@@ -143,8 +145,8 @@ func isAnswer(err error) bool {
 	return errors.As(err, &e)
 }
 
-// goOn decides whether another endpoint is to be asked: this one could not be reached at all, or the request may be
-// repeated and this one did not answer or is unavailable.
+// goOn decides whether another endpoint is to be asked: this one could not be reached at all, or the request
+// may be repeated and this one did not answer or is unavailable.
 func (c *Client) goOn(ctx context.Context, r call, err error) bool {
 	if ctx.Err() != nil {
 		return false

@@ -22,8 +22,8 @@ type VolumeListOpts struct {
 	Pool string
 }
 
-// CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at another
-// endpoint and still makes one volume.
+// CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at
+// another endpoint and still makes one volume.
 func (c *Client) CreateVolume(ctx context.Context, opts wire.VolumeCreate) (Volume, error) {
 	if opts.ID.IsZero() {
 		_, _ = rand.Read(opts.ID[:])        // never fails
@@ -59,7 +59,8 @@ func (c *Client) GetVolume(ctx context.Context, id cluster.UUID) (Volume, error)
 }
 
 // ResizeVolume grows a volume to size bytes. ifMatch, when not empty, is the ETag it must still have.
-func (c *Client) ResizeVolume(ctx context.Context, id cluster.UUID, size uint64, ifMatch string) (Volume, error) {
+func (c *Client) ResizeVolume(ctx context.Context, id cluster.UUID, size uint64,
+	ifMatch string) (Volume, error) {
 	return c.volume(ctx, call{method: http.MethodPatch, path: "/v1/volumes/" + id.String(),
 		body: wire.VolumeUpdate{Size: size}, header: ifMatching(ifMatch)})
 }

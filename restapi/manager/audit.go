@@ -9,8 +9,8 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
 
-// Audit checks every rule that must hold between records, and lists what is broken. It is what "nothing is half
-// created" means: the tests run it after every failure they make.
+// Audit checks every rule that must hold between records, and lists what is broken. It is what "nothing is
+// half created" means: the tests run it after every failure they make.
 func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 	v, err := m.readMap(ctx, store.All(cluster.PrefixVolumes), store.All(cluster.PrefixNames),
 		store.All(cluster.PrefixOwners), store.Key(cluster.KeyCounterVUID), store.Key(cluster.KeyCounterDevice),
@@ -98,7 +98,8 @@ func (a *audit) volumes(volumes, names, owners store.Result) error {
 		a.say(strings.HasSuffix(it.Key, id), "volume %s is at key %s", id, it.Key)
 		a.say(rec.Validate() == nil, "volume %s is malformed: %v", id, rec.Validate())
 		a.say(a.v.Pools[rec.Pool] != nil, "volume %s is in pool %q, which does not exist", id, rec.Pool)
-		a.say(uint64(rec.Key.VUID) <= a.lastVUID, "volume %s has VUID %d above the counter %d", id, rec.Key.VUID, a.lastVUID)
+		a.say(uint64(rec.Key.VUID) <= a.lastVUID, "volume %s has VUID %d above the counter %d", id, rec.Key.VUID,
+			a.lastVUID)
 		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name), cluster.KeyOwner(rec.Key)
 		a.say(nameOf[name] == id, "the name of volume %s points to %q", id, nameOf[name])
 		a.say(ownerOf[owner], "volume %s has no owner record, or shares it", id)

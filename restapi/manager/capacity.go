@@ -8,8 +8,8 @@ import (
 )
 
 // usable is the user bytes that fit when every page puts width chunks, data of them user data, into different
-// domains with these sizes. A domain larger than all others together cannot be filled: with T pages' worth per
-// column, domain d holds at most min(size, T), so T is the largest with sum(min(size, T)) >= width * T.
+// domains with these sizes. A domain larger than all others together cannot be filled: with T pages' worth
+// per column, domain d holds at most min(size, T), so T is the largest with sum(min(size, T)) >= width * T.
 func usable(domains []uint64, data, width int) uint64 {
 	sizes := slices.Clone(domains)
 	slices.SortFunc(sizes, func(a, b uint64) int { // largest first
@@ -63,7 +63,8 @@ func (v *view) capacity(p *cluster.Pool, stats map[cluster.NodeID]cluster.NodeSt
 		}
 		return out
 	}
-	c := wire.Capacity{Total: usable(values(total), p.Data, p.Width()), Free: usable(values(free), p.Data, p.Width())}
+	c := wire.Capacity{Total: usable(values(total), p.Data, p.Width()),
+		Free: usable(values(free), p.Data, p.Width())}
 	c.Free = min(c.Free, c.Total)
 	c.Used = c.Total - c.Free
 	return c

@@ -143,15 +143,16 @@ func (v *view) device(d *cluster.Device, published store.Result) (wire.Device, e
 	st := stats[d.Node]
 	for _, x := range st.Devices {
 		if x.Device == d.Number {
-			w.Stats = &wire.DeviceStats{Total: x.Total, Free: min(x.Free, x.Total), Used: x.Total - min(x.Free, x.Total),
+			w.Stats = &wire.DeviceStats{Total: x.Total, Free: min(x.Free, x.Total),
+				Used:    x.Total - min(x.Free, x.Total),
 				Healthy: x.Healthy, Error: x.Error, Updated: st.Updated}
 		}
 	}
 	return w, nil
 }
 
-// PublishStats keeps what a node says of itself, for every node to show. It writes only when something but the time
-// changed, so a daemon may call it every few seconds.
+// PublishStats keeps what a node says of itself, for every node to show. It writes only when something but
+// the time changed, so a daemon may call it every few seconds.
 func (m *Manager) PublishStats(ctx context.Context, st cluster.NodeStats) error {
 	return m.decide(ctx, func() error {
 		key, nodeKey := cluster.KeyNodeStats(st.Node), cluster.KeyNode(st.Node)

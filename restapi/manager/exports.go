@@ -12,7 +12,8 @@ import (
 )
 
 // Allow lets a host use a volume and says how it reaches it; created is false when it was allowed before.
-func (m *Manager) Allow(ctx context.Context, id cluster.UUID, host string) (exp wire.Export, created bool, err error) {
+func (m *Manager) Allow(ctx context.Context, id cluster.UUID,
+	host string) (exp wire.Export, created bool, err error) {
 	if err := cluster.ValidateNQN("host", host); err != nil {
 		return exp, false, invalid(err)
 	}
@@ -25,7 +26,8 @@ func (m *Manager) Allow(ctx context.Context, id cluster.UUID, host string) (exp 
 			return nil
 		}
 		if len(rec.Hosts) >= cluster.MaxHosts {
-			return refuse(wire.Conflict, "host", "the volume is exported to %d hosts, more are not allowed", len(rec.Hosts))
+			return refuse(wire.Conflict, "host", "the volume is exported to %d hosts, more are not allowed",
+				len(rec.Hosts))
 		}
 		rec.Hosts = append(rec.Hosts, host)
 		slices.Sort(rec.Hosts)
@@ -38,7 +40,8 @@ func (m *Manager) Allow(ctx context.Context, id cluster.UUID, host string) (exp 
 	return exp, created, err
 }
 
-// Disallow takes a volume from one host; its connections are closed by the nodes. No error when it was not allowed.
+// Disallow takes a volume from one host; its connections are closed by the nodes. No error when it was not
+// allowed.
 func (m *Manager) Disallow(ctx context.Context, id cluster.UUID, host string) error {
 	if err := cluster.ValidateNQN("host", host); err != nil {
 		return invalid(err)
@@ -116,8 +119,8 @@ func (m *Manager) Exports(ctx context.Context, id cluster.UUID) ([]wire.Export, 
 	return out, nil
 }
 
-// portals are the host addresses of all storage nodes: the owner's first, because hosts without multipath use only
-// the first that answers.
+// portals are the host addresses of all storage nodes: the owner's first, because hosts without multipath use
+// only the first that answers.
 func (v *view) portals(owner *wire.Owner) ([]wire.Portal, error) {
 	nodes := v.storageNodes()
 	if owner != nil {

@@ -76,7 +76,8 @@ func (v *view) deviceHealth(h *wire.Health, stats map[cluster.NodeID]cluster.Nod
 			h.Devices.Online++
 			continue
 		}
-		h.Devices.Bad = append(h.Devices.Bad, wire.BadDevice{Number: d.Number, Node: d.Node, State: d.State, Detail: detail})
+		h.Devices.Bad = append(h.Devices.Bad, wire.BadDevice{Number: d.Number, Node: d.Node, State: d.State,
+			Detail: detail})
 	}
 }
 

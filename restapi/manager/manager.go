@@ -1,9 +1,10 @@
-// Package manager is the rules of the control plane: what may be asked of a cluster and what then becomes true.
+// Package manager is the rules of the control plane: what may be asked of a cluster and what then becomes
+// true.
 //
-// Contract: every change is decided on records read at one revision and committed as one transaction that names the
-// revisions it was decided on; when one of them moved it is decided again. So nothing is ever half created, and two
-// nodes may decide at the same time. After an error that is no [Error] the outcome may be unknown; all requests are
-// made so that repeating them is harmless:
+// Contract: every change is decided on records read at one revision and committed as one transaction that
+// names the revisions it was decided on; when one of them moved it is decided again. So nothing is ever half
+// created, and two nodes may decide at the same time. After an error that is no [Error] the outcome may be
+// unknown; all requests are made so that repeating them is harmless:
 //
 //	volumes   the client chooses the id (or an idempotency key, from which the id follows)
 //	pools     the name is the identity
@@ -11,10 +12,10 @@
 //	nodes     the uuid that the node keeps on its disk is the identity
 //	exports   (volume, host) is the identity
 //
-// Two things reach beyond one transaction, each with a rule for a crash in the middle. A joining node is registered
-// first, as a future etcd member, and added to etcd second: it repeats the join call until it has the answer, and
-// adding is idempotent. A device is formatted by its node first and registered second: formatting a path that holds
-// a device of this cluster gives the same uuid again.
+// Two things reach beyond one transaction, each with a rule for a crash in the middle. A joining node is
+// registered first, as a future etcd member, and added to etcd second: it repeats the join call until it has
+// the answer, and adding is idempotent. A device is formatted by its node first and registered second:
+// formatting a path that holds a device of this cluster gives the same uuid again.
 //
 // Names and shapes of requests and answers are package wire's, names of records package cluster's.
 package manager
@@ -170,7 +171,8 @@ func decode[T any](it store.Item) (T, error) {
 	return v, nil
 }
 
-// put makes the writing half of a transaction's line. Records are plain structs: they always have a JSON form.
+// put makes the writing half of a transaction's line. Records are plain structs: they always have a JSON
+// form.
 func put(key string, record any) store.Put {
 	value, err := json.Marshal(record)
 	if err != nil {

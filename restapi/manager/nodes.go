@@ -22,8 +22,8 @@ const maxEtcdMembers = 5
 // SecretSize is the length of the cluster secret in bytes.
 const SecretSize = 32
 
-// Bootstrap is the birth of a cluster. The node draws ClusterID, Secret and AdminToken and keeps them on its disk
-// before it asks, so that it can ask again after a crash.
+// Bootstrap is the birth of a cluster. The node draws ClusterID, Secret and AdminToken and keeps them on its
+// disk before it asks, so that it can ask again after a crash.
 type Bootstrap struct {
 	ClusterID   cluster.UUID
 	ClusterName string
@@ -32,8 +32,8 @@ type Bootstrap struct {
 	Node        wire.JoinRequest // Token is not looked at
 }
 
-// Bootstrap makes the cluster with its first node. Repeating it for the same cluster and node succeeds; another
-// cluster in the same etcd is refused.
+// Bootstrap makes the cluster with its first node. Repeating it for the same cluster and node succeeds;
+// another cluster in the same etcd is refused.
 func (m *Manager) Bootstrap(ctx context.Context, b Bootstrap) (cluster.NodeID, error) {
 	if b.ClusterID.IsZero() || len(b.Secret) != SecretSize {
 		return 0, refuse(wire.InvalidField, "cluster", "needs an id and a secret of %d bytes", SecretSize)
@@ -141,7 +141,8 @@ func validateURL(field, text string) error {
 
 // Join adds a node with a join token and says what it needs to take part; created is false when it had joined
 // before. A node that crashed asks again, with the same token or a new one.
-func (m *Manager) Join(ctx context.Context, r wire.JoinRequest) (res wire.JoinResult, created bool, err error) {
+func (m *Manager) Join(ctx context.Context,
+	r wire.JoinRequest) (res wire.JoinResult, created bool, err error) {
 	secret, err := auth.ParseSecret(r.Token)
 	if err != nil {
 		return res, false, err
@@ -235,8 +236,8 @@ func (m *Manager) admit(ctx context.Context, v *view, s auth.Secret, r *wire.Joi
 	return node, known == nil, err
 }
 
-// findNode finds the node that calls itself by this uuid and counts the etcd members. The error refuses a name that
-// another node has, and a move of a node with devices to another failure domain.
+// findNode finds the node that calls itself by this uuid and counts the etcd members. The error refuses a
+// name that another node has, and a move of a node with devices to another failure domain.
 func (v *view) findNode(r *wire.JoinRequest) (known *cluster.Node, members int, err error) {
 	for _, n := range v.Nodes {
 		if n.EtcdMember {
@@ -253,7 +254,8 @@ func (v *view) findNode(r *wire.JoinRequest) (known *cluster.Node, members int, 
 		return nil, members, err
 	}
 	if known.Name != r.Name && known.EtcdMember {
-		return nil, members, refuse(wire.Conflict, "name", "node %d runs an etcd member as %q", known.Number, known.Name)
+		return nil, members, refuse(wire.Conflict, "name", "node %d runs an etcd member as %q", known.Number,
+			known.Name)
 	}
 	if known.Domain != r.Domain {
 		for _, d := range v.Devices {
@@ -266,8 +268,8 @@ func (v *view) findNode(r *wire.JoinRequest) (known *cluster.Node, members int, 
 	return known, members, nil
 }
 
-// UpdateAddresses records where a node is reached now; the node's daemon calls it when it starts. It changes the map
-// only if something changed.
+// UpdateAddresses records where a node is reached now; the node's daemon calls it when it starts. It changes
+// the map only if something changed.
 func (m *Manager) UpdateAddresses(ctx context.Context, number cluster.NodeID, a cluster.Addresses) error {
 	if err := validateAddresses(a); err != nil {
 		return err
@@ -298,8 +300,8 @@ const (
 	aliveRetry = time.Second
 )
 
-// KeepAlive shows the node as online until ctx is done; when the process dies, that ends by itself after aliveTTL.
-// Nothing is decided by it. It always returns ctx's error.
+// KeepAlive shows the node as online until ctx is done; when the process dies, that ends by itself after
+// aliveTTL. Nothing is decided by it. It always returns ctx's error.
 func (m *Manager) KeepAlive(ctx context.Context, number cluster.NodeID) error {
 	for ctx.Err() == nil {
 		_ = m.store.Hold(ctx, cluster.KeyNodeAlive(number), []byte(strconv.Quote(m.stamp())), aliveTTL)

@@ -20,8 +20,8 @@ type Page struct {
 	Cursor string
 }
 
-// after opens the cursor: the identity of the last item of the page before. kind keeps the cursors of different
-// lists apart.
+// after opens the cursor: the identity of the last item of the page before. kind keeps the cursors of
+// different lists apart.
 func (p Page) after(kind string) (after string, limit int, err error) {
 	limit = p.Limit
 	if limit == 0 {

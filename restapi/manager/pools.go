@@ -45,7 +45,8 @@ func poolFrom(r wire.PoolCreate) (cluster.Pool, error) {
 	}
 	switch {
 	case p.Code == "rs" || p.Code == "rdp":
-		return p, refuse(wire.NotSupported, "code", "%q is not supported yet; supported: %q with data 1, parity 0 to 2",
+		return p, refuse(wire.NotSupported, "code",
+			"%q is not supported yet; supported: %q with data 1, parity 0 to 2",
 			p.Code, cluster.CodeReplica)
 	case len(p.Description) > maxDescription:
 		return p, refuse(wire.InvalidField, "description", "is longer than %d bytes", maxDescription)
@@ -60,9 +61,10 @@ func poolFrom(r wire.PoolCreate) (cluster.Pool, error) {
 	return p, nil
 }
 
-// CreatePool makes a pool; created is false when the same pool exists. The pool is placed on the given devices, or
-// on all that are online, for good. The first pool also fixes the list of voters.
-func (m *Manager) CreatePool(ctx context.Context, r wire.PoolCreate) (pool wire.Pool, created bool, err error) {
+// CreatePool makes a pool; created is false when the same pool exists. The pool is placed on the given
+// devices, or on all that are online, for good. The first pool also fixes the list of voters.
+func (m *Manager) CreatePool(ctx context.Context,
+	r wire.PoolCreate) (pool wire.Pool, created bool, err error) {
 	want, err := poolFrom(r)
 	if err != nil {
 		return pool, false, err

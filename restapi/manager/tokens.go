@@ -48,7 +48,8 @@ func (m *Manager) CreateToken(ctx context.Context, r wire.TokenCreate) (wire.Tok
 	if err != nil {
 		return wire.Token{}, err
 	}
-	rec := auth.Record{ID: secret.ID(), Name: r.Name, Role: auth.Role(r.Role), Hash: secret.Hash(), Created: m.stamp()}
+	rec := auth.Record{ID: secret.ID(), Name: r.Name, Role: auth.Role(r.Role), Hash: secret.Hash(),
+		Created: m.stamp()}
 	if life > 0 {
 		rec.Expires = m.now().Add(life).UTC().Format(time.RFC3339)
 	}
@@ -136,7 +137,8 @@ func (m *Manager) RevokeToken(ctx context.Context, id cluster.UUID) error {
 		case len(txn.If) == 0:
 			return notFound("token", id)
 		case admin && other.Rev == 0:
-			return refuse(wire.LastAdminToken, "", "it is the last admin token that does not expire; create another one first")
+			return refuse(wire.LastAdminToken, "",
+				"it is the last admin token that does not expire; create another one first")
 		case admin:
 			txn.If = append(txn.If, store.Cond{Key: other.Key, Rev: other.Rev})
 		}

@@ -69,7 +69,8 @@ func (m *Manager) drawVolumes(ctx context.Context, items []store.Item) ([]wire.V
 }
 
 // drawVolume makes the shape of the API from the records and from what the owner published.
-func drawVolume(rec cluster.Volume, owner cluster.Owner, stats map[cluster.NodeID]cluster.NodeStats) wire.Volume {
+func drawVolume(rec cluster.Volume, owner cluster.Owner,
+	stats map[cluster.NodeID]cluster.NodeStats) wire.Volume {
 	w := wire.Volume{
 		ID: rec.UUID, Name: rec.Name, Pool: rec.Pool, Size: rec.Size, VUID: rec.Key.VUID,
 		Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID), Health: wire.OK,
@@ -166,7 +167,8 @@ func (m *Manager) volumesIn(ctx context.Context, pool, after string, limit int) 
 }
 
 // volumesNamed looks a name up in one pool or in all of them.
-func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string, limit int) ([]store.Item, bool, error) {
+func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string,
+	limit int) ([]store.Item, bool, error) {
 	pools := []string{f.Pool}
 	if f.Pool == "" {
 		v, err := m.readMap(ctx)

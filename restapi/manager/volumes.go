@@ -16,8 +16,8 @@ import (
 // firstGeneration is every volume's while VUIDs are not reused.
 const firstGeneration = 1
 
-// CreateVolume makes a volume; created is false when this request made it before. The identity is r.ID, else it
-// follows from idempotencyKey, else it is drawn.
+// CreateVolume makes a volume; created is false when this request made it before. The identity is r.ID, else
+// it follows from idempotencyKey, else it is drawn.
 func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate, idempotencyKey string) (
 	vol Volume, created bool, err error,
 ) {
@@ -107,7 +107,8 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 		return Volume{}, refuse(wire.InvalidField, "pool", "pool %q does not exist", rec.Pool)
 	}
 	if name.Rev != 0 {
-		return Volume{}, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", rec.Pool, name.Value)
+		return Volume{}, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", rec.Pool,
+			name.Value)
 	}
 	pool, err := decode[cluster.Pool](poolItem)
 	if err != nil {
@@ -167,7 +168,8 @@ func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluste
 }
 
 // ResizeVolume grows a volume. ifRev, when not 0, is the revision the volume must still have.
-func (m *Manager) ResizeVolume(ctx context.Context, id cluster.UUID, r wire.VolumeUpdate, ifRev int64) (Volume, error) {
+func (m *Manager) ResizeVolume(ctx context.Context, id cluster.UUID, r wire.VolumeUpdate,
+	ifRev int64) (Volume, error) {
 	if err := cluster.ValidateSize("size_bytes", r.Size); err != nil {
 		return Volume{}, invalid(err)
 	}
@@ -178,8 +180,9 @@ func (m *Manager) ResizeVolume(ctx context.Context, id cluster.UUID, r wire.Volu
 			return err
 		}
 		if r.Size < rec.Size {
-			return refuse(wire.NotSupported, "size_bytes", "the volume has %d bytes; shrinking to %d would cut data off "+
-				"and is not supported", rec.Size, r.Size)
+			return refuse(wire.NotSupported, "size_bytes",
+				"the volume has %d bytes; shrinking to %d would cut data off "+
+					"and is not supported", rec.Size, r.Size)
 		}
 		if r.Size > rec.Size {
 			rec.Size = r.Size
@@ -220,7 +223,8 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifRev int64
 }
 
 // readVolume reads a volume's record; ifRev, when not 0, is what its revision must be.
-func (m *Manager) readVolume(ctx context.Context, id cluster.UUID, ifRev int64) (store.Item, cluster.Volume, error) {
+func (m *Manager) readVolume(ctx context.Context, id cluster.UUID,
+	ifRev int64) (store.Item, cluster.Volume, error) {
 	snap, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(id)))
 	if err != nil {
 		return store.Item{}, cluster.Volume{}, err
@@ -230,7 +234,8 @@ func (m *Manager) readVolume(ctx context.Context, id cluster.UUID, ifRev int64) 
 		return it, cluster.Volume{}, notFound("volume", id)
 	}
 	if ifRev != 0 && it.Rev != ifRev {
-		return it, cluster.Volume{}, refuse(wire.PreconditionFailed, "If-Match", "the volume was changed: its ETag is %s now",
+		return it, cluster.Volume{}, refuse(wire.PreconditionFailed, "If-Match",
+			"the volume was changed: its ETag is %s now",
 			ETag(it.Rev))
 	}
 	rec, err := decode[cluster.Volume](it)

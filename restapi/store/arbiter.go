@@ -15,8 +15,8 @@ type KV interface {
 	Commit(ctx context.Context, t Txn) (int64, error)
 }
 
-// Arbiter decides, through compare-and-swap, who owns a volume and which devices are out for it. A former owner
-// finds that the revision moved and learns that it is former.
+// Arbiter decides, through compare-and-swap, who owns a volume and which devices are out for it. A former
+// owner finds that the revision moved and learns that it is former.
 type Arbiter struct {
 	kv KV
 }
@@ -42,10 +42,11 @@ func (a *Arbiter) Owner(ctx context.Context, vol cluster.VolumeKey) (cluster.Own
 	return o, it.Rev, nil
 }
 
-// SwapOwner replaces the owner record if it still has revision rev, and returns its new revision. The error wraps
-// cluster.ErrConflict when someone else was faster or the volume was deleted. After any other error the outcome is
-// unknown and Owner tells it.
-func (a *Arbiter) SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner) (int64, error) {
+// SwapOwner replaces the owner record if it still has revision rev, and returns its new revision. The error
+// wraps cluster.ErrConflict when someone else was faster or the volume was deleted. After any other error the
+// outcome is unknown and Owner tells it.
+func (a *Arbiter) SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64,
+	next cluster.Owner) (int64, error) {
 	if err := checkOwner(next); err != nil {
 		return 0, fmt.Errorf("swap owner of volume %v: %w", vol, err)
 	}

@@ -11,8 +11,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// requestTimeout bounds one call when the caller's context does not: long enough for an election of etcd, short
-// enough that a person waits for the answer.
+// requestTimeout bounds one call when the caller's context does not: long enough for an election of etcd,
+// short enough that a person waits for the answer.
 const requestTimeout = 10 * time.Second
 
 // Etcd is the store of a cluster. It may be used from any goroutine.
@@ -43,7 +43,8 @@ func (e *Etcd) Read(ctx context.Context, queries ...Query) (Snapshot, error) {
 	return s, nil
 }
 
-// opGet turns a query into etcd's words. "After" becomes the smallest key that is greater: key + one zero byte.
+// opGet turns a query into etcd's words. "After" becomes the smallest key that is greater: key + one zero
+// byte.
 func opGet(q Query) clientv3.Op {
 	if q.Key != "" {
 		return clientv3.OpGet(q.Key)
@@ -67,8 +68,8 @@ func items(r *pb.RangeResponse) []Item {
 	return out
 }
 
-// Commit does t as a whole and returns the new revision, or does nothing and says why. After an error that is no
-// conflict the outcome is unknown.
+// Commit does t as a whole and returns the new revision, or does nothing and says why. After an error that is
+// no conflict the outcome is unknown.
 func (e *Etcd) Commit(ctx context.Context, t Txn) (int64, error) {
 	if err := t.check(); err != nil {
 		return 0, err
@@ -96,8 +97,9 @@ func (e *Etcd) Commit(ctx context.Context, t Txn) (int64, error) {
 	return resp.Header.Revision, nil
 }
 
-// Hold keeps a key present until ctx is done: it is bound to a lease of ttl, so it goes by itself when the process
-// dies. Nobody else may write it. An error before ctx is done means the key may be gone: hold it again.
+// Hold keeps a key present until ctx is done: it is bound to a lease of ttl, so it goes by itself when the
+// process dies. Nobody else may write it. An error before ctx is done means the key may be gone: hold it
+// again.
 func (e *Etcd) Hold(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	lease, err := e.c.Grant(ctx, int64(ttl/time.Second))
 	if err != nil {
@@ -119,7 +121,8 @@ func (e *Etcd) Hold(ctx context.Context, key string, value []byte, ttl time.Dura
 	return fmt.Errorf("hold %s: lease lost: %w", key, ErrUnavailable)
 }
 
-// release gives a lease back so that its key goes now and not after ttl; when etcd does not answer, ttl does it.
+// release gives a lease back so that its key goes now and not after ttl; when etcd does not answer, ttl does
+// it.
 func (e *Etcd) release(id clientv3.LeaseID) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

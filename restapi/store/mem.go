@@ -80,8 +80,8 @@ func (m *Mem) Commit(ctx context.Context, t Txn) (int64, error) {
 	return m.rev, nil
 }
 
-// Hold keeps a key present until ctx is done, then takes it away. Nobody else may write it. ttl is how long the
-// key of a process that died stays; in memory none dies.
+// Hold keeps a key present until ctx is done, then takes it away. Nobody else may write it. ttl is how long
+// the key of a process that died stays; in memory none dies.
 func (m *Mem) Hold(ctx context.Context, key string, value []byte, _ time.Duration) error {
 	m.mu.Lock()
 	m.rev++

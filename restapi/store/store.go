@@ -1,18 +1,19 @@
 // Package store is the only writer of etcd.
 //
-// Contract: a store is a set of keys, each with a value and the revision of the write that made it. Reads see one
-// revision of everything they ask for. A write is one transaction: it names the revisions it was decided on
-// ([Txn.If]) and happens as a whole, or not at all when any of them moved ([cluster.ErrConflict]). There is no
-// other way to write, so nothing can be half done and no decision can rest on a record that changed meanwhile.
+// Contract: a store is a set of keys, each with a value and the revision of the write that made it. Reads see
+// one revision of everything they ask for. A write is one transaction: it names the revisions it was decided
+// on ([Txn.If]) and happens as a whole, or not at all when any of them moved ([cluster.ErrConflict]). There
+// is no other way to write, so nothing can be half done and no decision can rest on a record that changed
+// meanwhile.
 //
 //	Read(a, b/*)  ->  Snapshot{Rev 41, [a@17], [b/1@9, b/2@41]}
 //	Commit{If: a@17, c@0 (absent); Put: a, c; Delete: b/1}  ->  revision 42, or ErrConflict
 //
-// An error of Commit other than a conflict leaves the outcome unknown: the transaction may have happened. Callers
-// make their requests repeatable (by an identity the client chose), never guess.
+// An error of Commit other than a conflict leaves the outcome unknown: the transaction may have happened.
+// Callers make their requests repeatable (by an identity the client chose), never guess.
 //
-// [Etcd] is the real one, [Mem] its twin in memory; package storetest holds what both must do. [Arbiter] is the
-// data plane's part: who owns a volume.
+// [Etcd] is the real one, [Mem] its twin in memory; package storetest holds what both must do. [Arbiter] is
+// the data plane's part: who owns a volume.
 package store
 
 import (

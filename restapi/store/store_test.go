@@ -62,8 +62,8 @@ func startEtcd(t *testing.T) *clientv3.Client {
 	return c
 }
 
-// TestTwins gives both stores the same random transactions: they must agree on every outcome and every content.
-// Revisions differ, so conditions are drawn as "what it has now", "absent" or "stale".
+// TestTwins gives both stores the same random transactions: they must agree on every outcome and every
+// content. Revisions differ, so conditions are drawn as "what it has now", "absent" or "stale".
 func TestTwins(t *testing.T) {
 	c := startEtcd(t)
 	round := 0

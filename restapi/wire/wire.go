@@ -1,7 +1,7 @@
 // Package wire is the bodies of the REST API as Go values: what package api writes and package client reads.
 //
-// The contract is restapi/api/openapi.yaml; every struct here has a schema of that name there, and the tests of
-// package api check each answer against it. Sizes are bytes, times RFC 3339 in UTC.
+// The contract is restapi/api/openapi.yaml; every struct here has a schema of that name there, and the tests
+// of package api check each answer against it. Sizes are bytes, times RFC 3339 in UTC.
 package wire
 
 import "github.com/ashlar-storage/ashlar/dataplane/cluster"

@@ -108,7 +108,8 @@ func TestFailuresAreCounted(t *testing.T) {
 }
 
 func TestBadCommandLinesAreRefused(t *testing.T) {
-	for _, args := range []string{"", "write", "write -dev x -bs 100", "write -dev x -size 1", "write -dev x -rate 0"} {
+	for _, args := range []string{"", "write", "write -dev x -bs 100", "write -dev x -size 1",
+		"write -dev x -rate 0"} {
 		if c, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%q gave %+v", args, c)
 		}

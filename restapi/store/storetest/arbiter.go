@@ -12,15 +12,16 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
 
-// arbitration: several gateways want a volume at the same revision; one gets it, and a record of a deleted volume
-// stays deleted.
+// arbitration: several gateways want a volume at the same revision; one gets it, and a record of a deleted
+// volume stays deleted.
 func arbitration(t *testing.T, ctx context.Context, s Store) {
 	vol := cluster.VolumeKey{VUID: 7, Generation: 1}
 	a := store.NewArbiter(s)
 	if _, _, err := a.Owner(ctx, vol); !errors.Is(err, cluster.ErrNoRecord) {
 		t.Fatalf("owner of nothing: %v", err)
 	}
-	if _, err := a.SwapOwner(ctx, vol, 0, cluster.Owner{Gateway: 1, Epoch: 1}); !errors.Is(err, cluster.ErrNoRecord) {
+	if _, err := a.SwapOwner(ctx, vol, 0, cluster.Owner{Gateway: 1, Epoch: 1}); !errors.Is(err,
+		cluster.ErrNoRecord) {
 		t.Errorf("swap from nothing: %v", err)
 	}
 	put(t, ctx, s, cluster.KeyOwner(vol), `{"gateway":2,"epoch":0}`)
@@ -57,7 +58,8 @@ func arbitration(t *testing.T, ctx context.Context, s Store) {
 		t.Errorf("got %+v@%d, %v, want %+v@%d", got, rev2, err, next, rev)
 	}
 	key := cluster.KeyOwner(vol)
-	if _, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: key, Rev: rev}}, Delete: []string{key}}); err != nil {
+	if _, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: key, Rev: rev}},
+		Delete: []string{key}}); err != nil {
 		t.Fatal(err)
 	}
 	next.Epoch++

@@ -1,4 +1,5 @@
-// Package storetest is the conformance suite of package store: what every implementation must do, told as stories.
+// Package storetest is the conformance suite of package store: what every implementation must do, told as
+// stories.
 package storetest
 
 import (
@@ -203,7 +204,8 @@ func demandAbsence(t *testing.T, ctx context.Context, s Store) {
 
 func deleteAndReturn(t *testing.T, ctx context.Context, s Store) {
 	r := put(t, ctx, s, "/a", "1")
-	if _, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/a", Rev: r}}, Delete: []string{"/a"}}); err != nil {
+	if _, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/a", Rev: r}},
+		Delete: []string{"/a"}}); err != nil {
 		t.Fatal(err)
 	}
 	wantItems(t, read(t, ctx, s, store.Key("/a")).Results[0], false)
