@@ -97,6 +97,9 @@ func walk(d *json.Decoder, t reflect.Type, path string, depth int) error {
 	if err != nil {
 		return err
 	}
+	if depth == 0 && tok != json.Delim('{') {
+		return refuse(wire.BadRequest, "", "the body must be a JSON object")
+	}
 	switch tok := tok.(type) {
 	case nil:
 		return refuse(wire.InvalidField, path, "must not be null")
@@ -108,8 +111,8 @@ func walk(d *json.Decoder, t reflect.Type, path string, depth int) error {
 	case string:
 		return checkText(t, path, tok)
 	}
-	if depth == 0 {
-		return refuse(wire.BadRequest, "", "the body must be a JSON object")
+	if t = deref(t); t != nil && t.Kind() == reflect.String { // of a map's value json.Unmarshal names the map only
+		return refuse(wire.InvalidField, path, "is %v, want %s", tok, words(t))
 	}
 	return nil
 }
@@ -143,9 +146,6 @@ func walkObject(d *json.Decoder, t reflect.Type, path string, depth int) error {
 }
 
 func walkList(d *json.Decoder, t reflect.Type, path string, depth int) error {
-	if depth == 0 {
-		return refuse(wire.BadRequest, "", "the body must be a JSON object")
-	}
 	var inner reflect.Type
 	if t = deref(t); t != nil && t.Kind() == reflect.Slice {
 		inner = t.Elem()

@@ -1,5 +1,5 @@
-// Package apitest runs the real API on loopback over a store in memory, for the tests of the server and of its
-// clients: the same fixtures, no canned answers.
+// Package apitest runs the real API on loopback over a store in memory, for the tests of the server and of
+// its clients: the same fixtures, no canned answers.
 package apitest
 
 import (
@@ -203,7 +203,8 @@ func (c *Cluster) Join(n int) cluster.NodeID {
 // Device adds a device of DeviceSize to a node.
 func (c *Cluster) Device(node cluster.NodeID, n int) cluster.DeviceID {
 	c.T.Helper()
-	d, _, err := c.Manager.AddDevice(c.T.Context(), manager.DeviceAdd{Node: node, UUID: UUID(10_000*int(node) + n),
+	d, _, err := c.Manager.AddDevice(c.T.Context(), manager.DeviceAdd{Node: node,
+		UUID: UUID(10_000*int(node) + n),
 		Path: fmt.Sprintf("/dev/nvme%dn1", n), Size: DeviceSize})
 	if err != nil {
 		c.T.Fatalf("add device %d of node %d: %v", n, node, err)

@@ -1,0 +1,398 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// TestEveryOperation walks a cluster from its first node to its last volume and makes every documented call
+// succeed at least once. The contract checks each answer on the way.
+func TestEveryOperation(t *testing.T) {
+	w := newWorld(t)
+	ok := func(want int, method, path, body string, headers ...string) reply {
+		t.Helper()
+		r := w.call(method, path, body, headers...)
+		if r.status != want {
+			t.Fatalf("%s %s: %d, want %d: %s", method, path, r.status, want, r.body)
+		}
+		return r
+	}
+	for _, path := range []string{"/v1/health", "/v1/version"} {
+		ok(200, "GET", path, "", "Authorization", "")
+	}
+	for _, path := range []string{"/v1/openapi.json", "/v1/openapi.yaml", "/v1/health/detail", "/v1/cluster"} {
+		ok(200, "GET", path, "")
+	}
+	w.joinOverHTTP(ok)
+	ok(201, "POST", "/v1/devices", `{"node":1,"path":"/dev/nvme0n1"}`)
+	again := ok(200, "POST", "/v1/devices", `{"node":1,"path":"/dev/nvme0n1"}`)
+	var dev wire.Device
+	again.into(t, &dev)
+	ok(200, "GET", fmt.Sprintf("/v1/devices/%d", dev.Number), "")
+	w.Device(2, 1)
+	ok(200, "GET", "/v1/devices?node=1&limit=1", "")
+	ok(200, "GET", "/v1/nodes?name=node2", "")
+	ok(200, "GET", "/v1/nodes/2", "")
+
+	ok(201, "POST", "/v1/pools", `{"name":"gold","parity":1}`)
+	ok(200, "POST", "/v1/pools", `{"name":"gold","parity":1,"code":"replica"}`)
+	ok(200, "GET", "/v1/pools", "")
+	ok(200, "GET", "/v1/pools/gold", "")
+
+	body := `{"name":"volume-1","pool":"gold","size_bytes":1048576,"metadata":{"a":"b"}}`
+	r := ok(201, "POST", "/v1/volumes", body, "Idempotency-Key", "k1")
+	if r.header.Get("Location") == "" || r.header.Get("ETag") == "" {
+		t.Errorf("create answered without Location or ETag: %v", r.header)
+	}
+	var vol wire.Volume
+	r.into(t, &vol)
+	at := "/v1/volumes/" + vol.ID.String()
+	r = ok(200, "POST", "/v1/volumes", body, "Idempotency-Key", "k1")
+	r = ok(200, "PATCH", at, `{"size_bytes":2097152}`, "If-Match", r.header.Get("ETag"))
+	ok(200, "GET", at, "")
+	ok(200, "GET", "/v1/volumes?name=volume-1&pool=gold", "")
+	ok(201, "PUT", at+"/exports/"+apitest.HostA, "")
+	ok(200, "PUT", at+"/exports/"+apitest.HostA, "")
+	ok(200, "GET", at+"/exports/"+url.PathEscape(apitest.HostA), "")
+	ok(200, "GET", at+"/exports", "")
+	ok(204, "DELETE", at+"/exports/"+apitest.HostA, "")
+	ok(204, "DELETE", at+"/exports", "")
+	ok(204, "DELETE", at, "", "If-Match", "*")
+	if r.header.Get("ETag") == "" {
+		t.Error("no ETag after a resize")
+	}
+
+	var token wire.Token
+	ok(201, "POST", "/v1/tokens", `{"name":"ci","role":"admin"}`).into(t, &token)
+	ok(200, "GET", "/v1/tokens", "")
+	ok(200, "GET", "/v1/tokens/"+token.ID.String(), "")
+	ok(204, "DELETE", "/v1/tokens/"+token.ID.String(), "")
+
+	paths, _ := w.contract.at("paths")
+	for path, item := range paths.(map[string]any) {
+		for verb, op := range item.(map[string]any) {
+			if m, isOp := op.(map[string]any); isOp && !w.contract.seen[m["operationId"].(string)] {
+				t.Errorf("%s %s never succeeded in this test", verb, path)
+			}
+		}
+	}
+	w.Audit()
+}
+
+// joinOverHTTP adds node 2 as the node itself would: with a join token and nothing else.
+func (w *world) joinOverHTTP(ok func(int, string, string, string, ...string) reply) {
+	w.T.Helper()
+	var token wire.Token
+	ok(201, "POST", "/v1/tokens", `{"name":"for node 2","role":"join","expires_in_seconds":60}`).into(w.T, &token)
+	body := `{"token":"` + token.Secret + `","uuid":"` + apitest.UUID(2).String() + `","name":"node2","addresses":{
+		"host":"192.0.2.2:4420","discovery":"192.0.2.2:8009","peer":"192.0.2.2:4421","rest":"http://192.0.2.2:7443"},
+		"domain":"az1/rack2","etcd_peer_url":"http://192.0.2.2:2380"}`
+	var first, second wire.JoinResult
+	ok(201, "POST", "/v1/join", body, "Authorization", "").into(w.T, &first)
+	ok(200, "POST", "/v1/join", body, "Authorization", "").into(w.T, &second)
+	if first.Node != 2 || second.Node != 2 || first.Etcd.Member == nil || len(first.ClusterSecret) != 32 {
+		w.T.Errorf("joined as %+v, then %+v", first, second)
+	}
+}
+
+// TestRefusals is bad input of every kind: what is asked, and the status, code and field that must come back. None
+// of it may change a record.
+func TestRefusals(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	vol := w.Volume(1, "taken")
+	if _, _, err := w.Manager.Allow(t.Context(), vol.ID, apitest.HostA); err != nil {
+		t.Fatal(err)
+	}
+	v := "/v1/volumes/" + vol.ID.String()
+	before := w.records()
+	for _, c := range refusals(v) {
+		t.Run(c.name, func(t *testing.T) {
+			r := w.call(c.method, c.path, c.body, c.headers...)
+			if r.status != c.status || r.problem.Code != c.code || r.problem.Field != c.field {
+				t.Errorf("%s %s: got %d %s field %q (%s)\nwant %d %s field %q", c.method, c.path, r.status,
+					r.problem.Code, r.problem.Field, r.problem.Detail, c.status, c.code, c.field)
+			}
+			if strings.Contains(string(r.body), "goroutine") || r.problem.Detail == "" {
+				t.Errorf("problem for nobody: %s", r.body)
+			}
+		})
+	}
+	if after := w.records(); before != after {
+		t.Errorf("refused calls changed records:\n%s\nwas\n%s", after, before)
+	}
+}
+
+type refusal struct {
+	name         string
+	method, path string
+	body         string
+	headers      []string
+	status       int
+	code         wire.Code
+	field        string
+}
+
+func refusals(v string) []refusal {
+	const volumes, pools = "/v1/volumes", "/v1/pools"
+	create := func(fields string) string { return `{"name":"n","pool":"gold","size_bytes":4096` + fields + `}` }
+	sized := func(size string) string { return `{"name":"n","pool":"gold","size_bytes":` + size + `}` }
+	named := func(name string) string { return `{"name":"` + name + `","pool":"gold","size_bytes":4096}` }
+	none := cluster.UUID{1}.String()
+	field, bad := wire.InvalidField, wire.BadRequest
+	return []refusal{
+		{"no token", "GET", volumes, "", []string{"Authorization", ""}, 401, wire.Unauthenticated, "Authorization"},
+		{"basic auth", "GET", volumes, "", []string{"Authorization", "Basic YTpi"}, 401, wire.Unauthenticated,
+			"Authorization"},
+		{"wrong token", "GET", volumes, "", []string{"Authorization", "Bearer x"}, 401, wire.Unauthenticated, ""},
+		{"no such path", "GET", "/v1/nothing", "", nil, 404, wire.NotFound, ""},
+		{"path outside", "GET", "/", "", nil, 404, wire.NotFound, ""},
+		{"trailing slash", "GET", "/v1/volumes/", "", nil, 404, wire.NotFound, ""},
+		{"wrong method", "PUT", volumes, "", nil, 405, wire.MethodNotAllowed, ""},
+		{"unknown query", "GET", volumes + "?nmae=x", "", nil, 400, field, "nmae"},
+		{"doubled query", "GET", volumes + "?name=x&name=y", "", nil, 400, field, "name"},
+		{"empty query", "GET", volumes + "?pool=", "", nil, 400, field, "pool"},
+		{"limit 0", "GET", volumes + "?limit=0", "", nil, 400, field, "limit"},
+		{"limit large", "GET", volumes + "?limit=1001", "", nil, 400, field, "limit"},
+		{"limit word", "GET", volumes + "?limit=ten", "", nil, 400, field, "limit"},
+		{"foreign cursor", "GET", volumes + "?cursor=bm9kZXM6MQ", "", nil, 400, field, "cursor"},
+		{"garbled cursor", "GET", "/v1/nodes?cursor=%00", "", nil, 400, field, "cursor"},
+		{"cursor no number", "GET", "/v1/nodes?cursor=bm9kZXM6eA", "", nil, 400, field, "cursor"},
+		{"query on a call without", "DELETE", v + "?force=1", "", nil, 400, field, "force"},
+
+		{"no content type", "POST", volumes, sized("4096"), []string{"Content-Type", ""}, 415,
+			wire.UnsupportedMediaType, "Content-Type"},
+		{"form", "POST", volumes, "name=n", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415,
+			wire.UnsupportedMediaType, "Content-Type"},
+		{"empty body", "POST", volumes, "", []string{"Content-Type", "application/json"}, 400, bad, ""},
+		{"truncated", "POST", volumes, `{"name":"n","pool"`, nil, 400, bad, ""},
+		{"no JSON", "POST", volumes, `{name:1}`, nil, 400, bad, ""},
+		{"a list", "POST", volumes, `[{"name":"n"}]`, nil, 400, bad, ""},
+		{"a number", "POST", volumes, `7`, nil, 400, bad, ""},
+		{"a string", "POST", volumes, `"volume"`, nil, 400, bad, ""},
+		{"null", "POST", volumes, `null`, nil, 400, bad, ""},
+		{"trailing", "POST", volumes, create("") + "{}", nil, 400, bad, ""},
+		{"huge body", "POST", volumes, create(`,"x":"` + strings.Repeat("x", 1<<20) + `"`), nil, 413,
+			wire.BodyTooLarge, ""},
+		{"deep body", "POST", volumes, strings.Repeat(`{"metadata":`, 40), nil, 400, bad,
+			"metadata" + strings.Repeat(".metadata", 16)},
+		{"deep list", "POST", volumes, `{"metadata":` + strings.Repeat("[", 40), nil, 400, bad,
+			"metadata" + strings.Repeat("[0]", 16)},
+		{"unknown field", "POST", volumes, create(`,"szie":1`), nil, 400, field, "szie"},
+		{"field in other case", "POST", volumes, create(`,"Name":"m"`), nil, 400, field, "Name"},
+		{"doubled field", "POST", volumes, create(`,"name":"m"`), nil, 400, field, "name"},
+		{"null field", "POST", volumes, sized("null"), nil, 400, field, "size_bytes"},
+		{"string for a number", "POST", volumes, sized(`"4096"`), nil, 400, field, "size_bytes"},
+		{"fraction", "POST", volumes, sized("4096.5"), nil, 400, field, "size_bytes"},
+		{"negative", "POST", volumes, sized("-4096"), nil, 400, field, "size_bytes"},
+		{"beyond 64 bits", "POST", volumes, sized("99999999999999999999"), nil, 400, field, "size_bytes"},
+		{"number for a string", "POST", volumes, `{"name":5,"pool":"gold","size_bytes":4096}`, nil, 400, field, "name"},
+		{"object for a string", "POST", volumes, `{"name":{"a":1}}`, nil, 400, field, "name"},
+		{"nested type", "POST", volumes, create(`,"metadata":{"a":1}`), nil, 400, field, "metadata.a"},
+
+		{"size 0", "POST", volumes, sized("0"), nil, 400, field, "size_bytes"},
+		{"size no multiple", "POST", volumes, sized("4097"), nil, 400, field, "size_bytes"},
+		{"size too large", "POST", volumes, sized("1125899906846720000"), nil, 400, field, "size_bytes"},
+		{"size missing", "POST", volumes, `{"name":"n","pool":"gold"}`, nil, 400, field, "size_bytes"},
+		{"name missing", "POST", volumes, `{"pool":"gold","size_bytes":4096}`, nil, 400, field, "name"},
+		{"name with slash", "POST", volumes, named("a/b"), nil, 400, field, "name"},
+		{"name with blank", "POST", volumes, named("a b"), nil, 400, field, "name"},
+		{"name too long", "POST", volumes, named(strings.Repeat("n", 129)), nil, 400, field, "name"},
+		{"pool missing", "POST", volumes, `{"name":"n","size_bytes":4096}`, nil, 400, field, "pool"},
+		{"pool unknown", "POST", volumes, `{"name":"n","pool":"tin","size_bytes":4096}`, nil, 400, field, "pool"},
+		{"id no UUID", "POST", volumes, create(`,"id":"7"`), nil, 400, field, "id"},
+		{"key with blank", "POST", volumes, create(""), []string{"Idempotency-Key", "a b"}, 400, field,
+			"Idempotency-Key"},
+		{"name taken", "POST", volumes, named("taken"), nil, 409, wire.Conflict, "name"},
+		{"id taken", "POST", volumes, create(`,"id":"` + strings.TrimPrefix(v, volumes+"/") + `"`), nil, 409,
+			wire.Conflict, "id"},
+
+		{"shrink", "PATCH", v, `{"size_bytes":4096}`, nil, 422, wire.NotSupported, "size_bytes"},
+		{"resize to odd", "PATCH", v, `{"size_bytes":16777217}`, nil, 400, field, "size_bytes"},
+		{"resize nothing", "PATCH", volumes + "/" + none, `{"size_bytes":4096}`, nil, 404, wire.NotFound, ""},
+		{"rename", "PATCH", v, `{"name":"other"}`, nil, 400, field, "name"},
+		{"old ETag", "PATCH", v, `{"size_bytes":33554432}`, []string{"If-Match", `"1"`}, 412,
+			wire.PreconditionFailed, "If-Match"},
+		{"weak ETag", "PATCH", v, `{"size_bytes":33554432}`, []string{"If-Match", `W/"1"`}, 412,
+			wire.PreconditionFailed, "If-Match"},
+		{"delete by old ETag", "DELETE", v, "", []string{"If-Match", `"1"`}, 412, wire.PreconditionFailed, "If-Match"},
+		{"delete exported", "DELETE", v, "", nil, 409, wire.VolumeExported, ""},
+		{"delete nothing", "DELETE", volumes + "/" + none, "", nil, 404, wire.NotFound, ""},
+		{"show nothing", "GET", volumes + "/" + none, "", nil, 404, wire.NotFound, ""},
+		{"show no UUID", "GET", volumes + "/7", "", nil, 404, wire.NotFound, ""},
+
+		{"export to no NQN", "PUT", v + "/exports/host7", "", nil, 400, field, "host"},
+		{"export to blank", "PUT", v + "/exports/nqn.2014-08.a%20b", "", nil, 400, field, "host"},
+		{"export to a long NQN", "PUT", v + "/exports/nqn.2014-08." + strings.Repeat("x", 220), "", nil, 400, field,
+			"host"},
+		{"export of nothing", "PUT", volumes + "/" + none + "/exports/" + apitest.HostA, "", nil, 404, wire.NotFound, ""},
+		{"unexport of nothing", "DELETE", volumes + "/" + none + "/exports", "", nil, 404, wire.NotFound, ""},
+		{"show no export", "GET", v + "/exports/" + apitest.HostB, "", nil, 404, wire.NotFound, ""},
+
+		{"pool without parity", "POST", pools, `{"name":"p"}`, nil, 400, field, "parity"},
+		{"pool with rs", "POST", pools, `{"name":"p","parity":2,"data":4,"code":"rs"}`, nil, 422, wire.NotSupported,
+			"code"},
+		{"pool with nonsense", "POST", pools, `{"name":"p","parity":1,"code":"zip"}`, nil, 400, field, "code"},
+		{"replica with 2 data", "POST", pools, `{"name":"p","parity":1,"data":2}`, nil, 400, field, "data"},
+		{"parity 3", "POST", pools, `{"name":"p","parity":3}`, nil, 400, field, "parity"},
+		{"parity -1", "POST", pools, `{"name":"p","parity":-1}`, nil, 400, field, "parity"},
+		{"too few domains", "POST", pools, `{"name":"p","parity":2,"domain":"az"}`, nil, 409, wire.NotEnoughDomains,
+			"domain"},
+		{"unknown domain", "POST", pools, `{"name":"p","parity":1,"domain":"shelf"}`, nil, 400, field, "domain"},
+		{"chunk no power", "POST", pools, `{"name":"p","parity":1,"chunk_size":100000}`, nil, 400, field, "chunk_size"},
+		{"stripe too large", "POST", pools, `{"name":"p","parity":1,"stripe_unit":524288}`, nil, 400, field,
+			"stripe_unit"},
+		{"unknown device", "POST", pools, `{"name":"p","parity":1,"devices":[1,77]}`, nil, 400, field, "devices"},
+		{"device twice", "POST", pools, `{"name":"p","parity":1,"devices":[1,1]}`, nil, 400, field, "devices"},
+		{"other pool of that name", "POST", pools, `{"name":"gold","parity":0}`, nil, 409, wire.Conflict, "name"},
+		{"no such pool", "GET", pools + "/tin", "", nil, 404, wire.NotFound, ""},
+
+		{"device without node", "POST", "/v1/devices", `{"path":"/dev/x"}`, nil, 400, field, "node"},
+		{"device of no node", "POST", "/v1/devices", `{"node":9,"path":"/dev/x"}`, nil, 400, field, "node"},
+		{"relative path", "POST", "/v1/devices", `{"node":1,"path":"dev/x"}`, nil, 400, field, "path"},
+		{"foreign data", "POST", "/v1/devices", `{"node":1,"path":"/foreign/x"}`, nil, 409, wire.Conflict, "path"},
+		{"device number word", "GET", "/v1/devices/x", "", nil, 404, wire.NotFound, ""},
+		{"device unknown", "GET", "/v1/devices/77", "", nil, 404, wire.NotFound, ""},
+		{"devices of node x", "GET", "/v1/devices?node=x", "", nil, 400, field, "node"},
+		{"node unknown", "GET", "/v1/nodes/77", "", nil, 404, wire.NotFound, ""},
+
+		{"token without name", "POST", "/v1/tokens", `{"role":"admin"}`, nil, 400, field, "name"},
+		{"token of no role", "POST", "/v1/tokens", `{"name":"n","role":"king"}`, nil, 400, field, "role"},
+		{"token for ages", "POST", "/v1/tokens", `{"name":"n","role":"admin","expires_in_seconds":999999999999}`, nil,
+			400, field, "expires_in_seconds"},
+		{"token unknown", "DELETE", "/v1/tokens/" + none, "", nil, 404, wire.NotFound, ""},
+		{"join without token", "POST", "/v1/join", `{"name":"n"}`, []string{"Authorization", ""}, 401,
+			wire.Unauthenticated, ""},
+		{"join field", "POST", "/v1/join", `{"addresses":{"hots":"x"}}`, nil, 400, field, "addresses.hots"},
+	}
+}
+
+// records is everything in the store, to compare.
+func (w *world) records() string {
+	w.T.Helper()
+	snap := w.dump()
+	return strings.Join(snap, "\n")
+}
+
+func TestOnlyAdminsPass(t *testing.T) {
+	w := newWorld(t)
+	var token wire.Token
+	w.call("POST", "/v1/tokens", `{"name":"j","role":"join"}`).into(t, &token)
+	for _, r := range []string{"/v1/volumes", "/v1/cluster", "/v1/tokens", "/v1/openapi.json", "/v1/health/detail"} {
+		got := w.call("GET", r, "", "Authorization", "Bearer "+token.Secret)
+		if got.status != 403 || got.problem.Code != wire.Forbidden {
+			t.Errorf("%s with a join token: %d %s", r, got.status, got.body)
+		}
+	}
+	if got := w.call("GET", "/v1/volumes", "", "Authorization", ""); got.header.Get("WWW-Authenticate") == "" {
+		t.Error("401 without WWW-Authenticate")
+	}
+}
+
+func TestLastAdminTokenStays(t *testing.T) {
+	w := newWorld(t)
+	var list wire.Page[wire.Token]
+	w.call("GET", "/v1/tokens", "").into(t, &list)
+	first := "/v1/tokens/" + list.Items[0].ID.String()
+	w.call("POST", "/v1/tokens", `{"name":"short","role":"admin","expires_in_seconds":5}`)
+	if r := w.call("DELETE", first, ""); r.status != 409 || r.problem.Code != wire.LastAdminToken {
+		t.Errorf("revoking the last lasting admin token: %d %s", r.status, r.body)
+	}
+	var other wire.Token
+	w.call("POST", "/v1/tokens", `{"name":"other","role":"admin"}`).into(t, &other)
+	if r := w.call("DELETE", first, ""); r.status != 204 {
+		t.Errorf("revoking one of two: %d %s", r.status, r.body)
+	}
+	if r := w.call("GET", "/v1/tokens", ""); r.status != 401 {
+		t.Errorf("the revoked token still passes: %d", r.status)
+	}
+	if r := w.call("GET", "/v1/tokens", "", "Authorization", "Bearer "+other.Secret); r.status != 200 {
+		t.Errorf("the other token does not pass: %d", r.status)
+	}
+}
+
+func TestDeleteNamesTheHosts(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	v := "/v1/volumes/" + w.Volume(1, "v").ID.String()
+	for _, h := range []string{apitest.HostB, apitest.HostA} {
+		w.call("PUT", v+"/exports/"+h, "")
+	}
+	r := w.call("DELETE", v, "")
+	if fmt.Sprint(r.problem.Hosts) != fmt.Sprint([]string{apitest.HostA, apitest.HostB}) {
+		t.Errorf("got %s", r.body)
+	}
+	if r := w.call("DELETE", v+"/exports", ""); r.status != 204 {
+		t.Errorf("unexport: %s", r.body)
+	}
+	if r := w.call("DELETE", v, ""); r.status != 204 {
+		t.Errorf("delete: %s", r.body)
+	}
+	if r := w.call("GET", v, ""); r.status != 404 {
+		t.Errorf("show: %s", r.body)
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	w := newWorld(t)
+	for sent, kept := range map[string]bool{"req-17": true, strings.Repeat("x", 129): false, "": false, "a\tb": false} {
+		got := w.call("GET", "/v1/health", "", "X-Request-Id", sent).header.Get("X-Request-Id")
+		if (got == sent) != kept || got == "" {
+			t.Errorf("sent %q, got %q", sent, got)
+		}
+	}
+}
+
+func TestHostWithOddCharacters(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	v := "/v1/volumes/" + w.Volume(1, "v").ID.String()
+	for _, host := range []string{"nqn.2014-08.org:a/b", "nqn.2014-08.org:a+b", "nqn.2014-08.org:100%25"} {
+		r := w.call("PUT", v+"/exports/"+url.PathEscape(host), "")
+		var e wire.Export
+		r.into(t, &e)
+		if e.Host != host {
+			t.Errorf("exported to %q, want %q", e.Host, host)
+		}
+		if r := w.call("GET", r.header.Get("Location"), ""); r.status != 200 {
+			t.Errorf("Location of %q: %d", host, r.status)
+		}
+	}
+}
+
+// TestDeviceOfAnotherNode: any node takes the call, the one that has the path does the work.
+func TestDeviceOfAnotherNode(t *testing.T) {
+	w := newWorld(t)
+	w.Join(2)
+	_, url2 := w.Serve(2)
+	a := apitest.Node(2).Addresses
+	body := `{"node":2,"path":"/dev/sda"}`
+	if r := w.call("POST", "/v1/devices", body, "X-Request-Id", "r1"); r.status != 503 || r.problem.Field != "node" {
+		t.Errorf("the other node is away: %d %s", r.status, r.body)
+	}
+	a.REST = url2
+	if err := w.Manager.UpdateAddresses(t.Context(), 2, a); err != nil {
+		t.Fatal(err)
+	}
+	r := w.call("POST", "/v1/devices", body)
+	if r.status != http.StatusCreated || r.header.Get("Location") != "/v1/devices/1" {
+		t.Errorf("forwarded: %d %v %s", r.status, r.header, r.body)
+	}
+	if r := w.call("POST", "/v1/devices", body); r.status != 200 {
+		t.Errorf("repeated: %d %s", r.status, r.body)
+	}
+	if r := w.call("POST", "/v1/devices", `{"node":2,"path":"/foreign/x"}`); r.status != 409 {
+		t.Errorf("refusal of the other node: %d %s", r.status, r.body)
+	}
+	if r := w.callAt(w.URL, "POST", "/v1/devices", body, "Ashlar-Forwarded-By", "3"); r.status != 503 {
+		t.Errorf("forwarded in a circle: %d %s", r.status, r.body)
+	}
+	w.Audit()
+}

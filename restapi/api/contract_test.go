@@ -1,0 +1,339 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ashlar-storage/ashlar/restapi/api"
+	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// contract is openapi.yaml as the tests use it: every call they make is checked against it.
+type contract struct {
+	doc      map[string]any
+	compiler *jsonschema.Compiler
+	seen     map[string]bool // operations that succeeded
+}
+
+const contractURL = "urn:openapi"
+
+func loadContract(t testing.TB) *contract {
+	t.Helper()
+	text, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		t.Fatal(err)
+	}
+	asJSON, err := json.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &contract{doc: doc.(map[string]any), compiler: jsonschema.NewCompiler(), seen: make(map[string]bool)}
+	c.compiler.DefaultDraft(jsonschema.Draft2020)
+	c.compiler.AssertFormat()
+	if err := c.compiler.AddResource(contractURL, doc); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// at follows keys into the document, through $ref, and returns what is there with its JSON pointer.
+func (c *contract) at(keys ...string) (any, string) {
+	var node any = c.doc
+	pointer := ""
+	for _, k := range keys {
+		m, _ := node.(map[string]any)
+		if ref, ok := m["$ref"].(string); ok {
+			node, pointer = c.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+			m, _ = node.(map[string]any)
+		}
+		node = m[k]
+		pointer += "/" + strings.ReplaceAll(strings.ReplaceAll(k, "~", "~0"), "/", "~1")
+	}
+	return node, pointer
+}
+
+// template finds the documented path that a request's path belongs to; fixed segments win over variables.
+func (c *contract) template(path string) string {
+	best, score := "", -1
+	paths, _ := c.at("paths")
+	for p := range paths.(map[string]any) {
+		want, have := strings.Split(p, "/"), strings.Split(path, "/")
+		fixed := 0
+		ok := len(want) == len(have)
+		for i := 0; ok && i < len(want); i++ {
+			variable := strings.HasPrefix(want[i], "{")
+			ok = variable || want[i] == have[i]
+			if !variable {
+				fixed++
+			}
+		}
+		if ok && fixed > score {
+			best, score = p, fixed
+		}
+	}
+	return best
+}
+
+// check holds an answer against the document. Answers to paths and methods that do not exist are problems.
+func (c *contract) check(t testing.TB, method, path string, resp *http.Response, body []byte) {
+	t.Helper()
+	where := method + " " + path + " -> " + strconv.Itoa(resp.StatusCode)
+	if resp.Header.Get("X-Request-Id") == "" {
+		t.Errorf("%s: no X-Request-Id", where)
+	}
+	status := strconv.Itoa(resp.StatusCode)
+	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	template := c.template(path)
+	verb := strings.ToLower(method)
+	op, _ := c.at("paths", template, verb)
+	if op == nil {
+		if resp.StatusCode < 400 {
+			t.Errorf("%s: succeeded without being documented", where)
+		}
+		c.validate(t, where, body, "components", "schemas", "Problem")
+		return
+	}
+	id := op.(map[string]any)["operationId"].(string)
+	if resp.StatusCode >= 400 {
+		status = "default"
+	} else {
+		c.seen[id] = true
+	}
+	keys := []string{"paths", template, verb, "responses", status}
+	if r, _ := c.at(keys...); r == nil {
+		t.Errorf("%s: operation %s documents no %s", where, id, status)
+		return
+	}
+	content, _ := c.at(append(keys, "content")...)
+	if content == nil {
+		if len(body) > 0 {
+			t.Errorf("%s: a body where none is documented: %s", where, body)
+		}
+		return
+	}
+	if schema, _ := c.at(append(keys, "content", kind, "schema")...); schema == nil {
+		t.Errorf("%s: content type %q is not documented", where, kind)
+		return
+	}
+	if kind != "application/yaml" {
+		c.validate(t, where, body, append(keys, "content", kind, "schema")...)
+	}
+}
+
+func (c *contract) validate(t testing.TB, where string, body []byte, keys ...string) {
+	t.Helper()
+	_, pointer := c.at(keys...)
+	schema, err := c.compiler.Compile(contractURL + "#" + pointer)
+	if err != nil {
+		t.Errorf("%s: schema %s: %v", where, pointer, err)
+		return
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err == nil {
+		err = schema.Validate(value)
+	}
+	if err != nil {
+		t.Errorf("%s: the answer breaks its schema: %v\n%s", where, err, body)
+	}
+}
+
+// world is a cluster and its contract.
+type world struct {
+	*apitest.Cluster
+	contract *contract
+}
+
+func newWorld(t testing.TB) *world {
+	return &world{Cluster: apitest.New(t), contract: loadContract(t)}
+}
+
+// reply is what a call brought.
+type reply struct {
+	status  int
+	header  http.Header
+	body    []byte
+	problem wire.Problem
+}
+
+// into decodes a success.
+func (r reply) into(t testing.TB, v any) {
+	t.Helper()
+	if r.status >= 300 {
+		t.Fatalf("status %d: %s", r.status, r.body)
+	}
+	if err := json.Unmarshal(r.body, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// call sends a request as the administrator; headers come in pairs and win. Content-Type is JSON when there is a body.
+func (w *world) call(method, path, body string, headers ...string) reply {
+	w.T.Helper()
+	return w.callAt(w.URL, method, path, body, headers...)
+}
+
+func (w *world) callAt(url, method, path, body string, headers ...string) reply {
+	w.T.Helper()
+	req, err := http.NewRequestWithContext(w.T.Context(), method, url+path, strings.NewReader(body))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+w.Token)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Del(headers[i])
+		if headers[i+1] != "" {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.contract.check(w.T, method, req.URL.EscapedPath(), resp, text)
+	r := reply{status: resp.StatusCode, header: resp.Header, body: text}
+	if resp.StatusCode >= 400 {
+		if err := json.Unmarshal(text, &r.problem); err != nil {
+			w.T.Errorf("%s %s: %d is no problem document: %s", method, path, resp.StatusCode, text)
+		}
+		if r.problem.RequestID != resp.Header.Get("X-Request-Id") || r.problem.Status != resp.StatusCode {
+			w.T.Errorf("%s %s: problem and header disagree: %s", method, path, text)
+		}
+	}
+	return r
+}
+
+// TestRoutesAndDocumentAgree: every route is documented, every documented call is routed, and both say the same of
+// authentication and query parameters.
+func TestRoutesAndDocumentAgree(t *testing.T) {
+	c := loadContract(t)
+	routed := make(map[string]bool)
+	for _, r := range api.Routes() {
+		path := r.Path
+		for _, seg := range strings.Split(r.Path, "/") {
+			if name, ok := strings.CutPrefix(seg, ":"); ok {
+				path = strings.Replace(path, seg, "{"+name+"}", 1)
+			}
+		}
+		verb := strings.ToLower(r.Method)
+		routed[verb+" "+path] = true
+		op, _ := c.at("paths", path, verb)
+		if op == nil {
+			t.Errorf("%s %s is routed but not documented", r.Method, path)
+			continue
+		}
+		security, given := op.(map[string]any)["security"].([]any)
+		if public := given && len(security) == 0; public != r.Public {
+			t.Errorf("%s %s: public is %v in the router, %v in the document", r.Method, path, r.Public, public)
+		}
+		c.checkParameters(t, r, path, verb)
+	}
+	paths, _ := c.at("paths")
+	for path, item := range paths.(map[string]any) {
+		for verb := range item.(map[string]any) {
+			if verb != "parameters" && !routed[verb+" "+path] {
+				t.Errorf("%s %s is documented but not routed", verb, path)
+			}
+		}
+	}
+}
+
+// checkParameters compares the documented path and query parameters with the route's.
+func (c *contract) checkParameters(t *testing.T, r api.RouteInfo, path, verb string) {
+	t.Helper()
+	documented := make(map[string]bool)
+	for _, keys := range [][]string{{"paths", path, "parameters"}, {"paths", path, verb, "parameters"}} {
+		list, _ := c.at(keys...)
+		params, _ := list.([]any)
+		for _, p := range params {
+			m := p.(map[string]any)
+			if ref, ok := m["$ref"].(string); ok {
+				target, _ := c.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+				m = target.(map[string]any)
+			}
+			documented[m["in"].(string)+":"+m["name"].(string)] = true
+		}
+	}
+	for _, q := range r.Query {
+		if !documented["query:"+q] {
+			t.Errorf("%s %s: query parameter %q is not documented", verb, path, q)
+		}
+		delete(documented, "query:"+q)
+	}
+	for _, seg := range strings.Split(path, "/") {
+		if name := strings.Trim(seg, "{}"); name != seg {
+			if !documented["path:"+name] {
+				t.Errorf("%s %s: path parameter %q is not documented", verb, path, name)
+			}
+			delete(documented, "path:"+name)
+		}
+	}
+	for p := range documented {
+		if !strings.HasPrefix(p, "header:") {
+			t.Errorf("%s %s: %s is documented but not known to the router", verb, path, p)
+		}
+	}
+}
+
+// TestDocumentIsSound: all references lead somewhere, all schemas compile, operation ids are unique.
+func TestDocumentIsSound(t *testing.T) {
+	c := loadContract(t)
+	ids := make(map[string]string)
+	var visit func(path string, node any)
+	visit = func(path string, node any) {
+		switch n := node.(type) {
+		case map[string]any:
+			if ref, ok := n["$ref"].(string); ok {
+				target, _ := c.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+				if target == nil {
+					t.Errorf("%s: %s leads nowhere", path, ref)
+				}
+			}
+			if id, ok := n["operationId"].(string); ok {
+				if ids[id] != "" {
+					t.Errorf("operationId %s is at %s and %s", id, ids[id], path)
+				}
+				ids[id] = path
+			}
+			for k, v := range n {
+				visit(path+"/"+k, v)
+			}
+		case []any:
+			for i, v := range n {
+				visit(path+"/"+strconv.Itoa(i), v)
+			}
+		}
+	}
+	visit("", c.doc)
+	schemas, _ := c.at("components", "schemas")
+	for name := range schemas.(map[string]any) {
+		if _, err := c.compiler.Compile(contractURL + "#/components/schemas/" + name); err != nil {
+			t.Errorf("schema %s: %v", name, err)
+		}
+	}
+}

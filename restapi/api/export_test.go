@@ -1,0 +1,26 @@
+package api
+
+// RouteInfo is what the tests may know of a route.
+type RouteInfo struct {
+	Method, Path string
+	Public       bool
+	Query        []string
+}
+
+// Routes lists all routes.
+func Routes() []RouteInfo {
+	var out []RouteInfo
+	for _, r := range routes() {
+		out = append(out, RouteInfo{Method: r.method, Path: r.path, Public: r.public, Query: r.query})
+	}
+	return out
+}
+
+// Decode is decode.
+func Decode(data []byte, v any) error { return decode(data, v) }
+
+// Status is the HTTP status of an error.
+func Status(err error) int {
+	status, _ := kind(classify(err).Code)
+	return status
+}
