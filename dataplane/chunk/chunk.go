@@ -71,8 +71,8 @@ func (s Status) Error() string { return "chunk: " + s.String() }
 // State says what a device holds of a block.
 type State uint8
 
-// The states of a block. Data and Absent are facts. Bad means that a record exists but its data fails its CRC:
-// no older version is given in its place.
+// The states of a block. Data and Absent are facts. Bad means that a record exists but its data fails its
+// CRC: no older version is given in its place.
 const (
 	Absent State = iota
 	Data
@@ -88,8 +88,8 @@ type BlockInfo struct {
 	State State
 }
 
-// Cursor is a position in the inventory of a volume, ordered by page, column, block, and descending W within a
-// block. The zero Cursor is before everything.
+// Cursor is a position in the inventory of a volume, ordered by page, column, block, and descending W within
+// a block. The zero Cursor is before everything.
 type Cursor struct {
 	Page   uint64
 	W      cluster.Seq

@@ -1,9 +1,9 @@
-// Package chunk is the contract between the owner of a volume and the servers of its chunks: the requests, what each
-// of them promises, and their form as NVMe vendor commands between nodes. It is pure.
+// Package chunk is the contract between the owner of a volume and the servers of its chunks: the requests,
+// what each of them promises, and their form as NVMe vendor commands between nodes. It is pure.
 //
-// A chunk server keeps versions of 4 KiB blocks under the key (volume, page, column, block), each named by the sequence
-// number w of the write that made it. Every request names the sender's owner epoch, the residency it believes in and how
-// far the sender's own writes are complete (the stable mark):
+// A chunk server keeps versions of 4 KiB blocks under the key (volume, page, column, block), each named by
+// the sequence number w of the write that made it. Every request names the sender's owner epoch, the
+// residency it believes in and how far the sender's own writes are complete (the stable mark):
 //
 //   - an epoch below the highest one seen for the volume gets Fenced; a higher one is stored durably first;
 //   - a residency that is not the present one gets NotMine, which is not the same as "absent";
@@ -12,8 +12,9 @@
 //
 // # Vendor commands
 //
-// On the wire a request is one NVMe command of an I/O queue on the node-to-node listener, which admits only hosts that
-// know the cluster secret. NSID is 1. All requests use the same dwords (little endian; bits from high to low):
+// On the wire a request is one NVMe command of an I/O queue on the node-to-node listener, which admits only
+// hosts that know the cluster secret. NSID is 1. All requests use the same dwords (little endian; bits from
+// high to low):
 //
 //	dword   31                 24 23                                   0
 //	CDW2   | column              | VUID                                 |
@@ -27,9 +28,9 @@
 //	CDW14  | stable counter, bits 31:0                                  |
 //	CDW15  | device number (31:8)              | stable, bits 39:32     |
 //
-// W is the version to write, tombstone or undo, the upper bound of a read, and for a list the W of the cursor; the
-// cursor's page, column and block stand in their usual places. For a list, bit 31 of CDW12 selects the unstable
-// versions.
+// W is the version to write, tombstone or undo, the upper bound of a read, and for a list the W of the
+// cursor; the cursor's page, column and block stand in their usual places. For a list, bit 31 of CDW12
+// selects the unstable versions.
 //
 //	opcode  name       data
 //	0x80    Tombstone  none
@@ -48,10 +49,10 @@
 //	| W      | CRC  | mask | state | 0 |        | page  | W      | block | column | state | 0  |
 //	+--------+------+------+-------+---+        +-------+--------+-------+--------+-------+----+
 //
-// Completion: dword 0 is the highest known owner epoch, or for a list the number of entries with bit 31 set when there
-// are more; dword 1 is the device's free blocks, at most 2^32-1. A status other than OK is reported with status code type
-// 7 (vendor specific) and status code 0x80 + Status.
+// Completion: dword 0 is the highest known owner epoch, or for a list the number of entries with bit 31 set
+// when there are more; dword 1 is the device's free blocks, at most 2^32-1. A status other than OK is
+// reported with status code type 7 (vendor specific) and status code 0x80 + Status.
 //
-// The commands of version 1 are all of these; a node refuses opcodes it does not know, so a later version adds opcodes
-// rather than changing the layout of one.
+// The commands of version 1 are all of these; a node refuses opcodes it does not know, so a later version
+// adds opcodes rather than changing the layout of one.
 package chunk

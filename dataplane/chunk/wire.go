@@ -25,8 +25,8 @@ const (
 	maxDevice       = 1<<24 - 1
 )
 
-// EncodeCommand writes the dwords of a request into cmd; the caller sets CID and SGL. A request that does not fit the
-// layout is a bug of ours.
+// EncodeCommand writes the dwords of a request into cmd; the caller sets CID and SGL. A request that does not
+// fit the layout is a bug of ours.
 func EncodeCommand(r *Request, cmd *nvme.Command) {
 	page, w, low := r.Page, r.W, r.Residency
 	if r.Op == OpList {
@@ -36,7 +36,8 @@ func EncodeCommand(r *Request, cmd *nvme.Command) {
 		}
 	}
 	if page > maxPage || r.Device > maxDevice || r.Residency >= listUnstableBit {
-		panic(fmt.Sprintf("chunk: page %d, device %d or residency %d does not fit a command", page, r.Device, r.Residency))
+		panic(fmt.Sprintf("chunk: page %d, device %d or residency %d does not fit a command", page, r.Device,
+			r.Residency))
 	}
 	column, block := r.Column, r.Block
 	if r.Op == OpList {
@@ -163,8 +164,8 @@ func EncodeResult(r *Request) (st nvme.Status, dw0, dw1 uint32) {
 	return st, dw0, dw1
 }
 
-// DecodeResult is the inverse; for a list it returns the number of entries. Any status that is not ours says nothing
-// about the request and becomes Unreachable.
+// DecodeResult is the inverse; for a list it returns the number of entries. Any status that is not ours says
+// nothing about the request and becomes Unreachable.
 func DecodeResult(r *Request, st nvme.Status, dw0, dw1 uint32) (entries int) {
 	r.Free = uint64(dw1)
 	switch code := st.Code(); {

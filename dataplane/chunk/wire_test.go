@@ -14,9 +14,10 @@ import (
 func anyRequest(t *rapid.T) *Request {
 	ops := []Op{OpTombstone, OpWrite, OpRead, OpUndo, OpList, OpFence, OpBegin, OpSettle, OpStable}
 	r := &Request{
-		Op:        rapid.SampledFrom(ops).Draw(t, "op"),
-		Device:    cluster.DeviceID(rapid.Uint32Range(1, maxDevice).Draw(t, "device")),
-		Vol:       cluster.VolumeKey{VUID: rapid.Uint32Range(1, cluster.MaxVUID).Draw(t, "vuid"), Generation: rapid.Uint32Min(1).Draw(t, "gen")},
+		Op:     rapid.SampledFrom(ops).Draw(t, "op"),
+		Device: cluster.DeviceID(rapid.Uint32Range(1, maxDevice).Draw(t, "device")),
+		Vol: cluster.VolumeKey{VUID: rapid.Uint32Range(1, cluster.MaxVUID).Draw(t, "vuid"),
+			Generation: rapid.Uint32Min(1).Draw(t, "gen")},
 		Epoch:     rapid.Uint32Range(1, cluster.MaxOwnerEpoch).Draw(t, "epoch"),
 		Residency: rapid.Uint32Range(1, listUnstableBit-1).Draw(t, "residency"),
 	}
@@ -50,12 +51,14 @@ func TestCommandRoundTrip(t *testing.T) {
 // TestGoldenCommand pins the layout drawn in the package documentation.
 func TestGoldenCommand(t *testing.T) {
 	r := &Request{Op: OpWrite, Device: 0x123456, Vol: cluster.VolumeKey{VUID: 0xabcdef, Generation: 0x01020304},
-		Epoch: 0x0a0b0c, Residency: 0x11121314, Column: 0x77, Page: 0x99_55667788, W: cluster.MakeSeq(0x0a0b0c, 0x21_22232425),
+		Epoch: 0x0a0b0c, Residency: 0x11121314, Column: 0x77, Page: 0x99_55667788, W: cluster.MakeSeq(0x0a0b0c,
+			0x21_22232425),
 		Block: 0x3132, Count: 0x3334, Stable: cluster.MakeSeq(0x0a0b0c, 0x41_42434445)}
 	var cmd nvme.Command
 	EncodeCommand(r, &cmd)
 	const want = "81000000" + "01000000" + "efcdab77" + "04030201" + "88776655" + "990c0b0a" +
-		"00000000000000000000000000000000" + "25242322" + "210c0b0a" + "14131211" + "34333231" + "45444342" + "41563412"
+		"00000000000000000000000000000000" + "25242322" + "210c0b0a" + "14131211" + "34333231" + "45444342" +
+		"41563412"
 	if got := hex.EncodeToString(cmd[:]); got != want {
 		t.Fatalf("got  %s\nwant %s", got, want)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
 
-// Purge removes everything of volumes that no longer exist from every device of this node. deleted must be certain: it
-// sees the records and the VUID counter of one revision. It returns when all of it is durable.
+// Purge removes everything of volumes that no longer exist from every device of this node. deleted must be
+// certain: it sees the records and the VUID counter of one revision. It returns when all of it is durable.
 func (s *Server) Purge(ctx context.Context, deleted func(cluster.VolumeKey) bool) (purged int, err error) {
 	s.mu.RLock()
 	devices := make([]*device, 0, len(s.devices))

@@ -41,8 +41,8 @@ type volume struct {
 	fence     uint32
 	residency uint32
 	inFlight  int
-	// exclusive is the fence or begin under way; it starts when inFlight is 0. Requests that arrive meanwhile wait
-	// here, bounded by the queue depth of the connections that brought them.
+	// exclusive is the fence or begin under way; it starts when inFlight is 0. Requests that arrive meanwhile
+	// wait here, bounded by the queue depth of the connections that brought them.
 	exclusive *chunk.Request
 	started   bool
 	waiting   []*chunk.Request
@@ -83,7 +83,8 @@ func (s *Server) find(id cluster.DeviceID) *device {
 	return s.devices[id]
 }
 
-// Submit carries out a request. It comes back through its Completer exactly once, perhaps before Submit returns.
+// Submit carries out a request. It comes back through its Completer exactly once, perhaps before Submit
+// returns.
 func (s *Server) Submit(r *chunk.Request) {
 	d := s.find(r.Device)
 	if d == nil {
@@ -207,8 +208,8 @@ func (d *device) leave(v *volume) {
 	}
 }
 
-// runExclusive makes a higher epoch durable first, then begins a residency if that is what the request wants, then
-// answers or goes on with the request, then lets the waiting ones in.
+// runExclusive makes a higher epoch durable first, then begins a residency if that is what the request wants,
+// then answers or goes on with the request, then lets the waiting ones in.
 func (d *device) runExclusive(v *volume, r *chunk.Request) {
 	d.mu.Lock()
 	raise := r.Epoch > v.fence
@@ -236,8 +237,8 @@ func (d *device) runExclusive(v *volume, r *chunk.Request) {
 	})
 }
 
-// begin empties the volume and makes the new residency durable, in this order: a crash in between leaves the old number
-// with nothing under it, and the begin is asked for again.
+// begin empties the volume and makes the new residency durable, in this order: a crash in between leaves the
+// old number with nothing under it, and the begin is asked for again.
 func (d *device) begin(v *volume, r *chunk.Request) {
 	d.mu.Lock()
 	have := v.residency
@@ -266,8 +267,8 @@ func (d *device) begin(v *volume, r *chunk.Request) {
 	})
 }
 
-// endExclusive answers the request (or, if it only raised the fence on its way, submits it as the ordinary one it is)
-// and lets in what waited.
+// endExclusive answers the request (or, if it only raised the fence on its way, submits it as the ordinary
+// one it is) and lets in what waited.
 func (d *device) endExclusive(v *volume, r *chunk.Request, s chunk.Status, answered bool) {
 	d.mu.Lock()
 	v.exclusive, v.started = nil, false

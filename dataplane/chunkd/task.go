@@ -6,8 +6,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
 
-// task carries one admitted request through the page store. Tasks are reused, with their buffers and the callbacks that
-// were bound when they were made, so that a request allocates nothing.
+// task carries one admitted request through the page store. Tasks are reused, with their buffers and the
+// callbacks that were bound when they were made, so that a request allocates nothing.
 type task struct {
 	d     *device
 	v     *volume

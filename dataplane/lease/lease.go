@@ -28,7 +28,8 @@ type Fence struct {
 	Epoch uint32
 }
 
-// Position is how far a gateway has read a voter's fences. A voter that restarted begins a new numbering (Boot).
+// Position is how far a gateway has read a voter's fences. A voter that restarted begins a new numbering
+// (Boot).
 type Position struct {
 	Boot uint64
 	Seq  uint64
@@ -90,8 +91,8 @@ func (v *Voter) Stored(f Fence) {
 	}
 }
 
-// compact drops log entries that a later fence of the same volume replaced. Sequence numbers are given anew, so the
-// numbering begins a new boot.
+// compact drops log entries that a later fence of the same volume replaced. Sequence numbers are given anew,
+// so the numbering begins a new boot.
 func (v *Voter) compact() {
 	live := v.log[:0]
 	for i, vol := range v.log {
@@ -156,7 +157,8 @@ func (v *Voter) Renew(now int64, gateway cluster.NodeID, since Position) Reply {
 	return r
 }
 
-// Age tells how long a voter has not heard of a gateway, in nanoseconds; a gateway never heard of is as old as the voter.
+// Age tells how long a voter has not heard of a gateway, in nanoseconds; a gateway never heard of is as old
+// as the voter.
 func (v *Voter) Age(now int64, gateway cluster.NodeID) int64 {
 	if t, ok := v.seen[gateway]; ok {
 		return now - t
@@ -191,8 +193,8 @@ func (h *Holder) Voters() []cluster.NodeID { return h.voters }
 // Since is the position to send to a voter.
 func (h *Holder) Since(voter cluster.NodeID) Position { return h.at[voter] }
 
-// Granted counts a reply to a renewal that was sent at sentAt. The caller has given up, before this call, every volume
-// that the reply's fences take away. False: there is more to read, renew again.
+// Granted counts a reply to a renewal that was sent at sentAt. The caller has given up, before this call,
+// every volume that the reply's fences take away. False: there is more to read, renew again.
 func (h *Holder) Granted(voter cluster.NodeID, sentAt, now int64, r Reply) bool {
 	if !slices.Contains(h.voters, voter) {
 		return true
@@ -226,8 +228,8 @@ func (h *Holder) ValidUntil() int64 {
 	return times[len(times)-need] + Duration - Margin
 }
 
-// Suspects reports whether a majority of voters, as far as we have fresh word of them, has not heard of a gateway for
-// DeadAfter.
+// Suspects reports whether a majority of voters, as far as we have fresh word of them, has not heard of a
+// gateway for DeadAfter.
 func (h *Holder) Suspects(gateway cluster.NodeID, now int64) bool {
 	silent := 0
 	for _, voter := range h.voters {

@@ -12,8 +12,8 @@ import (
 
 func vol(n uint32) cluster.VolumeKey { return cluster.VolumeKey{VUID: n, Generation: 1} }
 
-// TestNoTwoAnswerers plays renewals and take-overs with lost, late and reordered messages and checks the promise of the
-// package documentation: from the moment a new owner may answer, the old one may not.
+// TestNoTwoAnswerers plays renewals and take-overs with lost, late and reordered messages and checks the
+// promise of the package documentation: from the moment a new owner may answer, the old one may not.
 func TestNoTwoAnswerers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		voters := []cluster.NodeID{1, 2, 3}
@@ -144,7 +144,8 @@ func TestReplyRoundTrip(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	want := []byte{3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1}
+	want := []byte{3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0,
+		0, 9, 0, 0, 0, 1}
 	if !bytes.HasPrefix(b, want) {
 		t.Fatalf("layout changed: % x", b[:len(want)])
 	}

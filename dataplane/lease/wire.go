@@ -29,8 +29,9 @@ const (
 // ErrReply is wrapped by the errors of DecodeReply.
 var ErrReply = errors.New("malformed lease reply")
 
-// EncodeReply writes a reply into ReplySize bytes. Of more gateways than fit, the ones with the highest numbers are left
-// out: nobody suspects a gateway for that alone, since a voter that says nothing of it is counted only when it lists all.
+// EncodeReply writes a reply into ReplySize bytes. Of more gateways than fit, the ones with the highest
+// numbers are left out: nobody suspects a gateway for that alone, since a voter that says nothing of it is
+// counted only when it lists all.
 func EncodeReply(r *Reply, b []byte) {
 	clear(b[:ReplySize])
 	le := binary.LittleEndian
@@ -69,7 +70,8 @@ func DecodeReply(b []byte) (Reply, error) {
 	r := Reply{At: Position{Boot: le.Uint64(b), Seq: le.Uint64(b[8:])}, More: b[24] == 1}
 	for i := range int(fences) {
 		o := b[fenceOffset+i*fenceSize:]
-		f := Fence{Vol: cluster.VolumeKey{VUID: le.Uint32(o), Generation: le.Uint32(o[4:])}, Epoch: le.Uint32(o[8:])}
+		f := Fence{Vol: cluster.VolumeKey{VUID: le.Uint32(o), Generation: le.Uint32(o[4:])},
+			Epoch: le.Uint32(o[8:])}
 		if !f.Vol.Valid() {
 			return Reply{}, fmt.Errorf("%w: volume %v", ErrReply, f.Vol)
 		}

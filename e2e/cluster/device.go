@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Disk is a device that can be lost: an anonymous file in memory which the test process holds and a daemon opens
-// by its path, also after a restart. The kernel lets its owner seal it against growth; sealed and then cut to
-// nothing, every read finds the end of the file and every write fails. That is how a dead disk looks to its
-// user, and it takes neither privileges nor a kernel module.
+// Disk is a device that can be lost: an anonymous file in memory which the test process holds and a daemon
+// opens by its path, also after a restart. The kernel lets its owner seal it against growth; sealed and then
+// cut to nothing, every read finds the end of the file and every write fails. That is how a dead disk looks
+// to its user, and it takes neither privileges nor a kernel module.
 type Disk struct {
 	file *os.File
 }

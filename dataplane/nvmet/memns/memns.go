@@ -1,9 +1,9 @@
-// Package memns is a namespace in memory: for tests of whatever talks to a target, for benchmarks of the target
-// alone, and as the model that other namespaces are compared with.
+// Package memns is a namespace in memory: for tests of whatever talks to a target, for benchmarks of the
+// target alone, and as the model that other namespaces are compared with.
 //
-// Contract: reads return the last completed write of every block and zeroes where nothing was written or what was
-// deallocated; all commands complete inside Submit unless Hold was called. Every 4 KiB has its own lock, so that
-// one block of 512 B is never torn. Its content is lost with it.
+// Contract: reads return the last completed write of every block and zeroes where nothing was written or what
+// was deallocated; all commands complete inside Submit unless Hold was called. Every 4 KiB has its own lock,
+// so that one block of 512 B is never torn. Its content is lost with it.
 package memns
 
 import (
