@@ -25,13 +25,13 @@ and answer is held against the document; violations end up in
 """
 
 import dataclasses
-import http.server
+from http import server
 import json
 import re
 import socket
 import threading
-import uuid
 from urllib import parse
+import uuid
 
 from ashlar_brick.tests import contract
 
@@ -171,9 +171,7 @@ class ApiTwin:
         self.released = threading.Event()
         self._contract = contract.Contract()
         self._mood = None
-        self._server = http.server.ThreadingHTTPServer(
-            ('127.0.0.1', 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(('127.0.0.1', 0), _handler(self))
         if tls is not None:
             self._server.socket = tls.wrap_socket(
                 self._server.socket, server_side=True,
@@ -228,8 +226,13 @@ class ApiTwin:
         return status, result, mood
 
 
+class _Server(server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
 def _handler(twin):
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(server.BaseHTTPRequestHandler):
         protocol_version = 'HTTP/1.1'
 
         def log_message(self, *args):

@@ -20,8 +20,8 @@ import ssl
 import tempfile
 import threading
 import unittest
-import uuid
 from unittest import mock
+import uuid
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes

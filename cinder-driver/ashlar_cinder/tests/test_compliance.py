@@ -1,0 +1,41 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Cinder's own compliance test, for our driver.
+
+Cinder tests every driver that its registry holds, which is what has been
+imported: ours alone. The test runs in a process of its own, because importing
+Cinder's test cases patches the whole process for eventlet (2023.1).
+"""
+
+import subprocess
+import sys
+import unittest
+
+RUN = """
+import sys, unittest
+from ashlar_cinder import driver
+from cinder.interface import util
+from cinder.tests.compliance import test_volume_drivers
+found = [info.cls for info in util.get_volume_drivers()]
+assert found == [driver.AshlarDriver], found
+unittest.main(test_volume_drivers, argv=['compliance'], verbosity=2)
+"""
+
+
+class ComplianceTest(unittest.TestCase):
+
+    def test_cinder_finds_the_driver_compliant(self):
+        done = subprocess.run([sys.executable, '-c', RUN], text=True,
+                              capture_output=True, timeout=120)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertIn('Ran 2 tests', done.stderr)
