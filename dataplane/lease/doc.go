@@ -7,10 +7,10 @@
 // a volume over has its fence (volume, owner epoch) stored durably by a majority of voters first, and answers
 // hosts only one full [Duration] after that. Why no two gateways answer for one volume at the same time:
 //
-//	A renewal that ends after the take-over's fence reached its majority shares a voter with that majority. Either this
-//	voter answered the renewal before it stored the fence: then the renewal was sent before the fence was complete and
-//	runs out less than Duration later. Or it answered after: then the answer carries the fence, and the gateway gives
-//	the volume up before it counts the renewal.
+//	A renewal that ends after the take-over's fence reached its majority shares a voter with that majority.
+//	Either this voter answered the renewal before it stored the fence: then the renewal was sent before the
+//	fence was complete and runs out less than Duration later. Or it answered after: then the answer carries
+//	the fence, and the gateway gives the volume up before it counts the renewal.
 //
 // Voters keep no leases, only fences: a voter that restarts loses nothing that matters. Clocks of different
 // machines are never compared; [Margin] covers their drift while a lease runs.

@@ -22,7 +22,8 @@ type Portal struct {
 // retried every second; more flags may say otherwise.
 func (g *Guest) Connect(nqn string, p Portal, flags ...string) Result {
 	g.t.Helper()
-	return g.Run(fmt.Sprintf("nvme connect -t tcp -a %s -s %d -n %s --ctrl-loss-tmo=60 --reconnect-delay=1 %s 2>&1",
+	return g.Run(fmt.Sprintf("nvme connect -t tcp -a %s -s %d -n %s "+
+		"--ctrl-loss-tmo=60 --reconnect-delay=1 %s 2>&1",
 		p.Addr, p.Port, nqn, strings.Join(flags, " ")))
 }
 
