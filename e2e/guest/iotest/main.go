@@ -77,7 +77,7 @@ func main() {
 
 func parse(args []string) (config, error) {
 	if len(args) == 0 {
-		return config{}, errors.New("usage: iotest write|check|steady -dev D ...")
+		return config{}, errors.New("usage: iotest write|check|steady -dev D [flags]")
 	}
 	c := config{mode: args[0], size: 8 << 20}
 	f := flag.NewFlagSet("iotest", flag.ContinueOnError)
