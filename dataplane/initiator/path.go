@@ -47,6 +47,7 @@ type PathConfig struct {
 type Path struct {
 	cfg    PathConfig
 	client atomic.Pointer[Client] // nil: down
+	ctx    context.Context        // of the background work
 	cancel context.CancelFunc
 	ended  chan struct{}
 
@@ -57,18 +58,27 @@ type Path struct {
 
 // NewPath starts to connect, in the background.
 func NewPath(cfg PathConfig) (*Path, error) {
+	p, err := idlePath(cfg)
+	if err == nil {
+		go p.run()
+	}
+	return p, err
+}
+
+// idlePath makes a Path that does not connect before its run is called.
+func idlePath(cfg PathConfig) (*Path, error) {
 	if _, err := cfg.Config.withDefaults(); err != nil {
 		return nil, fmt.Errorf("initiator: %w", err)
 	}
 	cfg.Backoff = cfg.Backoff.withDefaults()
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &Path{cfg: cfg, cancel: cancel, ended: make(chan struct{}), state: make(chan struct{})}
-	go p.run(ctx)
+	p := &Path{cfg: cfg, ended: make(chan struct{}), state: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
 
-func (p *Path) run(ctx context.Context) {
+func (p *Path) run() {
 	defer close(p.ended)
+	ctx := p.ctx
 	wait := p.cfg.Backoff.First
 	for ctx.Err() == nil {
 		began := time.Now()

@@ -2,9 +2,11 @@ package initiator
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
@@ -30,20 +32,31 @@ type peer struct {
 	// hook sees every command of an I/O queue first, with its data; true means that it has dealt with it.
 	hook func(c *peerConn, cmd *nvme.Command, data []byte) bool
 
+	away atomic.Bool // connections are refused
+
 	mu    sync.Mutex
-	mem   []byte
+	disk  *disk
 	seen  map[uint8]int // I/O commands by opcode
 	conns []net.Conn
 	aers  []func(nvme.AsyncEvent)
 }
 
+// disk is the memory of a namespace; peers that show the same namespace share it.
+type disk struct {
+	sync.Mutex
+	mem []byte
+}
+
 func newPeer() *peer {
-	return &peer{DGST: 3, inCapsule: 4096, maxH2C: 4096, ana: nvme.ANAOptimized, mem: make([]byte, 1<<20),
+	return &peer{DGST: 3, inCapsule: 4096, maxH2C: 4096, ana: nvme.ANAOptimized, disk: &disk{mem: make([]byte, 1<<20)},
 		seen: map[uint8]int{}, uuid: [16]byte{0xa5, 1}}
 }
 
 // dial is a Config.Dial that connects to the peer by a pipe.
 func (p *peer) dial(context.Context, string) (net.Conn, error) {
+	if p.away.Load() {
+		return nil, errors.New("connection refused")
+	}
 	host, ctrl := net.Pipe()
 	p.mu.Lock()
 	p.conns = append(p.conns, ctrl)
@@ -73,9 +86,9 @@ func (p *peer) setANA(s nvme.ANAState) {
 
 // resize changes the size and tells the hosts.
 func (p *peer) resize(n int) {
-	p.mu.Lock()
-	p.mem = append(make([]byte, 0, n), p.mem[:min(n, len(p.mem))]...)[:n]
-	p.mu.Unlock()
+	p.disk.Lock()
+	p.disk.mem = append(make([]byte, 0, n), p.disk.mem[:min(n, len(p.disk.mem))]...)[:n]
+	p.disk.Unlock()
 	p.notify(nvme.AsyncEvent{Type: nvme.EventNotice, Info: nvme.NoticeNamespaceAttr, LID: nvme.LogChangedNS})
 }
 
@@ -231,25 +244,28 @@ func (c *peerConn) command(cmd *nvme.Command, data []byte) bool {
 
 func (c *peerConn) io(cmd *nvme.Command, data []byte) {
 	c.mu.Lock()
-	if st := c.ana.Status(); !st.OK() {
-		c.mu.Unlock()
+	st := c.ana.Status()
+	c.mu.Unlock()
+	if !st.OK() {
 		c.answer(cmd, st, 0)
 		return
 	}
+	mem := c.disk
+	mem.Lock()
 	var read []byte
 	off, n := cmd.SLBA()*512, uint64(cmd.NLB())*512
 	switch cmd.Opcode() {
 	case nvme.OpWrite:
-		copy(c.mem[off:off+n], data)
+		copy(mem.mem[off:off+n], data)
 	case nvme.OpRead:
-		read = append(read, c.mem[off:off+n]...)
+		read = append(read, mem.mem[off:off+n]...)
 	case nvme.OpWriteZeroes:
-		clear(c.mem[off : off+n])
+		clear(mem.mem[off : off+n])
 	case nvme.OpDSM:
 		r, _ := nvme.DecodeDSMRange(data)
-		clear(c.mem[r.SLBA*512 : (r.SLBA+uint64(r.Blocks))*512])
+		clear(mem.mem[r.SLBA*512 : (r.SLBA+uint64(r.Blocks))*512])
 	}
-	c.mu.Unlock()
+	mem.Unlock()
 	c.reply(cmd, read)
 }
 
@@ -342,8 +358,10 @@ func (c *peerConn) fabrics(cmd *nvme.Command, data []byte) {
 
 func (c *peerConn) adminCommand(cmd *nvme.Command) {
 	b := make([]byte, cmd.SGL().Length)
+	c.disk.Lock()
+	blocks := uint64(len(c.disk.mem) / 512)
+	c.disk.Unlock()
 	c.mu.Lock()
-	blocks := uint64(len(c.mem) / 512)
 	ana := c.ana
 	c.mu.Unlock()
 	switch cmd.Opcode() {

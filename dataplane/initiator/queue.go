@@ -212,6 +212,9 @@ func (q *Queue) finish(s *slot, c nvme.Completion) *IO {
 	if s.badDigest || c.Status.OK() && short {
 		c.Status = nvme.TransientTransportError // data is missing or damaged: not what was asked for
 	}
+	if c.Status.Code() == nvme.HostPathingError {
+		c.Status = nvme.InternalPathError // only a lost connection counts as that
+	}
 	s.result, s.answered = c, true
 	if s.refs > 0 {
 		return nil

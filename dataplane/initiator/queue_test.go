@@ -70,7 +70,7 @@ func TestTransfers(t *testing.T) {
 				if st := run(t, c, rw(nvme.OpWrite, 8, want[:cut], want[cut:])); !st.OK() {
 					t.Fatalf("write %d: %v", n, st)
 				}
-				if !bytes.Equal(p.mem[4096:4096+n], want) {
+				if !bytes.Equal(p.disk.mem[4096:4096+n], want) {
 					t.Fatalf("%d bytes: other bytes arrived", n)
 				}
 				got := make([]byte, n)
@@ -115,8 +115,8 @@ func TestManyAtOnce(t *testing.T) {
 		t.Errorf("%d completions of %d", done.Load(), workers*rounds)
 	}
 	for w := range workers {
-		if p.mem[w*512] != byte(w+1) {
-			t.Errorf("block %d holds %d", w, p.mem[w*512])
+		if p.disk.mem[w*512] != byte(w+1) {
+			t.Errorf("block %d holds %d", w, p.disk.mem[w*512])
 		}
 	}
 }
