@@ -13,6 +13,7 @@ import (
 var (
 	errKeepAlive    = errors.New("keep alive timeout")
 	errReset        = errors.New("controller reset by the host")
+	errReplaced     = errors.New("a newer association of the node replaced this one")
 	errAssociation  = errors.New("the admin queue of the association is gone")
 	errAccessLost   = errors.New("the host lost access to the subsystem")
 	errRemoved      = errors.New("the subsystem was removed")

@@ -78,6 +78,8 @@ func (w *world) put(cfg nvmet.SubsystemConfig) {
 	}
 }
 
+type netConn = net.Conn
+
 // host is the other end of a connection, worked by hand: it sends what it is told to, right or wrong.
 type host struct {
 	*world
