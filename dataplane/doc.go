@@ -8,8 +8,8 @@
 //	                  (nvme P)    engine    P    |     |
 //	                              stripe    P    |   node: assembles a daemon, swaps maps
 //	                              placement P    |
-//	                                | chunk requests: a local call, or NVMe/TCP with
-//	                                v vendor commands (initiator -> nvmet of the other node)
+//	                                | chunk requests: a local call, or through peer: NVMe/TCP
+//	                                v with vendor commands (initiator -> nvmet of the other node)
 //	                             chunkd -> pagestore (pagemap P) -> blockdev
 //
 // P marks the pure cores. They decide: plain data in, plain data out, no goroutine, clock, socket, disk, log
@@ -27,6 +27,8 @@
 //   - nvmet: the NVMe/TCP target. It sees a Namespace, never a gateway.
 //   - initiator: the NVMe/TCP host: between nodes, in tests and in tools.
 //   - gateway: ownership, fencing and hand-over; drives an engine per volume.
+//   - peer: the traffic between nodes, both sides of it: chunk requests, lease renewals, fences.
+//   - voter: makes fences durable at a voter.
 //   - chunkd: serves the devices of a node: fence checks, dispatch.
 //   - pagestore: one device: log, checkpoint, recovery, check.
 //   - blockdev: the only code that opens disks; also one in memory that crashes and tears on purpose.
