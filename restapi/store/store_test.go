@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"pgregory.net/rapid"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -23,7 +21,7 @@ func TestMem(t *testing.T) {
 }
 
 func TestEtcd(t *testing.T) {
-	c := startEtcd(t)
+	c := storetest.StartEtcd(t)
 	storetest.Run(t, func(t *testing.T) storetest.Store {
 		if _, err := c.Delete(t.Context(), "", clientv3.WithPrefix()); err != nil {
 			t.Fatal(err)
@@ -32,40 +30,10 @@ func TestEtcd(t *testing.T) {
 	})
 }
 
-// startEtcd runs a one-member etcd on loopback until the test ends.
-func startEtcd(t *testing.T) *clientv3.Client {
-	t.Helper()
-	cfg := embed.NewConfig()
-	cfg.Dir = t.TempDir()
-	cfg.LogLevel = "panic"
-	cfg.LogOutputs = []string{"/dev/null"}
-	cfg.UnsafeNoFsync = true // the disk is not what is tested here
-	any0 := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-	cfg.ListenPeerUrls, cfg.ListenClientUrls = []url.URL{any0}, []url.URL{any0}
-	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{any0}, []url.URL{any0}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	e, err := embed.StartEtcd(cfg)
-	if err != nil {
-		t.Fatalf("start etcd: %v", err)
-	}
-	t.Cleanup(e.Close)
-	select {
-	case <-e.Server.ReadyNotify():
-	case <-time.After(30 * time.Second):
-		t.Fatal("etcd is not ready after 30 s")
-	}
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{"http://" + e.Clients[0].Addr().String()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
 // TestTwins gives both stores the same random transactions: they must agree on every outcome and every
 // content. Revisions differ, so conditions are drawn as "what it has now", "absent" or "stale".
 func TestTwins(t *testing.T) {
-	c := startEtcd(t)
+	c := storetest.StartEtcd(t)
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		round++

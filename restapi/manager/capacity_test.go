@@ -1,0 +1,81 @@
+package manager
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+func TestUsable(t *testing.T) {
+	for name, c := range map[string]struct {
+		domains     []uint64
+		data, width int
+		want        uint64
+	}{
+		"one copy":               {[]uint64{10, 20}, 1, 1, 30},
+		"two equal":              {[]uint64{10, 10}, 1, 2, 10},
+		"three equal, two":       {[]uint64{10, 10, 10}, 1, 2, 15},
+		"one too large":          {[]uint64{100, 10, 10}, 1, 2, 20},
+		"two too large of three": {[]uint64{100, 100, 10}, 1, 3, 10},
+		"large pair":             {[]uint64{100, 100, 10}, 1, 2, 105},
+		"too few":                {[]uint64{100}, 1, 2, 0},
+		"none":                   {nil, 1, 1, 0},
+		"four data, two parity":  {[]uint64{10, 10, 10, 10, 10, 10}, 4, 6, 40},
+	} {
+		if got := usable(c.domains, c.data, c.width); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestUsableIsFeasible compares the formula with its definition: T fits, T+1 does not.
+func TestUsableIsFeasible(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		domains := rapid.SliceOfN(rapid.Uint64Range(0, 1000), 1, 8).Draw(rt, "domains")
+		width := rapid.IntRange(1, len(domains)).Draw(rt, "width")
+		fits := func(pages uint64) bool {
+			var sum uint64
+			for _, d := range domains {
+				sum += min(d, pages)
+			}
+			return sum >= pages*uint64(width)
+		}
+		before := slices.Clone(domains)
+		got := usable(domains, 1, width)
+		if !fits(got) || fits(got+1) {
+			rt.Fatalf("usable(%v, 1, %d) = %d", domains, width, got)
+		}
+		if !slices.Equal(before, domains) {
+			rt.Fatal("the argument was changed")
+		}
+	})
+}
+
+// TestCapacity: published figures replace sizes, and failed devices hold nothing.
+func TestCapacity(t *testing.T) {
+	v := &view{Map: &cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{}}}
+	for n := range uint32(3) {
+		v.Nodes[cluster.NodeID(n+1)] = &cluster.Node{Number: cluster.NodeID(n + 1)}
+		v.Devices[cluster.DeviceID(n+1)] = &cluster.Device{Number: cluster.DeviceID(n + 1), Node: cluster.NodeID(n + 1),
+			Size: 100, State: cluster.DeviceOnline}
+	}
+	p := &cluster.Pool{Data: 1, Parity: 1, Domain: cluster.DomainNode, Devices: []cluster.DeviceID{1, 2, 3}}
+	if c := v.capacity(p, nil); c.Total != 150 || c.Free != 150 || c.Used != 0 {
+		t.Errorf("before anything is published: %+v", c)
+	}
+	stats := map[cluster.NodeID]cluster.NodeStats{}
+	for n := range cluster.NodeID(3) {
+		stats[n+1] = cluster.NodeStats{Node: n + 1,
+			Devices: []cluster.DeviceStats{{Device: cluster.DeviceID(n + 1), Total: 80, Free: 20}}}
+	}
+	if c := v.capacity(p, stats); c.Total != 120 || c.Free != 30 || c.Used != 90 {
+		t.Errorf("published: %+v", c)
+	}
+	v.Devices[3].State = cluster.DeviceFailed
+	if c := v.capacity(p, stats); c.Total != 80 || c.Free != 20 || c.Used != 60 {
+		t.Errorf("one failed: %+v", c)
+	}
+}

@@ -1,0 +1,295 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/auth"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// errCrash is the end of the process in the middle of a change.
+var errCrash = fmt.Errorf("crash: %w", store.ErrUnavailable)
+
+// crashing is a store that fails at its n-th call, before or after doing it. After that every call fails until it is
+// repaired: a crashed process makes no further step.
+type crashing struct {
+	*store.Mem
+	calls, failAt int // failAt 0: never
+	after         bool
+	down          bool
+}
+
+// step says whether the call is to be done and whether its caller learns of it.
+func (c *crashing) step() (do, report bool) {
+	c.calls++
+	if c.down {
+		return false, false
+	}
+	if c.calls == c.failAt {
+		c.down = true
+		return c.after, false
+	}
+	return true, true
+}
+
+func (c *crashing) Read(ctx context.Context, q ...store.Query) (store.Snapshot, error) {
+	if do, report := c.step(); !do || !report {
+		return store.Snapshot{}, errCrash
+	}
+	return c.Mem.Read(ctx, q...)
+}
+
+func (c *crashing) Commit(ctx context.Context, t store.Txn) (int64, error) {
+	do, report := c.step()
+	if !do {
+		return 0, errCrash
+	}
+	rev, err := c.Mem.Commit(ctx, t)
+	if !report {
+		return 0, errCrash
+	}
+	return rev, err
+}
+
+func (c *crashing) arm(at int, after bool) { c.calls, c.failAt, c.after, c.down = 0, at, after, false }
+
+// records is everything but the tokens (their secrets are drawn) without revisions.
+func records(t *testing.T, s manager.Store) string {
+	t.Helper()
+	snap, err := s.Read(t.Context(), store.All(cluster.Prefix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, it := range snap.Results[0].Items {
+		if !strings.HasPrefix(it.Key, cluster.PrefixTokens) {
+			fmt.Fprintf(&b, "%s = %s\n", it.Key, it.Value)
+		}
+	}
+	return b.String()
+}
+
+// change is one request of the control plane; prepare brings the cluster to where it makes sense and returns it.
+type change struct {
+	name    string
+	prepare func(c *apitest.Cluster) func(ctx context.Context) error
+}
+
+func changes() []change {
+	vol := func(c *apitest.Cluster) cluster.UUID { c.Pool(); return c.Volume(1, "v1").ID }
+	volume := wire.VolumeCreate{Name: "v2", Pool: "gold", Size: 8 * apitest.MiB}
+	type doer = func(ctx context.Context) error
+	return []change{
+		{"join", func(c *apitest.Cluster) doer { return joiner(c, 2) }},
+		{"add a device", func(c *apitest.Cluster) doer {
+			return func(ctx context.Context) error {
+				_, _, err := c.Manager.AddDevice(ctx, manager.DeviceAdd{Node: 1, UUID: apitest.UUID(70),
+					Path: "/dev/sdx", Size: apitest.DeviceSize})
+				return err
+			}
+		}},
+		{"create the first pool", func(c *apitest.Cluster) doer {
+			c.Device(1, 1)
+			zero := 0
+			return func(ctx context.Context) error {
+				_, _, err := c.Manager.CreatePool(ctx, wire.PoolCreate{Name: "p", Parity: &zero})
+				return err
+			}
+		}},
+		{"create a volume by id", func(c *apitest.Cluster) doer {
+			vol(c)
+			r := volume
+			r.ID = apitest.UUID(2)
+			return func(ctx context.Context) error { _, _, err := c.Manager.CreateVolume(ctx, r, ""); return err }
+		}},
+		{"create a volume by key", func(c *apitest.Cluster) doer {
+			vol(c)
+			return func(ctx context.Context) error {
+				_, _, err := c.Manager.CreateVolume(ctx, volume, "key")
+				return err
+			}
+		}},
+		{"resize", func(c *apitest.Cluster) doer {
+			id := vol(c)
+			return func(ctx context.Context) error {
+				_, err := c.Manager.ResizeVolume(ctx, id, wire.VolumeUpdate{Size: 32 * apitest.MiB}, 0)
+				return err
+			}
+		}},
+		{"delete", func(c *apitest.Cluster) doer {
+			id := vol(c)
+			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, id, 0) }
+		}},
+		{"allow a host", func(c *apitest.Cluster) doer {
+			id := vol(c)
+			return func(ctx context.Context) error {
+				_, _, err := c.Manager.Allow(ctx, id, apitest.HostA)
+				return err
+			}
+		}},
+		{"take it from all hosts", func(c *apitest.Cluster) doer {
+			id := vol(c)
+			for _, h := range []string{apitest.HostA, apitest.HostB} {
+				if _, _, err := c.Manager.Allow(c.T.Context(), id, h); err != nil {
+					c.T.Fatal(err)
+				}
+			}
+			return func(ctx context.Context) error { return c.Manager.DisallowAll(ctx, id) }
+		}},
+		{"publish stats", func(c *apitest.Cluster) doer {
+			c.Device(1, 1)
+			st := cluster.NodeStats{Node: 1, Devices: []cluster.DeviceStats{{Device: 1, Total: 10, Free: 5}}}
+			return func(ctx context.Context) error { return c.Manager.PublishStats(ctx, st) }
+		}},
+		{"move a node's addresses", func(c *apitest.Cluster) doer {
+			a := apitest.Node(7).Addresses
+			return func(ctx context.Context) error { return c.Manager.UpdateAddresses(ctx, 1, a) }
+		}},
+	}
+}
+
+// joiner makes a call that adds node n, with one token however often it is made.
+func joiner(c *apitest.Cluster, n int) func(context.Context) error {
+	token, err := c.Manager.CreateToken(c.T.Context(), wire.TokenCreate{Name: "j", Role: string(auth.Join)})
+	if err != nil {
+		c.T.Fatal(err)
+	}
+	r := apitest.Node(n)
+	r.Token = token.Secret
+	return func(ctx context.Context) error { _, _, err := c.Manager.Join(ctx, r); return err }
+}
+
+// TestCrashAtEveryStep: each change is cut off at each of its steps, once before the step happens and once after. No
+// rule between records may then be broken, and repeating the request must lead where the undisturbed one leads.
+func TestCrashAtEveryStep(t *testing.T) {
+	for _, ch := range changes() {
+		t.Run(ch.name, func(t *testing.T) {
+			steps, want := undisturbed(t, ch)
+			for at := 1; at <= steps; at++ {
+				for _, after := range []bool{false, true} {
+					s := &crashing{Mem: store.NewMem()}
+					c := apitest.NewOn(t, s)
+					do := ch.prepare(c)
+					s.arm(at, after)
+					err := do(t.Context())
+					if err == nil {
+						t.Fatalf("step %d, after %v: succeeded although the process crashed", at, after)
+					}
+					s.arm(0, false)
+					c.Audit()
+					if err := do(t.Context()); err != nil && !gone(err) {
+						t.Errorf("step %d, after %v: repeating failed: %v", at, after, err)
+					}
+					c.Audit()
+					if got := records(t, s); got != want {
+						t.Errorf("step %d, after %v: ended with\n%s\nwant\n%s", at, after, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// gone is what repeating a delete may answer.
+func gone(err error) bool {
+	var e *manager.Error
+	return errors.As(err, &e) && e.Code == wire.NotFound
+}
+
+// undisturbed counts the steps of a change and keeps where it leads.
+func undisturbed(t *testing.T, ch change) (steps int, result string) {
+	t.Helper()
+	s := &crashing{Mem: store.NewMem()}
+	c := apitest.NewOn(t, s)
+	do := ch.prepare(c)
+	before := records(t, s)
+	s.arm(0, false)
+	if err := do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	steps = s.calls
+	c.Audit()
+	result = records(t, s)
+	if result == before || steps < 2 {
+		t.Fatalf("the change changes nothing (%d steps)", steps)
+	}
+	if err := do(t.Context()); err != nil && !gone(err) {
+		t.Errorf("repeating it: %v", err)
+	}
+	if again := records(t, s); again != result {
+		t.Errorf("repeating it changed\n%s\nto\n%s", result, again)
+	}
+	return steps, result
+}
+
+// TestCrashAtBootstrap: the first node asks again with what it kept on its disk.
+func TestCrashAtBootstrap(t *testing.T) {
+	secret, err := auth.NewSecret(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := manager.Bootstrap{ClusterID: apitest.UUID(5), Secret: make([]byte, manager.SecretSize), AdminToken: secret,
+		Node: apitest.Node(1)}
+	for at := 1; at <= 2; at++ {
+		for _, after := range []bool{false, true} {
+			s := &crashing{Mem: store.NewMem()}
+			m := manager.New(manager.Options{Store: s, Members: &apitest.Members{}})
+			s.arm(at, after)
+			_, _ = m.Bootstrap(t.Context(), b)
+			s.arm(0, false)
+			if n, err := m.Bootstrap(t.Context(), b); err != nil || n != 1 {
+				t.Errorf("step %d, after %v: again: node %d, %v", at, after, n, err)
+			}
+			if broken, err := m.Audit(t.Context()); err != nil || len(broken) > 0 {
+				t.Errorf("step %d, after %v: %v %v", at, after, broken, err)
+			}
+			other := b
+			other.ClusterID = apitest.UUID(6)
+			if _, err := m.Bootstrap(t.Context(), other); err == nil {
+				t.Error("a second cluster in the same etcd")
+			}
+		}
+	}
+}
+
+// TestEtcdMemberFails: the node is registered, its member is not added; the node asks again until it is.
+func TestEtcdMemberFails(t *testing.T) {
+	c := apitest.New(t)
+	do := joiner(c, 2)
+	c.Members.Fail = errors.New("etcd is busy")
+	if err := do(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("got %v", err)
+	}
+	c.Audit()
+	c.Members.Fail = nil
+	if err := do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n, err := c.Manager.Node(t.Context(), 2)
+	if err != nil || !n.EtcdMember {
+		t.Errorf("got %+v, %v", n, err)
+	}
+	list, err := c.Manager.Nodes(t.Context(), manager.Page{}, "")
+	if err != nil || len(list.Items) != 2 {
+		t.Errorf("%d nodes, %v", len(list.Items), err)
+	}
+}
+
+// waitFor repeats a look at the store until it says yes.
+func waitFor(t *testing.T, what string, look func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !look(); {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
