@@ -48,7 +48,7 @@ test-go: ## the Go tests, with the race detector
 
 test-python: ## the tests of the Cinder driver and the os-brick connector
 	@.ci/prepare python
-	PYTHONPATH=os-brick-connector:cinder-driver .venv/bin/python -m pytest -q $(PYTHON)
+	PYTHONPATH=os-brick-connector:cinder-driver .venv/bin/python -m pytest $(PYTHON) | $(TALLY) --pytest
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/prepare go
