@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// SectorSize is the unit of power loss, in bytes: the largest write that real devices keep or lose as a whole,
-// and not even that is relied upon.
+// SectorSize is the unit of power loss, in bytes: the largest write that real devices keep or lose as a
+// whole, and not even that is relied upon.
 const SectorSize = 512
 
 // The errors of a Device. Test with errors.Is.
@@ -90,7 +90,8 @@ type Geometry struct {
 	VolatileCache bool  // completed writes need a Flush to be durable
 }
 
-// Device is a block device. Safe for use by several goroutines. See the package documentation for the contract.
+// Device is a block device. Safe for use by several goroutines. See the package documentation for the
+// contract.
 type Device interface {
 	Geometry() Geometry
 	// Submit starts operations. It never waits for the device and never calls Done itself.

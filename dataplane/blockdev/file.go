@@ -18,9 +18,9 @@ type FileOptions struct {
 	Workers int
 }
 
-// File is a regular file or a block device, served by a bounded pool of goroutines that block in pread, pwrite and
-// fdatasync. The page cache makes every write volatile until a Flush. A lock keeps every other File, of this
-// process or another, away from the same path.
+// File is a regular file or a block device, served by a bounded pool of goroutines that block in pread,
+// pwrite and fdatasync. The page cache makes every write volatile until a Flush. A lock keeps every other
+// File, of this process or another, away from the same path.
 type File struct {
 	geo  Geometry
 	f    *os.File
@@ -112,8 +112,8 @@ func allocate(fd int, size int64) error {
 	return err
 }
 
-// diskGeometry asks the kernel. The disk is opened once more with O_EXCL, which fails when it is mounted or part of
-// something else.
+// diskGeometry asks the kernel. The disk is opened once more with O_EXCL, which fails when it is mounted or
+// part of something else.
 func (d *File) diskGeometry() error {
 	d.disk = true
 	excl, err := unix.Open(d.f.Name(), unix.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0)
@@ -233,8 +233,8 @@ func (d *File) flush() error {
 	}
 }
 
-// discard gives the range back to the disk. On a regular file it does nothing: a hole would have to be allocated
-// again, and the file system may be full by then.
+// discard gives the range back to the disk. On a regular file it does nothing: a hole would have to be
+// allocated again, and the file system may be full by then.
 func (d *File) discard(o *Op) error {
 	if !d.disk {
 		return nil
@@ -247,8 +247,8 @@ func (d *File) discard(o *Op) error {
 	return nil
 }
 
-// Close implements Device: it waits for everything submitted, then releases the lock. Operations submitted later
-// fail with ErrClosed. It must not be called from a Done.
+// Close implements Device: it waits for everything submitted, then releases the lock. Operations submitted
+// later fail with ErrClosed. It must not be called from a Done.
 func (d *File) Close() error {
 	d.mu.Lock()
 	if d.mu.closed {

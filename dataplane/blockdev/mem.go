@@ -17,9 +17,9 @@ type MemOptions struct {
 // Mem is a device in memory: the twin that tests, benchmarks and the simulator run on.
 //
 // It has a volatile write cache when asked to, loses power on demand (Crash, CrashClone, PowerOffAfter) and
-// misbehaves on demand (Inject, Corrupt). One goroutine carries operations out in order of submission. In manual
-// mode nothing happens until the caller picks an operation (Pending, Step): a single-threaded test then decides
-// every interleaving.
+// misbehaves on demand (Inject, Corrupt). One goroutine carries operations out in order of submission. In
+// manual mode nothing happens until the caller picks an operation (Pending, Step): a single-threaded test
+// then decides every interleaving.
 type Mem struct {
 	geo  Geometry
 	wake *sync.Cond // on mu: work for the worker, or nothing in flight any more
@@ -125,7 +125,8 @@ func (m *Mem) work() {
 	}
 }
 
-// perform carries out one operation and calls its Done without the lock. Called with mu held, returns with it.
+// perform carries out one operation and calls its Done without the lock. Called with mu held, returns with
+// it.
 func (m *Mem) perform(o *Op) {
 	err, stalled := m.execute(o)
 	if stalled {
@@ -318,8 +319,8 @@ func (q *queue) remove(i int) *Op {
 	return o
 }
 
-// Close implements Device: it carries out what is pending, fails what is stalled, and what is submitted later fails
-// with ErrClosed. It must not be called from a Done.
+// Close implements Device: it carries out what is pending, fails what is stalled, and what is submitted later
+// fails with ErrClosed. It must not be called from a Done.
 func (m *Mem) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

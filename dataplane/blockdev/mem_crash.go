@@ -2,12 +2,13 @@ package blockdev
 
 import "math/rand/v2"
 
-// Power loss. Durable is what was flushed (without a volatile cache: what completed). Every other write, completed
-// or in flight, reaches the medium in any part and in any order: of each of its 512-byte sectors, independently, the
-// new content survives, vanishes or is torn (a part of it over what was there).
+// Power loss. Durable is what was flushed (without a volatile cache: what completed). Every other write,
+// completed or in flight, reaches the medium in any part and in any order: of each of its 512-byte sectors,
+// independently, the new content survives, vanishes or is torn (a part of it over what was there).
 
-// PowerOffAfter lets n more operations happen; then the power fails: those submitted at that moment are in flight
-// and fail with ErrIO, and so does everything after. Crash or CrashClone shows what is left on the medium.
+// PowerOffAfter lets n more operations happen; then the power fails: those submitted at that moment are in
+// flight and fail with ErrIO, and so does everything after. Crash or CrashClone shows what is left on the
+// medium.
 func (m *Mem) PowerOffAfter(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -29,9 +30,9 @@ func (m *Mem) noteInFlight(o *Op) {
 	}
 }
 
-// Crash is a power cut, in place: operations in flight are forgotten (their Done is never called) after a random
-// part of them reached the medium, and the device is up again. The seed decides everything. Only in manual mode, or
-// when nothing is in flight.
+// Crash is a power cut, in place: operations in flight are forgotten (their Done is never called) after a
+// random part of them reached the medium, and the device is up again. The seed decides everything. Only in
+// manual mode, or when nothing is in flight.
 func (m *Mem) Crash(seed uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -56,8 +57,8 @@ func (m *Mem) Crash(seed uint64) {
 	m.mu.budget, m.mu.off = -1, false
 }
 
-// CrashClone is a power cut seen from outside: a new device with what could be on the medium if the power failed
-// now. The original goes on.
+// CrashClone is a power cut seen from outside: a new device with what could be on the medium if the power
+// failed now. The original goes on.
 func (m *Mem) CrashClone(seed uint64) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -17,8 +17,8 @@ type Run struct {
 // runsTried bounds the search for a run that is long enough before shorter ones are taken.
 const runsTried = 32
 
-// allocator is a bitmap of free blocks with a summary above it. It searches from where it last stopped, so that
-// writes that come one after the other lie one after the other.
+// allocator is a bitmap of free blocks with a summary above it. It searches from where it last stopped, so
+// that writes that come one after the other lie one after the other.
 type allocator struct {
 	total  uint64
 	nfree  uint64
@@ -102,8 +102,8 @@ func (a *allocator) length(b, limit uint64) uint64 {
 	return min(n, limit)
 }
 
-// alloc appends runs of n blocks in all to dst: one run when a long enough one is near, else what comes. It changes
-// nothing and returns false when fewer than n blocks are free.
+// alloc appends runs of n blocks in all to dst: one run when a long enough one is near, else what comes. It
+// changes nothing and returns false when fewer than n blocks are free.
 func (a *allocator) alloc(n int, dst []Run) ([]Run, bool) {
 	want := uint64(n)
 	if want > a.nfree {

@@ -15,7 +15,7 @@ type RecordKind uint8
 // The kinds of records. Part of the on-disk format of the page store's log.
 const (
 	Put    RecordKind = iota + 1 // add version W of the extent's blocks
-	Stable                       // W is the stable mark of its epoch in the volume
+	Stable                       // W is the stable mark of its epoch in the volume, if there is one
 	Settle                       // Epoch is the settled epoch of the volume
 	Undo                         // remove version W of the extent's blocks
 	Drop                         // remove the volume
@@ -54,14 +54,14 @@ func (r *Record) Validate() error {
 	return nil
 }
 
-// Apply carries out a valid record. The data blocks of a Put are pending before (Alloc or Claim); afterwards they
-// are live, or free when the version was held already.
+// Apply carries out a valid record. The data blocks of a Put are pending before (Alloc or Claim); afterwards
+// they are live, or free when the version was held already.
 func (m *Map) Apply(r *Record) {
 	switch r.Kind {
 	case Put:
 		m.put(r)
 	case Stable:
-		if v := m.volume(r.Vol); v.setMark(r.W) {
+		if v := m.vols[r.Vol]; v != nil && v.setMark(r.W) {
 			m.promote(v)
 		}
 	case Settle:
@@ -197,7 +197,8 @@ func (m *Map) forget(v *volume, c *chunk) {
 	}
 }
 
-// promote acts on what has become stable: first all of it is no longer listed as unstable, then space is collected.
+// promote acts on what has become stable: first all of it is no longer listed as unstable, then space is
+// collected.
 func (m *Map) promote(v *volume) {
 	m.ripe = v.ripe(m.ripe[:0])
 	for i, u := range m.ripe {
@@ -266,14 +267,14 @@ func (m *Map) undo(r *Record) {
 	m.forget(v, c)
 }
 
-// superseded decides whether version old is freed, given the oldest version above it that is stable and not bad.
-// Snapshots' pins will be asked here.
+// superseded decides whether version old is freed, given the oldest version above it that is stable and not
+// bad. Snapshots' pins will be asked here.
 func (v *volume) superseded(old, by cluster.Seq) bool {
 	return old.Epoch() < v.settled || old.Epoch() == by.Epoch()
 }
 
-// collect frees the versions of a block that are superseded, and a tombstone that says nothing any more. Those that
-// only wait for their epoch to be settled are remembered.
+// collect frees the versions of a block that are superseded, and a tombstone that says nothing any more.
+// Those that only wait for their epoch to be settled are remembered.
 func (m *Map) collect(v *volume, c *chunk, block uint16) {
 	var by cluster.Seq
 	for link := &c.heads[block]; *link != 0; {

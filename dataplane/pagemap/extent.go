@@ -9,7 +9,8 @@ import (
 // MaxChunkBlocks is the largest number of 4 KiB blocks of a chunk (1 MiB).
 const MaxChunkBlocks = 256
 
-// Extent names N consecutive 4 KiB blocks of one chunk: the part of a page of a volume that lies on one column.
+// Extent names N consecutive 4 KiB blocks of one chunk: the part of a page of a volume that lies on one
+// column.
 type Extent struct {
 	Vol    cluster.VolumeKey
 	Page   uint64
@@ -60,8 +61,8 @@ func (s State) String() string {
 	return fmt.Sprintf("state %d", uint8(s))
 }
 
-// Cursor is a position in the versions of a volume, ordered by page, column, block and descending W: the newest
-// version of a block comes first.
+// Cursor is a position in the versions of a volume, ordered by page, column, block and descending W: the
+// newest version of a block comes first.
 type Cursor struct {
 	Page   uint64
 	Column uint8

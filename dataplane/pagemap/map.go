@@ -49,8 +49,8 @@ func (m *Map) Usage() Usage {
 	return u
 }
 
-// Alloc appends runs of n free blocks in all to dst, in one run if it finds one; they become pending. It returns
-// false, and changes nothing, when fewer are free.
+// Alloc appends runs of n free blocks in all to dst, in one run if it finds one; they become pending. It
+// returns false, and changes nothing, when fewer are free.
 func (m *Map) Alloc(n int, dst []Run) ([]Run, bool) { return m.alloc.alloc(n, dst) }
 
 // Release frees pending blocks whose Put is not and never will be logged.
@@ -94,6 +94,15 @@ func compareKeys(a, b cluster.VolumeKey) int {
 		return 1
 	}
 	return 0
+}
+
+// VolumeCount is the number of volumes.
+func (m *Map) VolumeCount() uint64 { return uint64(len(m.vols)) }
+
+// MarkIsNews reports whether a stable mark would change anything. The mark of an unknown volume does not.
+func (m *Map) MarkIsNews(key cluster.VolumeKey, mark cluster.Seq) bool {
+	v := m.vols[key]
+	return v != nil && v.isNews(mark)
 }
 
 // VolumeState is what the map knows about a volume as a whole.
@@ -145,8 +154,8 @@ func (n *node) state() State {
 	return Data
 }
 
-// Lookup fills out[0:N] with the newest version of each block of an extent, or the newest not after asOf when that
-// is not 0.
+// Lookup fills out[0:N] with the newest version of each block of an extent, or the newest not after asOf when
+// that is not 0.
 func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) {
 	out = out[:e.N]
 	clear(out)
@@ -178,7 +187,7 @@ func (m *Map) Exact(e Extent, w cluster.Seq, out []Version) {
 	if c == nil {
 		return
 	}
-	for i := range out {
+	for i := range min(len(out), max(len(c.heads)-int(e.First), 0)) {
 		if id := *m.slot(c, e.First+uint16(i), w); id != 0 && m.slabs.at(id).w == w {
 			out[i] = m.slabs.at(id).version()
 		}
@@ -209,7 +218,8 @@ func (m *Map) slot(c *chunk, block uint16, w cluster.Seq) *nodeID {
 	return link
 }
 
-// MarkBad notes that the data of a version is lost, if that version still lies at loc. It reports whether it does.
+// MarkBad notes that the data of a version is lost, if that version still lies at loc. It reports whether it
+// does.
 func (m *Map) MarkBad(e Extent, block uint16, w cluster.Seq, loc uint64) bool {
 	c := m.chunk(e)
 	if c == nil {

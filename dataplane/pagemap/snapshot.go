@@ -36,7 +36,8 @@ type Snapshot struct {
 	buf  []ChunkVersion
 }
 
-// BeginSnapshot starts a snapshot and emits the volumes. One at a time; it ends when Next returns false, or by Abort.
+// BeginSnapshot starts a snapshot and emits the volumes. One at a time; it ends when Next returns false, or
+// by Abort.
 func (m *Map) BeginSnapshot(sink Sink) *Snapshot {
 	if m.snap != nil {
 		panic("pagemap: two snapshots at a time")

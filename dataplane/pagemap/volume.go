@@ -8,8 +8,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// maxMarks bounds the epochs of a volume that have a mark and are not settled. A mark of one more epoch is not kept,
-// which only means that space comes back after the next Settle instead of now.
+// maxMarks bounds the epochs of a volume that have a mark and are not settled. A mark of one more epoch is
+// not kept, which only means that space comes back after the next Settle instead of now.
 const maxMarks = 16
 
 // nodeID names a version in the slabs; 0 is none.
@@ -124,20 +124,25 @@ func (v *volume) stable(w cluster.Seq) bool {
 	return false
 }
 
+// isNews reports whether a mark would change anything.
+func (v *volume) isNews(mark cluster.Seq) bool {
+	return mark.Epoch() >= v.settled && !v.stable(mark) &&
+		(len(v.marks) < maxMarks || slices.ContainsFunc(v.marks, func(m cluster.Seq) bool {
+			return m.Epoch() == mark.Epoch()
+		}))
+}
+
 // setMark raises the mark of an epoch. It reports whether anything changed.
 func (v *volume) setMark(mark cluster.Seq) bool {
-	if mark.Epoch() < v.settled {
+	if !v.isNews(mark) {
 		return false
 	}
 	i, found := slices.BinarySearchFunc(v.marks, mark.Epoch(), func(m cluster.Seq, e uint32) int {
 		return cmp.Compare(m.Epoch(), e)
 	})
-	switch {
-	case found && v.marks[i] >= mark, !found && len(v.marks) == maxMarks:
-		return false
-	case found:
+	if found {
 		v.marks[i] = mark
-	default:
+	} else {
 		v.marks = slices.Insert(v.marks, i, mark)
 	}
 	return true
@@ -149,8 +154,8 @@ type unstableRef struct {
 	ref blockRef
 }
 
-// epochHeap orders the unstable versions of one epoch by w. An entry counts only while its version exists and is
-// queued: undo and re-write leave old entries behind.
+// epochHeap orders the unstable versions of one epoch by w. An entry counts only while its version exists and
+// is queued: undo and re-write leave old entries behind.
 type epochHeap struct {
 	epoch uint32
 	refs  []unstableRef

@@ -22,8 +22,8 @@ var (
 	// changed. Reads, Undo, DropVolume and stable marks still work, and bring space back.
 	ErrFull = errors.New("device full")
 	// ErrIO means that the device failed the operation. Whether a write that got it exists is unknown until it
-	// is read: it may be absent, Data or Bad. When a log write or a flush fails the store stops writing for good:
-	// all later changes get ErrIO, reads go on.
+	// is read: it may be absent, Data or Bad. When a log write or a flush fails the store stops writing for
+	// good: all later changes get ErrIO, reads go on.
 	ErrIO = errors.New("device I/O error")
 	// ErrDamaged means that what is on the device contradicts what was promised durable there: a lost log
 	// block, a broken checkpoint, two versions in one place. The device must be resynchronised as a lost one.
@@ -32,8 +32,8 @@ var (
 	ErrForeign = errors.New("device is not this cluster's")
 	// ErrInvalid means that the request itself is wrong.
 	ErrInvalid = errors.New("invalid request")
-	// ErrConflict means that (block, W) exists with other content. One W is one content, for ever: the caller has
-	// a bug or a fence was missed. Nothing was changed.
+	// ErrConflict means that (block, W) exists with other content. One W is one content, for ever: the caller
+	// has a bug or a fence was missed. Nothing was changed.
 	ErrConflict = errors.New("sequence already holds other content")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("page store closed")
@@ -45,7 +45,7 @@ var (
 type Write struct {
 	pagemap.Extent
 	W         cluster.Seq // > 0; (block, W) already held with the same CRC: nothing to do, success
-	Stable    cluster.Seq // stable mark of W's epoch known to the owner, 0 for none; becomes durable with a later group
+	Stable    cluster.Seq // stable mark known to the owner, 0 for none: as SetStable
 	Mask      uint16      // present mask, kept and returned by Read
 	Tombstone bool        // the blocks hold nothing from W on; no CRC, no Data
 	CRC       []uint32    // N: CRC32C (Castagnoli) of each 4 KiB, verified before anything is written
@@ -65,8 +65,8 @@ type BlockInfo struct {
 	Mask  uint16
 }
 
-// Read fetches the newest version of consecutive blocks, or the newest not after AsOf. The same ownership rules
-// as for Write.
+// Read fetches the newest version of consecutive blocks, or the newest not after AsOf. The same ownership
+// rules as for Write.
 type Read struct {
 	pagemap.Extent
 	AsOf cluster.Seq // 0: newest
@@ -82,13 +82,13 @@ type Read struct {
 }
 
 // ListKind selects what List returns.
-type ListKind uint8
+type ListKind = pagemap.ListKind
 
 // The kinds of lists.
 const (
-	ListAll      ListKind = iota // the newest version of every block
-	ListUnstable                 // every version that is not stable
-	ListVersions                 // every version
+	ListAll      = pagemap.ListAll      // the newest version of every block
+	ListUnstable = pagemap.ListUnstable // every version that is not stable
+	ListVersions = pagemap.ListVersions // every version
 )
 
 // VolumeInfo is what the store knows about a volume.

@@ -1,5 +1,5 @@
-// Package blockdevtest checks that an implementation of blockdev.Device keeps the contract of that package. Every
-// implementation runs Run; Do is the synchronous call that tests and tools need.
+// Package blockdevtest checks that an implementation of blockdev.Device keeps the contract of that package.
+// Every implementation runs Run; Do is the synchronous call that tests and tools need.
 package blockdevtest
 
 import (
@@ -16,7 +16,8 @@ import (
 // Size is the smallest device, in bytes, that Run accepts.
 const Size = 1 << 20
 
-// Do carries operations out and waits for all of them. Their Done is overwritten. The result joins their errors.
+// Do carries operations out and waits for all of them. Their Done is overwritten. The result joins their
+// errors.
 func Do(dev blockdev.Device, ops ...*blockdev.Op) error {
 	results := make(chan error, len(ops))
 	for _, o := range ops {

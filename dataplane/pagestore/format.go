@@ -1,0 +1,107 @@
+package pagestore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+// foreignScan is how many blocks at the start of a device must be empty for it to count as empty. File
+// systems, partition tables and volume managers all leave traces there.
+const foreignScan = 256
+
+// FormatOptions say whose the device becomes.
+type FormatOptions struct {
+	ClusterID  cluster.UUID
+	DeviceUUID cluster.UUID // new for every format
+	LogBlocks  uint64       // 4 KiB blocks of the metadata log; 0: 1 % of the device
+	// Force formats a device that holds data of something else, or a page store of this cluster.
+	Force bool
+	// ForceForeign formats even a device that belongs to another cluster.
+	ForceForeign bool
+}
+
+// Format makes an empty page store of a device and returns when it is durable. ErrForeign when the device is
+// not empty and the options do not force it.
+//
+// The order makes a crash harmless: first the old superblocks go, then the new store is built, its
+// superblocks last. A device that lost power in between is not formatted.
+func Format(ctx context.Context, dev blockdev.Device, o FormatOptions) error {
+	if o.ClusterID.IsZero() || o.DeviceUUID.IsZero() {
+		return fmt.Errorf("%w: format needs a cluster and a device UUID", ErrInvalid)
+	}
+	lay, err := newLayout(uint64(dev.Geometry().Size)/BlockSize, o.LogBlocks)
+	if err != nil {
+		return fmt.Errorf("format: %w", err)
+	}
+	incarnation, err := mayFormat(ctx, dev, o)
+	if err != nil {
+		return fmt.Errorf("format: %w", err)
+	}
+	for _, region := range [][2]uint64{{0, superBlocks}, {lay.logStart, lay.logBlocks}} {
+		if err := zero(ctx, dev, region[0], region[1]); err != nil {
+			return fmt.Errorf("format: %w", err)
+		}
+	}
+	sb := super{id: identity{o.ClusterID, o.DeviceUUID}, incarnation: incarnation, lay: lay}
+	s, err := newStore(dev, &sb, 0)
+	if err != nil {
+		return fmt.Errorf("format: %w", err)
+	}
+	s.mu.log.next, s.mu.log.tail = 1, 1 // sequence 0 stands for "none is durable"
+	if err := s.mount(); err != nil {
+		return fmt.Errorf("format: %w", err)
+	}
+	return s.Close()
+}
+
+// mayFormat decides whether a device may be overwritten. It returns the incarnation to begin with, above any
+// that the same device had.
+func mayFormat(ctx context.Context, dev blockdev.Device, o FormatOptions) (uint64, error) {
+	sb, bad, err := readSupers(ctx, dev)
+	if err != nil {
+		return 0, err
+	}
+	incarnation := uint64(1)
+	for i := range sb {
+		if !ours(sb[i], bad[i]) || sb[i].id.device.IsZero() {
+			continue
+		}
+		incarnation = max(incarnation, sb[i].incarnation+1)
+		switch id := sb[i].id; {
+		case id.cluster != o.ClusterID && !o.ForceForeign:
+			return 0, fmt.Errorf("%w: it belongs to cluster %v, as device %v", ErrForeign, id.cluster, id.device)
+		case id.cluster == o.ClusterID && !o.Force:
+			return 0, fmt.Errorf("%w: it is device %v of this cluster already", ErrForeign, id.device)
+		}
+	}
+	if o.Force || o.ForceForeign {
+		return incarnation, nil
+	}
+	n := min(foreignScan, uint64(dev.Geometry().Size)/BlockSize)
+	buf := make([]byte, n*BlockSize)
+	if err := transfer(ctx, dev, &blockdev.Op{Kind: blockdev.Read, Buf: buf}); err != nil {
+		return 0, err
+	}
+	if !bytes.Equal(buf, make([]byte, len(buf))) {
+		return 0, fmt.Errorf("%w: it holds data", ErrForeign)
+	}
+	return incarnation, nil
+}
+
+// zero overwrites blocks with zeros, durably.
+func zero(ctx context.Context, dev blockdev.Device, first, n uint64) error {
+	buf := make([]byte, min(n, readPiece)*BlockSize)
+	for n > 0 {
+		piece := min(n, readPiece)
+		op := &blockdev.Op{Kind: blockdev.Write, Off: int64(first) * BlockSize, Buf: buf[:piece*BlockSize]}
+		if err := transfer(ctx, dev, op); err != nil {
+			return err
+		}
+		first, n = first+piece, n-piece
+	}
+	return transfer(ctx, dev, &blockdev.Op{Kind: blockdev.Flush})
+}
