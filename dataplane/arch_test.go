@@ -80,7 +80,7 @@ func confined() []layer {
 		{dir: "github.com/gin-gonic/gin", may: []string{"restapi"}},
 		{dir: "github.com/gophercloud/gophercloud", may: []string{"restapi", "e2e"}},
 		{dir: "go.etcd.io/etcd/client", may: []string{"restapi/store", "dataplane/watch", "dataplane/embedetcd"}},
-		{dir: "go.etcd.io/etcd/server", may: []string{"dataplane/embedetcd"}},
+		{dir: "go.etcd.io/etcd/server", may: []string{"dataplane/embedetcd", "restapi/store/storetest"}},
 	}
 }
 
