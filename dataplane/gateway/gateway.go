@@ -1,0 +1,249 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/lease"
+	"github.com/ashlar-storage/ashlar/dataplane/placement"
+)
+
+// Chunks carries out chunk requests on any device of the cluster. Each comes back through its Completer exactly once.
+type Chunks interface {
+	Submit(*chunk.Request)
+}
+
+// Arbiter keeps the owner records. SwapOwner stores next if the record is still at revision rev and returns its new
+// revision; cluster.ErrConflict when it is not, cluster.ErrNoRecord when the volume is gone. Any other error says nothing.
+type Arbiter interface {
+	Owner(ctx context.Context, vol cluster.VolumeKey) (cluster.Owner, int64, error)
+	SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner) (int64, error)
+}
+
+// Votes reaches the voters, this node's own included.
+type Votes interface {
+	Renew(ctx context.Context, node cluster.NodeID, since lease.Position) (lease.Reply, error)
+	Fence(ctx context.Context, node cluster.NodeID, f lease.Fence) (known uint32, err error)
+	// Refused proves that the process of a node is gone: a connection begun now is refused by its host.
+	Refused(ctx context.Context, node cluster.NodeID) bool
+	Connected(node cluster.NodeID) bool
+}
+
+// Events are told what changes for hosts; called without locks, on any goroutine.
+type Events interface {
+	AccessChanged(v *Volume) // ANAState
+	SizeChanged(v *Volume)   // Blocks
+}
+
+// Options of a Gateway.
+type Options struct {
+	Self    cluster.NodeID
+	Chunks  Chunks
+	Arbiter Arbiter
+	Votes   Votes
+	Events  Events
+	// Near tells which devices are on this node.
+	Near func(cluster.DeviceID) bool
+	// Patience is how long after the start of this process an open waits for devices that do not answer yet.
+	Patience time.Duration
+	// ReserveBlocks is the free space of a device, in 4 KiB blocks, below which writes are refused.
+	ReserveBlocks uint64
+	Log           *logrus.Entry
+}
+
+// tickEvery is the pace of the engines and of the look-out for volumes without an owner.
+const tickEvery = 100 * time.Millisecond
+
+// openWidth bounds the take-overs under way at the same time.
+const openWidth = 16
+
+// Gateway owns the volumes of one node. Make it with New, then Run.
+type Gateway struct {
+	o     Options
+	start time.Time
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
+	opens chan struct{} // semaphore of openWidth
+	pools pools
+
+	validUntil atomic.Int64 // of the lease, nanoseconds since start
+
+	mu struct {
+		sync.Mutex
+		state   *cluster.State
+		volumes map[cluster.VolumeKey]*Volume
+		tables  map[string]*placement.Table
+		holder  *lease.Holder
+		silent  map[cluster.NodeID]time.Time // nodes that refuse connections, since when
+		probing map[cluster.NodeID]bool
+		closed  bool
+	}
+}
+
+// New makes a gateway without volumes.
+func New(o Options) *Gateway {
+	g := &Gateway{o: o, start: time.Now(), opens: make(chan struct{}, openWidth)}
+	g.ctx, g.stop = context.WithCancel(context.Background())
+	g.mu.volumes = make(map[cluster.VolumeKey]*Volume)
+	g.mu.tables = make(map[string]*placement.Table)
+	g.mu.silent = make(map[cluster.NodeID]time.Time)
+	g.mu.probing = make(map[cluster.NodeID]bool)
+	g.pools.init(g)
+	g.wg.Add(1)
+	go g.tick()
+	return g
+}
+
+// now is the gateway's clock: nanoseconds since its start, monotonic.
+func (g *Gateway) now() int64 { return int64(time.Since(g.start)) }
+
+// leased reports whether hosts may be answered now.
+func (g *Gateway) leased() bool { return g.now() < g.validUntil.Load() }
+
+// Apply follows the cluster state: new, changed and deleted volumes, new owners, the voter list.
+func (g *Gateway) Apply(s *cluster.State) error {
+	g.mu.Lock()
+	if g.mu.closed {
+		g.mu.Unlock()
+		return nil
+	}
+	g.mu.state = s
+	var firstErr error
+	var resized []*Volume
+	var lost []*session
+	for key, rec := range s.Volumes {
+		v := g.mu.volumes[key]
+		if v == nil {
+			table, err := g.table(s, rec.Pool)
+			if err != nil {
+				firstErr = fmt.Errorf("volume %s: %w", rec.Name, err)
+				continue
+			}
+			g.mu.volumes[key] = newVolume(g, rec, s.Map.Pools[rec.Pool], table)
+			continue
+		}
+		if v.blocks.Swap(rec.Size/cluster.LBASize) != rec.Size/cluster.LBASize {
+			resized = append(resized, v)
+		}
+		if o := s.Owners[key]; o != nil {
+			if ses := v.session.Load(); ses != nil && o.Revision > ses.revision() &&
+				(o.Gateway != g.o.Self || o.Epoch != ses.epoch) {
+				lost = append(lost, ses)
+			}
+		}
+	}
+	for key, v := range g.mu.volumes {
+		if s.Volumes[key] == nil {
+			delete(g.mu.volumes, key)
+			if ses := v.session.Load(); ses != nil {
+				lost = append(lost, ses)
+			}
+		}
+	}
+	g.followVoters(s.Map.Voters)
+	g.mu.Unlock()
+	for _, ses := range lost {
+		ses.end("the owner record names another owner or is gone")
+	}
+	for _, v := range resized {
+		g.o.Events.SizeChanged(v)
+	}
+	return firstErr
+}
+
+// table computes the group table of a pool once; pool records never change what it depends on.
+func (g *Gateway) table(s *cluster.State, pool string) (*placement.Table, error) {
+	if t := g.mu.tables[pool]; t != nil {
+		return t, nil
+	}
+	p := s.Map.Pools[pool]
+	if p == nil {
+		return nil, fmt.Errorf("pool %q does not exist", pool)
+	}
+	t, err := placement.New(p, s.Map)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.tables[pool] = t
+	return t, nil
+}
+
+// Volume finds a volume; nil when there is none.
+func (g *Gateway) Volume(key cluster.VolumeKey) *Volume {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mu.volumes[key]
+}
+
+func (g *Gateway) volumes() []*Volume {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make([]*Volume, 0, len(g.mu.volumes))
+	for _, v := range g.mu.volumes {
+		out = append(out, v)
+	}
+	return out
+}
+
+// tick drives the engines and looks for volumes to take over.
+func (g *Gateway) tick() {
+	defer g.wg.Done()
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-t.C:
+		}
+		g.probeSilent()
+		for _, v := range g.volumes() {
+			if s := v.session.Load(); s != nil {
+				s.tick()
+			} else {
+				g.consider(v)
+			}
+		}
+	}
+}
+
+// Stats tells how the owned volumes are doing.
+func (g *Gateway) Stats() []cluster.VolumeStats {
+	var out []cluster.VolumeStats
+	for _, v := range g.volumes() {
+		if s := v.session.Load(); s != nil {
+			out = append(out, s.stats())
+		}
+	}
+	return out
+}
+
+// Close hands every volume over as far as that is possible before ctx ends, and stops. Call it while the listeners are
+// still open: a closed listener is taken as proof that nothing is served any more.
+func (g *Gateway) Close(ctx context.Context) error {
+	g.mu.Lock()
+	g.mu.closed = true
+	g.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, v := range g.volumes() {
+		if s := v.session.Load(); s != nil {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				s.release(ctx)
+			}()
+		}
+	}
+	wg.Wait()
+	g.stop()
+	g.wg.Wait()
+	return nil
+}

@@ -1,0 +1,300 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
+)
+
+// arbiterTimeout bounds one attempt to reach the owner record; arbiterRetry is the pause before the next.
+const (
+	arbiterTimeout = 3 * time.Second
+	arbiterRetry   = 200 * time.Millisecond
+)
+
+// session is one period of ownership: the engine of one owner epoch with its lock.
+type session struct {
+	v     *Volume
+	epoch uint32
+	ctx   context.Context // ends with the session
+	stop  context.CancelFunc
+	ended atomic.Bool
+
+	mu  sync.Mutex // guards eng
+	eng *engine.Engine
+
+	cleared atomic.Bool // no other gateway can be answering hosts any more
+	ready   atomic.Bool // the engine serves
+	served  atomic.Bool // recorded, or being recorded, in the owner record
+
+	rec struct { // the owner record; held while it is being changed
+		sync.Mutex
+		owner cluster.Owner
+		rev   atomic.Int64
+	}
+	held struct { // completions that wait for the lease
+		sync.Mutex
+		first, last *hostIO
+	}
+}
+
+func (s *session) revision() int64 { return s.rec.rev.Load() }
+
+// submit hands an operation to the engine and carries out what follows.
+func (s *session) submit(op *engine.Op) {
+	rd := s.v.g.pools.ready.Get().(*engine.Ready)
+	s.mu.Lock()
+	s.eng.Submit(op)
+	s.eng.Drain(rd)
+	s.mu.Unlock()
+	s.carryOut(rd)
+}
+
+// ChunkDone implements chunk.Completer.
+func (s *session) ChunkDone(r *chunk.Request) {
+	rd := s.v.g.pools.ready.Get().(*engine.Ready)
+	s.mu.Lock()
+	s.eng.ChunkDone(r)
+	s.eng.Drain(rd)
+	s.mu.Unlock()
+	s.carryOut(rd)
+}
+
+func (s *session) tick() {
+	rd := s.v.g.pools.ready.Get().(*engine.Ready)
+	s.mu.Lock()
+	s.eng.Tick()
+	s.eng.Drain(rd)
+	s.mu.Unlock()
+	s.carryOut(rd)
+	s.releaseHeld()
+}
+
+// carryOut does what the engine wants done. No lock is held: requests to local devices may come back at once.
+func (s *session) carryOut(rd *engine.Ready) {
+	for i, r := range rd.Sends {
+		rd.Sends[i] = nil
+		r.Completer = s
+		s.v.g.o.Chunks.Submit(r)
+	}
+	for i, op := range rd.Done {
+		rd.Done[i] = nil
+		s.finish(op.Tag.(*hostIO))
+	}
+	if rd.Record != nil {
+		go s.record(rd.Record)
+	}
+	fenced, exhausted := rd.Fenced, rd.Exhausted
+	if rd.Serving && !s.ready.Swap(true) {
+		s.serve()
+	}
+	s.v.g.pools.ready.Put(rd)
+	if fenced {
+		s.end("a device or the owner record knows a newer owner")
+	} else if exhausted {
+		s.end("the sequence numbers of this owner epoch run out")
+	}
+}
+
+// finish answers a host if the lease allows it, else keeps the answer back.
+func (s *session) finish(h *hostIO) {
+	if h.op.Status == engine.PathGone || s.v.g.leased() {
+		h.done()
+		return
+	}
+	s.held.Lock()
+	if s.held.last == nil {
+		s.held.first = h
+	} else {
+		s.held.last.next = h
+	}
+	s.held.last = h
+	s.held.Unlock()
+	if s.ended.Load() {
+		s.releaseHeld()
+	}
+}
+
+// releaseHeld answers what was kept back: as it is while the lease is valid, with a path error once the session is over.
+func (s *session) releaseHeld() {
+	ended := s.ended.Load()
+	if !ended && !s.v.g.leased() {
+		return
+	}
+	s.held.Lock()
+	h := s.held.first
+	s.held.first, s.held.last = nil, nil
+	s.held.Unlock()
+	for h != nil {
+		next := h.next
+		h.next = nil
+		if ended {
+			h.op.Status = engine.PathGone
+		}
+		h.done()
+		h = next
+	}
+}
+
+// serve lets hosts in once the engine is ready, no other gateway can be answering, and the owner record says so.
+func (s *session) serve() {
+	if !s.ready.Load() || !s.cleared.Load() || s.served.Swap(true) {
+		return
+	}
+	go func() {
+		if !s.store(func(o *cluster.Owner) { o.Served = s.epoch }) || s.ended.Load() {
+			return
+		}
+		s.v.serving.Store(true)
+		if s.ended.Load() { // end() may have looked before the line above
+			s.v.serving.Store(false)
+			return
+		}
+		s.log().Info("volume is served here")
+		s.v.g.o.Events.AccessChanged(s.v)
+	}()
+}
+
+// record stores a change that the engine asked for and tells it the outcome.
+func (s *session) record(next *cluster.Owner) {
+	ok := s.store(func(o *cluster.Owner) { o.Out, o.Residencies = next.Out, next.Residencies })
+	if s.ctx.Err() != nil {
+		return
+	}
+	s.log().WithField("out", next.Out).Warn("devices of the volume recorded")
+	rd := s.v.g.pools.ready.Get().(*engine.Ready)
+	s.mu.Lock()
+	s.eng.Recorded(ok)
+	s.eng.Drain(rd)
+	s.mu.Unlock()
+	s.carryOut(rd)
+}
+
+// store changes the owner record of this session, however long the store is away. False: somebody else owns the volume,
+// or the session is over.
+func (s *session) store(change func(*cluster.Owner)) bool {
+	s.rec.Lock()
+	defer s.rec.Unlock()
+	next := s.rec.owner.Clone()
+	change(&next)
+	since := time.Now().UTC().Format(time.RFC3339)
+	for i := range next.Out {
+		if next.Out[i].Since == "" {
+			next.Out[i].Since = since
+		}
+	}
+	for s.ctx.Err() == nil {
+		rev, err := s.swap(next)
+		if err == nil {
+			s.rec.owner = next
+			s.rec.rev.Store(rev)
+			return true
+		}
+		if errors.Is(err, cluster.ErrConflict) || errors.Is(err, cluster.ErrNoRecord) {
+			return false
+		}
+		s.log().WithError(err).Warn("owner record cannot be changed now, trying again")
+		select {
+		case <-s.ctx.Done():
+		case <-time.After(arbiterRetry):
+		}
+	}
+	return false
+}
+
+// swap is one attempt. A conflict may be our own earlier attempt whose answer was lost: the record tells.
+func (s *session) swap(next cluster.Owner) (int64, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, arbiterTimeout)
+	defer cancel()
+	rev, err := s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, s.revision(), next)
+	if !errors.Is(err, cluster.ErrConflict) {
+		return rev, err
+	}
+	now, rev, err := s.v.g.o.Arbiter.Owner(ctx, s.v.key)
+	if err != nil {
+		return 0, err
+	}
+	if now.Gateway == next.Gateway && now.Epoch == next.Epoch && !now.Released {
+		// Only this session writes records of its epoch, one at a time: what is there is what it wrote last.
+		s.rec.rev.Store(rev)
+		return s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, rev, next)
+	}
+	return 0, cluster.ErrConflict
+}
+
+// end stops the session for good. Operations come back as path errors when none of their requests is outstanding.
+func (s *session) end(why string) {
+	if s.ended.Swap(true) {
+		return
+	}
+	s.log().WithField("reason", why).Info("volume is no longer served here")
+	s.stop()
+	was := s.v.serving.Swap(false)
+	rd := s.v.g.pools.ready.Get().(*engine.Ready)
+	s.mu.Lock()
+	s.eng.Stop()
+	s.eng.Drain(rd)
+	s.mu.Unlock()
+	s.carryOut(rd)
+	s.releaseHeld()
+	s.v.session.CompareAndSwap(s, nil)
+	if was {
+		s.v.g.o.Events.AccessChanged(s.v)
+	}
+}
+
+// release stops serving and, if everything under way has ended in time, says so in the owner record, so that the next
+// owner need not wait for the lease.
+func (s *session) release(ctx context.Context) {
+	wasServing := s.v.serving.Load()
+	next := s.v.g.successor(s.v)
+	owner, rev := s.snapshot()
+	s.end("the node is stopping")
+	if !wasServing {
+		return
+	}
+	for !s.idle() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	owner.Released, owner.Gateway = true, next
+	if _, err := s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, rev, owner); err != nil {
+		s.log().WithError(err).Warn("could not hand the volume over; the next owner waits for the lease")
+	}
+}
+
+func (s *session) snapshot() (cluster.Owner, int64) {
+	s.rec.Lock()
+	defer s.rec.Unlock()
+	return s.rec.owner.Clone(), s.rec.rev.Load()
+}
+
+func (s *session) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.eng.Idle()
+}
+
+func (s *session) stats() cluster.VolumeStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := cluster.VolumeStats{Key: s.v.key, State: "opening", RepairedBad: s.eng.Counters.Repaired,
+		DegradedRead: s.eng.Counters.Degraded}
+	if s.v.serving.Load() {
+		st.State = "serving"
+	}
+	d, blocks := s.eng.Resyncing()
+	st.Resyncing, st.ResyncDone = d, blocks*cluster.BlockSize
+	return st
+}
+
+var _ chunk.Completer = (*session)(nil)

@@ -1,0 +1,294 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/lease"
+	"github.com/ashlar-storage/ashlar/dataplane/placement"
+)
+
+const (
+	// rankDelay is how much longer each further candidate waits before it takes a volume over itself.
+	rankDelay = time.Second
+	// retryDelay is the pause after a take-over that failed.
+	retryDelay = 500 * time.Millisecond
+	// probeTimeout bounds one look whether a node refuses connections.
+	probeTimeout = 300 * time.Millisecond
+	// fenceTimeout bounds one attempt to store a fence at a voter.
+	fenceTimeout = time.Second
+)
+
+// consider decides whether this node should take a volume without a session here over, and starts that.
+func (g *Gateway) consider(v *Volume) {
+	now := time.Now()
+	g.mu.Lock()
+	if g.mu.closed || g.mu.state == nil {
+		g.mu.Unlock()
+		return
+	}
+	o := g.mu.state.Owners[v.key]
+	rank := -1
+	if o != nil && (o.Gateway == g.o.Self || g.suspected(o.Gateway)) {
+		rank = g.rank(v.key, o.Gateway)
+	}
+	g.mu.Unlock()
+	if rank < 0 {
+		v.unowned = time.Time{}
+		return
+	}
+	if v.unowned.IsZero() {
+		v.unowned = now
+	}
+	if now.Before(v.retry) || now.Before(v.unowned.Add(time.Duration(rank)*rankDelay)) || !g.leased() {
+		return
+	}
+	if v.opening.Swap(true) {
+		return
+	}
+	v.retry = now.Add(retryDelay)
+	g.wg.Add(1)
+	go func() {
+		defer g.wg.Done()
+		defer v.opening.Store(false)
+		select {
+		case g.opens <- struct{}{}:
+		case <-g.ctx.Done():
+			return
+		}
+		defer func() { <-g.opens }()
+		if err := g.takeOver(v, o); err != nil && !errors.Is(err, cluster.ErrConflict) {
+			g.o.Log.WithError(err).WithField("volume", v.uuid.String()).Warn("take-over failed")
+		}
+	}()
+}
+
+// suspected reports whether a node seems to be gone: a majority of voters has not heard of it, or it refuses connections.
+// g.mu is held.
+func (g *Gateway) suspected(n cluster.NodeID) bool {
+	if n == g.o.Self {
+		return false
+	}
+	if _, silent := g.mu.silent[n]; silent {
+		return true
+	}
+	return g.mu.holder != nil && g.mu.holder.Suspects(n, g.now())
+}
+
+// rank is this node's place among those that could take a volume over: 0 takes it at once. The owner named in the record
+// comes first, the others in an order that differs from volume to volume. g.mu is held.
+func (g *Gateway) rank(key cluster.VolumeKey, named cluster.NodeID) int {
+	if named == g.o.Self {
+		return 0
+	}
+	return slices.Index(g.candidates(key), g.o.Self)
+}
+
+// candidates lists the nodes that seem to be alive, in the volume's order. g.mu is held.
+func (g *Gateway) candidates(key cluster.VolumeKey) []cluster.NodeID {
+	var out []cluster.NodeID
+	for n := range g.mu.state.Map.Nodes {
+		if !g.suspected(n) {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(a, b cluster.NodeID) int {
+		return cmp.Compare(placement.Group(key, uint64(a)), placement.Group(key, uint64(b)))
+	})
+	return out
+}
+
+// successor names the node that a volume is handed to when this one stops.
+func (g *Gateway) successor(v *Volume) cluster.NodeID {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, n := range g.candidates(v.key) {
+		if n != g.o.Self && g.o.Votes.Connected(n) {
+			return n
+		}
+	}
+	return g.o.Self
+}
+
+// probeSilent looks whether nodes that are not connected refuse connections: then their process is gone, and nobody
+// needs to wait until the voters notice.
+func (g *Gateway) probeSilent() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mu.state == nil {
+		return
+	}
+	for n := range g.mu.state.Map.Nodes {
+		if n == g.o.Self || g.o.Votes.Connected(n) {
+			delete(g.mu.silent, n)
+			continue
+		}
+		if g.mu.probing[n] {
+			continue
+		}
+		g.mu.probing[n] = true
+		go func() {
+			ctx, cancel := context.WithTimeout(g.ctx, probeTimeout)
+			defer cancel()
+			refused := g.o.Votes.Refused(ctx, n)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.mu.probing[n] = false
+			if !refused {
+				delete(g.mu.silent, n)
+			} else if _, ok := g.mu.silent[n]; !ok {
+				g.mu.silent[n] = time.Now()
+			}
+		}()
+	}
+}
+
+// takeOver makes this gateway the owner and opens the volume.
+func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
+	if v.geoErr != nil {
+		return v.geoErr
+	}
+	if prev.Epoch >= cluster.MaxOwnerEpoch {
+		return fmt.Errorf("volume %v: owner epochs are used up", v.key)
+	}
+	next := prev.Owner.Clone()
+	next.Gateway, next.Epoch, next.Released = g.o.Self, prev.Epoch+1, false
+	ctx, cancel := context.WithTimeout(g.ctx, arbiterTimeout)
+	rev, err := g.o.Arbiter.SwapOwner(ctx, v.key, prev.Revision, next)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("become owner of volume %v: %w", v.key, err)
+	}
+	s := &session{v: v, epoch: next.Epoch}
+	s.ctx, s.stop = context.WithCancel(g.ctx)
+	s.rec.owner = next
+	s.rec.rev.Store(rev)
+	patience := max(0, g.o.Patience-time.Since(g.start))
+	near := make(map[cluster.DeviceID]bool)
+	g.mu.Lock()
+	for id := range g.mu.state.Map.Devices {
+		near[id] = g.o.Near(id)
+	}
+	g.mu.Unlock()
+	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Table: v.table, Near: near,
+		Patience: int(patience / tickEvery), ReserveBlocks: g.o.ReserveBlocks})
+	if err != nil {
+		s.stop()
+		return err
+	}
+	s.log().WithFields(logrus.Fields{"from": prev.Gateway, "out": next.Out}).Info("taking the volume over")
+	if !v.session.CompareAndSwap(nil, s) {
+		panic("gateway: a second session for one volume")
+	}
+	g.wg.Add(1)
+	go func() {
+		defer g.wg.Done()
+		s.awaitPredecessors(prev)
+	}()
+	s.tick()
+	return nil
+}
+
+// awaitPredecessors returns when no earlier owner can be answering hosts any more, or when the session is over.
+func (s *session) awaitPredecessors(prev *cluster.OwnerAt) {
+	if !s.fenceVoters() {
+		return
+	}
+	end := time.NewTimer(time.Duration(lease.Duration))
+	defer end.Stop()
+	switch {
+	case prev.Epoch == 0: // nobody ever answered for this volume
+	case prev.Released && prev.Served == prev.Epoch:
+	case s.onlyAnswererGone(prev):
+	default:
+		select {
+		case <-end.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+	s.cleared.Store(true)
+	s.serve()
+}
+
+// onlyAnswererGone reports whether the previous owner was the only gateway that could be answering, and its process has
+// ended: a connection begun after our record replaced its is refused.
+func (s *session) onlyAnswererGone(prev *cluster.OwnerAt) bool {
+	if prev.Served != prev.Epoch {
+		return false
+	}
+	if prev.Gateway == s.v.g.o.Self {
+		return true // an earlier process or an ended session of this very node
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
+	defer cancel()
+	return s.v.g.o.Votes.Refused(ctx, prev.Gateway)
+}
+
+// fenceVoters has a majority of voters store the fence, however long that takes. False: the session is over.
+func (s *session) fenceVoters() bool {
+	g := s.v.g
+	stored := make(map[cluster.NodeID]bool)
+	for s.ctx.Err() == nil {
+		g.mu.Lock()
+		voters := g.mu.state.Map.Voters
+		g.mu.Unlock()
+		type answer struct {
+			node  cluster.NodeID
+			known uint32
+			err   error
+		}
+		answers := make(chan answer, len(voters.Nodes))
+		ctx, cancel := context.WithTimeout(s.ctx, fenceTimeout)
+		asked := 0
+		for _, n := range voters.Nodes {
+			if stored[n] {
+				continue
+			}
+			asked++
+			go func() {
+				known, err := g.o.Votes.Fence(ctx, n, lease.Fence{Vol: s.v.key, Epoch: s.epoch})
+				answers <- answer{n, known, err}
+			}()
+		}
+		for ; asked > 0 && count(stored) < voters.Majority(); asked-- {
+			a := <-answers
+			if a.err == nil && a.known > s.epoch {
+				cancel()
+				s.end("a voter knows a newer owner")
+				return false
+			}
+			stored[a.node] = stored[a.node] || a.err == nil
+		}
+		cancel()
+		if len(voters.Nodes) > 0 && count(stored) >= voters.Majority() {
+			return true
+		}
+		select {
+		case <-s.ctx.Done():
+		case <-time.After(arbiterRetry):
+		}
+	}
+	return false
+}
+
+func count(m map[cluster.NodeID]bool) (n int) {
+	for _, yes := range m {
+		if yes {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *session) log() *logrus.Entry {
+	return s.v.g.o.Log.WithFields(logrus.Fields{"volume": s.v.uuid.String(), "epoch": s.epoch})
+}

@@ -1,0 +1,174 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/nvme"
+	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
+	"github.com/ashlar-storage/ashlar/dataplane/placement"
+	"github.com/ashlar-storage/ashlar/dataplane/stripe"
+)
+
+// Volume is a volume as the hosts of this node see it: an nvmet.Namespace, on the owner and on every other node.
+type Volume struct {
+	g        *Gateway
+	key      cluster.VolumeKey
+	uuid     cluster.UUID
+	geometry stripe.Geometry
+	geoErr   error
+	table    *placement.Table
+	blocks   atomic.Uint64 // of 512 B
+	serving  atomic.Bool
+	session  atomic.Pointer[session] // nil: not the owner
+	opening  atomic.Bool             // a take-over is under way
+	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
+	unowned time.Time
+	retry   time.Time
+}
+
+func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool, table *placement.Table) *Volume {
+	v := &Volume{g: g, key: rec.Key, uuid: rec.UUID, table: table}
+	v.geometry, v.geoErr = stripe.New(pool)
+	v.blocks.Store(rec.Size / cluster.LBASize)
+	return v
+}
+
+// Key names the volume's data.
+func (v *Volume) Key() cluster.VolumeKey { return v.key }
+
+// UUID names the volume.
+func (v *Volume) UUID() cluster.UUID { return v.uuid }
+
+// Identity implements nvmet.Namespace.
+func (v *Volume) Identity() nvmet.Identity { return nvmet.Identity{UUID: v.uuid, NGUID: v.uuid} }
+
+// Blocks implements nvmet.Namespace.
+func (v *Volume) Blocks() uint64 { return v.blocks.Load() }
+
+// ANAState implements nvmet.Namespace: optimized on the owner once it serves, inaccessible elsewhere.
+func (v *Volume) ANAState() nvme.ANAState {
+	if v.serving.Load() {
+		return nvme.ANAOptimized
+	}
+	return nvme.ANAInaccessible
+}
+
+// Submit implements nvmet.Namespace.
+func (v *Volume) Submit(r *nvmet.Request) {
+	s := v.session.Load()
+	if s == nil || !v.serving.Load() {
+		r.Complete(nvme.AsymmetricAccessInaccessible)
+		return
+	}
+	h := v.g.pools.hostIO.Get().(*hostIO)
+	h.s, h.req = s, r
+	switch r.Cmd.Opcode() {
+	case nvme.OpRead:
+		h.begin(engine.Read, r.Cmd.SLBA(), uint64(r.Cmd.NLB()), r.Data)
+	case nvme.OpWrite:
+		h.begin(engine.Write, r.Cmd.SLBA(), uint64(r.Cmd.NLB()), r.Data)
+	case nvme.OpWriteZeroes:
+		h.begin(engine.Zero, r.Cmd.SLBA(), uint64(r.Cmd.NLB()), nil)
+	case nvme.OpDSM:
+		h.ranges = r.Cmd.DSMRanges()
+		h.nextRange()
+	case nvme.OpFlush: // no volatile write cache: every completed write is durable
+		h.complete(nvme.Success)
+	default:
+		h.complete(nvme.InvalidOpcode.NoRetry())
+	}
+}
+
+// zeroStep bounds the blocks of 512 B that one deallocation hands to the engine at a time: 16 MiB.
+const zeroStep = 16 << 20 / cluster.LBASize
+
+// zeroStack is how many pieces of a deallocation follow one another on one stack.
+const zeroStack = 64
+
+// hostIO is one host command on its way through the engine. Reused.
+type hostIO struct {
+	op     engine.Op
+	s      *session
+	req    *nvmet.Request
+	ranges int    // Dataset Management: ranges of the command
+	at     int    // Dataset Management: range being worked on
+	lba    uint64 // Zero: what is left of the range
+	left   uint64
+	pieces int
+	next   *hostIO // in session.held
+}
+
+func (h *hostIO) begin(k engine.Kind, lba, blocks uint64, data []byte) {
+	h.op = engine.Op{Kind: k, LBA: lba, Sectors: uint32(blocks), Data: data, Tag: h}
+	h.s.submit(&h.op)
+}
+
+// nextRange goes on with a Dataset Management command, a bounded piece at a time.
+func (h *hostIO) nextRange() {
+	for h.left == 0 {
+		if h.at == h.ranges {
+			h.complete(nvme.Success)
+			return
+		}
+		d, err := nvme.DecodeDSMRange(h.req.Data[h.at*nvme.DSMRangeSize:])
+		if err != nil {
+			h.complete(nvme.InvalidField.NoRetry())
+			return
+		}
+		h.at++
+		h.lba, h.left = d.SLBA, uint64(d.Blocks)
+	}
+	n := min(h.left, zeroStep)
+	lba := h.lba
+	h.lba, h.left = h.lba+n, h.left-n
+	h.begin(engine.Zero, lba, n, nil)
+}
+
+// done takes an operation back from the engine.
+func (h *hostIO) done() {
+	if h.op.Status == engine.OK && (h.left > 0 || h.at < h.ranges) {
+		if h.pieces++; h.pieces%zeroStack == 0 { // pieces that complete at once must not pile up on one stack
+			go h.nextRange()
+			return
+		}
+		h.nextRange()
+		return
+	}
+	h.complete(statusOf(h.op.Status))
+}
+
+// complete answers the host. The lease has been checked.
+func (h *hostIO) complete(st nvme.Status) {
+	req, g := h.req, h.s.v.g
+	*h = hostIO{}
+	g.pools.hostIO.Put(h)
+	req.Complete(st)
+}
+
+func statusOf(s engine.Status) nvme.Status {
+	switch s {
+	case engine.OK:
+		return nvme.Success
+	case engine.NoSpace:
+		return nvme.CapacityExceeded.NoRetry()
+	case engine.Media:
+		return nvme.UnrecoveredReadError.NoRetry()
+	default:
+		return nvme.AsymmetricAccessInaccessible
+	}
+}
+
+// pools keep what the data path reuses.
+type pools struct {
+	hostIO sync.Pool
+	ready  sync.Pool
+}
+
+func (p *pools) init(*Gateway) {
+	p.hostIO.New = func() any { return new(hostIO) }
+	p.ready.New = func() any { return new(engine.Ready) }
+}

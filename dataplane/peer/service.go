@@ -1,0 +1,143 @@
+package peer
+
+import (
+	"sync"
+
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/lease"
+	"github.com/ashlar-storage/ashlar/dataplane/nvme"
+	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
+)
+
+// Chunks carries out chunk requests on local devices: a chunkd.Server.
+type Chunks interface {
+	Submit(*chunk.Request)
+}
+
+// Voter stores fences and answers renewals: a voter.Voter.
+type Voter interface {
+	Fence(lease.Fence) (known uint32, err error)
+	Renew(gateway cluster.NodeID, since lease.Position) lease.Reply
+}
+
+// Service is the namespace that other nodes see: chunks and votes of this node.
+type Service struct {
+	chunks Chunks
+	voter  Voter
+	id     nvmet.Identity
+	served sync.Pool
+}
+
+// NewService serves chunks and votes. The identity only has to differ between nodes.
+func NewService(chunks Chunks, voter Voter, id nvmet.Identity) *Service {
+	s := &Service{chunks: chunks, voter: voter, id: id}
+	s.served.New = func() any { return &served{service: s} }
+	return s
+}
+
+// Identity implements nvmet.Namespace.
+func (s *Service) Identity() nvmet.Identity { return s.id }
+
+// Blocks implements nvmet.Namespace: there are none, only vendor commands.
+func (s *Service) Blocks() uint64 { return 0 }
+
+// ANAState implements nvmet.Namespace.
+func (s *Service) ANAState() nvme.ANAState { return nvme.ANAOptimized }
+
+// served is a chunk request that came in, with its buffers.
+type served struct {
+	chunk.Request
+	service *Service
+	req     *nvmet.Request
+	records []byte
+}
+
+// Submit implements nvmet.Namespace.
+func (s *Service) Submit(req *nvmet.Request) {
+	switch req.Cmd.Opcode() {
+	case opFence:
+		go s.fence(req) // waits for a disk
+	case opRenew:
+		s.renew(req)
+	default:
+		s.submitChunk(req)
+	}
+}
+
+func (s *Service) submitChunk(req *nvmet.Request) {
+	c := s.served.Get().(*served)
+	blocks, entries := c.Blocks[:0], c.Entries[:0]
+	c.Request = chunk.Request{Completer: c}
+	c.req = req
+	chunk.DecodeCommand(&req.Cmd, &c.Request)
+	c.Blocks, c.Entries = blocks, entries
+	if len(req.Data) != chunk.TransferSize(c.Op, c.Count) || c.Count > chunk.MaxEntries {
+		c.Complete(chunk.Invalid)
+		return
+	}
+	if c.Op == chunk.OpRead || c.Op == chunk.OpWrite {
+		n := c.Bytes()
+		c.Data, c.records = req.Data[:n:n], req.Data[n:]
+		for len(c.Blocks) < int(c.Count) {
+			c.Blocks = append(c.Blocks, chunk.BlockInfo{})
+		}
+		if c.Op == chunk.OpWrite && chunk.GetBlocks(c.records, c.Blocks) != nil {
+			c.Complete(chunk.Invalid)
+			return
+		}
+	}
+	s.chunks.Submit(&c.Request)
+}
+
+// ChunkDone implements chunk.Completer: it writes the answer into the command's data and completes it.
+func (c *served) ChunkDone(r *chunk.Request) {
+	if r.Status == chunk.OK {
+		switch r.Op {
+		case chunk.OpRead:
+			for i := range r.Blocks {
+				if r.Blocks[i].State != chunk.Data { // the buffer holds old bytes: not for others
+					clear(r.Data[i*cluster.BlockSize : (i+1)*cluster.BlockSize])
+				}
+			}
+			chunk.PutBlocks(c.records, r.Blocks)
+		case chunk.OpList:
+			clear(c.req.Data[len(r.Entries)*chunk.EntryRecordSize:])
+			chunk.PutEntries(c.req.Data, r.Entries)
+		}
+	}
+	st, dw0, dw1 := chunk.EncodeResult(r)
+	req := c.req
+	c.req, c.records, c.Data = nil, nil, nil
+	c.service.served.Put(c)
+	req.CompleteResult(st, dw0, dw1)
+}
+
+func (s *Service) fence(req *nvmet.Request) {
+	f := lease.Fence{Vol: cluster.VolumeKey{VUID: req.Cmd.CDW10(), Generation: req.Cmd.CDW11()}, Epoch: req.Cmd.CDW12()}
+	if !f.Vol.Valid() || f.Epoch == 0 || f.Epoch > cluster.MaxOwnerEpoch {
+		req.Complete(nvme.InvalidField.NoRetry())
+		return
+	}
+	known, err := s.voter.Fence(f)
+	if err != nil {
+		req.Complete(nvme.InternalError)
+		return
+	}
+	req.CompleteResult(nvme.Success, known, 0)
+}
+
+func (s *Service) renew(req *nvmet.Request) {
+	gateway := cluster.NodeID(req.Cmd.CDW14())
+	if len(req.Data) != lease.ReplySize || gateway == 0 {
+		req.Complete(nvme.InvalidField.NoRetry())
+		return
+	}
+	since := lease.Position{
+		Boot: uint64(req.Cmd.CDW10()) | uint64(req.Cmd.CDW11())<<32,
+		Seq:  uint64(req.Cmd.CDW12()) | uint64(req.Cmd.CDW13())<<32,
+	}
+	r := s.voter.Renew(gateway, since)
+	lease.EncodeReply(&r, req.Data)
+	req.Complete(nvme.Success)
+}
