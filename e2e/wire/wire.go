@@ -17,6 +17,7 @@ type Verdict struct {
 	BadDigests int
 	Malformed  []string // a line for each packet that Wireshark cannot make sense of
 	Terminated int      // connections that either side ended with a TermReq
+	GivenUp    int      // packets at which Wireshark found a bug of its own (4.0: Get Features, Arbitration)
 }
 
 // typeName returns the specification's name of a PDU type (NVMe/TCP transport 1.0, figure 13).
@@ -48,7 +49,7 @@ func typeName(code int) string {
 func Judge(capture string, ports ...int) (Verdict, error) {
 	args := []string{"-r", capture, "-2", "-T", "fields", "-E", "occurrence=a", "-E", "separator=;",
 		"-e", "frame.number", "-e", "nvme-tcp.type", "-e", "nvme-tcp.hdgst.status",
-		"-e", "nvme-tcp.ddgst.status", "-e", "_ws.malformed", "-Y", "nvme-tcp"}
+		"-e", "nvme-tcp.ddgst.status", "-e", "_ws.malformed", "-e", "_ws.expert.message", "-Y", "nvme-tcp"}
 	for _, port := range ports {
 		args = append(args, "-d", fmt.Sprintf("tcp.port==%d,nvme-tcp", port))
 	}
@@ -69,8 +70,8 @@ func Judge(capture string, ports ...int) (Verdict, error) {
 
 // read takes one packet: fields separated by ';', the values of each by ','.
 func (v *Verdict) read(line string) {
-	f := strings.Split(line, ";")
-	if len(f) != 5 {
+	f := strings.SplitN(line, ";", 6)
+	if len(f) != 6 {
 		v.Malformed = append(v.Malformed, "tshark printed "+line)
 		return
 	}
@@ -93,7 +94,10 @@ func (v *Verdict) read(line string) {
 			v.Digests++
 		}
 	}
-	if f[4] != "" {
-		v.Malformed = append(v.Malformed, "packet "+f[0])
+	switch {
+	case strings.Contains(f[5], "failed assertion"):
+		v.GivenUp++
+	case f[4] != "":
+		v.Malformed = append(v.Malformed, "packet "+f[0]+": "+f[5])
 	}
 }
