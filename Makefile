@@ -48,7 +48,7 @@ test-go: ## the Go tests, with the race detector
 
 test-python: ## the tests of the Cinder driver and the os-brick connector
 	@.ci/prepare python
-	PYTHONPATH=os-brick-connector:cinder-driver .venv/bin/python -m pytest $(PYTHON) | $(TALLY) --pytest
+	PYTHONPATH=os-brick-connector:cinder-driver .venv/bin/python -m pytest --disable-warnings $(PYTHON) | $(TALLY) --pytest
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/prepare go
@@ -61,12 +61,12 @@ bench: ## the benchmarks that match BENCH, as a table
 e2e: build ## real Cinder and a real kernel against a real cluster
 	e2e/openstack/setup.sh
 	e2e/guest/setup.sh
-	$(GO_TEST) -tags e2e -count=1 -timeout 25m ./e2e/... | $(TALLY) --verbose
+	$(GO_TEST) -tags e2e -p 1 -count=1 -timeout 25m ./e2e/... | $(TALLY) --verbose
 
 e2e-full: build ## e2e and its longer variants
 	e2e/openstack/setup.sh
 	e2e/guest/setup.sh
-	$(GO_TEST) -tags e2e,full -count=1 -timeout 2h ./e2e/... | $(TALLY) --verbose
+	$(GO_TEST) -tags e2e,full -p 1 -count=1 -timeout 2h ./e2e/... | $(TALLY) --verbose
 
 dev: ## build, then a cluster of three nodes on this machine until Ctrl-C
 	@start=$$SECONDS; $(MAKE) --no-print-directory build; echo "built in $$((SECONDS - start)) s"
