@@ -117,6 +117,13 @@ func (n *Namespace) AwaitHeld(count int) {
 	}
 }
 
+// Held is the number of requests held.
+func (n *Namespace) Held() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.mu.held)
+}
+
 // Submit implements nvmet.Namespace.
 func (n *Namespace) Submit(r *nvmet.Request) {
 	if !n.hold.Load() || !n.keep(r) {
