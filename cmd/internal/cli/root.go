@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ashlar-storage/ashlar/cmd/internal/build"
+	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// New makes the command line; more commands are added by the caller.
+func New(more ...*cobra.Command) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ashlar",
+		Short:         "Manage an Ashlar cluster",
+		Long:          "Manage an Ashlar cluster: nodes, devices, pools, volumes and the hosts that may use them.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Example: "  ashlar dev                                     # a cluster on this machine, to try things out\n" +
+			"  ashlar status\n" +
+			"  ashlar volume create disk1 --pool fast --size 10GiB\n" +
+			"  ashlar volume allow disk1 --this-host",
+	}
+	g := newGlobal(root)
+	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
+		tokenCommand(g), contextCommand(g), versionCommand(g))
+	root.AddCommand(more...)
+	return root
+}
+
+// Explain adds to an error what its reader can do about it.
+func Explain(err error) string {
+	text := err.Error()
+	var op *net.OpError
+	switch {
+	case client.Is(err, wire.Unauthenticated):
+		text += "\n  give a token with ASHLAR_TOKEN or --token-file; the first one is in DATA-DIR/admin-token of the node " +
+			"that founded the cluster"
+	case client.Is(err, wire.Forbidden):
+		text += "\n  the token's role does not allow this: use an admin token"
+	case client.Is(err, wire.NotEnoughDomains):
+		text += "\n  add devices on more nodes, ask for fewer copies, or choose a narrower --domain"
+	case client.Is(err, wire.VolumeExported):
+		text += "\n  detach the hosts and `ashlar volume deny VOLUME --all` first"
+	case client.Is(err, wire.Unavailable):
+		text += "\n  `ashlar status` tells what is down; the call may be repeated"
+	case errors.As(err, &op) && op.Op == "dial":
+		text += "\n  is a node running there? set --endpoint or ASHLAR_ENDPOINT to the URL of one"
+	case errors.Is(err, context.DeadlineExceeded):
+		text += "\n  no answer in time: try another --endpoint, or a longer --timeout"
+	}
+	return text
+}
+
+// run makes the body of a command that talks to the cluster.
+func (g *global) run(do func(cmd *cobra.Command, c *client.Client, args []string) error,
+) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := g.client()
+		if err != nil {
+			return err
+		}
+		return do(cmd, c, args)
+	}
+}
+
+func versionCommand(g *global) *cobra.Command {
+	var only bool
+	c := &cobra.Command{
+		Use: "version", Short: "Print the versions of this program and of the node that answers", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			own := build.Version()
+			result := map[string]wire.Version{"client": own}
+			t := table{head: []string{"", "VERSION", "COMMIT", "API", "GO"}}
+			t.add("client", own.Version, own.Commit, own.API, own.Go)
+			if !only {
+				c, err := g.client()
+				if err != nil {
+					return err
+				}
+				node, err := c.GetVersion(cmd.Context())
+				if err != nil {
+					return fmt.Errorf("version of the node (leave it out with --client): %w", err)
+				}
+				result["node"] = node
+				t.add("node", node.Version, node.Commit, node.API, node.Go)
+			}
+			return g.print(cmd, result, t)
+		},
+	}
+	c.Flags().BoolVar(&only, "client", false, "only this program's")
+	return c
+}

@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+func volumeCommand(g *global) *cobra.Command {
+	c := &cobra.Command{
+		Use: "volume", Short: "Block devices shown to hosts",
+		Long: "Block devices shown to hosts. Where a command takes a VOLUME, give its id, its name, or pool/name when " +
+			"several pools have one of that name.",
+	}
+	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeResize(g), volumeDelete(g), volumeAllow(g),
+		volumeDeny(g), volumeExports(g), volumeConnect(g))
+	return c
+}
+
+func volumeCreate(g *global) *cobra.Command {
+	var pool, size, id string
+	var meta map[string]string
+	c := &cobra.Command{
+		Use: "create NAME --pool POOL --size SIZE", Short: "Create a volume", Args: cobra.ExactArgs(1),
+		Example: "  ashlar volume create disk1 --pool fast --size 10GiB",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			bytes, err := parseSize(size)
+			if err != nil {
+				return err
+			}
+			opts := wire.VolumeCreate{Name: args[0], Pool: pool, Size: bytes, Metadata: meta}
+			if id != "" {
+				if opts.ID, err = parseUUID("volume", id); err != nil {
+					return err
+				}
+			}
+			v, err := c.CreateVolume(cmd.Context(), opts)
+			if err != nil {
+				return err
+			}
+			return g.print(cmd, v, volumeTable(v.Volume))
+		}),
+	}
+	f := c.Flags()
+	f.StringVar(&pool, "pool", "", "pool to place it in")
+	f.StringVar(&size, "size", "", "size, such as 10GiB; a multiple of 4 KiB")
+	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
+	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
+	_ = c.MarkFlagRequired("pool")
+	_ = c.MarkFlagRequired("size")
+	return c
+}
+
+func volumeList(g *global) *cobra.Command {
+	var pool string
+	c := &cobra.Command{
+		Use: "list", Short: "List the volumes", Args: cobra.NoArgs,
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
+			volumes, err := c.AllVolumes(cmd.Context(), "", pool)
+			if err != nil {
+				return err
+			}
+			t := table{head: []string{"ID", "NAME", "POOL", "SIZE", "HEALTH", "OWNER", "HOSTS"}}
+			for _, v := range volumes {
+				t.add(v.ID, v.Name, v.Pool, bytesText(v.Size), v.Health, ownerText(v), len(v.Hosts))
+			}
+			return g.print(cmd, volumes, t)
+		}),
+	}
+	c.Flags().StringVar(&pool, "pool", "", "only volumes of this pool")
+	return c
+}
+
+func ownerText(v wire.Volume) string {
+	if v.Owner == nil {
+		return ""
+	}
+	return fmt.Sprintf("node %d", v.Owner.Gateway)
+}
+
+func volumeShow(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "show VOLUME", Short: "Show a volume", Args: cobra.ExactArgs(1),
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			v, err := findVolume(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			return g.print(cmd, v, volumeTable(v.Volume))
+		}),
+	}
+}
+
+// findVolume finds a volume by id, name or pool/name.
+func findVolume(ctx context.Context, c *client.Client, ref string) (client.Volume, error) {
+	if id, err := cluster.ParseUUID(ref); err == nil {
+		return c.GetVolume(ctx, id)
+	}
+	pool, name, ok := strings.Cut(ref, "/")
+	if !ok {
+		pool, name = "", ref
+	}
+	found, err := c.AllVolumes(ctx, name, pool)
+	switch {
+	case err != nil:
+		return client.Volume{}, err
+	case len(found) == 0:
+		return client.Volume{}, fmt.Errorf("there is no volume %q; `ashlar volume list` shows them", ref)
+	case len(found) > 1:
+		return client.Volume{}, fmt.Errorf("%d volumes are called %q: say pool/name, or give the id", len(found), ref)
+	}
+	return c.GetVolume(ctx, found[0].ID)
+}
+
+func volumeTable(v wire.Volume) table {
+	var t table
+	t.add("ID", v.ID)
+	t.add("NAME", v.Name)
+	t.add("POOL", v.Pool)
+	t.add("SIZE", fmt.Sprintf("%s (%d bytes)", bytesText(v.Size), v.Size))
+	t.add("HEALTH", v.Health)
+	t.add("STATE", v.State)
+	t.add("OWNER", ownerText(v))
+	t.add("NQN", v.NQN)
+	for _, o := range v.Out {
+		text := fmt.Sprintf("device %d, since %s", o.Device, o.Since)
+		if o.Resync != nil {
+			text += fmt.Sprintf(", copied back %s of %s", bytesText(o.Resync.Done), bytesText(o.Resync.Total))
+		}
+		t.add("OUT", text)
+	}
+	for _, h := range v.Hosts {
+		t.add("HOST", h)
+	}
+	for k, x := range v.Metadata {
+		t.add("META", k+"="+x)
+	}
+	t.add("CREATED", v.Created)
+	return t
+}
+
+func volumeResize(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "resize VOLUME SIZE", Short: "Grow a volume; hosts notice at once", Args: cobra.ExactArgs(2),
+		Example: "  ashlar volume resize disk1 20GiB\n  ashlar volume resize disk1 +10GiB",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			text, more := strings.CutPrefix(args[1], "+")
+			size, err := parseSize(text)
+			if err != nil {
+				return err
+			}
+			v, err := findVolume(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			if more {
+				size += v.Size
+			}
+			if size < v.Size {
+				return fmt.Errorf("the volume has %s; shrinking would cut data off and is not possible", bytesText(v.Size))
+			}
+			v, err = c.ResizeVolume(cmd.Context(), v.ID, size, v.ETag)
+			if err != nil {
+				return err
+			}
+			return g.print(cmd, v, volumeTable(v.Volume))
+		}),
+	}
+}
+
+func volumeDelete(g *global) *cobra.Command {
+	var sure bool
+	c := &cobra.Command{
+		Use: "delete VOLUME --yes", Short: "Delete a volume and its data", Args: cobra.ExactArgs(1),
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			v, err := findVolume(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			if !sure {
+				return fmt.Errorf("this deletes volume %s (%s/%s, %s) and its data for good; repeat with --yes",
+					v.ID, v.Pool, v.Name, bytesText(v.Size))
+			}
+			return c.DeleteVolume(cmd.Context(), v.ID, v.ETag)
+		}),
+	}
+	c.Flags().BoolVar(&sure, "yes", false, "yes, delete the data")
+	return c
+}
+
+func volumeDeny(g *global) *cobra.Command {
+	var all, own bool
+	c := &cobra.Command{
+		Use: "deny VOLUME [HOSTNQN]", Short: "Take a volume from a host; its connections are closed",
+		Args: cobra.RangeArgs(1, 2),
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			v, err := findVolume(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			if all {
+				if len(args) > 1 || own {
+					return errors.New("--all takes no host")
+				}
+				return c.DeleteExports(cmd.Context(), v.ID)
+			}
+			host, err := hostArgument(args, own)
+			if err != nil {
+				return err
+			}
+			return c.DeleteExport(cmd.Context(), v.ID, host)
+		}),
+	}
+	c.Flags().BoolVar(&all, "all", false, "from all hosts")
+	c.Flags().BoolVar(&own, "this-host", false, "the NQN in /etc/nvme/hostnqn")
+	return c
+}

@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// Services are the "host:port" of what a node serves.
+type Services struct {
+	Hosts      string // NVMe/TCP for hosts
+	Discovery  string // NVMe/TCP discovery for hosts
+	Nodes      string // NVMe/TCP between nodes
+	REST       string
+	EtcdClient string
+	EtcdPeer   string
+}
+
+// each calls f with the name and the address of every service, in a fixed order.
+func (s *Services) each(f func(name string, addr *string)) {
+	f("hosts", &s.Hosts)
+	f("discovery", &s.Discovery)
+	f("nodes", &s.Nodes)
+	f("rest", &s.REST)
+	f("etcd-client", &s.EtcdClient)
+	f("etcd-peer", &s.EtcdPeer)
+}
+
+// Override replaces the addresses named in m; an unknown name is an error.
+func (s *Services) Override(m map[string]string) error {
+	left := len(m)
+	var names []string
+	s.each(func(name string, addr *string) {
+		names = append(names, name)
+		if v, ok := m[name]; ok {
+			*addr = v
+			left--
+		}
+	})
+	if left > 0 {
+		return fmt.Errorf("advertise: unknown service in %v; the services are %s", m, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// Etcd says how the node reaches etcd.
+type Etcd struct {
+	Member    bool     // offer to run a member of the embedded cluster
+	Endpoints []string // client URLs of an external cluster; then no node runs a member
+	Heartbeat time.Duration
+	Election  time.Duration
+}
+
+// First says what to do on the first start. Later starts ignore it.
+type First struct {
+	Bootstrap   bool
+	ClusterName string
+	JoinURLs    []string // REST base URLs of nodes of the cluster to join
+	JoinToken   string
+}
+
+// Options of a daemon.
+type Options struct {
+	DataDir      string
+	Name         string // of the node; only the first start looks at it
+	Domain       string // "az/rack"; only the first start looks at it
+	Listen       Services
+	Advertise    Services // as others reach them
+	Etcd         Etcd
+	InsecureHTTP bool
+	Shutdown     time.Duration // most time that a clean stop takes
+	First        First
+	Version      wire.Version
+	Log          *logrus.Logger
+	// NewDataPlane makes the node's data plane once the node is a member of its cluster.
+	NewDataPlane func(DataPlaneOptions) (DataPlane, error)
+}
+
+// validate refuses what would fail later in a less clear way.
+func (o *Options) validate() error {
+	switch {
+	case o.DataDir == "":
+		return errors.New("data-dir: must be set")
+	case o.Log == nil || o.NewDataPlane == nil:
+		panic("daemon: Options.Log and Options.NewDataPlane must be set")
+	case o.First.Bootstrap && len(o.First.JoinURLs) > 0:
+		return errors.New("bootstrap and join exclude each other: a node either founds a cluster or joins one")
+	case len(o.First.JoinURLs) > 0 && o.First.JoinToken == "":
+		return errors.New("join: needs a token; `ashlar node join-token` makes one")
+	case o.Shutdown <= 0:
+		return errors.New("shutdown-timeout-seconds: must be larger than 0")
+	}
+	if err := cluster.ValidateName("name", o.Name); err != nil {
+		return err
+	}
+	var err error
+	o.Listen.each(func(name string, addr *string) {
+		if _, _, e := net.SplitHostPort(*addr); e != nil && err == nil {
+			err = fmt.Errorf("listen address of %s: %q is no address:port", name, *addr)
+		}
+	})
+	o.Advertise.each(func(name string, addr *string) {
+		host, port, e := net.SplitHostPort(*addr)
+		if err == nil && (e != nil || host == "" || port == "" || port == "0" || unspecified(host)) {
+			err = fmt.Errorf("advertise-address: %q (%s) is no address:port that others can reach; set it", *addr, name)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return o.validateOpenness()
+}
+
+// validateOpenness refuses to offer unencrypted REST and etcd, which carry credentials and take any
+// command, to a network, unless the operator says that this network is trusted.
+func (o *Options) validateOpenness() error {
+	if o.InsecureHTTP {
+		return nil
+	}
+	open := map[string]string{"REST": o.Listen.REST}
+	if o.Etcd.Member && len(o.Etcd.Endpoints) == 0 {
+		open["etcd client"], open["etcd peer"] = o.Listen.EtcdClient, o.Listen.EtcdPeer
+	}
+	for what, addr := range open {
+		host, _, _ := net.SplitHostPort(addr)
+		if !loopback(host) {
+			return fmt.Errorf("%s would listen on %s without encryption (TLS is not available yet): "+
+				"listen on 127.0.0.1, or set insecure-http if every machine that reaches this address is trusted", what, addr)
+		}
+	}
+	return nil
+}
+
+func unspecified(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsUnspecified()
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+// addresses is what the cluster's records keep of the advertised services.
+func (o *Options) addresses(member bool) cluster.Addresses {
+	a := cluster.Addresses{Host: o.Advertise.Hosts, Discovery: o.Advertise.Discovery, Peer: o.Advertise.Nodes,
+		REST: "http://" + o.Advertise.REST}
+	if member {
+		a.Etcd = "http://" + o.Advertise.EtcdClient
+	}
+	return a
+}
+
+// external says that etcd is somebody else's.
+func (o *Options) external() bool { return len(o.Etcd.Endpoints) > 0 }

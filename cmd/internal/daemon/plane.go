@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/watch"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+)
+
+// DataPlane is the part of a node that moves data, as the daemon sees it.
+type DataPlane interface {
+	// Run serves until ctx is done, then hands the node's volumes over and closes its devices. It returns nil
+	// after that, or an error when the node cannot go on.
+	Run(ctx context.Context) error
+	// Stats says how devices and volumes are. Any time, from any goroutine.
+	Stats() cluster.NodeStats
+}
+
+// DataPlaneOptions are what a data plane gets from its daemon. Maps has a first state.
+type DataPlaneOptions struct {
+	Node      cluster.NodeID
+	ClusterID cluster.UUID
+	Secret    []byte
+	DataDir   string
+	Listen    Services // Hosts, Discovery, Nodes
+	Advertise Services
+	Maps      *watch.Watcher
+	Arbiter   *store.Arbiter
+	Log       logrus.FieldLogger
+}
+
+const (
+	statsEvery   = 3 * time.Second
+	statsTimeout = 10 * time.Second
+)
+
+// startPlane waits for the first map and makes the data plane.
+func (d *daemon) startPlane(ctx context.Context) (DataPlane, error) {
+	first, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		for pause(first, waitNotice) == nil {
+			d.log.WithField("reason", d.watcher.Status().LastError).Warn("waiting for etcd to show the cluster map " +
+				"(a majority of its members must be up)")
+		}
+	}()
+	if _, err := d.watcher.Next(ctx, 0); err != nil {
+		return nil, err
+	}
+	return d.opt.NewDataPlane(DataPlaneOptions{
+		Node: d.state.Node, ClusterID: d.state.ClusterID, Secret: d.state.Secret, DataDir: d.opt.DataDir,
+		Listen: d.opt.Listen, Advertise: d.opt.Advertise, Maps: d.watcher,
+		Arbiter: store.NewArbiter(store.NewEtcd(d.client)), Log: d.log,
+	})
+}
+
+// publish tells the cluster how this node is, every few seconds when something changed.
+func (d *daemon) publish(ctx context.Context, plane DataPlane) {
+	for pause(ctx, statsEvery) == nil {
+		st := plane.Stats()
+		st.Node = d.state.Node
+		once, cancel := context.WithTimeout(ctx, statsTimeout)
+		if err := d.manager.PublishStats(once, st); err != nil && ctx.Err() == nil {
+			d.log.WithError(err).Debug("figures not published")
+		}
+		cancel()
+	}
+}
+
+// announce records where this node is reached now, until etcd has taken it.
+func (d *daemon) announce(ctx context.Context) {
+	addr := d.opt.addresses(d.state.EtcdMember)
+	for {
+		err := d.manager.UpdateAddresses(ctx, d.state.Node, addr)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if final(err) {
+			d.log.WithError(err).Error("the cluster refuses this node's addresses")
+			return
+		}
+		if pause(ctx, birthRetryMax) != nil {
+			return
+		}
+	}
+}
