@@ -17,7 +17,8 @@ const (
 	DefaultTimeout = 30 * time.Second
 	DefaultKATO    = 10 * time.Second
 
-	DefaultConnectTimeout = 10 * time.Second
+	// A target may keep a Connect waiting until the commands of the host's last association have ended.
+	DefaultConnectTimeout = 30 * time.Second
 	MaxQueues             = 64
 
 	adminDepth = 32

@@ -48,7 +48,8 @@ type disk struct {
 }
 
 func newPeer() *peer {
-	return &peer{DGST: 3, inCapsule: 4096, maxH2C: 4096, ana: nvme.ANAOptimized, disk: &disk{mem: make([]byte, 1<<20)},
+	return &peer{DGST: 3, inCapsule: 4096, maxH2C: 4096, ana: nvme.ANAOptimized,
+		disk: &disk{mem: make([]byte, 1<<20)},
 		seen: map[uint8]int{}, uuid: [16]byte{0xa5, 1}}
 }
 
