@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -75,14 +75,7 @@ func TestEveryOperation(t *testing.T) {
 	ok(200, "GET", "/v1/tokens/"+token.ID.String(), "")
 	ok(204, "DELETE", "/v1/tokens/"+token.ID.String(), "")
 
-	paths, _ := w.contract.at("paths")
-	for path, item := range paths.(map[string]any) {
-		for verb, op := range item.(map[string]any) {
-			if m, isOp := op.(map[string]any); isOp && !w.contract.seen[m["operationId"].(string)] {
-				t.Errorf("%s %s never succeeded in this test", verb, path)
-			}
-		}
-	}
+	w.contract.wantAllSeen(t)
 	w.Audit()
 }
 
@@ -90,9 +83,11 @@ func TestEveryOperation(t *testing.T) {
 func (w *world) joinOverHTTP(ok func(int, string, string, string, ...string) reply) {
 	w.T.Helper()
 	var token wire.Token
-	ok(201, "POST", "/v1/tokens", `{"name":"for node 2","role":"join","expires_in_seconds":60}`).into(w.T, &token)
-	body := `{"token":"` + token.Secret + `","uuid":"` + apitest.UUID(2).String() + `","name":"node2","addresses":{
-		"host":"192.0.2.2:4420","discovery":"192.0.2.2:8009","peer":"192.0.2.2:4421","rest":"http://192.0.2.2:7443"},
+	r := ok(201, "POST", "/v1/tokens", `{"name":"for node 2","role":"join","expires_in_seconds":60}`)
+	r.into(w.T, &token)
+	body := `{"token":"` + token.Secret + `","uuid":"` + apitest.UUID(2).String() + `","name":"node2",
+		"addresses":{"host":"192.0.2.2:4420","discovery":"192.0.2.2:8009","peer":"192.0.2.2:4421",
+		"rest":"http://192.0.2.2:7443"},
 		"domain":"az1/rack2","etcd_peer_url":"http://192.0.2.2:2380"}`
 	var first, second wire.JoinResult
 	ok(201, "POST", "/v1/join", body, "Authorization", "").into(w.T, &first)
@@ -102,8 +97,8 @@ func (w *world) joinOverHTTP(ok func(int, string, string, string, ...string) rep
 	}
 }
 
-// TestRefusals is bad input of every kind: what is asked, and the status, code and field that must come back. None
-// of it may change a record.
+// TestRefusals is bad input of every kind: what is asked, and the status, code and field that must come
+// back. None of it may change a record.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t)
 	w.Pool()
@@ -140,13 +135,30 @@ type refusal struct {
 	field        string
 }
 
+// refusals is the table; v is the path of a volume "taken" in pool "gold", exported to HostA.
 func refusals(v string) []refusal {
-	const volumes, pools = "/v1/volumes", "/v1/pools"
-	create := func(fields string) string { return `{"name":"n","pool":"gold","size_bytes":4096` + fields + `}` }
-	sized := func(size string) string { return `{"name":"n","pool":"gold","size_bytes":` + size + `}` }
-	named := func(name string) string { return `{"name":"` + name + `","pool":"gold","size_bytes":4096}` }
-	none := cluster.UUID{1}.String()
-	field, bad := wire.InvalidField, wire.BadRequest
+	return slices.Concat(refusedAsking(v), refusedForms(v), refusedValues(v), refusedChanging(v),
+		refusedExporting(v), refusedPooling(v), refusedAdding(v), refusedCredentials(v))
+}
+
+const (
+	volumes = "/v1/volumes"
+	pools   = "/v1/pools"
+	none    = "01000000-0000-0000-0000-000000000000" // the id of nothing
+	field   = wire.InvalidField
+	bad     = wire.BadRequest
+)
+
+func create(fields string) string {
+	return `{"name":"n","pool":"gold","size_bytes":4096` + fields + `}`
+}
+
+func sized(size string) string { return `{"name":"n","pool":"gold","size_bytes":` + size + `}` }
+
+func named(name string) string { return `{"name":"` + name + `","pool":"gold","size_bytes":4096}` }
+
+// refusedAsking: who asks, and where.
+func refusedAsking(v string) []refusal {
 	return []refusal{
 		{"no token", "GET", volumes, "", []string{"Authorization", ""}, 401, wire.Unauthenticated, "Authorization"},
 		{"basic auth", "GET", volumes, "", []string{"Authorization", "Basic YTpi"}, 401, wire.Unauthenticated,
@@ -166,7 +178,12 @@ func refusals(v string) []refusal {
 		{"garbled cursor", "GET", "/v1/nodes?cursor=%00", "", nil, 400, field, "cursor"},
 		{"cursor no number", "GET", "/v1/nodes?cursor=bm9kZXM6eA", "", nil, 400, field, "cursor"},
 		{"query on a call without", "DELETE", v + "?force=1", "", nil, 400, field, "force"},
+	}
+}
 
+// refusedForms: bodies that are not what JSON for this API looks like.
+func refusedForms(_ string) []refusal {
+	return []refusal{
 		{"no content type", "POST", volumes, sized("4096"), []string{"Content-Type", ""}, 415,
 			wire.UnsupportedMediaType, "Content-Type"},
 		{"form", "POST", volumes, "name=n", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415,
@@ -193,10 +210,15 @@ func refusals(v string) []refusal {
 		{"fraction", "POST", volumes, sized("4096.5"), nil, 400, field, "size_bytes"},
 		{"negative", "POST", volumes, sized("-4096"), nil, 400, field, "size_bytes"},
 		{"beyond 64 bits", "POST", volumes, sized("99999999999999999999"), nil, 400, field, "size_bytes"},
-		{"number for a string", "POST", volumes, `{"name":5,"pool":"gold","size_bytes":4096}`, nil, 400, field, "name"},
+		{"number for a string", "POST", volumes, `{"name":5,"pool":"gold"}`, nil, 400, field, "name"},
 		{"object for a string", "POST", volumes, `{"name":{"a":1}}`, nil, 400, field, "name"},
 		{"nested type", "POST", volumes, create(`,"metadata":{"a":1}`), nil, 400, field, "metadata.a"},
+	}
+}
 
+// refusedValues: fields of a new volume.
+func refusedValues(v string) []refusal {
+	return []refusal{
 		{"size 0", "POST", volumes, sized("0"), nil, 400, field, "size_bytes"},
 		{"size no multiple", "POST", volumes, sized("4097"), nil, 400, field, "size_bytes"},
 		{"size too large", "POST", volumes, sized("1125899906846720000"), nil, 400, field, "size_bytes"},
@@ -213,7 +235,12 @@ func refusals(v string) []refusal {
 		{"name taken", "POST", volumes, named("taken"), nil, 409, wire.Conflict, "name"},
 		{"id taken", "POST", volumes, create(`,"id":"` + strings.TrimPrefix(v, volumes+"/") + `"`), nil, 409,
 			wire.Conflict, "id"},
+	}
+}
 
+// refusedChanging: volumes that exist, or not.
+func refusedChanging(v string) []refusal {
+	return []refusal{
 		{"shrink", "PATCH", v, `{"size_bytes":4096}`, nil, 422, wire.NotSupported, "size_bytes"},
 		{"resize to odd", "PATCH", v, `{"size_bytes":16777217}`, nil, 400, field, "size_bytes"},
 		{"resize nothing", "PATCH", volumes + "/" + none, `{"size_bytes":4096}`, nil, 404, wire.NotFound, ""},
@@ -222,20 +249,32 @@ func refusals(v string) []refusal {
 			wire.PreconditionFailed, "If-Match"},
 		{"weak ETag", "PATCH", v, `{"size_bytes":33554432}`, []string{"If-Match", `W/"1"`}, 412,
 			wire.PreconditionFailed, "If-Match"},
-		{"delete by old ETag", "DELETE", v, "", []string{"If-Match", `"1"`}, 412, wire.PreconditionFailed, "If-Match"},
+		{"delete by old ETag", "DELETE", v, "", []string{"If-Match", `"1"`}, 412,
+			wire.PreconditionFailed, "If-Match"},
 		{"delete exported", "DELETE", v, "", nil, 409, wire.VolumeExported, ""},
 		{"delete nothing", "DELETE", volumes + "/" + none, "", nil, 404, wire.NotFound, ""},
 		{"show nothing", "GET", volumes + "/" + none, "", nil, 404, wire.NotFound, ""},
 		{"show no UUID", "GET", volumes + "/7", "", nil, 404, wire.NotFound, ""},
+	}
+}
 
+// refusedExporting: exports.
+func refusedExporting(v string) []refusal {
+	return []refusal{
 		{"export to no NQN", "PUT", v + "/exports/host7", "", nil, 400, field, "host"},
 		{"export to blank", "PUT", v + "/exports/nqn.2014-08.a%20b", "", nil, 400, field, "host"},
 		{"export to a long NQN", "PUT", v + "/exports/nqn.2014-08." + strings.Repeat("x", 220), "", nil, 400, field,
 			"host"},
-		{"export of nothing", "PUT", volumes + "/" + none + "/exports/" + apitest.HostA, "", nil, 404, wire.NotFound, ""},
+		{"export of nothing", "PUT", volumes + "/" + none + "/exports/" + apitest.HostA, "", nil, 404,
+			wire.NotFound, ""},
 		{"unexport of nothing", "DELETE", volumes + "/" + none + "/exports", "", nil, 404, wire.NotFound, ""},
 		{"show no export", "GET", v + "/exports/" + apitest.HostB, "", nil, 404, wire.NotFound, ""},
+	}
+}
 
+// refusedPooling: pools.
+func refusedPooling(_ string) []refusal {
+	return []refusal{
 		{"pool without parity", "POST", pools, `{"name":"p"}`, nil, 400, field, "parity"},
 		{"pool with rs", "POST", pools, `{"name":"p","parity":2,"data":4,"code":"rs"}`, nil, 422, wire.NotSupported,
 			"code"},
@@ -246,14 +285,20 @@ func refusals(v string) []refusal {
 		{"too few domains", "POST", pools, `{"name":"p","parity":2,"domain":"az"}`, nil, 409, wire.NotEnoughDomains,
 			"domain"},
 		{"unknown domain", "POST", pools, `{"name":"p","parity":1,"domain":"shelf"}`, nil, 400, field, "domain"},
-		{"chunk no power", "POST", pools, `{"name":"p","parity":1,"chunk_size":100000}`, nil, 400, field, "chunk_size"},
+		{"chunk no power", "POST", pools, `{"name":"p","parity":1,"chunk_size":100000}`, nil, 400, field,
+			"chunk_size"},
 		{"stripe too large", "POST", pools, `{"name":"p","parity":1,"stripe_unit":524288}`, nil, 400, field,
 			"stripe_unit"},
 		{"unknown device", "POST", pools, `{"name":"p","parity":1,"devices":[1,77]}`, nil, 400, field, "devices"},
 		{"device twice", "POST", pools, `{"name":"p","parity":1,"devices":[1,1]}`, nil, 400, field, "devices"},
 		{"other pool of that name", "POST", pools, `{"name":"gold","parity":0}`, nil, 409, wire.Conflict, "name"},
 		{"no such pool", "GET", pools + "/tin", "", nil, 404, wire.NotFound, ""},
+	}
+}
 
+// refusedAdding: devices and nodes.
+func refusedAdding(_ string) []refusal {
+	return []refusal{
 		{"device without node", "POST", "/v1/devices", `{"path":"/dev/x"}`, nil, 400, field, "node"},
 		{"device of no node", "POST", "/v1/devices", `{"node":9,"path":"/dev/x"}`, nil, 400, field, "node"},
 		{"relative path", "POST", "/v1/devices", `{"node":1,"path":"dev/x"}`, nil, 400, field, "path"},
@@ -262,11 +307,16 @@ func refusals(v string) []refusal {
 		{"device unknown", "GET", "/v1/devices/77", "", nil, 404, wire.NotFound, ""},
 		{"devices of node x", "GET", "/v1/devices?node=x", "", nil, 400, field, "node"},
 		{"node unknown", "GET", "/v1/nodes/77", "", nil, 404, wire.NotFound, ""},
+	}
+}
 
+// refusedCredentials: tokens and joins.
+func refusedCredentials(_ string) []refusal {
+	return []refusal{
 		{"token without name", "POST", "/v1/tokens", `{"role":"admin"}`, nil, 400, field, "name"},
 		{"token of no role", "POST", "/v1/tokens", `{"name":"n","role":"king"}`, nil, 400, field, "role"},
-		{"token for ages", "POST", "/v1/tokens", `{"name":"n","role":"admin","expires_in_seconds":999999999999}`, nil,
-			400, field, "expires_in_seconds"},
+		{"token for ages", "POST", "/v1/tokens", `{"name":"n","role":"join","expires_in_seconds":999999999999}`,
+			nil, 400, field, "expires_in_seconds"},
 		{"token unknown", "DELETE", "/v1/tokens/" + none, "", nil, 404, wire.NotFound, ""},
 		{"join without token", "POST", "/v1/join", `{"name":"n"}`, []string{"Authorization", ""}, 401,
 			wire.Unauthenticated, ""},
@@ -285,7 +335,8 @@ func TestOnlyAdminsPass(t *testing.T) {
 	w := newWorld(t)
 	var token wire.Token
 	w.call("POST", "/v1/tokens", `{"name":"j","role":"join"}`).into(t, &token)
-	for _, r := range []string{"/v1/volumes", "/v1/cluster", "/v1/tokens", "/v1/openapi.json", "/v1/health/detail"} {
+	for _, r := range []string{"/v1/volumes", "/v1/cluster", "/v1/tokens", "/v1/openapi.json",
+		"/v1/health/detail"} {
 		got := w.call("GET", r, "", "Authorization", "Bearer "+token.Secret)
 		if got.status != 403 || got.problem.Code != wire.Forbidden {
 			t.Errorf("%s with a join token: %d %s", r, got.status, got.body)
@@ -342,7 +393,8 @@ func TestDeleteNamesTheHosts(t *testing.T) {
 
 func TestRequestID(t *testing.T) {
 	w := newWorld(t)
-	for sent, kept := range map[string]bool{"req-17": true, strings.Repeat("x", 129): false, "": false, "a\tb": false} {
+	long := strings.Repeat("x", 129)
+	for sent, kept := range map[string]bool{"req-17": true, long: false, "": false, "a\tb": false} {
 		got := w.call("GET", "/v1/health", "", "X-Request-Id", sent).header.Get("X-Request-Id")
 		if (got == sent) != kept || got == "" {
 			t.Errorf("sent %q, got %q", sent, got)
@@ -374,7 +426,7 @@ func TestDeviceOfAnotherNode(t *testing.T) {
 	_, url2 := w.Serve(2)
 	a := apitest.Node(2).Addresses
 	body := `{"node":2,"path":"/dev/sda"}`
-	if r := w.call("POST", "/v1/devices", body, "X-Request-Id", "r1"); r.status != 503 || r.problem.Field != "node" {
+	if r := w.call("POST", "/v1/devices", body); r.status != 503 || r.problem.Field != "node" {
 		t.Errorf("the other node is away: %d %s", r.status, r.body)
 	}
 	a.REST = url2

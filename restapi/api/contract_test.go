@@ -155,6 +155,19 @@ func (c *contract) validate(t testing.TB, where string, body []byte, keys ...str
 	}
 }
 
+// wantAllSeen fails when a documented call did not succeed once.
+func (c *contract) wantAllSeen(t *testing.T) {
+	t.Helper()
+	paths, _ := c.at("paths")
+	for path, item := range paths.(map[string]any) {
+		for verb, op := range item.(map[string]any) {
+			if m, isOp := op.(map[string]any); isOp && !c.seen[m["operationId"].(string)] {
+				t.Errorf("%s %s never succeeded in this test", verb, path)
+			}
+		}
+	}
+}
+
 // world is a cluster and its contract.
 type world struct {
 	*apitest.Cluster
@@ -184,7 +197,8 @@ func (r reply) into(t testing.TB, v any) {
 	}
 }
 
-// call sends a request as the administrator; headers come in pairs and win. Content-Type is JSON when there is a body.
+// call sends a request as the administrator; headers come in pairs and win. Content-Type is JSON when there
+// is a body.
 func (w *world) call(method, path, body string, headers ...string) reply {
 	w.T.Helper()
 	return w.callAt(w.URL, method, path, body, headers...)
@@ -228,8 +242,8 @@ func (w *world) callAt(url, method, path, body string, headers ...string) reply 
 	return r
 }
 
-// TestRoutesAndDocumentAgree: every route is documented, every documented call is routed, and both say the same of
-// authentication and query parameters.
+// TestRoutesAndDocumentAgree: every route is documented, every documented call is routed, and both say the
+// same of authentication and query parameters.
 func TestRoutesAndDocumentAgree(t *testing.T) {
 	c := loadContract(t)
 	routed := make(map[string]bool)

@@ -26,7 +26,8 @@ const maxDepth = 16
 
 // readBody reads the JSON object of a request into v, strictly.
 func readBody(c *gin.Context, v any) error {
-	if kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type")); err != nil || kind != "application/json" {
+	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	if err != nil || kind != "application/json" {
 		return refuse(wire.UnsupportedMediaType, "Content-Type", "must be application/json")
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
@@ -40,8 +41,8 @@ func readBody(c *gin.Context, v any) error {
 	return decode(data, v)
 }
 
-// decode is json.Unmarshal without its leniencies: keys are exact, known and given once, nothing is null, nothing
-// follows. Every error is a refusal that names the field where there is one.
+// decode is json.Unmarshal without its leniencies: keys are exact, known and given once, nothing is null,
+// nothing follows. Every error is a refusal that names the field where there is one.
 func decode(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -111,7 +112,7 @@ func walk(d *json.Decoder, t reflect.Type, path string, depth int) error {
 	case string:
 		return checkText(t, path, tok)
 	}
-	if t = deref(t); t != nil && t.Kind() == reflect.String { // of a map's value json.Unmarshal names the map only
+	if t = deref(t); t != nil && t.Kind() == reflect.String { // for a map's value json.Unmarshal names the map
 		return refuse(wire.InvalidField, path, "is %v, want %s", tok, words(t))
 	}
 	return nil
@@ -166,8 +167,8 @@ func deref(t reflect.Type) reflect.Type {
 	return t
 }
 
-// member is the type of an object's value at key. What is no struct and no map gets nil: json.Unmarshal will say
-// that an object is wrong there.
+// member is the type of an object's value at key. What is no struct and no map gets nil: json.Unmarshal will
+// say that an object is wrong there.
 func member(t reflect.Type, key string) (reflect.Type, bool) {
 	t = deref(t)
 	switch {

@@ -15,7 +15,8 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// forwardedHeader marks a call that a node passed on to the one that owns the path; it is not passed on again.
+// forwardedHeader marks a call that a node passed on to the one that owns the path; it is not passed on
+// again.
 const forwardedHeader = "Ashlar-Forwarded-By"
 
 func (s *Server) createDevice(c *gin.Context) error {
@@ -46,17 +47,20 @@ func (s *Server) createDevice(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	d, created, err := s.o.Manager.AddDevice(c, manager.DeviceAdd{Node: r.Node, Path: r.Path, UUID: uuid, Size: size})
+	add := manager.DeviceAdd{Node: r.Node, Path: r.Path, UUID: uuid, Size: size}
+	d, created, err := s.o.Manager.AddDevice(c, add)
 	if err != nil {
 		return err
 	}
 	return madeOrFound(c, created, "/v1/devices/"+strconv.FormatUint(uint64(d.Number), 10), d)
 }
 
-// forward passes the call on to the node that owns the path, with the caller's own token, and its answer back.
+// forward passes the call on to the node that owns the path, with the caller's own token, and its answer
+// back.
 func (s *Server) forward(c *gin.Context, node wire.Node, r wire.DeviceCreate) error {
 	if by := c.GetHeader(forwardedHeader); by != "" {
-		return refuse(wire.Unavailable, "", "node %s took this node for node %d; it will know better soon", by, r.Node)
+		return refuse(wire.Unavailable, "", "node %s took this node for node %d; it will know better soon",
+			by, r.Node)
 	}
 	body, err := json.Marshal(r)
 	if err != nil {

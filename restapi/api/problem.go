@@ -53,8 +53,8 @@ func kind(code wire.Code) (status int, title string) {
 	}
 }
 
-// classify finds the refusal that an error means. Errors that are nobody's fault but ours keep their words for the
-// log.
+// classify finds the refusal that an error means. Errors that are nobody's fault but ours keep their words
+// for the log.
 func classify(err error) *manager.Error {
 	if e, ok := asRefusal(err); ok {
 		return e
@@ -64,7 +64,8 @@ func classify(err error) *manager.Error {
 		return &manager.Error{Code: wire.Unauthenticated, Detail: auth.ErrRefused.Error()}
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, context.Canceled):
-		return &manager.Error{Code: wire.Unavailable, Detail: "the outcome is not known, repeat the call: " + err.Error()}
+		return &manager.Error{Code: wire.Unavailable,
+			Detail: "the outcome is not known, repeat the call: " + err.Error()}
 	case errors.Is(err, cluster.ErrConflict):
 		return &manager.Error{Code: wire.Conflict, Detail: err.Error()}
 	default:

@@ -1,9 +1,9 @@
 // Package api is the REST API: from HTTP requests to the manager's calls and back.
 //
-// Contract: openapi.yaml beside this file, which is served at /v1/openapi.json and checked against the handlers by
-// the tests, both ways. This package decides nothing but the form: it authenticates, reads strictly (unknown,
-// doubled and null fields, wrong types, trailing data and large bodies are refused, naming the field), asks the
-// manager, and writes answers or RFC 9457 problems. No GET changes anything.
+// Contract: openapi.yaml beside this file, which is served at /v1/openapi.json and checked against the
+// handlers by the tests, both ways. This package decides nothing but the form: it authenticates, reads
+// strictly (unknown, doubled and null fields, wrong types, trailing data and large bodies are refused,
+// naming the field), asks the manager, and writes answers or RFC 9457 problems. No GET changes anything.
 //
 //	request -> request id, log, recover -> bearer token -> query and body -> manager -> answer or problem
 package api

@@ -58,8 +58,8 @@ func answerVolume(c *gin.Context, v manager.Volume) error {
 	return answer(c, v.Volume)
 }
 
-// ifMatch reads the revision a volume must still have; 0 when any will do. An ETag that this API cannot have given
-// matches nothing.
+// ifMatch reads the revision a volume must still have; 0 when any will do. An ETag that this API cannot have
+// given matches nothing.
 func ifMatch(c *gin.Context) (int64, error) {
 	text := strings.TrimSpace(c.GetHeader("If-Match"))
 	if text == "" || text == "*" {

@@ -56,11 +56,12 @@ func TestUsableIsFeasible(t *testing.T) {
 
 // TestCapacity: published figures replace sizes, and failed devices hold nothing.
 func TestCapacity(t *testing.T) {
-	v := &view{Map: &cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{}}}
-	for n := range uint32(3) {
-		v.Nodes[cluster.NodeID(n+1)] = &cluster.Node{Number: cluster.NodeID(n + 1)}
-		v.Devices[cluster.DeviceID(n+1)] = &cluster.Device{Number: cluster.DeviceID(n + 1), Node: cluster.NodeID(n + 1),
-			Size: 100, State: cluster.DeviceOnline}
+	v := &view{Map: &cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{},
+		Devices: map[cluster.DeviceID]*cluster.Device{}}}
+	for n := cluster.NodeID(1); n <= 3; n++ {
+		v.Nodes[n] = &cluster.Node{Number: n}
+		v.Devices[cluster.DeviceID(n)] = &cluster.Device{Number: cluster.DeviceID(n), Node: n, Size: 100,
+			State: cluster.DeviceOnline}
 	}
 	p := &cluster.Pool{Data: 1, Parity: 1, Domain: cluster.DomainNode, Devices: []cluster.DeviceID{1, 2, 3}}
 	if c := v.capacity(p, nil); c.Total != 150 || c.Free != 150 || c.Used != 0 {

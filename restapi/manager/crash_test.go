@@ -19,8 +19,8 @@ import (
 // errCrash is the end of the process in the middle of a change.
 var errCrash = fmt.Errorf("crash: %w", store.ErrUnavailable)
 
-// crashing is a store that fails at its n-th call, before or after doing it. After that every call fails until it is
-// repaired: a crashed process makes no further step.
+// crashing is a store that fails at its n-th call, before or after doing it. After that every call fails
+// until it is repaired: a crashed process makes no further step.
 type crashing struct {
 	*store.Mem
 	calls, failAt int // failAt 0: never
@@ -78,16 +78,18 @@ func records(t *testing.T, s manager.Store) string {
 	return b.String()
 }
 
-// change is one request of the control plane; prepare brings the cluster to where it makes sense and returns it.
+// change is one request of the control plane; prepare brings the cluster to where it makes sense and returns
+// it.
 type change struct {
 	name    string
-	prepare func(c *apitest.Cluster) func(ctx context.Context) error
+	prepare func(c *apitest.Cluster) doer
 }
 
-func changes() []change {
-	vol := func(c *apitest.Cluster) cluster.UUID { c.Pool(); return c.Volume(1, "v1").ID }
-	volume := wire.VolumeCreate{Name: "v2", Pool: "gold", Size: 8 * apitest.MiB}
-	type doer = func(ctx context.Context) error
+type doer = func(ctx context.Context) error
+
+func changes() []change { return append(mapChanges(), volumeChanges()...) }
+
+func mapChanges() []change {
 	return []change{
 		{"join", func(c *apitest.Cluster) doer { return joiner(c, 2) }},
 		{"add a device", func(c *apitest.Cluster) doer {
@@ -105,6 +107,22 @@ func changes() []change {
 				return err
 			}
 		}},
+		{"publish stats", func(c *apitest.Cluster) doer {
+			c.Device(1, 1)
+			st := cluster.NodeStats{Node: 1, Devices: []cluster.DeviceStats{{Device: 1, Total: 10, Free: 5}}}
+			return func(ctx context.Context) error { return c.Manager.PublishStats(ctx, st) }
+		}},
+		{"move a node's addresses", func(c *apitest.Cluster) doer {
+			a := apitest.Node(7).Addresses
+			return func(ctx context.Context) error { return c.Manager.UpdateAddresses(ctx, 1, a) }
+		}},
+	}
+}
+
+func volumeChanges() []change {
+	vol := func(c *apitest.Cluster) cluster.UUID { c.Pool(); return c.Volume(1, "v1").ID }
+	volume := wire.VolumeCreate{Name: "v2", Pool: "gold", Size: 8 * apitest.MiB}
+	return []change{
 		{"create a volume by id", func(c *apitest.Cluster) doer {
 			vol(c)
 			r := volume
@@ -145,15 +163,6 @@ func changes() []change {
 			}
 			return func(ctx context.Context) error { return c.Manager.DisallowAll(ctx, id) }
 		}},
-		{"publish stats", func(c *apitest.Cluster) doer {
-			c.Device(1, 1)
-			st := cluster.NodeStats{Node: 1, Devices: []cluster.DeviceStats{{Device: 1, Total: 10, Free: 5}}}
-			return func(ctx context.Context) error { return c.Manager.PublishStats(ctx, st) }
-		}},
-		{"move a node's addresses", func(c *apitest.Cluster) doer {
-			a := apitest.Node(7).Addresses
-			return func(ctx context.Context) error { return c.Manager.UpdateAddresses(ctx, 1, a) }
-		}},
 	}
 }
 
@@ -168,8 +177,9 @@ func joiner(c *apitest.Cluster, n int) func(context.Context) error {
 	return func(ctx context.Context) error { _, _, err := c.Manager.Join(ctx, r); return err }
 }
 
-// TestCrashAtEveryStep: each change is cut off at each of its steps, once before the step happens and once after. No
-// rule between records may then be broken, and repeating the request must lead where the undisturbed one leads.
+// TestCrashAtEveryStep: each change is cut off at each of its steps, once before the step happens and once
+// after. No rule between records may then be broken, and repeating the request must lead where the
+// undisturbed one leads.
 func TestCrashAtEveryStep(t *testing.T) {
 	for _, ch := range changes() {
 		t.Run(ch.name, func(t *testing.T) {
@@ -237,8 +247,8 @@ func TestCrashAtBootstrap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := manager.Bootstrap{ClusterID: apitest.UUID(5), Secret: make([]byte, manager.SecretSize), AdminToken: secret,
-		Node: apitest.Node(1)}
+	b := manager.Bootstrap{ClusterID: apitest.UUID(5), Secret: make([]byte, manager.SecretSize),
+		AdminToken: secret, Node: apitest.Node(1)}
 	for at := 1; at <= 2; at++ {
 		for _, after := range []bool{false, true} {
 			s := &crashing{Mem: store.NewMem()}

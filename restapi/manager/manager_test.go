@@ -11,11 +11,11 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/embedetcd/etcdtest"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/auth"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/store"
-	"github.com/ashlar-storage/ashlar/restapi/store/storetest"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -28,7 +28,8 @@ func code(err error) wire.Code {
 	return ""
 }
 
-// TestVoters: the first pool names the first one, three or five storage nodes, and nothing changes them later.
+// TestVoters: the first pool names the first one, three or five storage nodes, and nothing changes them
+// later.
 func TestVoters(t *testing.T) {
 	for nodes, want := range map[int]int{1: 1, 2: 1, 3: 3, 4: 3, 5: 5, 7: 5} {
 		c := apitest.New(t)
@@ -72,8 +73,8 @@ func TestNotEnoughDomainsCounts(t *testing.T) {
 	if code(err) != wire.NotEnoughDomains {
 		t.Fatalf("got %v", err)
 	}
-	if want := "2 copies need 2 different failure domains of level \"node\" with a device online, there are 1"; err.
-		Error() != "domain: "+want {
+	want := `domain: 2 copies need 2 different failure domains of level "node" with a device online, there are 1`
+	if err.Error() != want {
 		t.Errorf("got %q", err)
 	}
 	_, _, err = c.Manager.CreatePool(t.Context(), wire.PoolCreate{Name: "p", Parity: &one, Domain: "device"})
@@ -87,7 +88,8 @@ func TestJoinTokens(t *testing.T) {
 	c := apitest.New(t)
 	ctx := t.Context()
 	token := func(role auth.Role, life int64) string {
-		tok, err := c.Manager.CreateToken(ctx, wire.TokenCreate{Name: "t", Role: string(role), ExpiresSeconds: life})
+		r := wire.TokenCreate{Name: "t", Role: string(role), ExpiresSeconds: life}
+		tok, err := c.Manager.CreateToken(ctx, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,8 +193,8 @@ func TestDeviceIdentity(t *testing.T) {
 	c := apitest.New(t)
 	c.Join(2)
 	add := func(node, uuid int, path string) (wire.Device, bool, error) {
-		return c.Manager.AddDevice(t.Context(), manager.DeviceAdd{Node: cluster.NodeID(node), UUID: apitest.UUID(uuid),
-			Path: path, Size: apitest.DeviceSize})
+		return c.Manager.AddDevice(t.Context(), manager.DeviceAdd{Node: cluster.NodeID(node),
+			UUID: apitest.UUID(uuid), Path: path, Size: apitest.DeviceSize})
 	}
 	d, created, err := add(1, 50, "/dev/a")
 	if err != nil || !created || d.Number != 1 || d.Weight != 16 {
@@ -214,8 +216,8 @@ func TestDeviceIdentity(t *testing.T) {
 		t.Errorf("no such node: %v", err)
 	}
 	for _, size := range []uint64{0, 4095, 4097} {
-		_, _, err := c.Manager.AddDevice(t.Context(), manager.DeviceAdd{Node: 1, UUID: apitest.UUID(53), Path: "/dev/c",
-			Size: size})
+		_, _, err := c.Manager.AddDevice(t.Context(), manager.DeviceAdd{Node: 1, UUID: apitest.UUID(53),
+			Path: "/dev/c", Size: size})
 		if code(err) != wire.InvalidField {
 			t.Errorf("size %d: %v", size, err)
 		}
@@ -223,8 +225,8 @@ func TestDeviceIdentity(t *testing.T) {
 	c.Audit()
 }
 
-// TestVolumeIdentity: the same request is the same volume, also after a resize; another one is refused; VUIDs are
-// never given twice.
+// TestVolumeIdentity: the same request is the same volume, also after a resize; another one is refused;
+// VUIDs are never given twice.
 func TestVolumeIdentity(t *testing.T) {
 	c := apitest.New(t)
 	c.Pool()
@@ -256,20 +258,21 @@ func TestVolumeIdentity(t *testing.T) {
 	if v, created, err = c.Manager.CreateVolume(ctx, r, ""); err != nil || !created || v.VUID != 2 {
 		t.Errorf("after the delete: %+v %v %v", v, created, err)
 	}
-	k1, _, err1 := c.Manager.CreateVolume(ctx, wire.VolumeCreate{Name: "k", Pool: "gold", Size: 4096}, "key")
-	k2, created, err2 := c.Manager.CreateVolume(ctx, wire.VolumeCreate{Name: "k", Pool: "gold", Size: 4096}, "key")
+	keyed := wire.VolumeCreate{Name: "k", Pool: "gold", Size: 4096}
+	k1, _, err1 := c.Manager.CreateVolume(ctx, keyed, "key")
+	k2, created, err2 := c.Manager.CreateVolume(ctx, keyed, "key")
 	if err1 != nil || err2 != nil || created || k1.ID != k2.ID {
 		t.Errorf("by key: %v %v, %v %v %v", k1.ID, err1, k2.ID, created, err2)
 	}
 	c.Audit()
 }
 
-// TestManyAtOnce: many callers create, grow, export and delete the same few volumes; whatever they win or lose, the
-// records fit together.
+// TestManyAtOnce: many callers create, grow, export and delete the same few volumes; whatever they win or
+// lose, the records fit together.
 func TestManyAtOnce(t *testing.T) {
 	t.Run("in memory", func(t *testing.T) { manyAtOnce(t, apitest.New(t)) })
 	t.Run("in etcd", func(t *testing.T) {
-		manyAtOnce(t, apitest.NewOn(t, store.NewEtcd(storetest.StartEtcd(t))))
+		manyAtOnce(t, apitest.NewOn(t, store.NewEtcd(etcdtest.Run(t).Client())))
 	})
 }
 
@@ -320,7 +323,8 @@ func tolerate(t *testing.T, what string, err error) {
 	}
 }
 
-// TestStatus: owner, devices that are out and the progress of a resync come from where the data plane keeps them.
+// TestStatus: owner, devices that are out and the progress of a resync come from where the data plane keeps
+// them.
 func TestStatus(t *testing.T) {
 	c := apitest.New(t)
 	c.Pool()
@@ -335,7 +339,8 @@ func TestStatus(t *testing.T) {
 	if err != nil || o.Epoch != 0 || o.Gateway == 0 {
 		t.Fatalf("new owner record %+v, %v", o, err)
 	}
-	_, err = arbiter.SwapOwner(ctx, key, rev, cluster.Owner{Gateway: 2, Epoch: 1, Out: []cluster.Out{{Device: 3}}})
+	next := cluster.Owner{Gateway: 2, Epoch: 1, Out: []cluster.Out{{Device: 3}}}
+	_, err = arbiter.SwapOwner(ctx, key, rev, next)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,8 +350,9 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := c.Manager.Volume(ctx, v.ID)
-	if err != nil || got.Owner == nil || *got.Owner != (wire.Owner{Gateway: 2, Epoch: 1}) || got.State != "serving" ||
-		got.Health != wire.Degraded || len(got.Out) != 1 || *got.Out[0].Resync != (wire.Resync{Done: 5, Total: 10}) {
+	if err != nil || got.Owner == nil || *got.Owner != (wire.Owner{Gateway: 2, Epoch: 1}) ||
+		got.State != "serving" || got.Health != wire.Degraded || len(got.Out) != 1 ||
+		*got.Out[0].Resync != (wire.Resync{Done: 5, Total: 10}) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	exp, _, err := c.Manager.Allow(ctx, v.ID, apitest.HostA)
@@ -371,7 +377,8 @@ func TestPublishStats(t *testing.T) {
 		}
 		return snap.One(0).Rev
 	}
-	st := cluster.NodeStats{Node: 1, Devices: []cluster.DeviceStats{{Device: d, Total: 100, Free: 60, Healthy: true}}}
+	st := cluster.NodeStats{Node: 1,
+		Devices: []cluster.DeviceStats{{Device: d, Total: 100, Free: 60, Healthy: true}}}
 	if err := c.Manager.PublishStats(ctx, st); err != nil {
 		t.Fatal(err)
 	}

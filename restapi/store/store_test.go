@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/embedetcd/etcdtest"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/store/storetest"
 )
@@ -21,7 +22,7 @@ func TestMem(t *testing.T) {
 }
 
 func TestEtcd(t *testing.T) {
-	c := storetest.StartEtcd(t)
+	c := etcdtest.Run(t).Client()
 	storetest.Run(t, func(t *testing.T) storetest.Store {
 		if _, err := c.Delete(t.Context(), "", clientv3.WithPrefix()); err != nil {
 			t.Fatal(err)
@@ -33,7 +34,7 @@ func TestEtcd(t *testing.T) {
 // TestTwins gives both stores the same random transactions: they must agree on every outcome and every
 // content. Revisions differ, so conditions are drawn as "what it has now", "absent" or "stale".
 func TestTwins(t *testing.T) {
-	c := storetest.StartEtcd(t)
+	c := etcdtest.Run(t).Client()
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
