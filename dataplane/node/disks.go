@@ -1,0 +1,201 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
+)
+
+// openRetry is the pause before a device that could not be opened is tried again.
+const openRetry = 2 * time.Second
+
+// disks opens the devices of this node and attaches them to the chunk server.
+type disks struct {
+	n  *Node
+	wg sync.WaitGroup
+	mu struct {
+		sync.Mutex
+		open    map[cluster.DeviceID]*disk
+		purging bool
+		again   bool // purge once more: the state changed meanwhile
+		closed  bool
+	}
+}
+
+// disk is one device of this node: being opened, or open.
+type disk struct {
+	rec    *cluster.Device
+	dev    blockdev.Device
+	store  *pagestore.Store // nil: not open
+	err    error            // why not
+	cancel context.CancelFunc
+}
+
+func (d *disks) init(n *Node) {
+	d.n = n
+	d.mu.open = make(map[cluster.DeviceID]*disk)
+}
+
+// follow opens devices that are new in the map and closes those that are gone from it.
+func (d *disks) follow(ctx context.Context, s *cluster.State) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, rec := range s.Map.Devices {
+		wanted := rec.Node == d.n.o.Self && rec.State == cluster.DeviceOnline
+		have := d.mu.open[id]
+		switch {
+		case wanted && have == nil:
+			c, cancel := context.WithCancel(ctx)
+			k := &disk{rec: rec, cancel: cancel}
+			d.mu.open[id] = k
+			d.wg.Add(1)
+			go d.attach(c, k)
+		case !wanted && have != nil:
+			delete(d.mu.open, id)
+			have.cancel()
+			d.wg.Add(1)
+			go func() {
+				defer d.wg.Done()
+				if err := d.detach(have); err != nil {
+					d.n.log.WithError(err).WithField("device", id).Warn("closing a device")
+				}
+			}()
+		}
+	}
+	d.purge(ctx)
+}
+
+// attach opens a device, trying again until it works or the device is not wanted any more.
+func (d *disks) attach(ctx context.Context, k *disk) {
+	defer d.wg.Done()
+	log := d.n.log.WithField("device", k.rec.Number).WithField("path", k.rec.Path)
+	for {
+		dev, store, err := d.openDisk(ctx, k.rec)
+		d.mu.Lock()
+		if err == nil && ctx.Err() != nil {
+			err = errors.Join(ctx.Err(), store.Close(), dev.Close())
+		}
+		changed := fmt.Sprint(err) != fmt.Sprint(k.err)
+		k.err = err
+		if err == nil {
+			k.dev, k.store = dev, store
+			d.n.chunks.Attach(k.rec.Number, store)
+			d.purge(ctx)
+		}
+		d.mu.Unlock()
+		if err == nil {
+			log.Info("device is served")
+			return
+		}
+		if changed && ctx.Err() == nil {
+			log.WithError(err).Error("device cannot be opened, trying again")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(openRetry):
+		}
+	}
+}
+
+func (d *disks) openDisk(ctx context.Context, rec *cluster.Device) (blockdev.Device, *pagestore.Store, error) {
+	dev, err := blockdev.OpenFile(rec.Path, blockdev.FileOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := pagestore.Open(ctx, dev, pagestore.Options{ClusterID: d.n.o.ClusterID, DeviceUUID: rec.UUID})
+	if err != nil {
+		return nil, nil, errors.Join(err, dev.Close())
+	}
+	return dev, store, nil
+}
+
+func (d *disks) detach(k *disk) error {
+	d.n.chunks.Detach(k.rec.Number)
+	if k.store == nil {
+		return nil
+	}
+	return errors.Join(k.store.Close(), k.dev.Close())
+}
+
+// purge removes what deleted volumes left on the devices, in the background, one run at a time. d.mu is held.
+func (d *disks) purge(ctx context.Context) {
+	if d.mu.closed {
+		return
+	}
+	if d.mu.purging {
+		d.mu.again = true
+		return
+	}
+	d.mu.purging = true
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		for {
+			if s := d.n.state.Load(); s != nil {
+				gone := func(v cluster.VolumeKey) bool { return v.VUID <= s.LastVUID && s.Volumes[v] == nil }
+				n, err := d.n.chunks.Purge(ctx, gone)
+				if n > 0 {
+					d.n.log.WithField("volumes", n).Info("deleted volumes purged from the devices of this node")
+				}
+				if err != nil && ctx.Err() == nil {
+					d.n.log.WithError(err).Warn("purge of deleted volumes failed; it is tried again at the next change")
+				}
+				d.n.voter.Forget(gone)
+			}
+			d.mu.Lock()
+			if !d.mu.again {
+				d.mu.purging = false
+				d.mu.Unlock()
+				return
+			}
+			d.mu.again = false
+			d.mu.Unlock()
+		}
+	}()
+}
+
+// stats tells how the devices are, by number.
+func (d *disks) stats() []cluster.DeviceStats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []cluster.DeviceStats
+	for id, k := range d.mu.open {
+		st := cluster.DeviceStats{Device: id, Healthy: k.store != nil}
+		if k.err != nil {
+			st.Error = k.err.Error()
+		}
+		if k.store != nil {
+			s := k.store.Stats()
+			st.Total, st.Free = s.TotalBlocks*cluster.BlockSize, s.FreeBlocks*cluster.BlockSize
+		}
+		out = append(out, st)
+	}
+	slices.SortFunc(out, func(a, b cluster.DeviceStats) int { return int(a.Device) - int(b.Device) })
+	return out
+}
+
+// close closes all devices.
+func (d *disks) close() error {
+	d.mu.Lock()
+	d.mu.closed = true
+	all := d.mu.open
+	d.mu.open = map[cluster.DeviceID]*disk{}
+	d.mu.Unlock()
+	for _, k := range all {
+		k.cancel()
+	}
+	d.wg.Wait()
+	var errs []error
+	for _, k := range all {
+		errs = append(errs, d.detach(k))
+	}
+	return errors.Join(errs...)
+}
