@@ -1,5 +1,5 @@
-// Command ashlar is the command line of an Ashlar cluster (cmd/internal/cli), and `ashlar dev`, which runs one on this
-// machine to try things out (cmd/internal/dev).
+// Command ashlar is the command line of an Ashlar cluster (cmd/internal/cli), and `ashlar dev`, which runs
+// one on this machine to try things out (cmd/internal/dev).
 package main
 
 import (

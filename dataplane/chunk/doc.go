@@ -19,8 +19,8 @@
 //	dword   31                 24 23                                   0
 //	CDW2   | column              | VUID                                 |
 //	CDW3   | generation                                                 |
-//	CDW4   | page, bits 31:0                                            |   (metadata pointer, which these vendor
-//	CDW5   | owner epoch (31:8)                | page, bits 39:32 (7:0) |    commands do not use)
+//	CDW4   | page, bits 31:0                                            |   (metadata pointer, unused by these
+//	CDW5   | owner epoch (31:8)                | page, bits 39:32 (7:0) |    vendor commands)
 //	CDW10  | W, bits 31:0                                               |
 //	CDW11  | W, bits 63:32                                              |
 //	CDW12  | residency                                                  |

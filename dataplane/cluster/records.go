@@ -145,8 +145,8 @@ type Out struct {
 type Owner struct {
 	Gateway NodeID `json:"gateway"` // preferred gateway while Epoch is 0
 	Epoch   uint32 `json:"epoch"`   // 0: nobody has served the volume yet
-	// Served equals Epoch once this owner has begun to answer hosts. Until then the lease of an earlier owner may
-	// still run, and a take-over must not count on this owner alone being gone.
+	// Served equals Epoch once this owner has begun to answer hosts. Until then the lease of an earlier owner
+	// may still run, and a take-over must not count on this owner alone being gone.
 	Served uint32 `json:"served"`
 	// Released: the owner has stopped answering hosts for good and hands the volume to Gateway.
 	Released bool  `json:"released,omitempty"`

@@ -24,7 +24,8 @@ type Config struct {
 	ReserveBlocks uint64
 }
 
-// Ready is what the engine wants done. The receiver owns the slices until it passes the same Ready to Drain again.
+// Ready is what the engine wants done. The receiver owns the slices until it passes the same Ready to Drain
+// again.
 type Ready struct {
 	Sends  []*chunk.Request // carry out; each comes back through ChunkDone exactly once
 	Done   []*Op            // give back to the host

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// history checks promise P2 on stamps: reads and writes of every 512 B sector are linearizable. Each write carries a
-// number of its own; time is a counter of events.
+// history checks promise P2 on stamps: reads and writes of every 512 B sector are linearizable. Each write
+// carries a number of its own; time is a counter of events.
 type history struct {
 	now     uint64
 	stamps  uint64
@@ -83,8 +83,8 @@ func (h *history) done(t *testing.T, op *Op) {
 	}
 }
 
-// checkRead: the value is of a write that had begun, that no write acknowledged before the read began had replaced, and
-// that is not older than what an earlier read returned.
+// checkRead: the value is of a write that had begun, that no write acknowledged before the read began had
+// replaced, and that is not older than what an earlier read returned.
 func (h *history) checkRead(t *testing.T, sector int, value uint64, o *hop, floor *hwrite) {
 	t.Helper()
 	var fit *hwrite

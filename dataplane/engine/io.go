@@ -141,8 +141,8 @@ func (e *Engine) proceedWrite(x *extent) {
 	}
 }
 
-// afterWrite finishes a write that has reached every device that counts, sends it again to one that answers again,
-// or parks it.
+// afterWrite finishes a write that has reached every device that counts, sends it again to one that answers
+// again, or parks it.
 func (e *Engine) afterWrite(x *extent) {
 	again := false
 	for c, id := range x.row {
@@ -180,8 +180,8 @@ func (e *Engine) sendWrite(x *extent, d *device) {
 	e.send(r)
 }
 
-// lacksSpace refuses a write before it is sent when a device of the row is nearly full: a sent w would have to be
-// completed. Tombstones give space back and always pass.
+// lacksSpace refuses a write before it is sent when a device of the row is nearly full: a sent w would have
+// to be completed. Tombstones give space back and always pass.
 func (e *Engine) lacksSpace(x *extent) bool {
 	if x.kind == extZero {
 		return false

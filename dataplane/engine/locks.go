@@ -1,11 +1,11 @@
 package engine
 
-// lockBuckets is how many FIFO lists the extents of a volume are spread over, by page. Two pages in one bucket only
-// cost comparisons, never waiting.
+// lockBuckets is how many FIFO lists the extents of a volume are spread over, by page. Two pages in one
+// bucket only cost comparisons, never waiting.
 const lockBuckets = 256
 
-// enqueue appends x to its bucket and starts it when nothing before it conflicts. Order of arrival is order of
-// effect: an extent never overtakes an earlier one that it conflicts with, started or not.
+// enqueue appends x to its bucket and starts it when nothing before it conflicts. Order of arrival is order
+// of effect: an extent never overtakes an earlier one that it conflicts with, started or not.
 func (e *Engine) enqueue(x *extent) {
 	b := &e.locks[x.page%lockBuckets]
 	x.phase = phaseQueued

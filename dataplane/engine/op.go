@@ -89,8 +89,8 @@ func (x *extent) conflicts(y *extent) bool {
 		x.first < y.first+y.count && y.first < x.first+x.count
 }
 
-// split cuts an operation into extents, in order of address, and gives each to f. A piece that covers less than
-// one block becomes an extent of its own.
+// split cuts an operation into extents, in order of address, and gives each to f. A piece that covers less
+// than one block becomes an extent of its own.
 func (e *Engine) split(op *Op) {
 	lba, left := op.LBA, uint64(op.Sectors)
 	data := op.Data

@@ -61,7 +61,8 @@ type holder struct {
 	w      cluster.Seq
 }
 
-// reachableAtOpen: while the volume is being opened a device counts as present only when its inventory is complete.
+// reachableAtOpen: while the volume is being opened a device counts as present only when its inventory is
+// complete.
 func (d *device) reachableAtOpen(m mode) bool { return m != modeOpening || d.open == openListed }
 
 // startOpen begins (again) with fencing every device that is not out.
@@ -227,7 +228,8 @@ func (e *Engine) tickOpen() {
 	}
 }
 
-// openFailure notes a failure after gathering: wait for what is outstanding, then start over without the device.
+// openFailure notes a failure after gathering: wait for what is outstanding, then start over without the
+// device.
 func (e *Engine) openFailure(d *device) {
 	d.condemned = true
 	e.open.failed = true

@@ -12,8 +12,8 @@ import (
 
 var seedFlag = flag.Int64("engine.seed", 0, "run only this seed of the random schedules")
 
-// TestRandomSchedules runs the engine in a world where requests arrive in any order, devices vanish and return, owners
-// change while the old one goes on, and blocks rot; every read is checked against the history.
+// TestRandomSchedules runs the engine in a world where requests arrive in any order, devices vanish and
+// return, owners change while the old one goes on, and blocks rot; every read is checked against the history.
 func TestRandomSchedules(t *testing.T) {
 	n := int64(200)
 	if testing.Short() {
@@ -117,10 +117,11 @@ func (w *world) fault() {
 	}
 }
 
-// rot spoils one block on one device while all devices are in and up: within the fault budget. Only complete rows rot:
-// a copy that is being written is not yet redundant.
+// rot spoils one block on one device while all devices are in and up: within the fault budget. Only complete
+// rows rot: a copy that is being written is not yet redundant.
 func (w *world) rot() {
-	if len(w.owner.Out) > 0 || w.current.mode != modeServing || slices.ContainsFunc(w.engines(), func(e *Engine) bool { return e.rs != nil }) {
+	if len(w.owner.Out) > 0 || w.current.mode != modeServing ||
+		slices.ContainsFunc(w.engines(), func(e *Engine) bool { return e.rs != nil }) {
 		return
 	}
 	for _, d := range w.current.order {
@@ -144,7 +145,8 @@ func (w *world) rot() {
 	w.downAllowed(k)
 }
 
-// downAllowed repairs at once by a read, so that a later device loss stays within the budget of one loss per row.
+// downAllowed repairs at once by a read, so that a later device loss stays within the budget of one loss per
+// row.
 func (w *world) downAllowed(k rowKey) {
 	if w.current.mode != modeServing || len(w.hist.running) > 12 {
 		return
@@ -155,8 +157,8 @@ func (w *world) downAllowed(k rowKey) {
 	w.drain(w.current)
 }
 
-// settleDown brings everything up and checks that the volume converges: all operations end, nothing is out, and every
-// row is the same on all its devices.
+// settleDown brings everything up and checks that the volume converges: all operations end, nothing is out,
+// and every row is the same on all its devices.
 func (w *world) settleDown() {
 	for _, d := range w.devices {
 		d.up = true
@@ -177,7 +179,8 @@ func (w *world) settleDown() {
 			e.Tick()
 			w.drain(e)
 		}
-		if len(w.owner.Out) == 0 && w.current.mode == modeServing && len(w.hist.running) == 0 && i > 300 && len(w.net) == 0 {
+		if len(w.owner.Out) == 0 && w.current.mode == modeServing && len(w.hist.running) == 0 && i > 300 &&
+			len(w.net) == 0 {
 			w.checkEqual()
 			return
 		}
@@ -186,7 +189,8 @@ func (w *world) settleDown() {
 		len(w.hist.running), len(w.zombies))
 }
 
-// rotten reports whether a bad block is still unrepaired: then losing a device as well would be one fault too many.
+// rotten reports whether a bad block is still unrepaired: then losing a device as well would be one fault too
+// many.
 func (w *world) rotten() bool {
 	for _, d := range w.devices {
 		for _, vs := range d.rows {

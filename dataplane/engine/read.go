@@ -5,8 +5,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// sendRead asks one device of the row that is in: a near one first, else spread over the columns by page. Devices that
-// failed this read are not in any more, so the next choice is another one.
+// sendRead asks one device of the row that is in: a near one first, else spread over the columns by page.
+// Devices that failed this read are not in any more, so the next choice is another one.
 func (e *Engine) sendRead(x *extent) {
 	c := e.chooseColumn(x, x.tried)
 	if c < 0 {
@@ -94,9 +94,9 @@ func blockOf(x *extent, i int) []byte {
 	return x.data[i*cluster.BlockSize : (i+1)*cluster.BlockSize]
 }
 
-// repair walks over the bad blocks of a read, one at a time: read the block from another column until one has it, then
-// write it again, same w, to the columns where it was bad. The extent's lock keeps writers away, so every column that
-// is in holds the same version.
+// repair walks over the bad blocks of a read, one at a time: read the block from another column until one has
+// it, then write it again, same w, to the columns where it was bad. The extent's lock keeps writers away, so
+// every column that is in holds the same version.
 type repair struct {
 	from    int8   // column of the first read
 	index   int    // block being repaired; all before it are good
@@ -170,7 +170,8 @@ func (e *Engine) readForRepair(x *extent) {
 	e.sendReadOf(x, c, x.first+uint16(i), 1, blockOf(x, i), x.blocks[i:i+1])
 }
 
-// mayComeBack reports whether a column that has not been asked is only out of reach: then the read waits for it.
+// mayComeBack reports whether a column that has not been asked is only out of reach: then the read waits for
+// it.
 func (e *Engine) mayComeBack(x *extent, asked uint32) bool {
 	for c, id := range x.row {
 		if asked&(1<<c) == 0 && e.devices[id].state == devSuspect {

@@ -5,9 +5,10 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// resolving is one row on its way to a single version. With whole copies one readable copy of the newest version is
-// enough to go forward: an acknowledged write has it on every device that is in. A version that no device can read was
-// not acknowledged by all of them, or is rotten on all of them; it is removed and the next older one is looked at.
+// resolving is one row on its way to a single version. With whole copies one readable copy of the newest
+// version is enough to go forward: an acknowledged write has it on every device that is in. A version that no
+// device can read was not acknowledged by all of them, or is rotten on all of them; it is removed and the
+// next older one is looked at.
 type resolving struct {
 	key     rowKey
 	round   int
@@ -60,8 +61,8 @@ func (e *Engine) nextVersion(rv *resolving) {
 	e.readVersion(rv)
 }
 
-// readVersion asks the next device of the row for the version. Devices that did not list it are asked too: they may
-// hold it as stable, and then theirs may be the only readable copy.
+// readVersion asks the next device of the row for the version. Devices that did not list it are asked too:
+// they may hold it as stable, and then theirs may be the only readable copy.
 func (e *Engine) readVersion(rv *resolving) {
 	for c, id := range rv.row {
 		d := e.devices[id]
@@ -94,8 +95,8 @@ func (e *Engine) versionRead(rv *resolving, d *device, r *chunk.Request) {
 	e.readVersion(rv)
 }
 
-// forward completes the version on every device of the row that is in, byte for byte. Devices that have it answer
-// at once: commands are idempotent by (key, w).
+// forward completes the version on every device of the row that is in, byte for byte. Devices that have it
+// answer at once: commands are idempotent by (key, w).
 func (e *Engine) forward(rv *resolving) {
 	e.Counters.Forward++
 	op := chunk.OpWrite

@@ -28,11 +28,12 @@ const (
 
 // resync brings one out device back, one at a time per volume:
 //
-//	probe --> record residency k+1 --> begin k+1 (empty) --> [new writes go there too] --> drain --> copy --> settle
-//	--> record in
+//	probe --> record residency k+1 --> begin k+1 (empty) --> [new writes go there too]
+//	      --> drain --> copy --> settle --> record in
 //
-// The order matters: the number is recorded before the device is emptied, so data under the old number can never count
-// again; writes that started before the device took part are complete before the inventory is read, so none is missed.
+// The order matters: the number is recorded before the device is emptied, so data under the old number can
+// never count again; writes that started before the device took part are complete before the inventory is
+// read, so none is missed.
 type resync struct {
 	target  *device
 	number  uint32 // the target's residency before
@@ -196,8 +197,8 @@ func (e *Engine) stepResync() {
 	}
 }
 
-// resyncSettled: versions of older epochs that were copied count as complete on the target from now on. Without that a
-// later open would take them for unresolved there alone.
+// resyncSettled: versions of older epochs that were copied count as complete on the target from now on.
+// Without that a later open would take them for unresolved there alone.
 func (e *Engine) resyncSettled(rs *resync, d *device, r *chunk.Request) {
 	if e.rs != rs || rs.failed {
 		return
@@ -253,8 +254,8 @@ func (e *Engine) sourceListed(rs *resync, d *device, r *chunk.Request) {
 	e.stepResync()
 }
 
-// copiesFrom reports whether src is the one device whose inventory decides for this page: the first of the row that is
-// in. A device that leaves during the resync fails it, so no page falls between two sources.
+// copiesFrom reports whether src is the one device whose inventory decides for this page: the first of the
+// row that is in. A device that leaves during the resync fails it, so no page falls between two sources.
 func (e *Engine) copiesFrom(src, target *device, page uint64) bool {
 	first := (*device)(nil)
 	member := false
@@ -291,8 +292,8 @@ func (e *Engine) startCopy(rs *resync, c copyRange) {
 	e.enqueue(x)
 }
 
-// proceedCopy writes what was read to the target, a run of equal versions at a time, then finishes. x.tried counts the
-// blocks already dealt with.
+// proceedCopy writes what was read to the target, a run of equal versions at a time, then finishes. x.tried
+// counts the blocks already dealt with.
 func (e *Engine) proceedCopy(x *extent) {
 	rs := e.rs
 	if rs == nil || rs.failed || x.failed != 0 {
@@ -320,7 +321,8 @@ func (e *Engine) proceedCopy(x *extent) {
 	e.finish(x, OK)
 }
 
-// copyFinished counts a copy. A block that no device can read leaves the target out: it must not look absent there.
+// copyFinished counts a copy. A block that no device can read leaves the target out: it must not look absent
+// there.
 func (e *Engine) copyFinished(blocks uint16, s Status) {
 	rs := e.rs
 	if rs == nil {

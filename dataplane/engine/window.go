@@ -5,8 +5,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// window tracks the counters of writes that are not complete. Invariant: base <= next; every counter below base is
-// complete; done[c % len] tells it for base <= c < next.
+// window tracks the counters of writes that are not complete. Invariant: base <= next; every counter below
+// base is complete; done[c % len] tells it for base <= c < next.
 type window struct {
 	base, next uint64
 	done       []bool // ring, length a power of two, at least next-base
@@ -36,11 +36,12 @@ func (w *window) complete(c uint64) {
 	}
 }
 
-// stable is the mark that requests carry: every write of this epoch up to it is complete on all devices that count.
+// stable is the mark that requests carry: every write of this epoch up to it is complete on all devices that
+// count.
 func (e *Engine) stable() cluster.Seq { return cluster.MakeSeq(e.cfg.Owner.Epoch, e.win.base-1) }
 
-// sendStable brings the mark to devices that have seen no request since it moved: otherwise an idle volume would
-// keep old versions for ever.
+// sendStable brings the mark to devices that have seen no request since it moved: otherwise an idle volume
+// would keep old versions for ever.
 func (e *Engine) sendStable() {
 	s := e.stable()
 	for _, d := range e.order {

@@ -13,8 +13,9 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
-// The test world: model devices that keep versions as a chunk server must, a network that delivers requests in any
-// order and loses answers, an owner record with compare-and-swap, owners that crash and zombies that go on.
+// The test world: model devices that keep versions as a chunk server must, a network that delivers requests
+// in any order and loses answers, an owner record with compare-and-swap, owners that crash and zombies that
+// go on.
 
 type version struct {
 	w     cluster.Seq
@@ -162,8 +163,8 @@ type pending struct {
 	cut   bool // the connection broke: the sender has its answer already
 }
 
-// ghost is what is left of a request whose sender has been told "unreachable": it may still arrive, until the device
-// takes up a new session with that owner.
+// ghost is what is left of a request whose sender has been told "unreachable": it may still arrive, until the
+// device takes up a new session with that owner.
 type world struct {
 	t       *testing.T
 	rng     *rand.Rand
@@ -185,7 +186,8 @@ func newWorld(t *testing.T, seed int64, copies int) *world {
 	m := &cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{}}
 	w := &world{t: t, rng: rand.New(rand.NewSource(seed)), devices: map[cluster.DeviceID]*modelDevice{},
 		records: map[*Engine]*cluster.Owner{}}
-	pool := &cluster.Pool{Name: "p", Code: cluster.CodeReplica, Data: 1, Parity: copies - 1, Domain: cluster.DomainNode,
+	pool := &cluster.Pool{Name: "p", Code: cluster.CodeReplica, Data: 1, Parity: copies - 1,
+		Domain:    cluster.DomainNode,
 		ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.BlockSize}
 	for i := 1; i <= copies+1; i++ {
 		n, d := cluster.NodeID(i), cluster.DeviceID(i)
@@ -250,7 +252,8 @@ func (w *world) deliver(i int) {
 		p.r.Status = d.do(p.r)
 		p.r.Free = 1000
 	}
-	w.logf("dev %d %#x vol-epoch %d page %d block %d+%d w %v -> %v", p.r.Device, uint8(p.r.Op), p.r.Epoch, p.r.Page,
+	w.logf("dev %d %#x vol-epoch %d page %d block %d+%d w %v -> %v", p.r.Device, uint8(p.r.Op), p.r.Epoch,
+		p.r.Page,
 		p.r.Block, p.r.Count, p.r.W, p.r.Status)
 	p.owner.ChunkDone(p.r)
 	w.drain(p.owner)

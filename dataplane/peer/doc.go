@@ -1,15 +1,17 @@
-// Package peer is the traffic between nodes: chunk requests to the devices of other nodes, lease renewals and fences. Both
-// sides are here, because they are one protocol:
+// Package peer is the traffic between nodes: chunk requests to the devices of other nodes, lease renewals and
+// fences. Both sides are here, because they are one protocol:
 //
 //   - [Manager] keeps one association to every other node, shared by all volumes, and sends;
 //   - [Service] is the namespace behind the node-to-node listener, and answers.
 //
-// A connection is a session: requests that were under way when it broke come back as unreachable, and the listener
-// admits the node's next association only when none of the old one's can still execute (nvmet, SubsystemConfig.Vendor).
+// A connection is a session: requests that were under way when it broke come back as unreachable, and the
+// listener admits the node's next association only when none of the old one's can still execute (nvmet,
+// SubsystemConfig.Vendor).
 //
 // Chunk commands are drawn in package chunk. The lease commands:
 //
 //	opcode  name    data                     fields
-//	0xa0    Fence   none                     CDW10 VUID, CDW11 generation, CDW12 epoch; dword 0: highest epoch known
+//	0xa0    Fence   none                     CDW10 VUID, CDW11 generation, CDW12 epoch;
+//	                                         dword 0: highest epoch known
 //	0xa2    Renew   back: lease.ReplySize    CDW10-11 boot and CDW12-13 sequence read so far, CDW14 node number
 package peer

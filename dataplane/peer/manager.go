@@ -189,8 +189,8 @@ func (c *call) done(io *initiator.IO) {
 	r.Completer.ChunkDone(r)
 }
 
-// verify checks what came over the network against the CRC that travelled with it (promise P3): a block that was spoiled
-// on the way counts as bad, and is read again from another copy.
+// verify checks what came over the network against the CRC that travelled with it (promise P3): a block that
+// was spoiled on the way counts as bad, and is read again from another copy.
 func verify(r *chunk.Request) {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	for i := range r.Blocks[:r.Count] {
@@ -234,7 +234,8 @@ func (m *Manager) Fence(ctx context.Context, node cluster.NodeID, f lease.Fence)
 }
 
 // do runs one command and waits for it.
-func (m *Manager) do(ctx context.Context, node cluster.NodeID, cmd *nvme.Command, data []byte) (nvme.Completion, error) {
+func (m *Manager) do(ctx context.Context, node cluster.NodeID, cmd *nvme.Command,
+	data []byte) (nvme.Completion, error) {
 	p := m.peer(node)
 	if p == nil {
 		return nvme.Completion{}, fmt.Errorf("node %d is not known", node)
@@ -249,8 +250,8 @@ func (m *Manager) do(ctx context.Context, node cluster.NodeID, cmd *nvme.Command
 	}
 }
 
-// Refused proves that the process of a node is gone: its host is alive and refuses a connection that was begun after this
-// call. A process keeps its listener open for as long as it serves anything.
+// Refused proves that the process of a node is gone: its host is alive and refuses a connection that was
+// begun after this call. A process keeps its listener open for as long as it serves anything.
 func (m *Manager) Refused(ctx context.Context, node cluster.NodeID) bool {
 	p := m.peer(node)
 	if p == nil {

@@ -114,7 +114,8 @@ func (c *served) ChunkDone(r *chunk.Request) {
 }
 
 func (s *Service) fence(req *nvmet.Request) {
-	f := lease.Fence{Vol: cluster.VolumeKey{VUID: req.Cmd.CDW10(), Generation: req.Cmd.CDW11()}, Epoch: req.Cmd.CDW12()}
+	f := lease.Fence{Vol: cluster.VolumeKey{VUID: req.Cmd.CDW10(), Generation: req.Cmd.CDW11()},
+		Epoch: req.Cmd.CDW12()}
 	if !f.Vol.Valid() || f.Epoch == 0 || f.Epoch > cluster.MaxOwnerEpoch {
 		req.Complete(nvme.InvalidField.NoRetry())
 		return

@@ -1,9 +1,9 @@
-// Package voter is the shell around a lease.Voter: it makes fences durable before they count, in a small file of the
-// node's data directory.
+// Package voter is the shell around a lease.Voter: it makes fences durable before they count, in a small file
+// of the node's data directory.
 //
-// File "fences", records of 20 bytes, little endian, appended and synced; at open it is rewritten without what later
-// records replaced. A torn record at the end was never answered and is dropped; a broken one before the end means that
-// the file is damaged, and the voter refuses to start rather than forget a fence.
+// File "fences", records of 20 bytes, little endian, appended and synced; at open it is rewritten without
+// what later records replaced. A torn record at the end was never answered and is dropped; a broken one
+// before the end means that the file is damaged, and the voter refuses to start rather than forget a fence.
 //
 //	0       4            8        12         16      20
 //	+-------+------------+--------+----------+-------+
@@ -75,7 +75,8 @@ func decode(raw []byte) ([]lease.Fence, error) {
 		if v := le.Uint32(raw[12:]); v != recordVersion {
 			return nil, fmt.Errorf("%w: record version %d", ErrDamaged, v)
 		}
-		f := lease.Fence{Vol: cluster.VolumeKey{VUID: le.Uint32(raw), Generation: le.Uint32(raw[4:])}, Epoch: le.Uint32(raw[8:])}
+		f := lease.Fence{Vol: cluster.VolumeKey{VUID: le.Uint32(raw), Generation: le.Uint32(raw[4:])},
+			Epoch: le.Uint32(raw[8:])}
 		if !f.Vol.Valid() || f.Epoch == 0 {
 			return nil, fmt.Errorf("%w: volume %v epoch %d", ErrDamaged, f.Vol, f.Epoch)
 		}
@@ -132,7 +133,8 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Fence stores a fence durably; true when it, or a higher one, is stored. A lower epoch than the stored one is refused.
+// Fence stores a fence durably; true when it, or a higher one, is stored. A lower epoch than the stored one
+// is refused.
 func (v *Voter) Fence(f lease.Fence) (known uint32, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

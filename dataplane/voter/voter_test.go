@@ -30,7 +30,8 @@ func TestFencesSurviveARestart(t *testing.T) {
 	}
 	v.Close()
 	raw, _ := os.ReadFile(filepath.Join(dir, fileName))
-	if err := os.WriteFile(filepath.Join(dir, fileName), append(raw, 1, 2, 3), 0o600); err != nil { // a torn append
+	torn := append(raw, 1, 2, 3)
+	if err := os.WriteFile(filepath.Join(dir, fileName), torn, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	v, err = Open(dir)

@@ -10,9 +10,9 @@ import (
 	"github.com/ashlar-storage/ashlar/e2e/guest"
 )
 
-// TestJudgeOfTheKernelsOwnTarget shows that the judge finds nothing wrong between the Linux host and the Linux
-// target (in a guest of its own, because inside one guest nothing passes the capture), and that it would see
-// damage: one flipped bit in the capture is a wrong digest.
+// TestJudgeOfTheKernelsOwnTarget shows that the judge finds nothing wrong between the Linux host and the
+// Linux target (in a guest of its own, because inside one guest nothing passes the capture), and that it
+// would see damage: one flipped bit in the capture is a wrong digest.
 func TestJudgeOfTheKernelsOwnTarget(t *testing.T) {
 	const nqn = "nqn.2026-11.io.ashlar:reference"
 	nt, err := os.ReadFile("../guest/testdata/nt.sh")
