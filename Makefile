@@ -13,9 +13,9 @@ BENCHTIME ?= 1s
 BENCH     ?= .
 DEV_ARGS  ?=
 
-# Packages whose crash tests take minutes under the race detector. They run twice: with it and -short, where a test
-# may do fewer rounds, and once without it in full.
-HEAVY := ./dataplane/pagestore/...
+# Packages whose tests replay many random histories. Under the race detector -short lets them do fewer; here they run
+# once more, in full and without it.
+HEAVY := ./dataplane/engine/... ./dataplane/pagestore/...
 
 GO_TEST := go test -json
 TALLY   := .ci/tally
