@@ -61,6 +61,8 @@ func (c *logrusCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.C
 func (c *logrusCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	entry := c.log.WithFields(logrusFields(fields))
 	switch {
+	case routine(e.Message):
+		entry.Debug("etcd: " + e.Message)
 	case e.Level >= zapcore.ErrorLevel:
 		entry.Error("etcd: " + e.Message)
 	case e.Level == zapcore.WarnLevel:
@@ -69,6 +71,27 @@ func (c *logrusCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		entry.Debug("etcd: " + e.Message)
 	}
 	return nil
+}
+
+// routine names the warnings and errors of etcd that belong to every start, stop or lost peer, or that the caller is
+// told anyway by a returned error.
+func routine(message string) bool {
+	switch message {
+	case "Running http and grpc server on single port. This is not recommended for production.",
+		"simple token is not cryptographically signed",
+		"bootstrap failed",
+		"failed to get cluster response", "failed to reach the peer URL", "failed to get version",
+		"Failed to detect schema version", "failed to update storage version",
+		"Failed to detect storage schema version. Please wait till wal snapshot before upgrading cluster.",
+		"failed to find remote peer in cluster",
+		"closed TCP streaming connection with remote peer", "lost TCP streaming connection with remote peer",
+		"prober detected unhealthy status",
+		"retrying of unary invoker failed", "request stats",
+		"setting up serving from embedded etcd failed.",
+		"stopping insecure grpc server due to error", "stopped insecure grpc server due to error":
+		return true
+	}
+	return false
 }
 
 // Sync implements zapcore.Core.

@@ -123,14 +123,14 @@ func (d *daemon) settleJoined(ctx context.Context) {
 			return
 		}
 	}
-	if err := d.client.Sync(ctx); err != nil && ctx.Err() == nil {
-		d.log.WithError(err).Debug("etcd endpoints not read yet")
-	}
 }
 
 // keepEndpoints records where etcd is, so that the next start finds it although the first members are gone.
 func (d *daemon) keepEndpoints(ctx context.Context) {
-	for wait := settleBusy; pause(ctx, wait) == nil; wait = saveEvery {
+	for wait := settleBusy; pause(ctx, wait) == nil; wait = min(2*wait, saveEvery) {
+		if !d.opt.external() {
+			_ = d.client.Sync(ctx) // who is away now is found later
+		}
 		now := slices.Clone(d.client.Endpoints())
 		slices.Sort(now)
 		if len(now) > 0 && !slices.Equal(now, d.state.EtcdEndpoints) {

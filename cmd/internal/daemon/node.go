@@ -1,0 +1,12 @@
+package daemon
+
+import "github.com/ashlar-storage/ashlar/dataplane/node"
+
+// NewNode makes the real data plane: package node.
+func NewNode(o DataPlaneOptions) (DataPlane, error) {
+	return node.New(node.Options{
+		Self: o.Node, ClusterID: o.ClusterID, Secret: o.Secret, DataDir: o.DataDir,
+		Hosts: o.Listen.Hosts, Discovery: o.Listen.Discovery, Peers: o.Listen.Nodes,
+		States: o.Maps, Arbiter: o.Arbiter, Log: o.Log,
+	})
+}
