@@ -147,7 +147,7 @@ func deviceAdd(g *global) *cobra.Command {
 			}
 			opts := wire.DeviceCreate{Node: n.Number, Path: args[1]}
 			if size != "" {
-				if opts.Size, err = parseSize(size); err != nil {
+				if opts.Size, err = ParseSize(size); err != nil {
 					return err
 				}
 			}

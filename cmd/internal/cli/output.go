@@ -100,9 +100,9 @@ func bytesText(n uint64) string {
 	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + " " + units[i]
 }
 
-// parseSize reads "10GiB", "500 MB", "1.5TiB" or a plain number of bytes. A unit must say which kind it is:
+// ParseSize reads "10GiB", "500 MB", "1.5TiB" or a plain number of bytes. A unit must say which kind it is:
 // 10G could be either.
-func parseSize(text string) (uint64, error) {
+func ParseSize(text string) (uint64, error) {
 	s := strings.TrimSpace(text)
 	cut := strings.IndexFunc(s, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
 	number, unit := s, ""

@@ -46,7 +46,7 @@ func poolCreate(g *global) *cobra.Command {
 				if s.text == "" {
 					continue
 				}
-				n, err := parseSize(s.text)
+				n, err := ParseSize(s.text)
 				if err != nil || n != uint64(uint32(n)) {
 					return fmt.Errorf("%q is no size below 4 GiB", s.text)
 				}

@@ -31,7 +31,7 @@ func volumeCreate(g *global) *cobra.Command {
 		Use: "create NAME --pool POOL --size SIZE", Short: "Create a volume", Args: cobra.ExactArgs(1),
 		Example: "  ashlar volume create disk1 --pool fast --size 10GiB",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			bytes, err := parseSize(size)
+			bytes, err := ParseSize(size)
 			if err != nil {
 				return err
 			}
@@ -152,7 +152,7 @@ func volumeResize(g *global) *cobra.Command {
 		Example: "  ashlar volume resize disk1 20GiB\n  ashlar volume resize disk1 +10GiB",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			text, more := strings.CutPrefix(args[1], "+")
-			size, err := parseSize(text)
+			size, err := ParseSize(text)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,92 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/cmd/internal/cli"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// present allows this host and prints what there is and what can be done with it.
+func (d *devCluster) present(ctx context.Context, v wire.Volume, endpoints []string) error {
+	took := time.Since(d.started)
+	if d.host == "" {
+		d.host, _ = cli.HostNQN()
+	}
+	var e wire.Export
+	if d.host != "" {
+		err := d.retry(ctx, "allow this host", func() (err error) {
+			e, err = d.api.PutExport(ctx, v.ID, d.host)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	env, err := d.writeEnv(endpoints)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	line := func(format string, args ...any) { _, _ = fmt.Fprintf(&b, format+"\n", args...) }
+	line("")
+	line("  first volume after %.1f s", took.Seconds())
+	line("")
+	line("  API         %s", strings.Join(endpoints, " "))
+	line("  token       %s", d.token)
+	line("  pool        %s: %d copies on %d nodes with %d disks of %d MiB each", poolName, copies, nodeCount,
+		d.state.Disks, d.state.DiskSize>>20)
+	line("  volume      %s: %s, %d MiB", volumeName, v.ID, v.Size>>20)
+	for _, n := range d.nodes {
+		line("  %s       pid %d, log %s", nodeName(n.number), n.pid.Load(), n.logFile())
+	}
+	line("")
+	if d.host == "" {
+		line("  This host has no NQN yet, so the volume is allowed to nobody:")
+		line("    nvme gen-hostnqn | sudo tee %s", cli.HostNQNFile)
+		line("    %s volume allow %s --this-host", program(), volumeName)
+	} else {
+		line("  Connect this host (%s), as root:", d.host)
+		for _, l := range cli.ConnectLines(e) {
+			line("    %s", l)
+		}
+	}
+	line("")
+	line("  Next, in another terminal:")
+	line("    source %s", env)
+	line("    %s status", program())
+	line("    %s volume create disk2 --pool %s --size 1GiB", program(), poolName)
+	line("    kill -9 %d        # lose node 2: volumes go on; it comes back after %v", d.nodes[1].pid.Load(), restartAfter)
+	line("")
+	line("  Ctrl-C stops the cluster.")
+	d.say("%s", b.String())
+	return nil
+}
+
+// program is how this program was called.
+func program() string {
+	if strings.Contains(os.Args[0], "/") {
+		return os.Args[0]
+	}
+	return "ashlar"
+}
+
+// writeEnv writes the shell lines that point the command line at the cluster.
+func (d *devCluster) writeEnv(endpoints []string) (string, error) {
+	path := filepath.Join(d.dir, "env")
+	text := fmt.Sprintf("export ASHLAR_ENDPOINT=%s\nexport ASHLAR_TOKEN_FILE=%s\n", quote(strings.Join(endpoints, ",")),
+		quote(filepath.Join(d.nodes[0].dataDir(), "admin-token")))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", errors.Join(errors.New("write env file"), err)
+	}
+	return path, nil
+}
+
+// quote makes s one word of a POSIX shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
