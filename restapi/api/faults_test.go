@@ -1,19 +1,24 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/auth"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -81,6 +86,33 @@ func TestWithoutEtcd(t *testing.T) {
 	}
 	s.off = false
 	w.Audit()
+}
+
+// bug is a verifier with one.
+type bug struct{}
+
+func (bug) Verify(context.Context, string) (auth.Principal, error) { panic("a bug of ours") }
+
+// TestPanicIsAnswered: a bug costs one call, is logged with its request id, and does not show itself to the
+// caller.
+func TestPanicIsAnswered(t *testing.T) {
+	w := newWorld(t)
+	log := logrus.New()
+	var text bytes.Buffer
+	log.SetOutput(&text)
+	s, err := api.New(api.Options{Manager: w.Manager, Verifier: bug{}, Self: 1, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := httptest.NewServer(s)
+	r := w.callAt(h.URL, "GET", "/v1/volumes", "", "X-Request-Id", "req-7")
+	h.Close() // after this the log is complete
+	if r.status != 500 || r.problem.Code != wire.Internal || strings.Contains(string(r.body), "bug") {
+		t.Errorf("got %d %s", r.status, r.body)
+	}
+	if !strings.Contains(text.String(), "a bug of ours") || !strings.Contains(text.String(), "req-7") {
+		t.Errorf("logged %s", text.String())
+	}
 }
 
 // TestGarbledRecord: what nobody of us wrote is an internal error that does not show itself to the caller.

@@ -199,6 +199,12 @@ func unavailable(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(wire.Problem{Code: wire.Unavailable, Status: 503, Title: "no"})
 }
 
+func gateway(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }
+
+func redirect(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, "/other", http.StatusFound)
+}
+
 func hangUp(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
@@ -261,9 +267,9 @@ func TestRefusalIsFinal(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
 		"html":       func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
-		"html error": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", 502) },
+		"html error": gateway,
 		"empty":      func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) },
-		"redirect":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 302) },
+		"redirect":   redirect,
 		"no problem": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", wire.ProblemType)
 			w.WriteHeader(500)
