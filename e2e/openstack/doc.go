@@ -1,0 +1,15 @@
+// Package openstack runs a real Cinder for end-to-end tests: MariaDB, RabbitMQ, Keystone and Cinder's API,
+// scheduler and volume services, all Debian's own, with the Ashlar driver from this tree, against a cluster
+// that the test started. Tests speak to it with gophercloud, and attach volumes the way Nova does.
+//
+//	test --gophercloud--> keystone (uwsgi)      cinder-volume --driver, REST--> the test's cluster
+//	     \---------------> cinder-api --rabbit--> cinder-scheduler, cinder-volume
+//	                        \--------- all of them: mariadb ---------/
+//
+// Everything listens on free ports of 127.0.0.1. Databases and other state are on tmpfs and go away with
+// Stop; logs stay in .build/e2e/openstack/<test>, and the ends of them are printed when the test fails. Processes
+// are ended by the pids of their own sessions, and die with the test process even when that one is killed.
+//
+// setup.sh installs what is needed; Start calls it. Every wait is bounded by Patience, far above what an idle
+// machine needs, and ends at once when a process it depends on has ended.
+package openstack

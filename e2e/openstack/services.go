@@ -1,0 +1,210 @@
+package openstack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+)
+
+// ports of one test bed, all on 127.0.0.1.
+type ports struct {
+	MySQL, Rabbit, RabbitDist, Epmd, Keystone, Cinder int
+}
+
+// site is what the templates of the configuration files see.
+type site struct {
+	State     string // directory of everything that goes away with Stop, on tmpfs where there is one
+	Root      bool   // whether we run as root, whom mariadbd refuses unless told
+	Ports     ports
+	Endpoints string // of the cluster's API, separated by commas
+	Token     string // of the cluster's API
+	Pool      string
+}
+
+// Socket of mariadbd; Backend is the section of cinder.conf and the volume_backend_name.
+func (s *site) Socket() string  { return filepath.Join(s.State, "mysql.sock") }
+func (s *site) Backend() string { return "ashlar-1" }
+
+// KeystoneURL and CinderURL are what the catalog has.
+func (s *site) KeystoneURL() string { return fmt.Sprintf("http://127.0.0.1:%d/v3", s.Ports.Keystone) }
+func (s *site) CinderURL() string   { return fmt.Sprintf("http://127.0.0.1:%d/v3", s.Ports.Cinder) }
+
+func (s *site) path(name string) string { return filepath.Join(s.State, name) }
+
+// freePorts finds ports that nobody listens on. They are released again for the services to take, so another
+// process could come first: then the service says so in its log and the test fails; it never joins another's.
+func freePorts() (ports, error) {
+	var p ports
+	var held []net.Listener
+	defer func() {
+		for _, ln := range held {
+			_ = ln.Close()
+		}
+	}()
+	for _, port := range []*int{&p.MySQL, &p.Rabbit, &p.RabbitDist, &p.Epmd, &p.Keystone, &p.Cinder} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return ports{}, fmt.Errorf("find free ports: %w", err)
+		}
+		held = append(held, ln)
+		*port = ln.Addr().(*net.TCPAddr).Port
+	}
+	return p, nil
+}
+
+// configure writes all configuration files into the state directory. They hold the API token.
+func (s *site) configure(templates string) error {
+	files, err := template.ParseGlob(filepath.Join(templates, "*"))
+	if err != nil {
+		return fmt.Errorf("configure: %w", err)
+	}
+	for _, dir := range []string{"rabbit/mnesia", "rabbit/log", "keystone/fernet", "keystone/credential",
+		"cinder/lock", "cinder/conversion", "cinder/coordination"} {
+		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
+			return fmt.Errorf("configure: %w", err)
+		}
+	}
+	for _, t := range files.Templates() {
+		if t.Name() == "auth" {
+			continue // a part of cinder.conf
+		}
+		var out strings.Builder
+		if err := t.Execute(&out, s); err != nil {
+			return fmt.Errorf("configure %s: %w", t.Name(), err)
+		}
+		if err := os.WriteFile(s.path(t.Name()), []byte(out.String()), 0o600); err != nil {
+			return fmt.Errorf("configure: %w", err)
+		}
+	}
+	// Two fernet keys, the staged and the primary one, as keystone-manage fernet_setup would make them.
+	for _, name := range []string{"0", "1"} {
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // never fails (crypto/rand)
+		text := base64.URLEncoding.EncodeToString(key)
+		if err := os.WriteFile(s.path("keystone/fernet/"+name), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("configure: %w", err)
+		}
+	}
+	return nil
+}
+
+// startDatabase makes an empty MariaDB with the two databases, and waits for it.
+func (s *site) startDatabase(ctx context.Context, p *processes) error {
+	defaults := "--defaults-file=" + s.path("my.cnf")
+	if err := p.run(ctx, "mariadb-install", nil, "/usr/bin/mariadb-install-db", defaults,
+		"--auth-root-authentication-method=normal", "--skip-test-db"); err != nil {
+		return err
+	}
+	if err := p.start("mariadb", nil, "/usr/sbin/mariadbd", defaults); err != nil {
+		return err
+	}
+	if err := p.wait(ctx, "MariaDB", listening("unix", s.Socket())); err != nil {
+		return err
+	}
+	sql := ""
+	for _, name := range []string{"keystone", "cinder"} {
+		sql += fmt.Sprintf("create database %s; grant all on %s.* to 'os'@'%%' identified by 'os';", name, name)
+	}
+	return p.run(ctx, "mariadb-client", nil,
+		"/usr/bin/mariadb", "--socket="+s.Socket(), "--user=root", "-e", sql)
+}
+
+// startRabbit starts epmd, which rabbit would otherwise leave behind as a daemon, and RabbitMQ, and waits.
+func (s *site) startRabbit(ctx context.Context, p *processes) error {
+	env := []string{
+		"HOME=" + s.path("rabbit"), "RABBITMQ_CONF_ENV_FILE=" + s.path("rabbitmq-env"),
+		fmt.Sprintf("ERL_EPMD_PORT=%d", s.Ports.Epmd), "ERL_EPMD_ADDRESS=127.0.0.1",
+		"detached=true", // the start script becomes the Erlang VM instead of watching it
+	}
+	if err := p.start("epmd", env, "/usr/bin/epmd"); err != nil {
+		return err
+	}
+	if err := p.wait(ctx, "epmd", tcpListening(s.Ports.Epmd)); err != nil {
+		return err
+	}
+	if err := p.start("rabbit", env, "/usr/lib/rabbitmq/bin/rabbitmq-server"); err != nil {
+		return err
+	}
+	return p.wait(ctx, "RabbitMQ", tcpListening(s.Ports.Rabbit))
+}
+
+// startKeystone makes Keystone's tables and its admin user, starts it and waits for it.
+func (s *site) startKeystone(ctx context.Context, p *processes) error {
+	config := "--config-file=" + s.path("keystone.conf")
+	if err := p.run(ctx, "keystone-manage", nil, "/usr/bin/keystone-manage", config, "db_sync"); err != nil {
+		return err
+	}
+	if err := p.run(ctx, "keystone-manage", nil, "/usr/bin/keystone-manage", config, "bootstrap",
+		"--bootstrap-password", password, "--bootstrap-region-id", region,
+		"--bootstrap-public-url", s.KeystoneURL(), "--bootstrap-internal-url", s.KeystoneURL(),
+		"--bootstrap-admin-url", s.KeystoneURL()); err != nil {
+		return err
+	}
+	env := []string{"OS_KEYSTONE_CONFIG_DIR=" + s.State}
+	argv := []string{"/usr/bin/uwsgi_python3", "--ini", s.path("keystone-uwsgi.ini")}
+	if err := p.start("keystone", env, argv...); err != nil {
+		return err
+	}
+	return p.wait(ctx, "Keystone", answering(s.KeystoneURL()))
+}
+
+// makeCinderTables makes Cinder's tables.
+func (s *site) makeCinderTables(ctx context.Context, p *processes) error {
+	return p.run(ctx, "cinder-manage", nil,
+		"/usr/bin/cinder-manage", "--config-file", s.path("cinder.conf"), "db", "sync")
+}
+
+// startCinder starts the three services, with the driver of this tree, and waits until the API listens.
+func (s *site) startCinder(ctx context.Context, p *processes, root string) error {
+	env := []string{"PYTHONPATH=" + filepath.Join(root, "cinder-driver") + ":" +
+		filepath.Join(root, "os-brick-connector"), "PYTHONDONTWRITEBYTECODE=1"}
+	for _, name := range []string{"cinder-api", "cinder-scheduler", "cinder-volume"} {
+		if err := p.start(name, env, "/usr/bin/"+name, "--config-file", s.path("cinder.conf")); err != nil {
+			return err
+		}
+	}
+	return p.wait(ctx, "cinder-api", tcpListening(s.Ports.Cinder))
+}
+
+func tcpListening(port int) func(context.Context) error {
+	return listening("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+}
+
+// listening is ready when something accepts connections at the address.
+func listening(network, address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+}
+
+// answering is ready when the URL answers 200.
+func answering(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,201 @@
+package openstack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/services"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ashlar-storage/ashlar/e2e/build"
+)
+
+// Patience bounds every wait: bring-up as a whole, and each operation of the API.
+const Patience = 4 * time.Minute
+
+// Options of a Cinder.
+type Options struct {
+	Endpoints []string // base URLs of the cluster's API
+	Token     string   // for it
+	Pool      string   // pool that the backend offers
+}
+
+// Cinder is a running Cinder with one backend, an Ashlar cluster.
+type Cinder struct {
+	site  *site
+	procs *processes
+	admin *gophercloud.ServiceClient // block storage, as a cloud administrator
+	nova  *gophercloud.ServiceClient // block storage, as the administrator with Nova's service token
+	stop  sync.Once
+}
+
+// Start brings up a Cinder and waits until its services report up. It ends with the test, or at Stop.
+func Start(t testing.TB, o Options) *Cinder {
+	t.Helper()
+	c, err := start(t, o)
+	if err != nil {
+		t.Fatalf("start Cinder: %v", err)
+	}
+	return c
+}
+
+func start(t testing.TB, o Options) (*Cinder, error) {
+	root, err := build.Root()
+	if err != nil {
+		return nil, err
+	}
+	here := filepath.Join(root, "e2e", "openstack")
+	if out, err := exec.Command(filepath.Join(here, "setup.sh")).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("setup.sh: %w\n%s", err, out)
+	}
+	logs := filepath.Join(root, ".build", "e2e", "openstack", strings.ReplaceAll(t.Name(), "/", "-"))
+	if err := os.RemoveAll(logs); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, err
+	}
+	s := &site{Root: os.Geteuid() == 0, Endpoints: strings.Join(o.Endpoints, ","), Token: o.Token, Pool: o.Pool}
+	if s.Ports, err = freePorts(); err != nil {
+		return nil, err
+	}
+	if s.State, err = stateDir(); err != nil {
+		return nil, err
+	}
+	c := &Cinder{site: s, procs: newProcesses(logs)}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("logs:\n%s", c.procs.tails(15))
+		}
+		c.Stop()
+	})
+	if err := s.configure(filepath.Join(here, "templates")); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	return c, c.bringUp(ctx, t, root)
+}
+
+// stateDir makes a directory on tmpfs where there is one: a database on a busy disk takes ten times as long.
+func stateDir() (string, error) {
+	const tmpfs = "/dev/shm"
+	if dir, err := os.MkdirTemp(tmpfs, "ashlar-openstack-"); err == nil {
+		return dir, nil
+	}
+	dir, err := os.MkdirTemp("", "ashlar-openstack-")
+	if err != nil {
+		return "", fmt.Errorf("state directory: %w", err)
+	}
+	return dir, nil
+}
+
+// bringUp starts the services, each as early as its needs are met:
+//
+//	rabbit ---------------------------\
+//	mariadb -> keystone -> catalog     +-> cinder-{api,scheduler,volume} -> all up
+//	       \-> cinder's tables -------/
+func (c *Cinder) bringUp(ctx context.Context, t testing.TB, root string) error {
+	began := time.Now()
+	step := func(name string, f func() error) func() error {
+		return func() error {
+			if err := f(); err != nil {
+				return err
+			}
+			t.Logf("%5.1f s  %s", time.Since(began).Seconds(), name)
+			return nil
+		}
+	}
+	s, p := c.site, c.procs
+	ctx, cancel := context.WithCancel(ctx)
+	base, ctx2 := errgroup.WithContext(ctx)
+	identity, ctx3 := errgroup.WithContext(ctx)
+	defer func() { // nothing is left running when one step fails
+		cancel()
+		_, _ = base.Wait(), identity.Wait()
+	}()
+	base.Go(step("rabbit", func() error { return s.startRabbit(ctx2, p) }))
+	if err := step("mariadb", func() error { return s.startDatabase(ctx, p) })(); err != nil {
+		return err
+	}
+	base.Go(step("cinder's tables", func() error { return s.makeCinderTables(ctx2, p) }))
+	identity.Go(step("keystone", func() error { return s.startKeystone(ctx3, p) }))
+	if err := base.Wait(); err != nil {
+		return err
+	}
+	if err := step("cinder-api", func() error { return s.startCinder(ctx, p, root) })(); err != nil {
+		return err
+	}
+	if err := identity.Wait(); err != nil {
+		return err
+	}
+	if err := step("catalog", func() error { return s.fillCatalog(ctx) })(); err != nil {
+		return err
+	}
+	if err := c.connect(ctx); err != nil {
+		return err
+	}
+	return step("cinder-scheduler and cinder-volume", func() error {
+		return p.wait(ctx, "Cinder's services", c.servicesUp)
+	})()
+}
+
+// connect makes the clients. The second one is to Cinder what Nova is: a user's request with a service token.
+func (c *Cinder) connect(ctx context.Context) error {
+	provider, err := c.site.login(ctx, "admin", "admin")
+	if err != nil {
+		return err
+	}
+	nova, err := c.site.login(ctx, "nova", "service")
+	if err != nil {
+		return err
+	}
+	for _, client := range []**gophercloud.ServiceClient{&c.admin, &c.nova} {
+		*client, err = openstack.NewBlockStorageV3(provider, gophercloud.EndpointOpts{Region: region})
+		if err != nil {
+			return fmt.Errorf("find Cinder in the catalog: %w", err)
+		}
+		(*client).Microversion = "3.70" // the newest of 2023.1
+	}
+	c.nova.MoreHeaders = map[string]string{"X-Service-Token": nova.Token()}
+	return nil
+}
+
+// servicesUp is ready when the scheduler and the backend report up, so that the scheduler knows its capacity.
+func (c *Cinder) servicesUp(ctx context.Context) error {
+	pages, err := services.List(c.admin, nil).AllPages(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := services.ExtractServices(pages)
+	if err != nil {
+		return err
+	}
+	up := map[string]bool{}
+	for _, one := range list {
+		up[one.Binary] = one.State == "up"
+	}
+	for _, binary := range []string{"cinder-scheduler", "cinder-volume"} {
+		if !up[binary] {
+			return fmt.Errorf("%s is not up", binary)
+		}
+	}
+	return nil
+}
+
+// Stop ends all services and removes their state; logs stay.
+func (c *Cinder) Stop() {
+	c.stop.Do(func() {
+		c.procs.close()
+		_ = os.RemoveAll(c.site.State)
+	})
+}
