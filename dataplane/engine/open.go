@@ -47,7 +47,6 @@ type opening struct {
 	failed  bool
 	waiting int
 	retryAt uint64
-	started uint64
 }
 
 type rowKey struct {
@@ -68,7 +67,7 @@ func (d *device) reachableAtOpen(m mode) bool { return m != modeOpening || d.ope
 // startOpen begins (again) with fencing every device that is not out.
 func (e *Engine) startOpen() {
 	round := e.open.round + 1
-	e.open = opening{round: round, rows: make(map[rowKey][]holder), started: e.ticks}
+	e.open = opening{round: round, rows: make(map[rowKey][]holder)}
 	for _, d := range e.order {
 		if d.state != devOut {
 			d.state = devIn
@@ -142,14 +141,13 @@ func (e *Engine) gathered() {
 	if o.waiting > 0 || o.phase != openGather {
 		return
 	}
-	missing := 0
+	missing, awaited := false, false
 	for _, d := range e.order {
 		if d.state == devIn && d.open == openFailed {
-			missing++
+			missing, awaited = true, awaited || e.cfg.Awaited[d.id]
 		}
 	}
-	patient := e.ticks-o.started < uint64(e.cfg.Patience)
-	if missing > 0 && (patient || !e.covered()) {
+	if patient := e.ticks < uint64(e.cfg.Patience); missing && (awaited && patient || !e.covered()) {
 		o.retryAt = e.ticks + openRetryTicks
 		return
 	}

@@ -51,7 +51,8 @@ type Options struct {
 	Events  Events
 	// Near tells which devices are on this node.
 	Near func(cluster.DeviceID) bool
-	// Patience is how long after the start of this process an open waits for devices that do not answer yet.
+	// Patience is how long after the start of this process an open waits for devices of nodes that have not been met,
+	// or only just: after a start of the whole cluster nodes come up one by one.
 	Patience time.Duration
 	// ReserveBlocks is the free space of a device, in 4 KiB blocks, below which writes are refused.
 	ReserveBlocks uint64
@@ -83,6 +84,7 @@ type Gateway struct {
 		tables  map[string]*placement.Table
 		holder  *lease.Holder
 		silent  map[cluster.NodeID]time.Time // nodes that refuse connections, since when
+		met     map[cluster.NodeID]time.Time // when a node was first connected to
 		probing map[cluster.NodeID]bool
 		closed  bool
 	}
@@ -96,6 +98,7 @@ func New(o Options) *Gateway {
 	g.mu.tables = make(map[string]*placement.Table)
 	g.mu.silent = make(map[cluster.NodeID]time.Time)
 	g.mu.probing = make(map[cluster.NodeID]bool)
+	g.mu.met = make(map[cluster.NodeID]time.Time)
 	g.pools.init(g)
 	g.wg.Add(1)
 	go g.tick()

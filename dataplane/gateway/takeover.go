@@ -21,6 +21,8 @@ const (
 	rankDelay = time.Second
 	// retryDelay is the pause after a take-over that failed.
 	retryDelay = 500 * time.Millisecond
+	// settleIn is how long after it was first met a node may take to open its devices; an open waits for them.
+	settleIn = 5 * time.Second
 	// probeTimeout bounds one look whether a node refuses connections.
 	probeTimeout = 300 * time.Millisecond
 	// fenceTimeout bounds one attempt to store a fence at a voter.
@@ -129,6 +131,9 @@ func (g *Gateway) probeSilent() {
 	for n := range g.mu.state.Map.Nodes {
 		if n == g.o.Self || g.o.Votes.Connected(n) {
 			delete(g.mu.silent, n)
+			if g.mu.met[n].IsZero() {
+				g.mu.met[n] = time.Now()
+			}
 			continue
 		}
 		if g.mu.probing[n] {
@@ -172,14 +177,16 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	s.rec.owner = next
 	s.rec.rev.Store(rev)
 	patience := max(0, g.o.Patience-time.Since(g.start))
-	near := make(map[cluster.DeviceID]bool)
+	near, awaited := make(map[cluster.DeviceID]bool), make(map[cluster.DeviceID]bool)
 	g.mu.Lock()
-	for id := range g.mu.state.Map.Devices {
+	for id, d := range g.mu.state.Map.Devices {
 		near[id] = g.o.Near(id)
+		met := g.mu.met[d.Node]
+		awaited[id] = met.IsZero() || time.Since(met) < settleIn
 	}
 	g.mu.Unlock()
 	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Table: v.table, Near: near,
-		Patience: int(patience / tickEvery), ReserveBlocks: g.o.ReserveBlocks})
+		Patience: int(patience / tickEvery), Awaited: awaited, ReserveBlocks: g.o.ReserveBlocks})
 	if err != nil {
 		s.stop()
 		return err

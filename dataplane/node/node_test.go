@@ -1,0 +1,226 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"math/rand"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/initiator"
+)
+
+func open(t *testing.T, cfg initiator.VolumeConfig) *initiator.Volume {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	v, err := initiator.Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+// load writes stamped blocks until it is stopped, and knows what each block must hold.
+type load struct {
+	t      *testing.T
+	v      *initiator.Volume
+	blocks int
+	stamps []uint64
+	writes atomic.Int64
+	stop   chan struct{}
+	wg     sync.WaitGroup
+}
+
+func startLoad(t *testing.T, v *initiator.Volume, blocks, workers int) *load {
+	l := &load{t: t, v: v, blocks: blocks, stamps: make([]uint64, blocks), stop: make(chan struct{})}
+	for w := range workers {
+		l.wg.Add(1)
+		go func() {
+			defer l.wg.Done()
+			rng := rand.New(rand.NewSource(int64(w)))
+			buf := make([]byte, cluster.BlockSize)
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				b := rng.Intn(blocks/workers)*workers + w // each worker has blocks of its own
+				l.stamps[b]++
+				fill(buf, b, l.stamps[b])
+				if err := v.Write(context.Background(), buf, int64(b)*cluster.BlockSize); err != nil {
+					t.Errorf("write of block %d: %v", b, err)
+					return
+				}
+				l.writes.Add(1)
+			}
+		}()
+	}
+	return l
+}
+
+func fill(b []byte, block int, stamp uint64) {
+	for i := 0; i < len(b); i += 16 {
+		binary.LittleEndian.PutUint64(b[i:], uint64(block))
+		binary.LittleEndian.PutUint64(b[i+8:], stamp)
+	}
+}
+
+func (l *load) finish() {
+	l.t.Helper()
+	close(l.stop)
+	l.wg.Wait()
+	l.verify(l.v)
+}
+
+func (l *load) verify(v *initiator.Volume) {
+	l.t.Helper()
+	got, want := make([]byte, cluster.BlockSize), make([]byte, cluster.BlockSize)
+	for b, s := range l.stamps {
+		if err := v.Read(context.Background(), got, int64(b)*cluster.BlockSize); err != nil {
+			l.t.Fatalf("read of block %d: %v", b, err)
+		}
+		if clear(want); s > 0 {
+			fill(want, b, s)
+		}
+		if !bytes.Equal(got, want) {
+			l.t.Fatalf("block %d holds stamp %d of block %d, want %d", b, binary.LittleEndian.Uint64(got[8:]),
+				binary.LittleEndian.Uint64(got), s)
+		}
+	}
+}
+
+func TestAVolumeServesHosts(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	for n := range cluster.NodeID(3) {
+		w.start(n + 1)
+	}
+	_, cfg := w.create(64 << 20)
+	v := open(t, cfg)
+	ctx := t.Context()
+	data := make([]byte, 3<<20+512) // crosses pages, ends within a block
+	rand.New(rand.NewSource(1)).Read(data)
+	const at = 250<<10 + 512 // begins within a block
+	if err := v.Write(ctx, data, at); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(data))
+	if err := v.Read(ctx, got, at); err != nil || !bytes.Equal(got, data) {
+		t.Fatalf("read back: %v, equal %v", err, bytes.Equal(got, data))
+	}
+	if err := v.Deallocate(ctx, 1<<20, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	clear(data[1<<20-at : 2<<20-at])
+	if err := v.Read(ctx, got, at); err != nil || !bytes.Equal(got, data) {
+		t.Fatalf("after deallocation: %v, equal %v", err, bytes.Equal(got, data))
+	}
+}
+
+// TestANodeStopsAndReturns: a planned stop moves the volume without an error; what was written meanwhile is brought to
+// the node's device before it counts again.
+func TestANodeStopsAndReturns(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	for n := range cluster.NodeID(3) {
+		w.start(n + 1)
+	}
+	vol, cfg := w.create(16 << 20)
+	v := open(t, cfg)
+	l := startLoad(t, v, 1024, 4)
+	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	owner := w.owner(vol).Gateway
+	w.stop(owner)
+	n := l.writes.Load()
+	w.until("writes at the next owner", func() bool { return l.writes.Load() > n+200 })
+	if o := w.owner(vol); o.Gateway == owner {
+		t.Fatalf("the stopped node still owns the volume: %+v", o)
+	}
+	w.until("the stopped node's device is out", func() bool { return len(w.owner(vol).Out) == 1 })
+	w.start(owner)
+	w.until("resync", func() bool { return len(w.owner(vol).Out) == 0 })
+	w.stop(w.owner(vol).Gateway) // now the returned device must hold everything
+	n = l.writes.Load()
+	w.until("writes after the second stop", func() bool { return l.writes.Load() > n+200 })
+	l.finish()
+}
+
+// TestAllNodesRestart: all nodes stop and start; every acknowledged write is there.
+func TestAllNodesRestart(t *testing.T) {
+	w := newWorld(t, 3, 3)
+	for n := range cluster.NodeID(3) {
+		w.start(n + 1)
+	}
+	_, cfg := w.create(16 << 20)
+	v := open(t, cfg)
+	l := startLoad(t, v, 512, 2)
+	w.until("writes", func() bool { return l.writes.Load() > 300 })
+	close(l.stop)
+	l.wg.Wait()
+	v.Close()
+	for n := range cluster.NodeID(3) {
+		w.stop(n + 1)
+	}
+	for n := range cluster.NodeID(3) {
+		w.start(n + 1)
+	}
+	l.verify(open(t, cfg))
+}
+
+// TestGrowAndDelete: a resize reaches the host; a deleted volume leaves nothing on the devices.
+func TestGrowAndDelete(t *testing.T) {
+	w := newWorld(t, 2, 2)
+	w.start(1)
+	w.start(2)
+	vol, cfg := w.create(8 << 20)
+	resized := make(chan int64, 8)
+	cfg.OnResize = func(n int64) { resized <- n }
+	v := open(t, cfg)
+	block := bytes.Repeat([]byte{7}, 4096)
+	if err := v.Write(t.Context(), block, 8<<20-4096); err != nil {
+		t.Fatal(err)
+	}
+	w.ctl.change(func(s *cluster.State) { s.Volumes[vol.Key].Size = 12 << 20 })
+	select {
+	case n := <-resized:
+		if n != 12<<20 {
+			t.Fatalf("size %d after the resize", n)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the host was not told of the resize")
+	}
+	if err := v.Write(t.Context(), block, 12<<20-4096); err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+	w.ctl.change(func(s *cluster.State) { delete(s.Volumes, vol.Key); delete(s.Owners, vol.Key) })
+	w.until("purge", func() bool {
+		for _, r := range w.running {
+			for _, d := range r.node.Stats().Devices {
+				if st, _ := r.node.chunks.Device(d.Device); st.LiveBlocks+st.PendingBlocks > 0 {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// TestARefusedHost: a host that is not on the list gets no connection.
+func TestARefusedHost(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	w.start(1)
+	_, cfg := w.create(8 << 20)
+	cfg.HostNQN += "x"
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if v, err := initiator.Open(ctx, cfg); err == nil {
+		v.Close()
+		t.Fatal("a host that is not allowed was connected")
+	}
+}

@@ -1,0 +1,231 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/initiator"
+	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
+)
+
+// control is the control plane's twin in memory: the stream of states and the owner records.
+type control struct {
+	mu      sync.Mutex
+	state   *cluster.State
+	changed chan struct{}
+}
+
+func (c *control) Newest() *cluster.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+func (c *control) Next(ctx context.Context, after int64) (*cluster.State, error) {
+	for {
+		c.mu.Lock()
+		s, changed := c.state, c.changed
+		c.mu.Unlock()
+		if s.Revision > after {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// change publishes a new state: a copy with its collections copied, too.
+func (c *control) change(f func(s *cluster.State)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := *c.state
+	s.Revision++
+	s.Volumes = map[cluster.VolumeKey]*cluster.Volume{}
+	for k, v := range c.state.Volumes {
+		cp := *v
+		s.Volumes[k] = &cp
+	}
+	s.Owners = map[cluster.VolumeKey]*cluster.OwnerAt{}
+	for k, o := range c.state.Owners {
+		s.Owners[k] = o
+	}
+	f(&s)
+	c.state = &s
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+func (c *control) Owner(_ context.Context, vol cluster.VolumeKey) (cluster.Owner, int64, error) {
+	o := c.Newest().Owners[vol]
+	if o == nil {
+		return cluster.Owner{}, 0, cluster.ErrNoRecord
+	}
+	return o.Owner.Clone(), o.Revision, nil
+}
+
+func (c *control) SwapOwner(_ context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner) (int64, error) {
+	err := cluster.ErrConflict
+	var now int64
+	c.change(func(s *cluster.State) {
+		if o := s.Owners[vol]; o != nil && o.Revision == rev {
+			s.Owners[vol] = &cluster.OwnerAt{Owner: next.Clone(), Revision: s.Revision}
+			now, err = s.Revision, nil
+		}
+	})
+	return now, err
+}
+
+// world is a cluster of nodes in this process, with real sockets and files.
+type world struct {
+	t       *testing.T
+	dir     string
+	ctl     *control
+	id      cluster.UUID
+	running map[cluster.NodeID]*run
+}
+
+type run struct {
+	node *Node
+	stop context.CancelFunc
+	done chan error
+}
+
+const deviceSize = 128 << 20
+
+func newWorld(t *testing.T, nodes, copies int) *world {
+	w := &world{t: t, dir: t.TempDir(), id: cluster.UUID{1, 2, 3}, running: map[cluster.NodeID]*run{}}
+	m := &cluster.Map{Epoch: 1, Nodes: map[cluster.NodeID]*cluster.Node{},
+		Devices: map[cluster.DeviceID]*cluster.Device{}, Pools: map[string]*cluster.Pool{}}
+	pool := &cluster.Pool{ID: 1, Name: "p", Code: cluster.CodeReplica, Data: 1, Parity: copies - 1,
+		Domain: cluster.DomainNode, ChunkSize: 256 << 10, StripeUnit: 16 << 10}
+	for i := 1; i <= nodes; i++ {
+		n := cluster.NodeID(i)
+		m.Nodes[n] = &cluster.Node{Number: n, Name: fmt.Sprint("n", i),
+			Addresses: cluster.Addresses{Host: freeAddr(t), Peer: freeAddr(t)}}
+		d := &cluster.Device{Number: cluster.DeviceID(i), UUID: cluster.UUID{9, byte(i)}, Node: n, Weight: 1,
+			State: cluster.DeviceOnline, Path: filepath.Join(w.dir, fmt.Sprint("disk", i)), Size: deviceSize}
+		m.Devices[d.Number] = d
+		pool.Devices = append(pool.Devices, d.Number)
+		w.format(d)
+		m.Voters.Nodes = append(m.Voters.Nodes, n)
+	}
+	m.Pools["p"] = pool
+	w.ctl = &control{changed: make(chan struct{}), state: &cluster.State{Revision: 1, Map: m,
+		Volumes: map[cluster.VolumeKey]*cluster.Volume{}, Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}}}
+	t.Cleanup(func() {
+		for n := range w.running {
+			w.stop(n)
+		}
+	})
+	return w
+}
+
+func freeAddr(t *testing.T) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func (w *world) format(d *cluster.Device) {
+	dev, err := blockdev.OpenFile(d.Path, blockdev.FileOptions{Create: deviceSize})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer dev.Close()
+	if err := pagestore.Format(context.Background(), dev,
+		pagestore.FormatOptions{ClusterID: w.id, DeviceUUID: d.UUID}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) start(n cluster.NodeID) {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	if testing.Verbose() {
+		log.SetOutput(w.t.Output())
+	}
+	rec := w.ctl.Newest().Map.Nodes[n]
+	node, err := New(Options{Self: n, ClusterID: w.id, Secret: []byte("a secret of the cluster, 32 byte"),
+		DataDir: filepath.Join(w.dir, fmt.Sprint("data", n)), Hosts: rec.Addresses.Host, Peers: rec.Addresses.Peer,
+		States: w.ctl, Arbiter: w.ctl, ReserveBytes: 8 << 20, Patience: 2 * time.Second, Log: log})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &run{node: node, stop: cancel, done: make(chan error, 1)}
+	go func() { r.done <- node.Run(ctx) }()
+	w.running[n] = r
+}
+
+func (w *world) stop(n cluster.NodeID) {
+	r := w.running[n]
+	delete(w.running, n)
+	r.stop()
+	select {
+	case err := <-r.done:
+		if err != nil {
+			w.t.Errorf("node %d: %v", n, err)
+		}
+	case <-time.After(30 * time.Second):
+		w.t.Errorf("node %d does not stop", n)
+	}
+}
+
+const testHost = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001"
+
+// create makes a volume and says how to attach it.
+func (w *world) create(size uint64) (*cluster.Volume, initiator.VolumeConfig) {
+	v := &cluster.Volume{Name: "v", Pool: "p", Size: size, Hosts: []string{testHost}}
+	w.ctl.change(func(s *cluster.State) {
+		s.LastVUID++
+		v.Key = cluster.VolumeKey{VUID: s.LastVUID, Generation: 1}
+		v.UUID = cluster.UUID{7, byte(s.LastVUID)}
+		s.Volumes[v.Key] = v
+		s.Owners[v.Key] = &cluster.OwnerAt{Owner: cluster.Owner{Gateway: 1}, Revision: s.Revision}
+	})
+	cfg := initiator.VolumeConfig{}
+	cfg.SubNQN, cfg.HostNQN, cfg.HostID = cluster.VolumeNQN(v.UUID), testHost, [16]byte{1}
+	for _, n := range w.ctl.Newest().Map.SortedNodes() {
+		cfg.Portals = append(cfg.Portals, n.Addresses.Host)
+	}
+	return v, cfg
+}
+
+// until waits for a condition; every wait of a test is bounded by it.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	end := time.Now().Add(60 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(end) {
+			w.t.Fatalf("timeout: %s; owners %+v", what, w.owners())
+		}
+		<-tick.C
+	}
+}
+
+func (w *world) owners() (out []cluster.Owner) {
+	for _, o := range w.ctl.Newest().Owners {
+		out = append(out, o.Owner)
+	}
+	return out
+}
+
+func (w *world) owner(v *cluster.Volume) cluster.Owner { return w.ctl.Newest().Owners[v.Key].Owner }
