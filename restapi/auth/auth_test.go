@@ -112,6 +112,18 @@ func TestVerifyWithoutRecords(t *testing.T) {
 	verify(known, errDown)
 }
 
+// TestCheckNamesTheRecord: the right secret does not open another token's record.
+func TestCheckNamesTheRecord(t *testing.T) {
+	s, r := newToken(t, Record{Role: Admin})
+	if err := s.Check(r, time.Now()); err != nil {
+		t.Error(err)
+	}
+	r.ID[0]++
+	if err := s.Check(r, time.Now()); !errors.Is(err, ErrRefused) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRememberIsBounded(t *testing.T) {
 	sh := &shelf{records: map[cluster.UUID]Record{}}
 	v := NewTokens(sh, time.Now)

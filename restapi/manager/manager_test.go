@@ -51,6 +51,42 @@ func TestVoters(t *testing.T) {
 	}
 }
 
+// TestEpoch: every change of the map raises the epoch by one; nothing else does.
+func TestEpoch(t *testing.T) {
+	c := apitest.New(t)
+	epoch := cluster.Epoch(1)
+	raised := func(what string, by cluster.Epoch) {
+		t.Helper()
+		info, err := c.Manager.Cluster(t.Context())
+		if err != nil || info.Epoch != epoch+by {
+			t.Errorf("%s: epoch %d after %d, %v", what, info.Epoch, epoch, err)
+		}
+		epoch = info.Epoch
+	}
+	raised("bootstrap", 0)
+	c.Device(1, 1)
+	raised("device", 1)
+	c.Join(2)
+	raised("join", 1)
+	if err := c.Manager.UpdateAddresses(t.Context(), 2, apitest.Node(8).Addresses); err != nil {
+		t.Fatal(err)
+	}
+	raised("addresses", 1)
+	if err := c.Manager.UpdateAddresses(t.Context(), 2, apitest.Node(8).Addresses); err != nil {
+		t.Fatal(err)
+	}
+	raised("the same addresses", 0)
+	zero := 0
+	for _, by := range []cluster.Epoch{1, 0} {
+		if _, _, err := c.Manager.CreatePool(t.Context(), wire.PoolCreate{Name: "gold", Parity: &zero}); err != nil {
+			t.Fatal(err)
+		}
+		raised("pool", by)
+	}
+	c.Volume(1, "v")
+	raised("volume", 0)
+}
+
 // TestPoolFreezesItsDevices: what joins later is not in it.
 func TestPoolFreezesItsDevices(t *testing.T) {
 	c := apitest.New(t)
