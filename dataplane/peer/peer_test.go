@@ -1,0 +1,133 @@
+package peer_test
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/chunkd"
+	"github.com/ashlar-storage/ashlar/dataplane/chunkd/chunkdtest"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/lease"
+	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
+	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
+	"github.com/ashlar-storage/ashlar/dataplane/peer"
+	"github.com/ashlar-storage/ashlar/dataplane/voter"
+)
+
+// remote is a server at node 2 as node 1 sees it, over a real connection.
+type remote struct {
+	*peer.Manager
+	target *nvmet.Target
+}
+
+// Submit implements chunkdtest.Submitter.
+func (r remote) Submit(q *chunk.Request) { r.Manager.Submit(2, q) }
+
+func newRemote(t *testing.T, hostSecret string) remote {
+	t.Helper()
+	dev := blockdev.NewMem(blockdev.MemOptions{Size: 16 << 20, VolatileCache: true})
+	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4}, DeviceUUID: [16]byte{1}}); err != nil {
+		t.Fatal(err)
+	}
+	store, err := pagestore.Open(t.Context(), dev, pagestore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := chunkd.New()
+	server.Attach(chunkdtest.Device, store)
+	votes, err := voter.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := cluster.UUID{4}
+	target, err := nvmet.New(nvmet.Options{Secret: []byte("secret of a cluster of thirtytwo"), QueueDepth: 1024,
+		MDTS: cluster.MaxChunkSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = target.Put(nvmet.SubsystemConfig{NQN: cluster.NodeNQN(id, 2), Serial: "2", Vendor: true,
+		Namespace:    peer.NewService(server, votes, nvmet.Identity{UUID: id, NGUID: id}),
+		AllowedHosts: []string{cluster.NodeNQN(id, 1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := nvmet.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go target.Serve(ln)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	m := peer.NewManager(peer.Options{Cluster: id, Self: 1, Secret: []byte(hostSecret), Log: logrus.NewEntry(log)})
+	err = m.Update(map[cluster.NodeID]*cluster.Node{2: {Number: 2, Addresses: cluster.Addresses{Peer: ln.Addr().String()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.Close()
+		target.Close()
+		store.Close()
+		votes.Close()
+	})
+	return remote{m, target}
+}
+
+func connected(t *testing.T, r remote) remote {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); !r.Connected(2); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("not connected")
+		}
+	}
+	return r
+}
+
+func TestRemote(t *testing.T) {
+	chunkdtest.Run(t, func(t *testing.T) chunkdtest.Submitter {
+		return connected(t, newRemote(t, "secret of a cluster of thirtytwo"))
+	})
+}
+
+func TestAWrongSecretGetsNothing(t *testing.T) {
+	r := newRemote(t, "another secret, just as long, so")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	<-ctx.Done()
+	if r.Connected(2) {
+		t.Fatal("a node with another secret was admitted")
+	}
+}
+
+func TestVotes(t *testing.T) {
+	r := connected(t, newRemote(t, "secret of a cluster of thirtytwo"))
+	vol := cluster.VolumeKey{VUID: 3, Generation: 1}
+	if known, err := r.Fence(t.Context(), 2, lease.Fence{Vol: vol, Epoch: 6}); err != nil || known != 6 {
+		t.Fatalf("known %d, %v", known, err)
+	}
+	if known, err := r.Fence(t.Context(), 2, lease.Fence{Vol: vol, Epoch: 5}); err != nil || known != 6 {
+		t.Fatalf("a lower fence: known %d, %v", known, err)
+	}
+	reply, err := r.Renew(t.Context(), 2, lease.Position{})
+	if err != nil || len(reply.Fences) != 1 || reply.Fences[0].Epoch != 6 || len(reply.Seen) != 1 {
+		t.Fatalf("%+v, %v", reply, err)
+	}
+	if r.Refused(t.Context(), 2) {
+		t.Fatal("a node that listens does not refuse")
+	}
+	r.target.Close()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); !r.Refused(t.Context(), 2); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("a closed listener must refuse")
+		}
+	}
+}
