@@ -153,6 +153,60 @@ func TestSuccessorWaits(t *testing.T) {
 	}
 }
 
+// TestRemovedAndPutAgain takes a volume away and shows it again while a write of before is with the namespace: the
+// host waits as in TestSuccessorWaits.
+func TestRemovedAndPutAgain(t *testing.T) {
+	w := newWorld(t, nvmet.Options{})
+	_, q := w.volume(connection{})
+	w.ns.Hold()
+	var cmd nvme.Command
+	cmd.ReadWrite(nvme.OpWrite, 1, 0, 8)
+	q.start(&cmd, pattern(4096, 1), 0)
+	w.ns.AwaitHeld(1)
+	w.target.Remove(volumeNQN)
+	if c := w.dial().greet(0, 0).connect(connection{}); c.Status.Code() != nvme.ConnectInvalidParameters {
+		t.Fatalf("connect to a removed subsystem: %v", c.Status)
+	}
+	w.put(w.config())
+	next := w.dial().greet(0, 0)
+	connected := make(chan nvme.Completion)
+	go func() { connected <- next.connect(connection{}) }()
+	w.admin(connection{subnqn: nvme.DiscoveryNQN})
+	select {
+	case c := <-connected:
+		t.Fatalf("admitted while a command of the old association runs: %v", c.Status)
+	default:
+	}
+	w.ns.Release()
+	if c := <-connected; !c.Status.OK() {
+		t.Fatal(c.Status)
+	}
+}
+
+// TestNodeReplacesItself opens a second association of a node: it takes the place of the first, but only once the
+// secret is proved. Whoever does not know it disturbs nobody.
+func TestNodeReplacesItself(t *testing.T) {
+	w := vendorWorld(t, "s3cret")
+	first := w.dial().greet(0, 0)
+	first.connect(connection{})
+	first.authenticate("s3cret", 0)
+	first.enable()
+	liar := w.dial().greet(0, 0)
+	liar.connect(connection{})
+	liar.authenticate("guess", 0)
+	if !first.csts().RDY {
+		t.Fatal("not ready")
+	}
+	second := w.dial().greet(0, 0)
+	second.connect(connection{})
+	if !first.csts().RDY {
+		t.Fatal("not ready")
+	}
+	second.authenticate("s3cret", 0)
+	first.ended(nvme.Fault{})
+	second.enable()
+}
+
 // TestDisconnect ends an I/O queue by command; its number is free again.
 func TestDisconnect(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})

@@ -37,7 +37,8 @@ func (t *Target) entriesFor(host string) (generation uint64, entries []nvme.Disc
 	generation = t.mu.generation
 	var views []*subsystemView
 	for _, s := range t.mu.subsystems {
-		if v := s.view.Load(); v.allows(host) {
+		removed, _ := s.gone()
+		if v := s.view.Load(); !removed && v.allows(host) {
 			views = append(views, v)
 		}
 	}

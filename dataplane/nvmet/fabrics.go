@@ -62,8 +62,13 @@ func (c *conn) executeFabrics(r *Request) {
 	case nvme.FabricsAuthReceive:
 		clear(r.Data)
 		st := c.auth.receive(r)
+		over := st.OK() && c.auth.passed
+		if over && c.qid == 0 && !c.ctrl.sub.quiesced(c.ctrl.host, c.ctrl) {
+			over, st = false, nvme.ConnectControllerBusy
+			c.enter(phaseEnding)
+		}
 		r.Complete(st)
-		if st.OK() && c.auth.passed {
+		if over {
 			if err := c.live(); err != nil {
 				c.fail(err)
 			}
@@ -140,7 +145,8 @@ func (c *conn) connectAdmin(sub *subsystem, f nvme.Connect, d nvme.ConnectData) 
 		return nvme.ConnectFault(nvme.ConnectOffsetSQSize, false), st
 	}
 	host := hostKey{nqn: d.HostNQN, id: d.HostID}
-	if !sub.quiesced(host) {
+	// With a secret this comes after the authentication: nobody else may make us end an association.
+	if len(c.target.options.Secret) == 0 && !sub.quiesced(host, nil) {
 		// Commands of this host's last association are still with the namespace: not now, but try again.
 		return 0, nvme.ConnectControllerBusy
 	}

@@ -13,14 +13,15 @@ const BlockSize = 512
 const NSID = 1
 
 // Namespace is what a subsystem serves: the volume behind NSID 1. Gateway volumes, the memory namespace of
-// package memns and the chunk service of a node (vendor commands) are namespaces.
+// package memns and the chunk service of a node (vendor commands) are namespaces. It is a pointer, or comparable.
 type Namespace interface {
 	// Identity names the namespace; it never changes.
 	Identity() Identity
 	// Blocks is the size now, in logical blocks of BlockSize bytes. After a change call NamespaceChanged.
 	Blocks() uint64
 	// ANAState is the access state of this path now. After a change call ANAChanged. While it is neither
-	// optimized nor non-optimized no command reaches Submit.
+	// optimized nor non-optimized no command reaches Submit. ANAChange may last for ANATT, 10 s: then hosts
+	// reset the controller.
 	ANAState() nvme.ANAState
 	// Submit starts a request and must see to it that r.Complete is called exactly once, from any goroutine,
 	// perhaps before Submit returns. It never blocks for long: the connection of the request waits for it.

@@ -3,6 +3,7 @@ package nvmet
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -97,23 +98,26 @@ func (s *subsystem) setView(cfg SubsystemConfig) {
 
 func (s *subsystem) allows(host string) bool { return s.view.Load().allows(host) }
 
-// replace takes over a new configuration and ends the associations of hosts that lost access.
-func (s *subsystem) replace(cfg SubsystemConfig) {
+// replace takes over a new configuration, of a removed subsystem too, and returns the associations whose hosts lost
+// access with it.
+func (s *subsystem) replace(cfg SubsystemConfig) (lost []*controller) {
 	s.mu.Lock()
-	old := s.view.Load()
+	defer s.mu.Unlock()
 	s.setView(cfg)
+	s.mu.removed = false
 	view := s.view.Load()
-	var lost []*controller
 	for _, k := range s.mu.controllers {
 		if !view.allows(k.host.nqn) {
 			lost = append(lost, k)
 		}
 	}
-	s.mu.Unlock()
-	endAll(lost, errAccessLost)
-	if old.cfg.Namespace != cfg.Namespace {
-		s.raise(eventNamespace)
-	}
+	return lost
+}
+
+// anaChanged tells the hosts that the namespace's state is another one.
+func (s *subsystem) anaChanged() {
+	s.anaChanges.Add(1)
+	s.raise(eventANA)
 }
 
 // newController admits a host. Access is checked again under the lock, so that a host that lost it meanwhile cannot
@@ -182,12 +186,13 @@ func (s *subsystem) controllerIDs(from uint16) []uint16 {
 }
 
 // quiesced waits until no request of an ended association of host is with the namespace any more, so that a late
-// write of the old association cannot land on top of a write of the new one. False: it took too long.
-func (s *subsystem) quiesced(host hostKey) bool {
+// write of the old association cannot land on top of a write of the new one, self if it exists already. False: it
+// took too long.
+func (s *subsystem) quiesced(host hostKey, self *controller) bool {
 	timeout := time.NewTimer(quiesceTimeout)
 	defer timeout.Stop()
 	for _, k := range s.all() {
-		if k.host != host {
+		if k.host != host || k == self {
 			continue
 		}
 		if !k.admin.established() {
@@ -213,8 +218,16 @@ func (s *subsystem) quiesced(host hostKey) bool {
 // forget drops a drained controller.
 func (s *subsystem) forget(k *controller) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.mu.controllers, k.id)
+	s.mu.Unlock()
+	s.target.reap(s)
+}
+
+// gone reports a removed subsystem, and whether nothing of it is left.
+func (s *subsystem) gone() (removed, empty bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.removed, len(s.mu.controllers) == 0
 }
 
 // retire keeps the counts of a connection that is gone.
@@ -276,8 +289,8 @@ func (cfg *SubsystemConfig) check(secret bool) error {
 	switch {
 	case nvme.CheckNQN(cfg.NQN) != nil || cfg.NQN == nvme.DiscoveryNQN:
 		return fmt.Errorf("nvmet: %q is no NQN for a subsystem", cfg.NQN)
-	case cfg.Namespace == nil:
-		return fmt.Errorf("nvmet: %s has no namespace", cfg.NQN)
+	case cfg.Namespace == nil || !reflect.TypeOf(cfg.Namespace).Comparable():
+		return fmt.Errorf("nvmet: %s has no namespace, or one that is no pointer", cfg.NQN)
 	case cfg.Vendor && !secret:
 		return fmt.Errorf("nvmet: %s wants vendor commands on a target without a secret", cfg.NQN)
 	}

@@ -230,7 +230,28 @@ func (t *Target) find(nqn string) *subsystem {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.mu.subsystems[nqn]
+	s := t.mu.subsystems[nqn]
+	if s == nil {
+		return nil
+	}
+	if removed, _ := s.gone(); removed {
+		return nil
+	}
+	return s
+}
+
+// reap drops a removed subsystem once its last association is drained. Until then it is kept, so that a subsystem
+// put again under its name knows of them.
+func (t *Target) reap(s *subsystem) {
+	if s.discovery {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	nqn := s.view.Load().cfg.NQN
+	if removed, empty := s.gone(); removed && empty && t.mu.subsystems[nqn] == s {
+		delete(t.mu.subsystems, nqn)
+	}
 }
 
 // Put adds a subsystem or replaces its configuration. Hosts that are not allowed any more are disconnected: when
@@ -246,17 +267,23 @@ func (t *Target) Put(cfg SubsystemConfig) error {
 		return errTargetClosed
 	}
 	var before *subsystemView
+	var lost []*controller
 	s, known := t.mu.subsystems[cfg.NQN]
-	if known {
-		before = s.view.Load()
-	} else {
+	if !known {
 		s = newSubsystem(t, cfg)
 		t.mu.subsystems[cfg.NQN] = s
+	} else {
+		if removed, _ := s.gone(); !removed {
+			before = s.view.Load()
+		}
+		lost = s.replace(cfg)
 	}
 	t.mu.generation++
 	t.mu.Unlock()
-	if known {
-		s.replace(cfg)
+	endAll(lost, errAccessLost)
+	if before != nil && before.cfg.Namespace != cfg.Namespace {
+		s.raise(eventNamespace)
+		s.anaChanged()
 	}
 	t.discoveryChanged(before, s.view.Load())
 	return nil
@@ -264,15 +291,16 @@ func (t *Target) Put(cfg SubsystemConfig) error {
 
 // Remove takes a subsystem away and disconnects its hosts, as Put does. An unknown NQN is fine.
 func (t *Target) Remove(nqn string) {
+	s := t.find(nqn)
+	if s == nil || s.discovery {
+		return
+	}
 	t.mu.Lock()
-	s := t.mu.subsystems[nqn]
-	delete(t.mu.subsystems, nqn)
 	t.mu.generation++
 	t.mu.Unlock()
-	if s != nil {
-		s.remove(errRemoved)
-		t.discoveryChanged(s.view.Load(), nil)
-	}
+	s.remove(errRemoved)
+	t.reap(s)
+	t.discoveryChanged(s.view.Load(), nil)
 }
 
 // NamespaceChanged tells the hosts of a subsystem that its namespace is another size now.
@@ -285,8 +313,7 @@ func (t *Target) NamespaceChanged(nqn string) {
 // ANAChanged tells the hosts of a subsystem that ANAState of its namespace returns something else now.
 func (t *Target) ANAChanged(nqn string) {
 	if s := t.find(nqn); s != nil {
-		s.anaChanges.Add(1)
-		s.raise(eventANA)
+		s.anaChanged()
 	}
 }
 
