@@ -78,7 +78,8 @@ func TestEpoch(t *testing.T) {
 	raised("the same addresses", 0)
 	zero := 0
 	for _, by := range []cluster.Epoch{1, 0} {
-		if _, _, err := c.Manager.CreatePool(t.Context(), wire.PoolCreate{Name: "gold", Parity: &zero}); err != nil {
+		r := wire.PoolCreate{Name: "gold", Parity: &zero}
+		if _, _, err := c.Manager.CreatePool(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 		raised("pool", by)
