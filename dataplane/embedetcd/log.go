@@ -73,8 +73,8 @@ func (c *logrusCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	return nil
 }
 
-// routine names the warnings and errors of etcd that belong to every start, stop or lost peer, or that the caller is
-// told anyway by a returned error.
+// routine names the warnings and errors of etcd that belong to every start, stop or lost peer, or that the
+// caller is told anyway by a returned error.
 func routine(message string) bool {
 	switch message {
 	case "Running http and grpc server on single port. This is not recommended for production.",
@@ -83,7 +83,7 @@ func routine(message string) bool {
 		"failed to get cluster response", "failed to reach the peer URL", "failed to get version",
 		"Failed to detect schema version", "failed to update storage version",
 		"Failed to detect storage schema version. Please wait till wal snapshot before upgrading cluster.",
-		"failed to find remote peer in cluster",
+		"failed to find remote peer in cluster", "rejecting promote learner: learner is not ready",
 		"closed TCP streaming connection with remote peer", "lost TCP streaming connection with remote peer",
 		"prober detected unhealthy status",
 		"retrying of unary invoker failed", "request stats",

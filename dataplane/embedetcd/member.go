@@ -27,6 +27,9 @@ const (
 	// backendBatch is etcd's interval between commits to its database (the log is synced at each write
 	// anyway).
 	backendBatch = 250 * time.Millisecond
+	// politeStop bounds what a stopping member waits for. etcd's own bound is 7 s, and it is always reached
+	// when all members are stopped at once: a leader waits for a successor that is gone.
+	politeStop = 1500 * time.Millisecond
 	// maxLearners lets the second and the third node of a cluster join at the same time.
 	maxLearners = 2
 )
@@ -150,11 +153,14 @@ func (m *Member) WaitReady(ctx context.Context) error {
 }
 
 // Stop ends the streams of clients, hands leadership over where it can, closes the listeners and the data
-// directory. It waits for requests in flight for a few seconds at most. Later calls do nothing.
+// directory. It waits for requests in flight and for a successor for politeStop at most. Later calls do
+// nothing.
 func (m *Member) Stop() {
 	m.stop.Do(func() {
 		m.hang()
+		hurry := time.AfterFunc(politeStop, m.etcd.Server.HardStop)
 		m.etcd.Close()
+		hurry.Stop()
 		<-m.done
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
@@ -22,7 +23,8 @@ const (
 	reconnectMin     = 100 * time.Millisecond
 	reconnectMax     = time.Second
 	endpointSync     = 30 * time.Second
-	retryJoin        = 200 * time.Millisecond
+	retryJoin        = 100 * time.Millisecond
+	startGrace       = 5 * time.Second
 )
 
 // Client is a client of an etcd cluster, named here for packages that only pass it on.
@@ -61,37 +63,58 @@ func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*Client, err
 	return c, nil
 }
 
-// AddLearner adds a member reachable at peerURL to the running cluster and returns the peers to start it
-// with (name's own entry included). Calling it again for the same URL before the member ever started is
-// harmless: a node that crashed between the two steps just goes on. A cluster that has its share of
-// learners makes it wait until ctx is done.
+// AddLearner adds a member reachable at peerURL to the running cluster and returns the peers to start it with
+// (name's own entry included). Calling it again for the same URL before the member ever started is harmless:
+// a node that crashed between the two steps just goes on. A cluster that has its share of learners makes it
+// wait until ctx is done.
+//
+// Members start one after the other: two that start at the same time ask each other for the cluster and wait
+// many seconds for the answer. So a member that was added before and has not started is waited for, but not
+// for longer than startGrace: it may be dead.
 func AddLearner(ctx context.Context, c *Client, name, peerURL string) ([]Peer, error) {
-	for {
+	for patience := startGrace; ; patience -= retryJoin {
 		list, err := c.MemberList(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("list etcd members: %w", err)
 		}
-		for _, m := range list.Members {
-			if slices.Contains(m.PeerURLs, peerURL) {
-				if m.Name != "" {
-					return nil, fmt.Errorf("add etcd member %q at %s: %w (it is %q)", name, peerURL, ErrHasRun, m.Name)
-				}
-				return peersOf(list, name, peerURL), nil
+		own, waiting := findMember(list, peerURL)
+		switch {
+		case own != nil && own.Name != "":
+			return nil, fmt.Errorf("add etcd member %q at %s: %w (it is %q)", name, peerURL, ErrHasRun, own.Name)
+		case waiting && patience > 0:
+		case own != nil:
+			return peersOf(list, name, peerURL), nil
+		default:
+			_, err = c.MemberAddAsLearner(ctx, []string{peerURL})
+			switch {
+			case err == nil:
+				continue // read the list again: another member may have been added in between
+			case errors.Is(err, rpctypes.ErrTooManyLearners), errors.Is(err, rpctypes.ErrUnhealthy),
+				errors.Is(err, rpctypes.ErrPeerURLExist):
+			default:
+				return nil, fmt.Errorf("add etcd member %q at %s: %w", name, peerURL, err)
 			}
 		}
-		_, err = c.MemberAddAsLearner(ctx, []string{peerURL})
-		switch {
-		case err == nil:
-			continue // read the list again: another member may have been added in between
-		case errors.Is(err, rpctypes.ErrTooManyLearners), errors.Is(err, rpctypes.ErrUnhealthy),
-			errors.Is(err, rpctypes.ErrPeerURLExist):
-			if err := pause(ctx, retryJoin); err != nil {
-				return nil, fmt.Errorf("add etcd member %q: other members are still joining: %w", name, err)
-			}
-		default:
-			return nil, fmt.Errorf("add etcd member %q at %s: %w", name, peerURL, err)
+		if err := pause(ctx, retryJoin); err != nil {
+			return nil, fmt.Errorf("add etcd member %q: other members are still joining: %w", name, err)
 		}
 	}
+}
+
+// findMember finds the member at peerURL, and says whether another one is to start before it: all that have not
+// started when it is not added yet, later those with a smaller id.
+func findMember(list *clientv3.MemberListResponse, peerURL string) (own *etcdserverpb.Member, waiting bool) {
+	for _, m := range list.Members {
+		if slices.Contains(m.PeerURLs, peerURL) {
+			own = m
+		}
+	}
+	for _, m := range list.Members {
+		if m.Name == "" && m != own && (own == nil || m.ID < own.ID) {
+			waiting = true
+		}
+	}
+	return own, waiting
 }
 
 func peersOf(list *clientv3.MemberListResponse, name, peerURL string) []Peer {
