@@ -36,6 +36,7 @@ func (m *Manager) Health(ctx context.Context) (wire.Health, error) {
 		h.Etcd = wire.EtcdHealth{Status: wire.Down, Detail: err.Error()}
 		return h, nil
 	}
+	h.Etcd.Revision = v.rev
 	stats, err := readStats(v.extra[1])
 	if err != nil {
 		return h, err

@@ -424,7 +424,8 @@ func TestStatus(t *testing.T) {
 		t.Errorf("the owner's portal is not first: %+v, %v", exp, err)
 	}
 	h, err := c.Manager.Health(ctx)
-	if err != nil || h.Volumes.Degraded != 1 || h.Volumes.DegradedIDs[0] != v.ID || h.Status != wire.Degraded {
+	if err != nil || h.Etcd.Revision == 0 || h.Volumes.Degraded != 1 || h.Volumes.DegradedIDs[0] != v.ID ||
+		h.Status != wire.Degraded {
 		t.Errorf("health %+v, %v", h, err)
 	}
 }

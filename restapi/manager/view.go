@@ -14,6 +14,7 @@ import (
 // revision.
 type view struct {
 	*cluster.Map
+	rev   int64            // of the read
 	revs  map[string]int64 // of every key under map/
 	extra []store.Result
 }
@@ -31,6 +32,7 @@ func (m *Manager) readMap(ctx context.Context, extra ...store.Query) (*view, err
 			Devices: make(map[cluster.DeviceID]*cluster.Device),
 			Pools:   make(map[string]*cluster.Pool),
 		},
+		rev:   snap.Rev,
 		revs:  make(map[string]int64),
 		extra: snap.Results[2:],
 	}
