@@ -3,10 +3,13 @@
 package openstack_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,6 +55,7 @@ func TestCinder(t *testing.T) {
 	t.Run("a volume that is gone is deleted", c.missingVolumeIsDeleted)
 	t.Run("a volume too large is an error with a reason", c.tooLarge)
 	t.Run("an API node is lost", c.nodeLost)
+	t.Run("no log has the token", c.tokenStaysSecret)
 }
 
 func (c cloud) poolIsKnown(t *testing.T) {
@@ -177,6 +181,27 @@ func (c cloud) nodeLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.expectGone(t, id)
+	}
+}
+
+func (c cloud) tokenStaysSecret(t *testing.T) {
+	logs, err := filepath.Glob(filepath.Join(c.LogDir(), "cinder-*.log"))
+	if err != nil || len(logs) < 3 {
+		t.Fatalf("logs %v: %v", logs, err)
+	}
+	driver := false
+	for _, name := range logs {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		driver = driver || bytes.Contains(text, []byte("ashlar_api_token"))
+		if bytes.Contains(text, []byte(c.cluster.Token)) {
+			t.Errorf("%s has the API token", name)
+		}
+	}
+	if !driver {
+		t.Error("no log shows the driver's options: this test would not find a leak")
 	}
 }
 

@@ -7,8 +7,11 @@
 //	                        \--------- all of them: mariadb ---------/
 //
 // Everything listens on free ports of 127.0.0.1. Databases and other state are on tmpfs and go away with
-// Stop; logs stay in .build/e2e/openstack/<test>, and the ends of them are printed when the test fails. Processes
-// are ended by the pids of their own sessions, and die with the test process even when that one is killed.
+// Stop; logs stay in .build/e2e/openstack/<test>, and the ends of them are printed when the test fails.
+// Processes are ended by the pids of their own sessions, and die with the test process even when that one is
+// killed; what it left on tmpfs then is removed by the next Start.
+//
+// There is no Nova: Cinder's log has the failed attempt to tell it when an attached volume was extended.
 //
 // setup.sh installs what is needed; Start calls it. Every wait is bounded by Patience, far above what an idle
 // machine needs, and ends at once when a process it depends on has ended.

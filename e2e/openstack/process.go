@@ -1,7 +1,6 @@
 package openstack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -157,9 +157,9 @@ func (p *processes) tails(lines int) string {
 	return out.String()
 }
 
-// tail returns the last lines of a file, as far as they are in its last 64 KiB.
+// tail returns the last lines of a file that are not of level DEBUG, as far as they are in its last 256 KiB.
 func tail(name string, lines int) string {
-	const most = 64 << 10
+	const most = 256 << 10
 	f, err := os.Open(name)
 	if err != nil {
 		return err.Error()
@@ -172,8 +172,9 @@ func tail(name string, lines int) string {
 	if err != nil {
 		return err.Error()
 	}
-	all := bytes.Split(bytes.TrimRight(data, "\n"), []byte("\n"))
-	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
+	all := slices.DeleteFunc(strings.Split(strings.TrimRight(string(data), "\n"), "\n"),
+		func(line string) bool { return strings.Contains(line, " DEBUG ") })
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
 func errOr(err error, otherwise string) error {

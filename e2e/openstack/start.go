@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -87,12 +88,21 @@ func start(t testing.TB, o Options) (*Cinder, error) {
 }
 
 // stateDir makes a directory on tmpfs where there is one: a database on a busy disk takes ten times as long.
+// Its name has the test process's pid, so that what a killed test left behind can be told and removed here.
 func stateDir() (string, error) {
-	const tmpfs = "/dev/shm"
-	if dir, err := os.MkdirTemp(tmpfs, "ashlar-openstack-"); err == nil {
-		return dir, nil
+	const name = "ashlar-openstack-"
+	base := "/dev/shm"
+	if _, err := os.Stat(base); err != nil {
+		base = os.TempDir()
 	}
-	dir, err := os.MkdirTemp("", "ashlar-openstack-")
+	old, _ := filepath.Glob(filepath.Join(base, name+"*"))
+	for _, dir := range old {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), name), "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
+			_ = os.RemoveAll(dir) // not ours to remove if it fails
+		}
+	}
+	dir, err := os.MkdirTemp(base, fmt.Sprintf("%s%d-", name, os.Getpid()))
 	if err != nil {
 		return "", fmt.Errorf("state directory: %w", err)
 	}
@@ -191,6 +201,9 @@ func (c *Cinder) servicesUp(ctx context.Context) error {
 	}
 	return nil
 }
+
+// LogDir is where the services log, at level DEBUG.
+func (c *Cinder) LogDir() string { return c.procs.logDir }
 
 // Stop ends all services and removes their state; logs stay.
 func (c *Cinder) Stop() {
