@@ -89,8 +89,9 @@ func checkDevice(ctx context.Context, w io.Writer, path string, dev blockdev.Dev
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s: device %v of cluster %v is sound: %d volumes, %d log records since the checkpoint, "+
-		"%d bad blocks\n", path, rep.DeviceUUID, rep.ClusterID, len(rep.Volumes), rep.LogRecords, len(rep.BadData))
+	_, err = fmt.Fprintf(w,
+		"%s: device %v of cluster %v is sound: %d volumes, %d log records since the checkpoint, "+
+			"%d bad blocks\n", path, rep.DeviceUUID, rep.ClusterID, len(rep.Volumes), rep.LogRecords, len(rep.BadData))
 	return err
 }
 
@@ -117,8 +118,10 @@ func deviceFormat() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&id, "cluster", "", "id of the cluster")
-	c.Flags().BoolVar(&force, "force", false, "overwrite other data, or a device of this cluster: its data is lost")
-	c.Flags().BoolVar(&foreign, "force-foreign", false, "overwrite a device of another cluster: its data is lost")
+	c.Flags().BoolVar(&force, "force", false,
+		"overwrite other data, or a device of this cluster: its data is lost")
+	c.Flags().BoolVar(&foreign, "force-foreign", false,
+		"overwrite a device of another cluster: its data is lost")
 	_ = c.MarkFlagRequired("cluster")
 	return c
 }

@@ -76,7 +76,8 @@ func runCommand() *cobra.Command {
 	c.Flags().Bool("bootstrap", false, "first start: found a new cluster")
 	c.Flags().String("cluster-name", "", "first start with --bootstrap: name of the cluster, for people")
 	c.Flags().StringSlice("join", nil, "first start: join the cluster of these nodes (http://NODE:7443,...)")
-	c.Flags().String("token", "", "first start with --join: the join token (better: ASHLARD_TOKEN or --token-file)")
+	c.Flags().String("token", "",
+		"first start with --join: the join token (better: ASHLARD_TOKEN or --token-file)")
 	c.Flags().String("token-file", "", "first start with --join: file that holds the join token")
 	return c
 }

@@ -62,8 +62,9 @@ func (m *Mem) Crash(seed uint64) {
 func (m *Mem) CrashClone(seed uint64) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := NewMem(MemOptions{Size: m.geo.Size, LogicalBlock: m.geo.LogicalBlock, VolatileCache: m.geo.VolatileCache,
-		Seed: seed})
+	c := NewMem(MemOptions{Size: m.geo.Size, LogicalBlock: m.geo.LogicalBlock,
+		VolatileCache: m.geo.VolatileCache,
+		Seed:          seed})
 	from := m.mu.cur
 	if m.mu.durable != nil {
 		from = m.mu.durable

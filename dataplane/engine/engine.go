@@ -16,8 +16,8 @@ type Config struct {
 	Geometry stripe.Geometry
 	Table    *placement.Table
 	Near     map[cluster.DeviceID]bool // devices to read from by preference (the gateway's own node)
-	// Patience is how many ticks an open waits for the Awaited devices before it records them out: those that may
-	// come up any moment, as after a start of the whole cluster. For others it does not wait.
+	// Patience is how many ticks an open waits for the Awaited devices before it records them out: those that
+	// may come up any moment, as after a start of the whole cluster. For others it does not wait.
 	Patience int
 	Awaited  map[cluster.DeviceID]bool
 	// ReserveBlocks is the free space of a device, in blocks, below which host writes are refused: room for what

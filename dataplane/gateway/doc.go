@@ -1,21 +1,22 @@
-// Package gateway is the shell around the engines of a node: it owns volumes, answers hosts for them and drives one
-// engine per owned volume.
+// Package gateway is the shell around the engines of a node: it owns volumes, answers hosts for them and
+// drives one engine per owned volume.
 //
 //	host command --> Volume.Submit --> session: engine.Submit, Drain --> Chunks.Submit (local or remote device)
 //	                                                                         |
 //	host response <-- session.finish (lease valid?) <-- engine.Drain <-- session.ChunkDone
 //
-// Ownership. A [Volume] exists on every node for every volume; on the owner it has a session: the engine of one owner
-// epoch. A take-over (takeover.go) is:
+// Ownership. A [Volume] exists on every node for every volume; on the owner it has a session: the engine of
+// one owner epoch. A take-over (takeover.go) is:
 //
 //  1. compare-and-swap the owner record to this gateway and epoch + 1;
-//  2. at the same time: have a majority of voters store the fence, and let the engine fence the devices, resolve, settle;
-//  3. wait until the old lease has run out, counted from the moment the majority had the fence; sooner only when nobody
-//     else can be answering: the last owner released the volume, or it is the only one that ever did (Owner.Served) and its
-//     live host refuses connections;
+//  2. at the same time: have a majority of voters store the fence, and let the engine fence the devices,
+//     resolve, settle;
+//  3. wait until the old lease has run out, counted from the moment the majority had the fence; sooner only
+//     when nobody else can be answering: the last owner released the volume, or it is the only one that ever
+//     did (Owner.Served) and its live host refuses connections;
 //  4. record Served, then report ANA optimized.
 //
-// A session ends for good when an answer says "fenced", the owner record names somebody else, a voter's fence takes it
-// away, or the node stops. Completions are held back while the lease is not valid: they go out when it is again, or turn
-// into a path error when the volume is lost.
+// A session ends for good when an answer says "fenced", the owner record names somebody else, a voter's fence
+// takes it away, or the node stops. Completions are held back while the lease is not valid: they go out when
+// it is again, or turn into a path error when the volume is lost.
 package gateway

@@ -15,13 +15,15 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
 )
 
-// Chunks carries out chunk requests on any device of the cluster. Each comes back through its Completer exactly once.
+// Chunks carries out chunk requests on any device of the cluster. Each comes back through its Completer
+// exactly once.
 type Chunks interface {
 	Submit(*chunk.Request)
 }
 
-// Arbiter keeps the owner records. SwapOwner stores next if the record is still at revision rev and returns its new
-// revision; cluster.ErrConflict when it is not, cluster.ErrNoRecord when the volume is gone. Any other error says nothing.
+// Arbiter keeps the owner records. SwapOwner stores next if the record is still at revision rev and returns
+// its new revision; cluster.ErrConflict when it is not, cluster.ErrNoRecord when the volume is gone. Any
+// other error says nothing.
 type Arbiter interface {
 	Owner(ctx context.Context, vol cluster.VolumeKey) (cluster.Owner, int64, error)
 	SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner) (int64, error)
@@ -51,8 +53,8 @@ type Options struct {
 	Events  Events
 	// Near tells which devices are on this node.
 	Near func(cluster.DeviceID) bool
-	// Patience is how long after the start of this process an open waits for devices of nodes that have not been met,
-	// or only just: after a start of the whole cluster nodes come up one by one.
+	// Patience is how long after the start of this process an open waits for devices of nodes that have not been
+	// met, or only just: after a start of the whole cluster nodes come up one by one.
 	Patience time.Duration
 	// ReserveBlocks is the free space of a device, in 4 KiB blocks, below which writes are refused.
 	ReserveBlocks uint64
@@ -229,8 +231,8 @@ func (g *Gateway) Stats() []cluster.VolumeStats {
 	return out
 }
 
-// Close hands every volume over as far as that is possible before ctx ends, and stops. Call it while the listeners are
-// still open: a closed listener is taken as proof that nothing is served any more.
+// Close hands every volume over as far as that is possible before ctx ends, and stops. Call it while the
+// listeners are still open: a closed listener is taken as proof that nothing is served any more.
 func (g *Gateway) Close(ctx context.Context) error {
 	g.mu.Lock()
 	g.mu.closed = true

@@ -11,7 +11,8 @@ import (
 // renewTimeout bounds one renewal; the answer to a later one counts more anyway.
 const renewTimeout = time.Second
 
-// followVoters starts renewing with the voters of the list. The list is made once, before there are volumes. g.mu is held.
+// followVoters starts renewing with the voters of the list. The list is made once, before there are volumes.
+// g.mu is held.
 func (g *Gateway) followVoters(list cluster.VoterList) {
 	if len(list.Nodes) == 0 || g.mu.holder != nil {
 		return
@@ -39,8 +40,8 @@ func (g *Gateway) renewWith(voter cluster.NodeID) {
 	}
 }
 
-// renew is one renewal; false when the voter has more fences to tell. Volumes that the fences take away are given up
-// before the renewal counts: see package lease for why.
+// renew is one renewal; false when the voter has more fences to tell. Volumes that the fences take away are
+// given up before the renewal counts: see package lease for why.
 func (g *Gateway) renew(voter cluster.NodeID) bool {
 	ctx, cancel := context.WithTimeout(g.ctx, renewTimeout)
 	defer cancel()

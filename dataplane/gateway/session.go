@@ -121,7 +121,8 @@ func (s *session) finish(h *hostIO) {
 	}
 }
 
-// releaseHeld answers what was kept back: as it is while the lease is valid, with a path error once the session is over.
+// releaseHeld answers what was kept back: as it is while the lease is valid, with a path error once the
+// session is over.
 func (s *session) releaseHeld() {
 	ended := s.ended.Load()
 	if !ended && !s.v.g.leased() {
@@ -142,7 +143,8 @@ func (s *session) releaseHeld() {
 	}
 }
 
-// serve lets hosts in once the engine is ready, no other gateway can be answering, and the owner record says so.
+// serve lets hosts in once the engine is ready, no other gateway can be answering, and the owner record says
+// so.
 func (s *session) serve() {
 	if !s.ready.Load() || !s.cleared.Load() || s.served.Swap(true) {
 		return
@@ -176,8 +178,8 @@ func (s *session) record(next *cluster.Owner) {
 	s.carryOut(rd)
 }
 
-// store changes the owner record of this session, however long the store is away. False: somebody else owns the volume,
-// or the session is over.
+// store changes the owner record of this session, however long the store is away. False: somebody else owns
+// the volume, or the session is over.
 func (s *session) store(change func(*cluster.Owner)) bool {
 	s.rec.Lock()
 	defer s.rec.Unlock()
@@ -228,7 +230,8 @@ func (s *session) swap(next cluster.Owner) (int64, error) {
 	return 0, cluster.ErrConflict
 }
 
-// end stops the session for good. Operations come back as path errors when none of their requests is outstanding.
+// end stops the session for good. Operations come back as path errors when none of their requests is
+// outstanding.
 func (s *session) end(why string) {
 	if s.ended.Swap(true) {
 		return
@@ -249,8 +252,8 @@ func (s *session) end(why string) {
 	}
 }
 
-// release stops serving and, if everything under way has ended in time, says so in the owner record, so that the next
-// owner need not wait for the lease.
+// release stops serving and, if everything under way has ended in time, says so in the owner record, so that
+// the next owner need not wait for the lease.
 func (s *session) release(ctx context.Context) {
 	wasServing := s.v.serving.Load()
 	next := s.v.g.successor(s.v)

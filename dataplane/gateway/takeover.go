@@ -73,8 +73,8 @@ func (g *Gateway) consider(v *Volume) {
 	}()
 }
 
-// suspected reports whether a node seems to be gone: a majority of voters has not heard of it, or it refuses connections.
-// g.mu is held.
+// suspected reports whether a node seems to be gone: a majority of voters has not heard of it, or it refuses
+// connections. g.mu is held.
 func (g *Gateway) suspected(n cluster.NodeID) bool {
 	if n == g.o.Self {
 		return false
@@ -85,8 +85,8 @@ func (g *Gateway) suspected(n cluster.NodeID) bool {
 	return g.mu.holder != nil && g.mu.holder.Suspects(n, g.now())
 }
 
-// rank is this node's place among those that could take a volume over: 0 takes it at once. The owner named in the record
-// comes first, the others in an order that differs from volume to volume. g.mu is held.
+// rank is this node's place among those that could take a volume over: 0 takes it at once. The owner named in
+// the record comes first, the others in an order that differs from volume to volume. g.mu is held.
 func (g *Gateway) rank(key cluster.VolumeKey, named cluster.NodeID) int {
 	if named == g.o.Self {
 		return 0
@@ -120,8 +120,8 @@ func (g *Gateway) successor(v *Volume) cluster.NodeID {
 	return g.o.Self
 }
 
-// probeSilent looks whether nodes that are not connected refuse connections: then their process is gone, and nobody
-// needs to wait until the voters notice.
+// probeSilent looks whether nodes that are not connected refuse connections: then their process is gone, and
+// nobody needs to wait until the voters notice.
 func (g *Gateway) probeSilent() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -185,7 +185,8 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 		awaited[id] = met.IsZero() || time.Since(met) < settleIn
 	}
 	g.mu.Unlock()
-	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Table: v.table, Near: near,
+	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Table: v.table,
+		Near:     near,
 		Patience: int(patience / tickEvery), Awaited: awaited, ReserveBlocks: g.o.ReserveBlocks})
 	if err != nil {
 		s.stop()
@@ -204,7 +205,8 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	return nil
 }
 
-// awaitPredecessors returns when no earlier owner can be answering hosts any more, or when the session is over.
+// awaitPredecessors returns when no earlier owner can be answering hosts any more, or when the session is
+// over.
 func (s *session) awaitPredecessors(prev *cluster.OwnerAt) {
 	if !s.fenceVoters() {
 		return
@@ -226,8 +228,8 @@ func (s *session) awaitPredecessors(prev *cluster.OwnerAt) {
 	s.serve()
 }
 
-// onlyAnswererGone reports whether the previous owner was the only gateway that could be answering, and its process has
-// ended: a connection begun after our record replaced its is refused.
+// onlyAnswererGone reports whether the previous owner was the only gateway that could be answering, and its
+// process has ended: a connection begun after our record replaced its is refused.
 func (s *session) onlyAnswererGone(prev *cluster.OwnerAt) bool {
 	if prev.Served != prev.Epoch {
 		return false

@@ -13,7 +13,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
-// Volume is a volume as the hosts of this node see it: an nvmet.Namespace, on the owner and on every other node.
+// Volume is a volume as the hosts of this node see it: an nvmet.Namespace, on the owner and on every other
+// node.
 type Volume struct {
 	g        *Gateway
 	key      cluster.VolumeKey

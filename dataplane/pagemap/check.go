@@ -47,7 +47,8 @@ func (m *Map) Check() error {
 
 func (k *checker) space(live uint64) {
 	m := k.m
-	if u := m.Usage(); live != m.live || k.tombs != m.tombs || k.bad != m.bad || u.Free+u.Live+u.Pending != u.Total {
+	if u := m.Usage(); live != m.live || k.tombs != m.tombs || k.bad != m.bad ||
+		u.Free+u.Live+u.Pending != u.Total {
 		k.failf("counted %d live blocks, %d tombstones, %d bad; the map says %+v", live, k.tombs, k.bad, u)
 	}
 	if k.nodes != m.slabs.used {
@@ -155,10 +156,12 @@ func (k *checker) reference(loc uint64, where func() string) {
 // rules checks that nothing is kept that should be freed, and that what waits is remembered.
 func (k *checker) rules(v *volume, n, by *node, ref blockRef, where func() string) {
 	if (n.flags&flagQueued != 0) == v.stable(n.w) {
-		k.failf("%s: version %v: queued as unstable %v, stable %v", where(), n.w, n.flags&flagQueued != 0, v.stable(n.w))
+		k.failf("%s: version %v: queued as unstable %v, stable %v", where(), n.w, n.flags&flagQueued != 0,
+			v.stable(n.w))
 	}
 	if by == nil {
-		if n.flags&flagTombstone != 0 && n.older == 0 && v.stable(n.w) && v.chunks[ref.chunkKey].heads[ref.block] != 0 &&
+		if n.flags&flagTombstone != 0 && n.older == 0 && v.stable(n.w) &&
+			v.chunks[ref.chunkKey].heads[ref.block] != 0 &&
 			k.m.slabs.at(v.chunks[ref.chunkKey].heads[ref.block]) == n {
 			k.failf("%s: tombstone %v covers nothing", where(), n.w)
 		}

@@ -34,7 +34,8 @@ func (c Cursor) behind(e Cursor) bool {
 
 // List fills buf with versions of a volume behind the cursor (the zero Cursor: from the start), in Cursor
 // order. It returns how many, the cursor to go on from, and whether there may be more.
-func (m *Map) List(key cluster.VolumeKey, kind ListKind, after Cursor, buf []Entry) (n int, next Cursor, more bool) {
+func (m *Map) List(key cluster.VolumeKey, kind ListKind, after Cursor,
+	buf []Entry) (n int, next Cursor, more bool) {
 	v := m.vols[key]
 	if v == nil || len(buf) == 0 {
 		return 0, after, v != nil

@@ -48,7 +48,8 @@ func dump(m *Map) string {
 	var b strings.Builder
 	for _, key := range m.Volumes() {
 		st, _ := m.Volume(key)
-		fmt.Fprintf(&b, "volume %v settled %d marks %v: %d blocks, %d unstable\n", key, st.Settled, st.Marks, st.Blocks,
+		fmt.Fprintf(&b, "volume %v settled %d marks %v: %d blocks, %d unstable\n", key, st.Settled, st.Marks,
+			st.Blocks,
 			st.Unstable)
 		buf := make([]Entry, 3)
 		var after Cursor
@@ -61,7 +62,8 @@ func dump(m *Map) string {
 		}
 	}
 	u := m.Usage()
-	fmt.Fprintf(&b, "free %d live %d pending %d tombstones %d bad %d\n", u.Free, u.Live, u.Pending, u.Tombstones, u.Bad)
+	fmt.Fprintf(&b, "free %d live %d pending %d tombstones %d bad %d\n", u.Free, u.Live, u.Pending, u.Tombstones,
+		u.Bad)
 	return b.String()
 }
 
@@ -346,7 +348,8 @@ func TestSnapshotIsTheMapWhenItBegan(t *testing.T) {
 		m, o := newMap(t, 400), &model{marks: map[uint32]cluster.Seq{}, blocks: map[blockRef][]modelVersion{}}
 		change := func() {
 			if rng.IntN(40) == 0 {
-				m.Apply(&Record{Kind: Drop, Extent: Extent{Vol: cluster.VolumeKey{VUID: 1, Generation: 1 + rng.Uint32N(3)}}})
+				m.Apply(&Record{Kind: Drop, Extent: Extent{Vol: cluster.VolumeKey{VUID: 1, Generation: 1 +
+					rng.Uint32N(3)}}})
 			}
 			step(rng, m, o, cluster.VolumeKey{VUID: 1, Generation: 1 + rng.Uint32N(3)})
 			m.Purge(rng.IntN(3))
@@ -470,13 +473,15 @@ func TestCorruptInputIsRefused(t *testing.T) {
 	if err := m.LoadVolume(VolumeState{Key: vol}); err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range []ChunkVersion{{W: 0, Loc: 5}, {W: 1, Loc: 100}, {W: 1, Loc: 5, Block: 256}, {W: 7, Loc: 1},
+	for i, v := range []ChunkVersion{{W: 0, Loc: 5}, {W: 1, Loc: 100}, {W: 1, Loc: 5, Block: 256},
+		{W: 7, Loc: 1},
 		{W: 7, Loc: 2}, {W: 8, Loc: 1}} {
 		if err := m.LoadVersion(Extent{Vol: vol}, v); (err == nil) != (i == 3) {
 			t.Errorf("version %+v: %v", v, err)
 		}
 	}
-	for _, r := range []Record{{}, {Kind: Put, Extent: Extent{Vol: vol, N: 1}, W: 1}, {Kind: 9, Extent: Extent{Vol: vol}},
+	for _, r := range []Record{{}, {Kind: Put, Extent: Extent{Vol: vol, N: 1}, W: 1},
+		{Kind: 9, Extent: Extent{Vol: vol}},
 		{Kind: Undo, Extent: Extent{Vol: vol, First: 255, N: 2}, W: 1}} {
 		if r.Validate() == nil {
 			t.Errorf("record %+v is valid", r)

@@ -146,7 +146,8 @@ func (m *Map) LoadVersion(e Extent, cv ChunkVersion) error {
 	c := m.chunkOf(v, chunkKey{e.Page, e.Column}, int(cv.Block)+1)
 	link := m.slot(c, cv.Block, cv.W)
 	if *link != 0 && m.slabs.at(*link).w == cv.W {
-		return fmt.Errorf("%w: version %v of %v/%d/%d[%d] twice", ErrCorrupt, cv.W, e.Vol, e.Page, e.Column, cv.Block)
+		return fmt.Errorf("%w: version %v of %v/%d/%d[%d] twice", ErrCorrupt, cv.W, e.Vol, e.Page, e.Column,
+			cv.Block)
 	}
 	if !v.stable(cv.W) {
 		n.flags |= flagQueued

@@ -16,7 +16,8 @@ func TestLocate(t *testing.T) {
 	if g.Width() != 2 || g.PageBlocks() != 64 {
 		t.Fatalf("width %d, %d blocks per page", g.Width(), g.PageBlocks())
 	}
-	for _, x := range []struct{ block, page, offset uint64 }{{0, 0, 0}, {63, 0, 63}, {64, 1, 0}, {6401, 100, 1}} {
+	for _, x := range []struct{ block, page, offset uint64 }{{0, 0, 0}, {63, 0, 63}, {64, 1, 0},
+		{6401, 100, 1}} {
 		if page, off := g.Locate(x.block); page != x.page || off != x.offset {
 			t.Errorf("block %d: page %d offset %d, want %d and %d", x.block, page, off, x.page, x.offset)
 		}

@@ -41,7 +41,8 @@ type global struct {
 func newGlobal(root *cobra.Command) *global {
 	g := &global{v: viper.New()}
 	f := root.PersistentFlags()
-	f.StringSlice("endpoint", nil, "base URL of a node's API; several for fail-over (default "+defaultEndpoint+")")
+	f.StringSlice("endpoint", nil,
+		"base URL of a node's API; several for fail-over (default "+defaultEndpoint+")")
 	f.String("token-file", "", "file that holds the bearer token (or set ASHLAR_TOKEN)")
 	f.String("context", "", "context of the configuration file to use")
 	f.StringP("output", "o", "table", "table, json or yaml")
@@ -132,7 +133,8 @@ func (g *global) use() (entry, error) {
 		return ctx, fmt.Errorf("there is no context %q; `ashlar context list` shows them", name)
 	}
 	if e := g.v.GetStringSlice("endpoint"); len(e) > 0 {
-		ctx.Endpoints = slices.DeleteFunc(strings.Split(strings.Join(e, ","), ","), func(s string) bool { return s == "" })
+		ctx.Endpoints = slices.DeleteFunc(strings.Split(strings.Join(e, ","), ","),
+			func(s string) bool { return s == "" })
 	}
 	if len(ctx.Endpoints) == 0 {
 		ctx.Endpoints = []string{defaultEndpoint}
@@ -159,7 +161,8 @@ func (g *global) client() (*client.Client, error) {
 		}
 		ctx.Token = strings.TrimSpace(string(raw))
 	}
-	return client.New(client.Options{Endpoints: ctx.Endpoints, Token: ctx.Token, Timeout: g.v.GetDuration("timeout")})
+	return client.New(client.Options{Endpoints: ctx.Endpoints, Token: ctx.Token,
+		Timeout: g.v.GetDuration("timeout")})
 }
 
 func contextCommand(g *global) *cobra.Command {

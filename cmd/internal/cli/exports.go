@@ -22,7 +22,8 @@ const HostNQNFile = "/etc/nvme/hostnqn"
 func HostNQN() (string, error) {
 	raw, err := os.ReadFile(HostNQNFile)
 	if err != nil {
-		return "", fmt.Errorf("this host's NQN is not known (`nvme gen-hostnqn > %s` makes one): %w", HostNQNFile, err)
+		return "", fmt.Errorf("this host's NQN is not known (`nvme gen-hostnqn > %s` makes one): %w", HostNQNFile,
+			err)
 	}
 	return strings.TrimSpace(string(raw)), nil
 }
@@ -151,7 +152,8 @@ func volumeConnect(g *global) *cobra.Command {
 			}
 			e, err := c.GetExport(cmd.Context(), v.ID, host)
 			if client.Is(err, wire.NotFound) {
-				return fmt.Errorf("this host may not use the volume; allow it: ashlar volume allow %s --this-host", args[0])
+				return fmt.Errorf("this host may not use the volume; allow it: ashlar volume allow %s --this-host",
+					args[0])
 			}
 			if err != nil {
 				return err
@@ -177,7 +179,8 @@ func connect(cmd *cobra.Command, e wire.Export) error {
 	for _, p := range e.Portals {
 		out, err := exec.CommandContext(cmd.Context(), "nvme", ConnectArgs(e, p)...).CombinedOutput()
 		if err != nil {
-			failed = append(failed, fmt.Errorf("portal %s:%d: %w: %s", p.Address, p.Port, err, strings.TrimSpace(string(out))))
+			failed = append(failed, fmt.Errorf("portal %s:%d: %w: %s", p.Address, p.Port, err,
+				strings.TrimSpace(string(out))))
 			continue
 		}
 		_, _ = io.WriteString(cmd.OutOrStdout(), string(out))

@@ -114,7 +114,8 @@ func findVolume(ctx context.Context, c *client.Client, ref string) (client.Volum
 	case len(found) == 0:
 		return client.Volume{}, fmt.Errorf("there is no volume %q; `ashlar volume list` shows them", ref)
 	case len(found) > 1:
-		return client.Volume{}, fmt.Errorf("%d volumes are called %q: say pool/name, or give the id", len(found), ref)
+		return client.Volume{}, fmt.Errorf("%d volumes are called %q: say pool/name, or give the id", len(found),
+			ref)
 	}
 	return c.GetVolume(ctx, found[0].ID)
 }
@@ -164,7 +165,8 @@ func volumeResize(g *global) *cobra.Command {
 				size += v.Size
 			}
 			if size < v.Size {
-				return fmt.Errorf("the volume has %s; shrinking would cut data off and is not possible", bytesText(v.Size))
+				return fmt.Errorf("the volume has %s; shrinking would cut data off and is not possible",
+					bytesText(v.Size))
 			}
 			v, err = c.ResizeVolume(cmd.Context(), v.ID, size, v.ETag)
 			if err != nil {

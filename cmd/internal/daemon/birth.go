@@ -41,7 +41,8 @@ func (d *daemon) conceive() error {
 		case s.Stage == Joining && len(first.JoinURLs) == 0:
 			return ErrNoCluster
 		case s.NodeName != d.opt.Name:
-			d.log.Warnf("the node keeps the name %q it joined with; the setting name=%q is ignored", s.NodeName, d.opt.Name)
+			d.log.Warnf("the node keeps the name %q it joined with; the setting name=%q is ignored", s.NodeName,
+				d.opt.Name)
 		}
 		return nil
 	}

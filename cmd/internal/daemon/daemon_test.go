@@ -115,7 +115,8 @@ func admin(t *testing.T, founder Options, nodes ...Options) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := client.New(client.Options{Endpoints: urls, Token: strings.TrimSpace(string(token)), Timeout: 5 * time.Second})
+	c, err := client.New(client.Options{Endpoints: urls, Token: strings.TrimSpace(string(token)),
+		Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,15 +245,17 @@ func TestRefusals(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		"no cluster":           {func(*Options) {}, "--bootstrap"},
-		"both":                 {func(o *Options) { o.First = First{Bootstrap: true, JoinURLs: []string{"x"}} }, "exclude"},
-		"no token":             {func(o *Options) { o.First.JoinURLs = []string{"http://127.0.0.1:1"} }, "token"},
-		"open REST":            {func(o *Options) { o.Listen.REST = "0.0.0.0:7443" }, "insecure-http"},
-		"open etcd":            {func(o *Options) { o.Listen.EtcdPeer = "[::]:2380" }, "insecure-http"},
-		"advertise nothing":    {func(o *Options) { o.Advertise.Hosts = "0.0.0.0:4420" }, "advertise-address"},
-		"bad name":             {func(o *Options) { o.Name = "a b" }, "name"},
-		"no etcd at all":       {func(o *Options) { o.First.Bootstrap, o.Etcd.Member = true, false }, "etcd"},
-		"join URL is none":     {func(o *Options) { o.First = First{JoinURLs: []string{"node1"}, JoinToken: "x"} }, "http"},
+		"no cluster": {func(*Options) {}, "--bootstrap"},
+		"both": {func(o *Options) { o.First = First{Bootstrap: true, JoinURLs: []string{"x"}} },
+			"exclude"},
+		"no token":          {func(o *Options) { o.First.JoinURLs = []string{"http://127.0.0.1:1"} }, "token"},
+		"open REST":         {func(o *Options) { o.Listen.REST = "0.0.0.0:7443" }, "insecure-http"},
+		"open etcd":         {func(o *Options) { o.Listen.EtcdPeer = "[::]:2380" }, "insecure-http"},
+		"advertise nothing": {func(o *Options) { o.Advertise.Hosts = "0.0.0.0:4420" }, "advertise-address"},
+		"bad name":          {func(o *Options) { o.Name = "a b" }, "name"},
+		"no etcd at all":    {func(o *Options) { o.First.Bootstrap, o.Etcd.Member = true, false }, "etcd"},
+		"join URL is none": {func(o *Options) { o.First = First{JoinURLs: []string{"node1"}, JoinToken: "x"} },
+			"http"},
 		"no time for the stop": {func(o *Options) { o.Shutdown = 0 }, "shutdown-timeout-seconds"},
 	} {
 		o := testOptions(t, "a")
@@ -291,7 +294,8 @@ func TestAMemberThatLostItsDirectoryDoesNotStart(t *testing.T) {
 
 func TestADamagedStateFileIsNamed(t *testing.T) {
 	dir := t.TempDir()
-	for _, text := range []string{"", "{", `{"format":9}`, `{"format":1,"stage":"member"}`, `{"format":1,"stage":"x"}`} {
+	for _, text := range []string{"", "{", `{"format":9}`, `{"format":1,"stage":"member"}`,
+		`{"format":1,"stage":"x"}`} {
 		if err := os.WriteFile(filepath.Join(dir, stateFile), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +326,8 @@ func TestADevice(t *testing.T) {
 	if d.Size == 0 || d.Size >= 64<<20 || d.UUID.IsZero() {
 		t.Fatalf("device %+v", d)
 	}
-	if again, err := c.CreateDevice(ctx, wire.DeviceCreate{Node: 1, Path: path}); err != nil || again.UUID != d.UUID {
+	if again, err := c.CreateDevice(ctx, wire.DeviceCreate{Node: 1, Path: path}); err != nil ||
+		again.UUID != d.UUID {
 		t.Fatalf("again: %+v, %v", again, err)
 	}
 	foreign := filepath.Join(t.TempDir(), "foreign")

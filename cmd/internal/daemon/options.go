@@ -110,7 +110,8 @@ func (o *Options) validate() error {
 	o.Advertise.each(func(name string, addr *string) {
 		host, port, e := net.SplitHostPort(*addr)
 		if err == nil && (e != nil || host == "" || port == "" || port == "0" || unspecified(host)) {
-			err = fmt.Errorf("advertise-address: %q (%s) is no address:port that others can reach; set it", *addr, name)
+			err = fmt.Errorf("advertise-address: %q (%s) is no address:port that others can reach; set it", *addr,
+				name)
 		}
 	})
 	if err != nil {

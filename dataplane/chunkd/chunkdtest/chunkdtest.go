@@ -1,5 +1,5 @@
-// Package chunkdtest holds what every way to a chunk server must do: the local call and the path through the network run
-// the same suite.
+// Package chunkdtest holds what every way to a chunk server must do: the local call and the path through the
+// network run the same suite.
 package chunkdtest
 
 import (
@@ -109,7 +109,8 @@ func versions(c *client) {
 	if r.Data[0] != 'a' || r.Blocks[0].W != seq(2, 1) {
 		c.t.Errorf("as of 1: %c, w %v", r.Data[0], r.Blocks[0].W)
 	}
-	c.must("tombstone", chunk.OK, &chunk.Request{Op: chunk.OpTombstone, Page: 9, Block: 3, Count: 1, W: seq(2, 3)})
+	c.must("tombstone", chunk.OK, &chunk.Request{Op: chunk.OpTombstone, Page: 9, Block: 3, Count: 1,
+		W: seq(2, 3)})
 	if r = c.must("read", chunk.OK, read(9, 3, 0, 1)); r.Blocks[0].State != chunk.Tombstone {
 		c.t.Errorf("after the tombstone: state %d", r.Blocks[0].State)
 	}
@@ -181,7 +182,8 @@ func lists(c *client) {
 			c.t.Fatalf("%d entries, more %v", len(r.Entries), r.More)
 		}
 		for _, e := range r.Entries {
-			if e.Page != uint64(seen/4) || e.Block != uint16(seen%4) || e.W != seq(2, uint64(seen)+1) || e.State != chunk.Data {
+			if e.Page != uint64(seen/4) || e.Block != uint16(seen%4) || e.W != seq(2, uint64(seen)+1) ||
+				e.State != chunk.Data {
 				c.t.Fatalf("entry %d: %+v", seen, e)
 			}
 			seen++
