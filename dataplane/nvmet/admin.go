@@ -65,8 +65,9 @@ func (c *conn) executeAdmin(r *Request) {
 	r.CompleteResult(st, dw0, 0)
 }
 
-// abort carries out Abort. What the namespace has cannot be stopped, and a command whose data is on its way neither;
-// what still waits for memory can, and so can an Asynchronous Event Request. Bit 0 of the result says "not aborted".
+// abort carries out Abort. What the namespace has cannot be stopped, and a command whose data is on its way
+// neither; what still waits for memory can, and so can an Asynchronous Event Request. Bit 0 of the result
+// says "not aborted".
 func (k *controller) abort(r *Request) (dw0 uint32) {
 	sqid, cid := r.Cmd.AbortFields()
 	if victim := k.victim(sqid, cid); victim != nil {

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// anaTransition is ANATT, seconds: hosts give a transition up after it. Longer than a hand-over with a lease to
-	// wait out.
+	// anaTransition is ANATT, seconds: hosts give a transition up after it. Longer than a hand-over with a lease
+	// to wait out.
 	anaTransition = 10
 	anaGroup      = 1 // the only ANA group of every subsystem
 	// preferred is NPWG, NPWA, NPDG, NPDA and NOWS: 4 KiB in logical blocks, 0's based.
@@ -85,8 +85,8 @@ func (k *controller) identifyNamespace(cns uint8, r *Request) nvme.Status {
 	return nvme.Success
 }
 
-// describe is the Identify Namespace structure. One LBA format and 512 B blocks are what os-brick's quick online
-// extend depends on; the preferred sizes tell hosts that 4 KiB is the unit that costs no read.
+// describe is the Identify Namespace structure. One LBA format and 512 B blocks are what os-brick's quick
+// online extend depends on; the preferred sizes tell hosts that 4 KiB is the unit that costs no read.
 func describe(ns Namespace, id Identity) *nvme.IdentifyNamespace {
 	blocks := ns.Blocks()
 	n := &nvme.IdentifyNamespace{

@@ -9,8 +9,8 @@ const (
 	criticalKelvin = 353
 )
 
-// logPage carries out Get Log Page (Base 5.16). A page is made whole, then the part asked for is copied; what is
-// asked for beyond its end reads as zeroes.
+// logPage carries out Get Log Page (Base 5.16). A page is made whole, then the part asked for is copied; what
+// is asked for beyond its end reads as zeroes.
 func (k *controller) logPage(r *Request) nvme.Status {
 	g := r.Cmd.LogPageFields()
 	switch {
@@ -118,8 +118,8 @@ func (k *controller) changedPage(rae bool) []byte {
 	return b
 }
 
-// anaPage is the ANA log page. The event is re-armed before the state is read, so a change that comes in between
-// is reported rather than lost.
+// anaPage is the ANA log page. The event is re-armed before the state is read, so a change that comes in
+// between is reported rather than lost.
 func (k *controller) anaPage(g nvme.GetLogPage) []byte {
 	if !g.RAE {
 		k.mu.Lock()

@@ -7,87 +7,99 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
 )
 
-// TestIdentify reads everything that Linux and nvme-cli ask for.
-func TestIdentify(t *testing.T) {
+// identify reads an Identify structure.
+func (h *host) identify(cns uint8, nsid uint32) []byte {
+	h.Helper()
+	b := make([]byte, nvme.IdentifySize)
+	var cmd nvme.Command
+	cmd.Identify(cns, nsid, 0, nvme.CSINVM)
+	if st := h.status(&cmd, nil, b); !st.OK() {
+		h.Fatalf("CNS %02Xh: %v", cns, st)
+	}
+	return b
+}
+
+// TestIdentifyController reads what the controller says about itself.
+func TestIdentifyController(t *testing.T) {
 	w := newWorld(t, nvmet.Options{Firmware: "1.0"})
 	h := w.admin(connection{})
-	page := func(cns uint8, nsid uint32) []byte {
-		t.Helper()
-		b := make([]byte, nvme.IdentifySize)
-		var cmd nvme.Command
-		cmd.Identify(cns, nsid, 0, nvme.CSINVM)
-		if st := h.status(&cmd, nil, b); !st.OK() {
-			t.Fatalf("CNS %02Xh: %v", cns, st)
-		}
-		return b
+	id, err := nvme.DecodeIdentifyController(h.identify(nvme.CNSController, 0))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Run("controller", func(t *testing.T) {
-		id, err := nvme.DecodeIdentifyController(page(nvme.CNSController, 0))
+	if id.SUBNQN != volumeNQN || id.SN != "S1" || id.MN != "Ashlar" || id.FR != "1.0" || id.CNTLID != h.cntlid {
+		t.Errorf("names: %+v", id)
+	}
+	if id.InCapsule() != 8192 || id.MaxTransfer(0) != 256<<10 || id.MAXCMD != 128 || id.KAS == 0 {
+		t.Errorf("limits: %+v", id)
+	}
+	if id.NN != 1 || id.MNAN != 1 || id.NANAGRPID != 1 || id.CMIC&nvme.CMICANA == 0 || id.VWC&1 != 0 {
+		t.Errorf("namespaces and ANA: %+v", id)
+	}
+	nvm, err := nvme.DecodeIdentifyControllerNVM(h.identify(nvme.CNSControllerCSI, 0))
+	if err != nil || nvm.WZSL != 9 || nvm.VSL != 6 {
+		t.Errorf("%+v, %v", nvm, err)
+	}
+	var cmd nvme.Command
+	cmd.Identify(nvme.CNSIOCommandSets, 0, nvme.AnyController, 0)
+	b := make([]byte, nvme.IdentifySize)
+	if st := h.status(&cmd, nil, b); !st.OK() || b[0] != 1 {
+		t.Errorf("command sets: %v, %x", st, b[0])
+	}
+}
+
+// TestIdentifyNamespace reads what it says about the namespace: os-brick, Linux and nvme-cli depend on it.
+func TestIdentifyNamespace(t *testing.T) {
+	w := newWorld(t, nvmet.Options{})
+	h := w.admin(connection{})
+	for _, cns := range []uint8{nvme.CNSNamespace, nvme.CNSAllocatedNamespace} {
+		id, err := nvme.DecodeIdentifyNamespace(h.identify(cns, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id.SUBNQN != volumeNQN || id.SN != "S1" || id.MN != "Ashlar" || id.FR != "1.0" || id.CNTLID != h.cntlid {
-			t.Errorf("names: %+v", id)
+		if len(id.LBAF) != 1 || id.LBAF[0] != (nvme.LBAFormat{LBADS: 9}) || id.NSZE != blocks {
+			t.Errorf("one format of 512 B: %+v", id)
 		}
-		if id.InCapsule() != 8192 || id.MaxTransfer(0) != 256<<10 || id.MAXCMD != 128 || id.KAS == 0 {
-			t.Errorf("limits: %+v", id)
+		if id.NPWG != 7 || id.NPWA != 7 || id.NOWS != 7 || id.NSFEAT&nvme.NSFEATOptPerf == 0 {
+			t.Errorf("preferred sizes: %+v", id)
 		}
-		if id.NN != 1 || id.MNAN != 1 || id.NANAGRPID != 1 || id.CMIC&nvme.CMICANA == 0 || id.VWC&1 != 0 {
-			t.Errorf("namespaces and ANA: %+v", id)
+		if id.NGUID != w.ns.Identity().NGUID || id.ANAGRPID != 1 || id.NMIC&nvme.NMICShared == 0 {
+			t.Errorf("identity: %+v", id)
 		}
-	})
-	t.Run("namespace", func(t *testing.T) {
-		for _, cns := range []uint8{nvme.CNSNamespace, nvme.CNSAllocatedNamespace} {
-			id, err := nvme.DecodeIdentifyNamespace(page(cns, 1))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(id.LBAF) != 1 || id.LBAF[0] != (nvme.LBAFormat{LBADS: 9}) || id.NSZE != blocks || id.NCAP != blocks {
-				t.Errorf("os-brick wants one format of 512 B: %+v", id)
-			}
-			if id.NPWG != 7 || id.NPWA != 7 || id.NOWS != 7 || id.NSFEAT&nvme.NSFEATOptPerf == 0 {
-				t.Errorf("preferred sizes: %+v", id)
-			}
-			if id.NGUID != w.ns.Identity().NGUID || id.ANAGRPID != 1 || id.NMIC&nvme.NMICShared == 0 {
-				t.Errorf("identity: %+v", id)
-			}
+	}
+	h.identify(nvme.CNSNamespaceCSI, 1)
+	ind, err := nvme.DecodeIdentifyNamespaceIndependent(h.identify(nvme.CNSNamespaceIndependent, 1))
+	if err != nil || ind.ANAGRPID != 1 || ind.NSTAT&nvme.NSTATReady == 0 {
+		t.Errorf("%+v, %v", ind, err)
+	}
+	d, err := nvme.DecodeNSDescriptors(h.identify(nvme.CNSNSDescriptors, 1))
+	if err != nil || d.UUID != w.ns.Identity().UUID || d.NGUID != w.ns.Identity().NGUID || !d.HasCSI {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// TestIdentifyLists reads the lists of namespaces and controllers.
+func TestIdentifyLists(t *testing.T) {
+	w := newWorld(t, nvmet.Options{})
+	h := w.admin(connection{})
+	for _, cns := range []uint8{nvme.CNSActiveNSList, nvme.CNSActiveNSListCSI, nvme.CNSAllocatedNSList} {
+		if ids, _ := nvme.DecodeNSList(h.identify(cns, 0)); len(ids) != 1 || ids[0] != 1 {
+			t.Errorf("CNS %02Xh: %v", cns, ids)
 		}
-		ind, err := nvme.DecodeIdentifyNamespaceIndependent(page(nvme.CNSNamespaceIndependent, 1))
-		if err != nil || ind.ANAGRPID != 1 || ind.NSTAT&nvme.NSTATReady == 0 {
-			t.Errorf("%+v, %v", ind, err)
+		if ids, _ := nvme.DecodeNSList(h.identify(cns, 1)); len(ids) != 0 {
+			t.Errorf("CNS %02Xh after 1: %v", cns, ids)
 		}
-		d, err := nvme.DecodeNSDescriptors(page(nvme.CNSNSDescriptors, 1))
-		if err != nil || d.UUID != w.ns.Identity().UUID || d.NGUID != w.ns.Identity().NGUID || !d.HasCSI {
-			t.Errorf("%+v, %v", d, err)
-		}
-	})
-	t.Run("lists", func(t *testing.T) {
-		for _, cns := range []uint8{nvme.CNSActiveNSList, nvme.CNSActiveNSListCSI, nvme.CNSAllocatedNSList} {
-			if ids, _ := nvme.DecodeNSList(page(cns, 0)); len(ids) != 1 || ids[0] != 1 {
-				t.Errorf("CNS %02Xh: %v", cns, ids)
-			}
-			if ids, _ := nvme.DecodeNSList(page(cns, 1)); len(ids) != 0 {
-				t.Errorf("CNS %02Xh after 1: %v", cns, ids)
-			}
-		}
-		ids, err := nvme.DecodeControllerList(page(nvme.CNSControllerList, 0))
-		if err != nil || len(ids) != 1 || ids[0] != h.cntlid {
-			t.Errorf("controllers: %v, %v", ids, err)
-		}
-	})
-	t.Run("command set", func(t *testing.T) {
-		nvm, err := nvme.DecodeIdentifyControllerNVM(page(nvme.CNSControllerCSI, 0))
-		if err != nil || nvm.WZSL != 9 || nvm.VSL != 6 {
-			t.Errorf("%+v, %v", nvm, err)
-		}
-		page(nvme.CNSNamespaceCSI, 1)
-		var cmd nvme.Command
-		cmd.Identify(nvme.CNSIOCommandSets, 0, nvme.AnyController, 0)
-		b := make([]byte, nvme.IdentifySize)
-		if st := h.status(&cmd, nil, b); !st.OK() || b[0] != 1 {
-			t.Errorf("%v, %x", st, b[0])
-		}
-	})
+	}
+	ids, err := nvme.DecodeControllerList(h.identify(nvme.CNSControllerList, 0))
+	if err != nil || len(ids) != 1 || ids[0] != h.cntlid {
+		t.Errorf("controllers: %v, %v", ids, err)
+	}
+}
+
+// TestIdentifyRefused asks for what is not there.
+func TestIdentifyRefused(t *testing.T) {
+	w := newWorld(t, nvmet.Options{})
+	h := w.admin(connection{})
 	for _, c := range []struct {
 		cns  uint8
 		nsid uint32
@@ -185,23 +197,28 @@ func TestLogPages(t *testing.T) {
 	})
 }
 
-// TestFeatures sets and gets the features.
+// feature carries out Get Features, setFeature Set Features; both return the result dword.
+func (h *host) feature(fid, sel uint8, in []byte) (uint32, nvme.Status) {
+	h.Helper()
+	var cmd nvme.Command
+	cmd.GetFeatures(fid, sel, 0)
+	cmd.SetCDW11(1) // EXHID, where it means something
+	c := h.do(&cmd, nil, in)
+	return c.DW0, c.Status
+}
+
+func (h *host) setFeature(fid uint8, v uint32, out []byte) (uint32, nvme.Status) {
+	h.Helper()
+	var cmd nvme.Command
+	cmd.SetFeatures(fid, 0, v)
+	c := h.do(&cmd, out, nil)
+	return c.DW0, c.Status
+}
+
+// TestFeatures sets the features that are a dword and gets them.
 func TestFeatures(t *testing.T) {
 	w := newWorld(t, nvmet.Options{Queues: 6})
 	h := w.admin(connection{kato: 7500})
-	get := func(fid, sel uint8, in []byte) (uint32, nvme.Status) {
-		var cmd nvme.Command
-		cmd.GetFeatures(fid, sel, 0)
-		cmd.SetCDW11(1) // EXHID, where it means something
-		c := h.do(&cmd, nil, in)
-		return c.DW0, c.Status
-	}
-	set := func(fid uint8, v uint32, out []byte) (uint32, nvme.Status) {
-		var cmd nvme.Command
-		cmd.SetFeatures(fid, 0, v)
-		c := h.do(&cmd, out, nil)
-		return c.DW0, c.Status
-	}
 	for _, c := range []struct {
 		name          string
 		fid           uint8
@@ -227,15 +244,22 @@ func TestFeatures(t *testing.T) {
 		{"keep alive", nvme.FeatKeepAlive, 12001, nvme.Success, 0, 13000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			result, st := set(c.fid, c.set, nil)
+			result, st := h.setFeature(c.fid, c.set, nil)
 			if st.Code() != c.st || result != c.result {
 				t.Errorf("set: %v, %#x; want %v, %#x", st, result, c.st, c.result)
 			}
-			if after, st := get(c.fid, nvme.SelectCurrent, nil); after != c.after || !st.OK() {
+			if after, st := h.feature(c.fid, nvme.SelectCurrent, nil); after != c.after || !st.OK() {
 				t.Errorf("get: %v, %#x; want %#x", st, after, c.after)
 			}
 		})
 	}
+}
+
+// TestOtherFeatures are those with data, and the rules that hold for all.
+func TestOtherFeatures(t *testing.T) {
+	w := newWorld(t, nvmet.Options{})
+	h := w.admin(connection{})
+	get, set := h.feature, h.setFeature
 	t.Run("host identifier", func(t *testing.T) {
 		in := make([]byte, 16)
 		if _, st := get(nvme.FeatHostID, nvme.SelectCurrent, in); !st.OK() || in[0] != 1 || in[2] != 3 {
@@ -280,7 +304,8 @@ func TestFeatures(t *testing.T) {
 		}
 	})
 	h.io(connection{qid: 2})
-	if _, st := set(nvme.FeatNumberOfQueues, nvme.QueueCounts(1, 1), nil); st.Code() != nvme.CommandSequenceError {
+	_, st := set(nvme.FeatNumberOfQueues, nvme.QueueCounts(1, 1), nil)
+	if st.Code() != nvme.CommandSequenceError {
 		t.Errorf("number of queues with queues open: %v", st)
 	}
 }

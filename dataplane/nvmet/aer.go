@@ -43,8 +43,9 @@ func (e event) bit() uint32 {
 
 // events is the asynchronous event state of a controller, guarded by the controller's mutex.
 //
-// An event that the host switched on is reported once, with the next request at hand, and then masked until the host
-// reads its log page without RAE. What happens while it is masked is in the page that the host is yet to read.
+// An event that the host switched on is reported once, with the next request at hand, and then masked until
+// the host reads its log page without RAE. What happens while it is masked is in the page that the host is
+// yet to read.
 type events struct {
 	parked    []*Request // Asynchronous Event Requests, oldest first
 	pending   [eventKinds]bool
@@ -72,7 +73,8 @@ func (ev *events) next(e event) *Request {
 	return r
 }
 
-// read notes that the host read the event's log page without RAE: what was pending is known, what comes is new.
+// read notes that the host read the event's log page without RAE: what was pending is known, what comes is
+// new.
 func (ev *events) read(e event) { ev.pending[e], ev.masked[e] = false, false }
 
 // drain empties the state for a reset; the requests are the caller's to complete.

@@ -6,7 +6,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 )
 
-// clusterAuth is the cluster-secret transaction of one queue (nvme.ClusterAuth draws it). It belongs to the reader.
+// clusterAuth is the cluster-secret transaction of one queue (nvme.ClusterAuth draws it). It belongs to the
+// reader.
 type clusterAuth struct {
 	nvme.ClusterAuth
 	secret   []byte

@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// BenchmarkTarget measures the target alone, on a memory namespace: the host is a process of its own, so the CPU
-// time of this one is the target's. cpu-us/op is the figure to trust on a busy machine.
+// BenchmarkTarget measures the target alone, on a memory namespace: the host is a process of its own, so the
+// CPU time of this one is the target's. cpu-us/op is the figure to trust on a busy machine.
 func BenchmarkTarget(b *testing.B) {
 	for _, op := range []string{"read", "write"} {
 		for _, conns := range []int{1, 4, 64} {
@@ -117,8 +117,8 @@ func usage() (time.Duration, uint64) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), m.Mallocs
 }
 
-// serveLoad is the host's process: it opens the queues of the first job and carries out one job per line of its
-// standard input.
+// serveLoad is the host's process: it opens the queues of the first job and carries out one job per line of
+// its standard input.
 func serveLoad(addr string) error {
 	lines := bufio.NewScanner(os.Stdin)
 	answers := json.NewEncoder(os.Stdout)
@@ -188,7 +188,8 @@ func (fatal) Cleanup(func())            {}
 func (fatal) Fatal(args ...any)         { panic(fmt.Sprint(args...)) }
 func (fatal) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 
-// loadQueue keeps Depth commands outstanding: as many new ones as answers came with one read, sent with one write.
+// loadQueue keeps Depth commands outstanding: as many new ones as answers came with one read, sent with one
+// write.
 type loadQueue struct {
 	c     net.Conn
 	admin *host // keeps the admin connection from being closed as garbage, and the association with it
@@ -230,7 +231,8 @@ func (q *loadQueue) run(ops int) error {
 			}
 		}, func(r nvme.R2T) {
 			var b [nvme.MaxHeaderSize]byte
-			k := nvme.Framing{}.PutH2CData(b[:], nvme.H2CData{CCCID: r.CCCID, TTAG: r.TTAG, DATAL: r.R2TL}, nvme.FlagLast)
+			d := nvme.H2CData{CCCID: r.CCCID, TTAG: r.TTAG, DATAL: r.R2TL}
+			k := nvme.Framing{}.PutH2CData(b[:], d, nvme.FlagLast)
 			q.out = append(append(q.out, b[:k]...), q.data...)
 		})
 		if err != nil {

@@ -2,8 +2,8 @@ package nvmet
 
 import "github.com/ashlar-storage/ashlar/dataplane/nvme"
 
-// prepare judges a command before its data moves: whether the phase of the connection allows it, whether it exists,
-// and what memory its data needs. The status is success, or what the command is answered with.
+// prepare judges a command before its data moves: whether the phase of the connection allows it, whether it
+// exists, and what memory its data needs. The status is success, or what the command is answered with.
 func (c *conn) prepare(r *Request, data uint32) nvme.Status {
 	fabrics := r.Cmd.Opcode() == nvme.OpFabrics
 	switch c.at() {
@@ -25,8 +25,8 @@ func (c *conn) prepare(r *Request, data uint32) nvme.Status {
 	return c.prepareIO(r, data)
 }
 
-// execute carries out a command whose data is there. It counts as executing; r may be somebody else's command when
-// execute returns.
+// execute carries out a command whose data is there. It counts as executing; r may be somebody else's command
+// when execute returns.
 func (c *conn) execute(r *Request) {
 	r.enter(stateExecuting)
 	switch {

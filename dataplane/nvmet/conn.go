@@ -18,8 +18,8 @@ const (
 	lingerTimeout = 2 * time.Second
 	lingerBytes   = 1 << 20
 
-	// Receive buffers: one while connecting and for admin queues, a larger one for I/O queues. A batch is what one
-	// read brings, so the larger one decides how many commands share a system call.
+	// Receive buffers: one while connecting and for admin queues, a larger one for I/O queues. A batch is what
+	// one read brings, so the larger one decides how many commands share a system call.
 	adminBuffer = 16 << 10
 	ioBuffer    = 128 << 10
 
@@ -88,8 +88,8 @@ func newConn(t *Target, nc net.Conn) (*conn, error) {
 	return c, nil
 }
 
-// run serves the connection until it ends. It returns when nothing of it is left but requests that the namespace
-// has not completed yet; those end in queue.drained.
+// run serves the connection until it ends. It returns when nothing of it is left but requests that the
+// namespace has not completed yet; those end in queue.drained.
 func (c *conn) run() error {
 	writer := make(chan struct{})
 	go func() {
@@ -173,8 +173,8 @@ func (c *conn) enter(p phase) {
 	}
 }
 
-// terminate tells the host what it did wrong (C2HTermReq) and waits for it to close, so that the PDU is not lost to
-// a reset (TCP 3.5.2).
+// terminate tells the host what it did wrong (C2HTermReq) and waits for it to close, so that the PDU is not
+// lost to a reset (TCP 3.5.2).
 func (c *conn) terminate(fault nvme.Fault) {
 	c.queue.finish()
 	pdu := make([]byte, nvme.TermReqSize+nvme.TermReqMaxData)

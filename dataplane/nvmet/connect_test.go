@@ -25,7 +25,8 @@ func TestConnectRefused(t *testing.T) {
 		{"host not allowed", connection{hostnqn: otherNQN}, nvme.ConnectInvalidHost, 0},
 		{"host not allowed, I/O queue", connection{hostnqn: otherNQN, qid: 1, cntlid: admin.cntlid},
 			nvme.ConnectInvalidHost, 0},
-		{"static controller", connection{cntlid: 5}, nvme.ConnectInvalidParameters, param(nvme.ConnectOffsetCNTLID, true)},
+		{"static controller", connection{cntlid: 5}, nvme.ConnectInvalidParameters,
+			param(nvme.ConnectOffsetCNTLID, true)},
 		{"queue too large", connection{sqsize: 128}, nvme.ConnectInvalidParameters,
 			param(nvme.ConnectOffsetSQSize, false)},
 		{"I/O queue of no controller", connection{qid: 1, cntlid: 7}, nvme.ConnectInvalidParameters,
@@ -89,7 +90,8 @@ func TestCommandBeforeConnect(t *testing.T) {
 	}
 }
 
-// TestAccessTaken takes a host off the list: its connections close, another host's stay, and it cannot come back.
+// TestAccessTaken takes a host off the list: its connections close, another host's stay, and it cannot come
+// back.
 func TestAccessTaken(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	cfg := w.config()
@@ -118,8 +120,8 @@ func TestAccessTaken(t *testing.T) {
 	stays.ended(nvme.Fault{})
 }
 
-// TestSuccessorWaits opens a new association while a write of the old one is still with the namespace: the Connect
-// is answered only when that write is over, so it cannot land on top of a newer one.
+// TestSuccessorWaits opens a new association while a write of the old one is still with the namespace: the
+// Connect is answered only when that write is over, so it cannot land on top of a newer one.
 func TestSuccessorWaits(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	admin, q := w.volume(connection{})
@@ -153,8 +155,8 @@ func TestSuccessorWaits(t *testing.T) {
 	}
 }
 
-// TestRemovedAndPutAgain takes a volume away and shows it again while a write of before is with the namespace: the
-// host waits as in TestSuccessorWaits.
+// TestRemovedAndPutAgain takes a volume away and shows it again while a write of before is with the
+// namespace: the host waits as in TestSuccessorWaits.
 func TestRemovedAndPutAgain(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	_, q := w.volume(connection{})
@@ -183,8 +185,8 @@ func TestRemovedAndPutAgain(t *testing.T) {
 	}
 }
 
-// TestNodeReplacesItself opens a second association of a node: it takes the place of the first, but only once the
-// secret is proved. Whoever does not know it disturbs nobody.
+// TestNodeReplacesItself opens a second association of a node: it takes the place of the first, but only once
+// the secret is proved. Whoever does not know it disturbs nobody.
 func TestNodeReplacesItself(t *testing.T) {
 	w := vendorWorld(t, "s3cret")
 	first := w.dial().greet(0, 0)
@@ -289,7 +291,8 @@ func (h *host) authenticate(secret string, qid uint16) (send nvme.Status) {
 	return nvme.Success
 }
 
-// TestClusterSecret is the node-to-node listener: nothing works before the transaction, vendor commands work after.
+// TestClusterSecret is the node-to-node listener: nothing works before the transaction, vendor commands work
+// after.
 func TestClusterSecret(t *testing.T) {
 	w := vendorWorld(t, "s3cret")
 	admin := w.dial().greet(0, 0)
@@ -317,7 +320,8 @@ func TestClusterSecret(t *testing.T) {
 	vendor := func(op uint8) (c nvme.Command) { c.SetOpcode(op); c.SetNSID(1); return c }
 	in := make([]byte, 272<<10) // MDTS and 16 KiB
 	c := vendor(0x82)
-	if got := q.do(&c, nil, in); !got.Status.OK() || got.DW0 != 272<<10 || got.DW1 != 7 || in[len(in)-1] != 0x5a {
+	got := q.do(&c, nil, in)
+	if !got.Status.OK() || got.DW0 != 272<<10 || got.DW1 != 7 || in[len(in)-1] != 0x5a {
 		t.Errorf("vendor read: %v %d %d", got.Status, got.DW0, got.DW1)
 	}
 	c = vendor(0x81)

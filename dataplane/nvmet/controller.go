@@ -26,8 +26,8 @@ type hostKey struct {
 	id  [16]byte
 }
 
-// controller is one association of a host with a subsystem: an admin queue and its I/O queues. It lives from the
-// Connect of the admin queue until that queue's connection ends.
+// controller is one association of a host with a subsystem: an admin queue and its I/O queues. It lives from
+// the Connect of the admin queue until that queue's connection ends.
 type controller struct {
 	target *Target
 	sub    *subsystem
@@ -77,8 +77,8 @@ func (k *controller) queueLimit() int {
 	return k.mu.limit
 }
 
-// join makes c the queue qid. A queue of that number whose connection is gone counts as there until its requests
-// have left the namespace.
+// join makes c the queue qid. A queue of that number whose connection is gone counts as there until its
+// requests have left the namespace.
 func (k *controller) join(c *conn, qid uint16) nvme.Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -119,8 +119,8 @@ func (k *controller) gone(c *conn) {
 	}
 }
 
-// end ends the association: every connection of it fails with cause. It returns those that it told to stop. It may
-// be called more than once, and from anywhere without a lock of this package.
+// end ends the association: every connection of it fails with cause. It returns those that it told to stop.
+// It may be called more than once, and from anywhere without a lock of this package.
 func (k *controller) end(cause error) []*conn {
 	k.mu.Lock()
 	if k.mu.ended {
@@ -219,11 +219,12 @@ func (k *controller) setProperty(offset uint32, size int, v uint64) nvme.Status 
 	return nvme.Success
 }
 
-// enable is CC.EN going from 0 to 1 (Base 3.1.4.5). Values we do not have are a fatal error that CSTS shows. The
-// caller holds mu.
+// enable is CC.EN going from 0 to 1 (Base 3.1.4.5). Values we do not have are a fatal error that CSTS shows.
+// The caller holds mu.
 func (k *controller) enable(cc nvme.CC) {
-	command := k.sub.discovery || cc.IOSQES == 6 && cc.IOCQES == 4
-	if !command || cc.MPS != 0 || cc.AMS != 0 || cc.CSS != nvme.CCCSSNVM && cc.CSS != nvme.CCCSSAll || k.mu.ended {
+	entries := k.sub.discovery || cc.IOSQES == 6 && cc.IOCQES == 4
+	set := cc.CSS == nvme.CCCSSNVM || cc.CSS == nvme.CCCSSAll
+	if !entries || !set || cc.MPS != 0 || cc.AMS != 0 || k.mu.ended {
 		k.mu.csts.CFS = true
 		return
 	}

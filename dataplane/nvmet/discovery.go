@@ -73,8 +73,8 @@ func (k *controller) discoveryPage(out []byte, g nvme.GetLogPage) nvme.Status {
 	return nvme.Success
 }
 
-// discoveryChanged tells the discovery controllers of the hosts whose log page is another one now. before and after
-// are the configurations of a subsystem; nil: it was or is not there.
+// discoveryChanged tells the discovery controllers of the hosts whose log page is another one now. before and
+// after are the configurations of a subsystem; nil: it was or is not there.
 func (t *Target) discoveryChanged(before, after *subsystemView) {
 	for _, k := range t.discovery.all() {
 		saw := before != nil && before.allows(k.host.nqn)

@@ -22,8 +22,8 @@ func (h *host) discover() *nvme.DiscoveryLog {
 	return l
 }
 
-// TestDiscovery asks for the portals as two hosts: each sees what it may connect to, and hears of changes that it can
-// see.
+// TestDiscovery asks for the portals as two hosts: each sees what it may connect to, and hears of changes
+// that it can see.
 func TestDiscovery(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	h := w.admin(connection{subnqn: nvme.DiscoveryNQN})

@@ -76,8 +76,8 @@ func (c *conn) executeFabrics(r *Request) {
 	}
 }
 
-// connect carries out Connect. The order of the checks is the specification's (Base 3.3.2.2, 6.3): names first, so
-// that a host learns nothing of a subsystem that it may not use.
+// connect carries out Connect. The order of the checks is the specification's (Base 3.3.2.2, 6.3): names
+// first, so that a host learns nothing of a subsystem that it may not use.
 func (c *conn) connect(r *Request) (dw0 uint32, st nvme.Status) {
 	f := r.Cmd.ConnectFields()
 	if f.RECFMT != 0 {

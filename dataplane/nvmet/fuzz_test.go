@@ -14,10 +14,10 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
 )
 
-// FuzzConnection sends bytes that nobody checked, at each stage of a connection's life: as its first bytes, after
-// ICReq, on a working admin queue, on a working I/O queue with and without digests, on a discovery queue, and in the
-// middle of authentication. Whatever they are, the target closes in the end, holds nothing any more, and serves the
-// next host.
+// FuzzConnection sends bytes that nobody checked, at each stage of a connection's life: as its first bytes,
+// after ICReq, on a working admin queue, on a working I/O queue with and without digests, on a discovery
+// queue, and in the middle of authentication. Whatever they are, the target closes in the end, holds nothing
+// any more, and serves the next host.
 func FuzzConnection(f *testing.F) {
 	for stage := range byte(stages) {
 		for _, b := range seeds() {

@@ -67,7 +67,9 @@ func newWorld(t testing.TB, o nvmet.Options) *world {
 func (w *world) config() nvmet.SubsystemConfig {
 	return nvmet.SubsystemConfig{
 		NQN: volumeNQN, Serial: "S1", Model: "Ashlar", Namespace: w.ns, AllowedHosts: []string{hostNQN},
-		Portals: []nvmet.Portal{{Addr: "192.0.2.1", Port: 4420, PortID: 1}, {Addr: "2001:db8::2", Port: 4420, PortID: 2}},
+		Portals: []nvmet.Portal{
+			{Addr: "192.0.2.1", Port: 4420, PortID: 1}, {Addr: "2001:db8::2", Port: 4420, PortID: 2},
+		},
 	}
 }
 
@@ -87,7 +89,6 @@ type host struct {
 	f      nvme.Framing
 	cid    uint16
 	cntlid uint16
-	maxR2T int
 }
 
 // pdu is a received PDU.
@@ -246,8 +247,8 @@ func (h *host) send(b ...[]byte) {
 	}
 }
 
-// start sends a command: with out in the capsule when it fits (as Linux does), else for the R2T to come; in is the
-// length of what is expected back. It returns the CID.
+// start sends a command: with out in the capsule when it fits (as Linux does), else for the R2T to come; in
+// is the length of what is expected back. It returns the CID.
 func (h *host) start(cmd *nvme.Command, out []byte, in int) uint16 {
 	h.Helper()
 	h.cid++
@@ -397,8 +398,8 @@ func (h *host) read(lba uint64, n int) []byte {
 	return in
 }
 
-// ended wants the connection to be closed by the target, with a C2HTermReq of the given fault first unless that is
-// zero.
+// ended wants the connection to be closed by the target, with a C2HTermReq of the given fault first unless
+// that is zero.
 func (h *host) ended(want nvme.Fault) {
 	h.Helper()
 	var got nvme.Fault

@@ -10,8 +10,8 @@ import (
 const (
 	// compareChunk is what Compare reads at once.
 	compareChunk = 16 << 10
-	// writeZeroesLimit is the most one Write Zeroes clears, bytes (WZSL): much more than a transfer, since no data
-	// moves, and little enough that one command cannot occupy a namespace for long.
+	// writeZeroesLimit is the most one Write Zeroes clears, bytes (WZSL): much more than a transfer, since no
+	// data moves, and little enough that one command cannot occupy a namespace for long.
 	writeZeroesLimit = 2 << 20
 )
 
@@ -42,8 +42,8 @@ func (c *conn) prepareIO(r *Request, data uint32) nvme.Status {
 	return r.planTransfer(r.Cmd.Direction(), data, uint32(c.target.maxData())) // vendor
 }
 
-// ioAllowed checks what does not depend on the command's own fields: state of the controller, opcode, namespace and
-// its accessibility on this path.
+// ioAllowed checks what does not depend on the command's own fields: state of the controller, opcode,
+// namespace and its accessibility on this path.
 func (c *conn) ioAllowed(cmd *nvme.Command, view *subsystemView) nvme.Status {
 	if !c.ctrl.ready.Load() {
 		return nvme.CommandSequenceError.NoRetry()
@@ -66,8 +66,8 @@ func (c *conn) ioSupported(cmd *nvme.Command, view *subsystemView) bool {
 	case nvme.OpFlush, nvme.OpRead, nvme.OpWrite, nvme.OpCompare, nvme.OpVerify, nvme.OpWriteZeroes, nvme.OpDSM:
 		return true
 	}
-	// Vendor commands take three keys: a listener with a secret, a subsystem that has them, and a queue whose host
-	// proved to know the secret (else its phase would not have let the command through).
+	// Vendor commands take three keys: a listener with a secret, a subsystem that has them, and a queue whose
+	// host proved to know the secret (else its phase would not have let the command through).
 	return cmd.IsVendor() && view.cfg.Vendor && c.auth != nil && c.auth.passed
 }
 
@@ -104,8 +104,8 @@ func (c *conn) prepareBlocks(r *Request, data uint32, blocks uint64) nvme.Status
 	return st
 }
 
-// planTransfer reads the SGL of a command whose data moves in direction dir, at most limit bytes; data is what its
-// capsule carries.
+// planTransfer reads the SGL of a command whose data moves in direction dir, at most limit bytes; data is
+// what its capsule carries.
 func (r *Request) planTransfer(dir nvme.Direction, data, limit uint32) nvme.Status {
 	if dir == nvme.NoData {
 		if data > 0 {
@@ -171,8 +171,8 @@ func (c *conn) executeIO(r *Request) {
 	ns.Submit(r)
 }
 
-// prepareRanges checks the ranges of Dataset Management. Only Deallocate does something here; the other attributes
-// are hints and end at once.
+// prepareRanges checks the ranges of Dataset Management. Only Deallocate does something here; the other
+// attributes are hints and end at once.
 func prepareRanges(r *Request, blocks uint64) (done bool, st nvme.Status) {
 	r.Data = r.Data[:r.Cmd.DSMRanges()*nvme.DSMRangeSize] // Linux always sends room for 256
 	if !r.Cmd.DSMDeallocates() {
@@ -187,8 +187,8 @@ func prepareRanges(r *Request, blocks uint64) (done bool, st nvme.Status) {
 	return false, nvme.Success
 }
 
-// comparison carries out a Compare: it reads part by part and compares with what the host sent. Writes may come
-// between the parts, as the specification allows for a command that is not fused.
+// comparison carries out a Compare: it reads part by part and compares with what the host sent. Writes may
+// come between the parts, as the specification allows for a command that is not fused.
 type comparison struct {
 	ns  Namespace
 	r   *Request

@@ -31,7 +31,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-// TestManyCommandsAtOnce keeps a whole queue of writes and then of reads outstanding; the answers come in any order.
+// TestManyCommandsAtOnce keeps a whole queue of writes and then of reads outstanding; the answers come in any
+// order.
 func TestManyCommandsAtOnce(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	_, q := w.volume(connection{sqsize: 127})
@@ -54,8 +55,8 @@ func TestManyCommandsAtOnce(t *testing.T) {
 	}
 }
 
-// TestCommandsOnBlocks tells what each command does to the blocks.
-func TestCommandsOnBlocks(t *testing.T) {
+// TestCommandsThatLook flushes, compares and verifies.
+func TestCommandsThatLook(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	_, q := w.volume(connection{})
 	data := pattern(64<<10, 3)
@@ -93,6 +94,16 @@ func TestCommandsOnBlocks(t *testing.T) {
 			t.Error(st)
 		}
 	})
+}
+
+// TestCommandsThatClear zeroes and deallocates.
+func TestCommandsThatClear(t *testing.T) {
+	w := newWorld(t, nvmet.Options{})
+	_, q := w.volume(connection{})
+	data := pattern(64<<10, 3)
+	if st := q.write(0, data); !st.OK() {
+		t.Fatal(st)
+	}
 	t.Run("write zeroes", func(t *testing.T) {
 		for i, deac := range []uint32{0, nvme.CDW12Deallocate} {
 			var cmd nvme.Command
@@ -130,23 +141,41 @@ func TestCommandsOnBlocks(t *testing.T) {
 	})
 }
 
+// rw is a command on n blocks.
+func rw(op uint8, nsid uint32, lba uint64, n uint32) (c nvme.Command) {
+	c.ReadWrite(op, nsid, lba, n)
+	return c
+}
+
+// opcode is any command of one block.
+func opcode(op uint8) nvme.Command {
+	c := rw(nvme.OpRead, 1, 0, 1)
+	c.SetOpcode(op)
+	return c
+}
+
+// dsm deallocates n ranges; ranges are n ranges of which the last is not empty.
+func dsm(n int) (c nvme.Command) {
+	c.DSM(1, n, nvme.DSMDeallocate)
+	return c
+}
+
+func ranges(n int, lba uint64, blocks uint32) []byte {
+	b := make([]byte, n*nvme.DSMRangeSize)
+	nvme.DSMRange{SLBA: lba, Blocks: blocks}.Encode(b[len(b)-nvme.DSMRangeSize:])
+	return b
+}
+
+func fused() nvme.Command {
+	c := rw(nvme.OpCompare, 1, 0, 1)
+	c[1] |= 1
+	return c
+}
+
 // TestCommandsRefused goes through the ways to get a command wrong. The queue stays usable after each.
 func TestCommandsRefused(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	_, q := w.volume(connection{})
-	rw := func(op uint8, nsid uint32, lba uint64, n uint32) (c nvme.Command) {
-		c.ReadWrite(op, nsid, lba, n)
-		return c
-	}
-	opcode := func(op uint8) nvme.Command { c := rw(nvme.OpRead, 1, 0, 1); c.SetOpcode(op); return c }
-	fused := rw(nvme.OpCompare, 1, 0, 1)
-	fused[1] |= 1
-	dsm := func(n int) (c nvme.Command) { c.DSM(1, n, nvme.DSMDeallocate); return c }
-	ranges := func(n int, last nvme.DSMRange) []byte {
-		b := make([]byte, n*nvme.DSMRangeSize)
-		last.Encode(b[len(b)-nvme.DSMRangeSize:])
-		return b
-	}
 	block := make([]byte, 512)
 	for _, c := range []struct {
 		name    string
@@ -168,18 +197,18 @@ func TestCommandsRefused(t *testing.T) {
 		{"verify of more than VSL", rw(nvme.OpVerify, 1, 0, 1024), nil, nil, nvme.InvalidField},
 		{"zero of more than WZSL", rw(nvme.OpWriteZeroes, 1, 0, 8192), nil, nil, nvme.InvalidField},
 		{"read with a short buffer", rw(nvme.OpRead, 1, 0, 2), nil, block, nvme.DataSGLLengthInvalid},
-		{"write with too much data", rw(nvme.OpWrite, 1, 0, 1), make([]byte, 1024), nil, nvme.DataSGLLengthInvalid},
+		{"write with too much", rw(nvme.OpWrite, 1, 0, 1), make([]byte, 1024), nil, nvme.DataSGLLengthInvalid},
 		{"write with too little", rw(nvme.OpWrite, 1, 0, 64), make([]byte, 16384), nil, nvme.DataSGLLengthInvalid},
-		{"fused", fused, block, nil, nvme.InvalidField},
+		{"fused", fused(), block, nil, nvme.InvalidField},
 		{"write uncorrectable", opcode(nvme.OpWriteUncorrect), nil, nil, nvme.InvalidOpcode},
 		{"copy", opcode(nvme.OpCopy), block, nil, nvme.InvalidOpcode},
 		{"reservation", opcode(nvme.OpReservationReg), block, nil, nvme.InvalidOpcode},
 		{"vendor write", opcode(0x81), block, nil, nvme.InvalidOpcode},
 		{"vendor read", opcode(0x82), nil, block, nvme.InvalidOpcode},
 		{"vendor without data", opcode(0x80), nil, nil, nvme.InvalidOpcode},
-		{"ranges cut short", dsm(3), ranges(2, nvme.DSMRange{}), nil, nvme.DataSGLLengthInvalid},
-		{"range over the end", dsm(2), ranges(2, nvme.DSMRange{SLBA: blocks - 1, Blocks: 2}), nil, nvme.LBAOutOfRange},
-		{"range at 2^64-1", dsm(1), ranges(1, nvme.DSMRange{SLBA: ^uint64(0), Blocks: 9}), nil, nvme.LBAOutOfRange},
+		{"ranges cut short", dsm(3), ranges(2, 0, 1), nil, nvme.DataSGLLengthInvalid},
+		{"range over the end", dsm(2), ranges(2, blocks-1, 2), nil, nvme.LBAOutOfRange},
+		{"range at 2^64-1", dsm(1), ranges(1, ^uint64(0), 9), nil, nvme.LBAOutOfRange},
 		{"too many ranges", dsm(256), make([]byte, 8192), nil, nvme.InvalidField},
 		{"unknown fabrics command", nvme.Command{0: nvme.OpFabrics, 4: 0x20}, nil, nil, nvme.InvalidOpcode},
 		{"authentication without a secret", nvme.Command{0: nvme.OpFabrics, 4: nvme.FabricsAuthSend}, block, nil,
@@ -219,7 +248,8 @@ func TestDescriptorsRefused(t *testing.T) {
 		{"segment", nvme.OpRead, nvme.SGL{Length: 512, ID: 0x20}, 0, nvme.SGLDescriptorTypeInvalid},
 		{"in capsule for a read", nvme.OpRead, nvme.SGL{Length: 512, ID: nvme.SGLInCapsule}, 0,
 			nvme.SGLDescriptorTypeInvalid},
-		{"offset", nvme.OpWrite, nvme.SGL{Address: 4, Length: 512, ID: nvme.SGLInCapsule}, 512, nvme.SGLOffsetInvalid},
+		{"offset", nvme.OpWrite, nvme.SGL{Address: 4, Length: 512, ID: nvme.SGLInCapsule}, 512,
+			nvme.SGLOffsetInvalid},
 		{"in capsule but absent", nvme.OpWrite, nvme.SGL{Length: 512, ID: nvme.SGLInCapsule}, 0,
 			nvme.DataSGLLengthInvalid},
 		{"in capsule of another length", nvme.OpWrite, nvme.SGL{Length: 512, ID: nvme.SGLInCapsule}, 1024,

@@ -9,14 +9,14 @@ import (
 const (
 	// keepAliveGranularity is KAS, in units of 100 ms.
 	keepAliveGranularity = 10
-	// discoveryKeepAlive is what a discovery controller gets whose host asked for none: it must not stay for ever
-	// (Base 3.1.2.3.3).
+	// discoveryKeepAlive is what a discovery controller gets whose host asked for none: it must not stay for
+	// ever (Base 3.1.2.3.3).
 	discoveryKeepAlive = 120 * time.Second
 )
 
-// keepAlive is the keep alive timer of an association, traffic based (Base 3.9.4): it expires when a whole timeout
-// passed in which no command of any queue arrived. It looks once per timeout, so it costs a timer and no work per
-// command; a dead host is found after one to two timeouts.
+// keepAlive is the keep alive timer of an association, traffic based (Base 3.9.4): it expires when a whole
+// timeout passed in which no command of any queue arrived. It looks once per timeout, so it costs a timer and
+// no work per command; a dead host is found after one to two timeouts.
 type keepAlive struct {
 	seen    atomic.Bool // a command arrived since the last look
 	expired func()

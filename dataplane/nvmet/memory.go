@@ -13,12 +13,12 @@ const (
 	slabSize = 1 << 20
 )
 
-// memory hands out the buffers of a target. They lie outside the Go heap, so that the collector neither scans nor
-// moves them, and start on a 4 KiB boundary. Freed buffers are kept; what a class has free beyond a sixteenth of
-// the limit keeps its addresses but gives its pages back to the kernel.
+// memory hands out the buffers of a target. They lie outside the Go heap, so that the collector neither scans
+// nor moves them, and start on a 4 KiB boundary. Freed buffers are kept; what a class has free beyond a
+// sixteenth of the limit keeps its addresses but gives its pages back to the kernel.
 //
-// The limit is on what queues hold beyond their reserves (see account). A queue that wants more is put down as a
-// waiter, and all waiters are woken when something returns.
+// The limit is on what queues hold beyond their reserves (see account). A queue that wants more is put down
+// as a waiter, and all waiters are woken when something returns.
 type memory struct {
 	limit int64 // bytes that all queues together may hold beyond their reserves
 
@@ -193,8 +193,8 @@ func (m *memory) giveShared(n int64) {
 	}
 }
 
-// account is what one queue holds for one purpose: up to reserve bytes are always its own, more comes out of the
-// shared limit. So a queue can always go on, whatever the others hold.
+// account is what one queue holds for one purpose: up to reserve bytes are always its own, more comes out of
+// the shared limit. So a queue can always go on, whatever the others hold.
 //
 // Invariant: the queue's part of memory.shared is max(0, held-reserve).
 type account struct {

@@ -71,7 +71,8 @@ func TestAccounts(t *testing.T) {
 	})
 }
 
-// TestBuffers takes and returns buffers of every size: aligned, disjoint, and the kernel gets back what is too much.
+// TestBuffers takes and returns buffers of every size: aligned, disjoint, and the kernel gets back what is
+// too much.
 func TestBuffers(t *testing.T) {
 	m := newMemory(1<<20, 272<<10)
 	var out [][]byte

@@ -13,7 +13,8 @@ const BlockSize = 512
 const NSID = 1
 
 // Namespace is what a subsystem serves: the volume behind NSID 1. Gateway volumes, the memory namespace of
-// package memns and the chunk service of a node (vendor commands) are namespaces. It is a pointer, or comparable.
+// package memns and the chunk service of a node (vendor commands) are namespaces. It is a pointer, or
+// comparable.
 type Namespace interface {
 	// Identity names the namespace; it never changes.
 	Identity() Identity
@@ -36,16 +37,16 @@ type Identity struct {
 	NGUID [16]byte
 }
 
-// Request is one command on its way through a Namespace. It belongs to the namespace from Submit until Complete,
-// then to the target, which uses it again: keep neither the request nor Data.
+// Request is one command on its way through a Namespace. It belongs to the namespace from Submit until
+// Complete, then to the target, which uses it again: keep neither the request nor Data.
 type Request struct {
-	// Cmd is the command. The target has checked NSID, opcode, the LBA range against Blocks (of Dataset Management:
-	// every range) and that length and direction of the data match. Of a vendor command only NSID is known to be 1;
-	// direction and length of Data are what opcode bits 1:0 and the SGL say.
+	// Cmd is the command. The target has checked NSID, opcode, the LBA range against Blocks (of Dataset
+	// Management: every range) and that length and direction of the data match. Of a vendor command only NSID is
+	// known to be 1; direction and length of Data are what opcode bits 1:0 and the SGL say.
 	Cmd nvme.Command
-	// Data is the payload of a write-like command, already received; the buffer to fill, all of it, of a read-like
-	// one (it holds old bytes); the ranges (16 bytes each) of Dataset Management; nil for commands without data.
-	// It is aligned to 4 KiB in memory.
+	// Data is the payload of a write-like command, already received; the buffer to fill, all of it, of a
+	// read-like one (it holds old bytes); the ranges (16 bytes each) of Dataset Management; nil for commands
+	// without data. It is aligned to 4 KiB in memory.
 	Data []byte
 
 	status   nvme.Status
@@ -78,7 +79,9 @@ const (
 
 // NewRequest makes a request that reports to done instead of a connection: for tests of a Namespace and for
 // local callers. done is called by Complete, on its goroutine.
-func NewRequest(cmd nvme.Command, data []byte, done func(r *Request, st nvme.Status, dw0, dw1 uint32)) *Request {
+func NewRequest(
+	cmd nvme.Command, data []byte, done func(r *Request, st nvme.Status, dw0, dw1 uint32),
+) *Request {
 	r := &Request{Cmd: cmd, Data: data, done: done}
 	r.state.Store(uint32(stateExecuting))
 	return r
@@ -87,8 +90,8 @@ func NewRequest(cmd nvme.Command, data []byte, done func(r *Request, st nvme.Sta
 // Complete ends the request with a status and result 0. Data goes to the host only when st is success.
 func (r *Request) Complete(st nvme.Status) { r.CompleteResult(st, 0, 0) }
 
-// CompleteResult ends the request with a status and the two result dwords of the completion. A second call for the
-// same request is a bug of the namespace that could hand data to the wrong command: it panics.
+// CompleteResult ends the request with a status and the two result dwords of the completion. A second call
+// for the same request is a bug of the namespace that could hand data to the wrong command: it panics.
 func (r *Request) CompleteResult(st nvme.Status, dw0, dw1 uint32) {
 	if !r.state.CompareAndSwap(uint32(stateExecuting), uint32(stateAnswering)) {
 		panic("nvmet: request completed twice")

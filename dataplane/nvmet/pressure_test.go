@@ -9,18 +9,16 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
 )
 
-// TestLittleMemory gives ten queues 1 MiB to share. On all but one the namespace is stuck with a queue full of large
-// writes; the last one goes on all the same, and in the end everything is done.
+// TestLittleMemory gives ten queues 1 MiB to share. On all but one the namespace is stuck with a queue full
+// of large writes; the last one goes on all the same, and in the end everything is done.
 func TestLittleMemory(t *testing.T) {
 	w := newWorld(t, nvmet.Options{Memory: 1 << 20, Queues: 16})
 	admin := w.admin(connection{})
 	w.ns.Hold()
 	const stuck, each, size = 9, 32, 64 << 10
-	var queues []*host
 	var wg sync.WaitGroup
 	for i := range stuck {
 		q := admin.io(connection{qid: uint16(i + 1), sqsize: 63})
-		queues = append(queues, q)
 		wg.Go(func() {
 			data := pattern(size, byte(i))
 			for k := range each {
@@ -62,8 +60,8 @@ func TestLittleMemory(t *testing.T) {
 	wg.Wait()
 }
 
-// TestInCapsuleBackPressure fills the memory for data in capsules: the target stops reading, the host's socket fills
-// up, nothing is lost.
+// TestInCapsuleBackPressure fills the memory for data in capsules: the target stops reading, the host's
+// socket fills up, nothing is lost.
 func TestInCapsuleBackPressure(t *testing.T) {
 	w := newWorld(t, nvmet.Options{Memory: 1 << 20, QueueDepth: 1024})
 	_, q := w.volume(connection{sqsize: 1023})
@@ -96,8 +94,8 @@ func TestInCapsuleBackPressure(t *testing.T) {
 	}
 }
 
-// TestHostThatDoesNotRead asks for much and takes nothing: the target holds no more for it than its share, and other
-// queues go on.
+// TestHostThatDoesNotRead asks for much and takes nothing: the target holds no more for it than its share,
+// and other queues go on.
 func TestHostThatDoesNotRead(t *testing.T) {
 	w := newWorld(t, nvmet.Options{Memory: 1 << 20})
 	admin, q := w.volume(connection{sqsize: 127})

@@ -51,8 +51,8 @@ func TestBadFirstPDU(t *testing.T) {
 	}
 }
 
-// TestBadPDU sends one bad PDU on a queue that works: the connection ends with the fault of the specification, and
-// the target goes on.
+// TestBadPDU sends one bad PDU on a queue that works: the connection ends with the fault of the
+// specification, and the target goes on.
 func TestBadPDU(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	seq := nvme.Fault{FES: nvme.FESSequenceError}
@@ -263,7 +263,8 @@ func (b *byteWise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestManyPDUsInOneWrite sends a batch of everything at once, its last PDU a bad one: what was right is answered.
+// TestManyPDUsInOneWrite sends a batch of everything at once, its last PDU a bad one: what was right is
+// answered.
 func TestManyPDUsInOneWrite(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
 	_, q := w.volume(connection{})

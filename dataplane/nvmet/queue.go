@@ -7,8 +7,9 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 )
 
-// Reserves of a queue, in bytes: what it may hold whatever other queues hold. The reserve for data in capsules is
-// apart, because the reader waits for it with the socket unread: it must depend on nothing that the reader does.
+// Reserves of a queue, in bytes: what it may hold whatever other queues hold. The reserve for data in
+// capsules is apart, because the reader waits for it with the socket unread: it must depend on nothing that
+// the reader does.
 const (
 	capsuleReserve = 128 << 10
 	dataReserve    = 512 << 10
@@ -30,9 +31,9 @@ type plan struct {
 //	free -> reader -> waiting -> ready (R2T) -> reader (H2CData) -> namespace -> ready -> sender -> free
 //	           `-------------------------------------------------------^
 //
-// Who sends: the first to set mu.sending owns the sender until it has cleared it. While the reader works through
-// what one read of the socket brought (mu.reading), answers gather and the reader sends them at the end; otherwise
-// whoever completes a request wakes the writer goroutine.
+// Who sends: the first to set mu.sending owns the sender until it has cleared it. While the reader works
+// through what one read of the socket brought (mu.reading), answers gather and the reader sends them at the
+// end; otherwise whoever completes a request wakes the writer goroutine.
 type queue struct {
 	mem   *memory
 	slots []Request // every command the host may have outstanding; index = TTAG
@@ -97,8 +98,8 @@ func newQueue(mem *memory, depth int, wake func()) *queue {
 	return q
 }
 
-// resize gives the queue new slots: one until Connect says how many there are to be. Requests of the old slots
-// are answered and then forgotten.
+// resize gives the queue new slots: one until Connect says how many there are to be. Requests of the old
+// slots are answered and then forgotten.
 func (q *queue) resize(depth int) {
 	slots := make([]Request, depth)
 	q.mu.Lock()
@@ -131,8 +132,8 @@ func (q *queue) cost(p *plan) int64 {
 	return n
 }
 
-// equip gives r the buffers of its plan, already booked. The kernel having no memory fails the command, not the
-// connection.
+// equip gives r the buffers of its plan, already booked. The kernel having no memory fails the command, not
+// the connection.
 func (q *queue) equip(r *Request, booked int64) {
 	r.booked = booked
 	b, err := q.mem.get(int(r.plan.length))
@@ -147,8 +148,8 @@ func (q *queue) equip(r *Request, booked int64) {
 	}
 }
 
-// equipCapsule gives r memory for the data in its capsule, if there is some. With wait it waits until there is, or
-// until the connection is to end.
+// equipCapsule gives r memory for the data in its capsule, if there is some. With wait it waits until there
+// is, or until the connection is to end.
 func (q *queue) equipCapsule(r *Request, wait bool) bool {
 	n := q.cost(&r.plan)
 	for {
@@ -335,7 +336,8 @@ func (q *queue) endBatch() (send bool) {
 	return true
 }
 
-// takeReady moves up to n answers to l. False: there is nothing to do and the caller no longer owns the sender.
+// takeReady moves up to n answers to l. False: there is nothing to do and the caller no longer owns the
+// sender.
 func (q *queue) takeReady(l *requestList, n int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -375,8 +377,8 @@ func (q *queue) dataSent(booked int64) {
 	q.mem.giveShared(shared)
 }
 
-// finish waits until the sender has sent what is ready and is idle; then the queue is closed: nothing is admitted
-// or sent any more. Only the reader calls it, when it executes nothing any more.
+// finish waits until the sender has sent what is ready and is idle; then the queue is closed: nothing is
+// admitted or sent any more. Only the reader calls it, when it executes nothing any more.
 func (q *queue) finish() {
 	q.mu.Lock()
 	q.mu.ending = true

@@ -110,8 +110,9 @@ func (s *sender) push(sock socket, wait bool) (done bool, err error) {
 	return len(s.rest) == 0, nil
 }
 
-// send runs the sender until nothing is ready. The caller owns it. With wait it returns when it no longer does.
-// Without, it may return true: the rest has to wait for the socket, and ownership goes to the writer goroutine.
+// send runs the sender until nothing is ready. The caller owns it. With wait it returns when it no longer
+// does. Without, it may return true: the rest has to wait for the socket, and ownership goes to the writer
+// goroutine.
 func (c *conn) send(wait bool) (handOver bool) {
 	s := &c.out
 	for {
@@ -135,8 +136,8 @@ func (c *conn) send(wait bool) (handOver bool) {
 	}
 }
 
-// encodeBatch fills vec from the answers taken. Their slots are free again before a byte is on the wire: the host
-// may use a command's place as soon as it sees the answer.
+// encodeBatch fills vec from the answers taken. Their slots are free again before a byte is on the wire: the
+// host may use a command's place as soon as it sees the answer.
 func (c *conn) encodeBatch() {
 	s := &c.out
 	s.vec, s.used, s.mark = s.vec[:0], 0, 0

@@ -25,8 +25,8 @@ type socket interface {
 	Close() error
 }
 
-// writeTimeout is how long a host may leave its receive window shut before its connection is given up: memory of
-// answers that nobody takes must come back.
+// writeTimeout is how long a host may leave its receive window shut before its connection is given up: memory
+// of answers that nobody takes must come back.
 const writeTimeout = 30 * time.Second
 
 // maxVec is the most slices of one Writev.
@@ -96,8 +96,8 @@ type tcpSocket struct {
 	}
 }
 
-// established reports that neither side has closed, as far as the kernel knows by now: the reader may not have
-// come to it yet.
+// established reports that neither side has closed, as far as the kernel knows by now: the reader may not
+// have come to it yet.
 func (s *tcpSocket) established() bool {
 	const tcpEstablished = 1
 	up := false

@@ -12,8 +12,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 )
 
-// quiesceTimeout is how long the Connect of a host waits for the commands of its last association. Linux gives a
-// Connect 60 s.
+// quiesceTimeout is how long the Connect of a host waits for the commands of its last association. Linux
+// gives a Connect 60 s.
 const quiesceTimeout = 15 * time.Second
 
 // stopTimeout bounds the wait for readers that were told to stop; they need microseconds.
@@ -25,13 +25,15 @@ type SubsystemConfig struct {
 	// Serial (20 bytes) and Model (40 bytes) are ASCII and the same on every node; longer ones are cut.
 	Serial, Model string
 	Namespace     Namespace
-	// AllowedHosts lists the NQNs of hosts that may connect. AllowAny lets everyone in: for tests and development.
+	// AllowedHosts lists the NQNs of hosts that may connect. AllowAny lets everyone in: for tests and
+	// development.
 	AllowedHosts []string
 	AllowAny     bool
 	// Portals are what discovery answers: all portals of all nodes that show this subsystem.
 	Portals []Portal
-	// Vendor passes vendor I/O opcodes (80h and up) to the namespace. Only a target with a Secret takes it. A host has
-	// one association with such a subsystem: a new one ends the old one and waits until nothing of it can execute.
+	// Vendor passes vendor I/O opcodes (80h and up) to the namespace. Only a target with a Secret takes it. A
+	// host has one association with such a subsystem: a new one ends the old one and waits until nothing of it
+	// can execute.
 	Vendor bool
 }
 
@@ -98,8 +100,8 @@ func (s *subsystem) setView(cfg SubsystemConfig) {
 
 func (s *subsystem) allows(host string) bool { return s.view.Load().allows(host) }
 
-// replace takes over a new configuration, of a removed subsystem too, and returns the associations whose hosts lost
-// access with it.
+// replace takes over a new configuration, of a removed subsystem too, and returns the associations whose
+// hosts lost access with it.
 func (s *subsystem) replace(cfg SubsystemConfig) (lost []*controller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,8 +122,8 @@ func (s *subsystem) anaChanged() {
 	s.raise(eventANA)
 }
 
-// newController admits a host. Access is checked again under the lock, so that a host that lost it meanwhile cannot
-// slip in behind replace.
+// newController admits a host. Access is checked again under the lock, so that a host that lost it meanwhile
+// cannot slip in behind replace.
 func (s *subsystem) newController(c *conn, host hostKey, kato uint32) (*controller, nvme.Status) {
 	if s.discovery && kato == 0 {
 		kato = uint32(discoveryKeepAlive / time.Millisecond)
@@ -185,9 +187,9 @@ func (s *subsystem) controllerIDs(from uint16) []uint16 {
 	return ids
 }
 
-// quiesced waits until no request of an ended association of host is with the namespace any more, so that a late
-// write of the old association cannot land on top of a write of the new one, self if it exists already. False: it
-// took too long.
+// quiesced waits until no request of an ended association of host is with the namespace any more, so that a
+// late write of the old association cannot land on top of a write of the new one, self if it exists already.
+// False: it took too long.
 func (s *subsystem) quiesced(host hostKey, self *controller) bool {
 	timeout := time.NewTimer(quiesceTimeout)
 	defer timeout.Stop()
@@ -267,8 +269,8 @@ func (s *subsystem) remove(cause error) {
 	endAll(s.all(), cause)
 }
 
-// endAll ends associations and waits until no command of theirs can start any more. The wait is bounded, lest a
-// namespace whose Submit waits for our caller stop both for ever.
+// endAll ends associations and waits until no command of theirs can start any more. The wait is bounded, lest
+// a namespace whose Submit waits for our caller stop both for ever.
 func endAll(list []*controller, cause error) {
 	var stopping []*conn
 	for _, k := range list {

@@ -31,7 +31,8 @@ type Options struct {
 	Logger   logrus.FieldLogger
 }
 
-// vendorSlack is what a vendor command may move beyond MDTS: the headers of chunk commands next to a full payload.
+// vendorSlack is what a vendor command may move beyond MDTS: the headers of chunk commands next to a full
+// payload.
 const vendorSlack = 16 << 10
 
 // closeTimeout is how long Close waits for namespaces to complete what they have.
@@ -198,8 +199,8 @@ func (t *Target) serveConn(nc net.Conn) {
 	}()
 }
 
-// finish takes leave of a connection: first of its place in the association, then, when the namespace has completed
-// its last request, of the rest.
+// finish takes leave of a connection: first of its place in the association, then, when the namespace has
+// completed its last request, of the rest.
 func (t *Target) finish(c *conn, err error) {
 	log := t.log.WithFields(logrus.Fields{"host": c.peer.remote, "portal": c.peer.local})
 	if c.ctrl != nil {
@@ -240,8 +241,8 @@ func (t *Target) find(nqn string) *subsystem {
 	return s
 }
 
-// reap drops a removed subsystem once its last association is drained. Until then it is kept, so that a subsystem
-// put again under its name knows of them.
+// reap drops a removed subsystem once its last association is drained. Until then it is kept, so that a
+// subsystem put again under its name knows of them.
 func (t *Target) reap(s *subsystem) {
 	if s.discovery {
 		return
@@ -254,9 +255,9 @@ func (t *Target) reap(s *subsystem) {
 	}
 }
 
-// Put adds a subsystem or replaces its configuration. Hosts that are not allowed any more are disconnected: when
-// Put returns, none of their commands reaches the namespace any more (those that it has, it may still complete).
-// Call it without a lock that the namespace's Submit takes.
+// Put adds a subsystem or replaces its configuration. Hosts that are not allowed any more are disconnected:
+// when Put returns, none of their commands reaches the namespace any more (those that it has, it may still
+// complete). Call it without a lock that the namespace's Submit takes.
 func (t *Target) Put(cfg SubsystemConfig) error {
 	if err := cfg.check(len(t.options.Secret) > 0); err != nil {
 		return err
@@ -317,8 +318,8 @@ func (t *Target) ANAChanged(nqn string) {
 	}
 }
 
-// Close ends all connections and listeners. It waits, within bounds, until the namespaces have completed what they
-// have; memory is released when they have, even if that is later.
+// Close ends all connections and listeners. It waits, within bounds, until the namespaces have completed what
+// they have; memory is released when they have, even if that is later.
 func (t *Target) Close() error {
 	t.mu.Lock()
 	if t.mu.closed {
