@@ -12,12 +12,14 @@
 
 """The driver, inside Cinder's own objects, against the twin of the API."""
 
+import json
 import subprocess
 import sys
 import unittest
 from unittest import mock
 import uuid
 
+from os_brick.initiator.connectors import nvmeof
 from oslo_config import cfg
 from oslo_utils import units
 
@@ -188,6 +190,21 @@ class AttachTest(DriverTestCase):
         self.assertEqual({HOST_A['nqn']}, self.hosts(volume))
         self.assertEqual(info,
                          self.driver.initialize_connection(volume, HOST_A))
+
+    def test_os_brick_understands_it(self):
+        volume = self.created()
+        info = self.driver.initialize_connection(volume, HOST_A)
+        # As it reaches a compute host: through JSON.
+        data = json.loads(json.dumps(info['data']))
+        (target,) = nvmeof.NVMeOFConnProps(data).targets
+        self.assertEqual(
+            (self.cluster.volumes[volume.id]['nqn'], volume.id,
+             HOST_A['nqn']), (target.nqn, target.uuid, target.host_nqn))
+        self.assertEqual(
+            [('192.0.2.1', '4420', 'tcp'), ('192.0.2.2', '4420', 'tcp'),
+             ('192.0.2.3', '4420', 'tcp')],
+            [(portal.address, portal.port, portal.transport)
+             for portal in target.portals])
 
     def test_lost_answer_to_attach_can_be_asked_again(self):
         volume = self.created()
