@@ -37,7 +37,8 @@ func withDevice(path string, do func(blockdev.Device) error) error {
 
 func deviceDescribe() *cobra.Command {
 	return &cobra.Command{
-		Use: "describe PATH", Short: "Print what a device is and holds, as JSON; changes nothing", Args: cobra.ExactArgs(1),
+		Use: "describe PATH", Short: "Print what a device is and holds, as JSON; changes nothing",
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return withDevice(args[0], func(dev blockdev.Device) error {
 				rep, err := pagestore.Check(c.Context(), dev, pagestore.CheckOptions{})
@@ -55,10 +56,11 @@ func deviceDescribe() *cobra.Command {
 func deviceCheck() *cobra.Command {
 	var data bool
 	c := &cobra.Command{
-		Use: "check PATH...", Short: "Verify every invariant of devices; changes nothing", Args: cobra.MinimumNArgs(1),
-		Long: "Verify every invariant of devices: superblocks, checkpoint, log, block map; with --data the checksum of " +
-			"every block too. Fails when a device is damaged. Bad blocks are reported but are no damage: redundancy " +
-			"repairs them.",
+		Use: "check PATH...", Short: "Verify every invariant of devices; changes nothing",
+		Args: cobra.MinimumNArgs(1),
+		Long: "Verify every invariant of devices: superblocks, checkpoint, log, block map; with --data the " +
+			"checksum of every block too. Fails when a device is damaged. Bad blocks are reported but are no " +
+			"damage: redundancy repairs them.",
 		RunE: func(c *cobra.Command, args []string) error {
 			var failed []error
 			for _, path := range args {
@@ -99,9 +101,10 @@ func deviceFormat() *cobra.Command {
 	var id string
 	var force, foreign bool
 	c := &cobra.Command{
-		Use: "format PATH --cluster ID", Short: "Make an empty device a device of a cluster", Args: cobra.ExactArgs(1),
-		Long: "Make an empty device a device of a cluster, ahead of `ashlar device add`, which does so by itself. What " +
-			"holds anything is refused unless forced.",
+		Use: "format PATH --cluster ID", Short: "Make an empty device a device of a cluster",
+		Args: cobra.ExactArgs(1),
+		Long: "Make an empty device a device of a cluster, ahead of `ashlar device add`, which does so by itself. " +
+			"What holds anything is refused unless forced.",
 		RunE: func(c *cobra.Command, args []string) error {
 			cl, err := cluster.ParseUUID(id)
 			if err != nil {

@@ -48,9 +48,9 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run the node until SIGTERM",
-		Long: "Run the node until SIGTERM. The first start needs --bootstrap or --join; later starts need neither and " +
-			"ignore both.\n\nEvery setting may also stand in the configuration file, or in the environment as " +
-			"ASHLARD_<NAME> (ASHLARD_REST_PORT, ASHLARD_TOKEN ...). `ashlard settings` explains them.",
+		Long: "Run the node until SIGTERM. The first start needs --bootstrap or --join; later starts need " +
+			"neither and ignore both.\n\nEvery setting may also stand in the configuration file, or in the " +
+			"environment as ASHLARD_<NAME> (ASHLARD_REST_PORT, ASHLARD_TOKEN ...). `ashlard settings` explains them.",
 		Example: "  # the first node of a new cluster\n" +
 			"  ashlard run --bootstrap --data-dir /var/lib/ashlar\n\n" +
 			"  # a further node; `ashlar node join-token` prints the token\n" +

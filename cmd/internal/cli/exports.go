@@ -137,8 +137,8 @@ func volumeConnect(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "connect VOLUME",
 		Short: "Print the commands that connect this host to a volume, or run them",
-		Long: "Print the commands that connect this host to a volume it is allowed to use, or run them with --run " +
-			"(needs root, nvme-cli and the kernel module nvme-tcp).",
+		Long: "Print the commands that connect this host to a volume it is allowed to use, or run them with " +
+			"--run (needs root, nvme-cli and the kernel module nvme-tcp).",
 		Example: "  ashlar volume allow disk1 --this-host && sudo -E ashlar volume connect disk1 --run",
 		Args:    cobra.ExactArgs(1),
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {

@@ -25,8 +25,8 @@ func poolCreate(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a pool that keeps whole copies",
-		Long: "Create a pool that keeps whole copies of every volume, no two of them in one failure domain. A pool's " +
-			"devices are fixed when it is made: the ones named, or all that are online now.",
+		Long: "Create a pool that keeps whole copies of every volume, no two of them in one failure domain. A " +
+			"pool's devices are fixed when it is made: the ones named, or all that are online now.",
 		Example: "  ashlar pool create fast --copies 3\n  ashlar pool create scratch --copies 1 --device 1,2",
 		Args:    cobra.ExactArgs(1),
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {

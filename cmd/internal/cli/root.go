@@ -21,7 +21,7 @@ func New(more ...*cobra.Command) *cobra.Command {
 		Long:          "Manage an Ashlar cluster: nodes, devices, pools, volumes and the hosts that may use them.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Example: "  ashlar dev                                     # a cluster on this machine, to try things out\n" +
+		Example: "  ashlar dev                                     # a cluster on this machine, to try out\n" +
 			"  ashlar status\n" +
 			"  ashlar volume create disk1 --pool fast --size 10GiB\n" +
 			"  ashlar volume allow disk1 --this-host",
@@ -39,8 +39,8 @@ func Explain(err error) string {
 	var op *net.OpError
 	switch {
 	case client.Is(err, wire.Unauthenticated):
-		text += "\n  give a token with ASHLAR_TOKEN or --token-file; the first one is in DATA-DIR/admin-token of the node " +
-			"that founded the cluster"
+		text += "\n  give a token with ASHLAR_TOKEN or --token-file; the first one is in DATA-DIR/admin-token " +
+			"of the node that founded the cluster"
 	case client.Is(err, wire.Forbidden):
 		text += "\n  the token's role does not allow this: use an admin token"
 	case client.Is(err, wire.NotEnoughDomains):
@@ -72,7 +72,8 @@ func (g *global) run(do func(cmd *cobra.Command, c *client.Client, args []string
 func versionCommand(g *global) *cobra.Command {
 	var only bool
 	c := &cobra.Command{
-		Use: "version", Short: "Print the versions of this program and of the node that answers", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the versions of this program and of the node that answers",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			own := build.Version()
 			result := map[string]wire.Version{"client": own}

@@ -20,7 +20,8 @@ func tokenCreate(g *global) *cobra.Command {
 	var role string
 	var expires time.Duration
 	c := &cobra.Command{
-		Use: "create NAME", Short: "Create a token; its secret is printed now and never again", Args: cobra.ExactArgs(1),
+		Use: "create NAME", Short: "Create a token; its secret is printed now and never again",
+		Args:    cobra.ExactArgs(1),
 		Example: "  ashlar token create cinder > cinder.token",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			tok, err := c.CreateToken(cmd.Context(), wire.TokenCreate{Name: args[0], Role: role,

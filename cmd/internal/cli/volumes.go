@@ -16,8 +16,8 @@ import (
 func volumeCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "volume", Short: "Block devices shown to hosts",
-		Long: "Block devices shown to hosts. Where a command takes a VOLUME, give its id, its name, or pool/name when " +
-			"several pools have one of that name.",
+		Long: "Block devices shown to hosts. Where a command takes a VOLUME, give its id, its name, or " +
+			"pool/name when several pools have one of that name.",
 	}
 	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeResize(g), volumeDelete(g), volumeAllow(g),
 		volumeDeny(g), volumeExports(g), volumeConnect(g))

@@ -24,8 +24,8 @@ const (
 )
 
 // ErrNoCluster says that the node belongs to no cluster and was not told of one.
-var ErrNoCluster = errors.New("this node belongs to no cluster yet: start it with --bootstrap to found one, " +
-	"or with --join http://NODE:7443 --token TOKEN (`ashlar node join-token` makes the token)")
+var ErrNoCluster = errors.New("this node belongs to no cluster yet: start it with --bootstrap to found " +
+	"one, or with --join http://NODE:7443 --token TOKEN (`ashlar node join-token` makes the token)")
 
 // conceive makes the state of a first start, or checks that a half-born node is started as before.
 func (d *daemon) conceive() error {

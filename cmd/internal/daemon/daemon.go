@@ -141,8 +141,8 @@ func (d *daemon) stop(groups ...*group) error {
 		select {
 		case <-done:
 		case <-late:
-			return fmt.Errorf("did not stop within %v; nothing acknowledged is lost, but other nodes take this node's "+
-				"volumes over only after its lease", d.opt.Shutdown)
+			return fmt.Errorf("did not stop within %v; nothing acknowledged is lost, but other nodes take this "+
+				"node's volumes over only after its lease", d.opt.Shutdown)
 		}
 	}
 	return nil

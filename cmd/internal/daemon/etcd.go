@@ -53,8 +53,8 @@ func (d *daemon) startMember(ctx context.Context, seeds []string) error {
 	case !errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("etcd data directory: %w", err)
 	case d.state.EtcdStarted:
-		return fmt.Errorf("the data of this node's etcd member is gone from %s: restore the directory, or remove the "+
-			"node from the cluster and join it again with an empty data-dir", cfg.DataDir)
+		return fmt.Errorf("the data of this node's etcd member is gone from %s: restore the directory, or "+
+			"remove the node from the cluster and join it again with an empty data-dir", cfg.DataDir)
 	}
 	client, err := embedetcd.Dial(seeds, false, d.log)
 	if err != nil {

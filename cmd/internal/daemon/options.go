@@ -134,7 +134,8 @@ func (o *Options) validateOpenness() error {
 		host, _, _ := net.SplitHostPort(addr)
 		if !loopback(host) {
 			return fmt.Errorf("%s would listen on %s without encryption (TLS is not available yet): "+
-				"listen on 127.0.0.1, or set insecure-http if every machine that reaches this address is trusted", what, addr)
+				"listen on 127.0.0.1, or set insecure-http if every machine that reaches this address is trusted",
+				what, addr)
 		}
 	}
 	return nil
