@@ -14,9 +14,9 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
 )
 
-func open(t *testing.T, cfg initiator.VolumeConfig) *initiator.Volume {
+func open(t testing.TB, cfg initiator.VolumeConfig) *initiator.Volume {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	v, err := initiator.Open(ctx, cfg)
 	if err != nil {

@@ -90,7 +90,7 @@ func (c *control) SwapOwner(_ context.Context, vol cluster.VolumeKey, rev int64,
 
 // world is a cluster of nodes in this process, with real sockets and files.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	ctl     *control
 	id      cluster.UUID
@@ -105,7 +105,7 @@ type run struct {
 
 const deviceSize = 128 << 20
 
-func newWorld(t *testing.T, nodes, copies int) *world {
+func newWorld(t testing.TB, nodes, copies int) *world {
 	w := &world{t: t, dir: t.TempDir(), id: cluster.UUID{1, 2, 3}, running: map[cluster.NodeID]*run{}}
 	m := &cluster.Map{Epoch: 1, Nodes: map[cluster.NodeID]*cluster.Node{},
 		Devices: map[cluster.DeviceID]*cluster.Device{}, Pools: map[string]*cluster.Pool{}}
@@ -133,7 +133,7 @@ func newWorld(t *testing.T, nodes, copies int) *world {
 	return w
 }
 
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
