@@ -208,6 +208,11 @@ func (d *devCluster) start(ctx, life context.Context) error {
 			return err
 		}
 		n.begin(life, token, "--join", first.rest())
+		// One after the other, so that node 2 gets the number 2.
+		err = d.retry(ctx, "see "+nodeName(n.number)+" join", func() error { return d.joined(ctx, n) })
+		if err != nil {
+			return err
+		}
 	}
 	if err := d.retry(ctx, "see all nodes online", func() error { return d.online(ctx) }); err != nil {
 		return err
@@ -250,6 +255,14 @@ func (d *devCluster) joinToken(ctx context.Context, n *node) (string, error) {
 		return err
 	})
 	return t.Secret, err
+}
+
+func (d *devCluster) joined(ctx context.Context, n *node) error {
+	p, err := d.api.ListNodes(ctx, client.NodeListOpts{Name: nodeName(n.number)})
+	if err == nil && len(p.Items) == 0 {
+		err = errors.New("it is not listed")
+	}
+	return err
 }
 
 func (d *devCluster) online(ctx context.Context) error {

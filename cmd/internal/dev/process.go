@@ -2,6 +2,7 @@ package dev
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -55,7 +56,12 @@ func (n *node) keep(ctx context.Context, token string, first ...string) {
 	defer runtime.UnlockOSThread()
 	for {
 		err := n.runOnce(ctx, token, first)
-		if ctx.Err() != nil {
+		var failed *exec.ExitError
+		switch {
+		case ctx.Err() != nil && errors.As(err, &failed):
+			n.say("%s did not stop well: %v (log: %s)", nodeName(n.number), err, n.logFile())
+			return
+		case ctx.Err() != nil:
 			return
 		}
 		n.say("%s ended: %v (log: %s); it is started again in %v", nodeName(n.number), err, n.logFile(), restartAfter)

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// terminal is a user at a terminal, and the cluster behind it.
+type terminal struct {
+	t  *testing.T
+	c  *apitest.Cluster
+	in string // the configuration file
+}
+
+func newTerminal(t *testing.T) *terminal {
+	t.Helper()
+	c := apitest.New(t)
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	t.Setenv("ASHLAR_CONFIG", config)
+	t.Setenv("ASHLAR_ENDPOINT", c.URL)
+	t.Setenv("ASHLAR_TOKEN", c.Token)
+	return &terminal{t: t, c: c, in: config}
+}
+
+// try runs a command line and returns what it prints on standard output and standard error.
+func (x *terminal) try(line ...string) (out, notes string, err error) {
+	x.t.Helper()
+	var o, e bytes.Buffer
+	root := New()
+	root.SetArgs(line)
+	root.SetOut(&o)
+	root.SetErr(&e)
+	err = root.ExecuteContext(x.t.Context())
+	return o.String(), e.String(), err
+}
+
+// run is try for a command that must succeed.
+func (x *terminal) run(line ...string) string {
+	x.t.Helper()
+	out, _, err := x.try(line...)
+	if err != nil {
+		x.t.Fatalf("ashlar %s: %s", strings.Join(line, " "), Explain(err))
+	}
+	return out
+}
+
+// fails is try for a command that must fail, and say so in these words.
+func (x *terminal) fails(want string, line ...string) {
+	x.t.Helper()
+	out, _, err := x.try(line...)
+	if err == nil {
+		x.t.Fatalf("ashlar %s: succeeded with %q", strings.Join(line, " "), out)
+	}
+	if text := Explain(err); !strings.Contains(text, want) {
+		x.t.Errorf("ashlar %s: %q does not say %q", strings.Join(line, " "), text, want)
+	}
+}
+
+func contains(t *testing.T, text string, wants ...string) {
+	t.Helper()
+	for _, w := range wants {
+		if !strings.Contains(text, w) {
+			t.Errorf("%q is not in:\n%s", w, text)
+		}
+	}
+}
+
+// TestADay walks through the life of a volume, as an administrator would.
+func TestADay(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Join(2)
+	contains(t, x.run("node", "list"), "node1", "node2", "192.0.2.2:4420")
+	contains(t, x.run("node", "show", "node2"), "NODE", "2", "az1/rack2", "http://192.0.2.2:7443")
+	contains(t, x.run("device", "add", "node1", "/dev/nvme0n1"), "DEVICE", "1", "1 GiB (1073741824 bytes)")
+	x.c.Device(2, 1)
+	contains(t, x.run("device", "list", "--node", "1"), "/dev/nvme0n1", "online")
+	contains(t, x.run("device", "show", "2"), "NODE", "2")
+	contains(t, x.run("pool", "create", "gold", "--copies", "2"), "2 copies", "DEVICES", "1,2")
+	contains(t, x.run("pool", "list"), "gold")
+	contains(t, x.run("volume", "create", "v1", "--pool", "gold", "--size", "16MiB", "--meta", "a=b"),
+		"16 MiB (16777216 bytes)", "a=b")
+	contains(t, x.run("volume", "list"), "v1", "gold", "16 MiB")
+
+	out := x.run("volume", "allow", "v1", apitest.HostA)
+	contains(t, out, "PORTAL", "tcp 192.0.2.1 port 4420 (node 1)",
+		"nvme connect -t tcp -a 192.0.2.2 -s 4420 -n nqn.2026-11.io.ashlar:vol:", "-q "+apitest.HostA,
+		"--ctrl-loss-tmo=-1")
+	contains(t, x.run("volume", "exports", "gold/v1"), apitest.HostA, "192.0.2.1:4420,192.0.2.2:4420")
+	x.fails("volume deny", "volume", "delete", "v1", "--yes")
+	contains(t, x.run("volume", "resize", "v1", "+16MiB"), "32 MiB")
+	x.fails("shrinking", "volume", "resize", "v1", "4KiB")
+	x.run("volume", "deny", "v1", apitest.HostA)
+	x.fails("--yes", "volume", "delete", "v1")
+	x.run("volume", "delete", "v1", "--yes")
+	x.fails("there is no volume", "volume", "show", "v1")
+	contains(t, x.run("status"), "STATUS", "CLUSTER", apitest.UUID(999).String(), "DEVICES    2 of 2 online")
+	x.c.Audit()
+}
+
+func TestTokens(t *testing.T) {
+	x := newTerminal(t)
+	secret, notes, err := x.try("node", "join-token", "--expires", "10m")
+	if err != nil || !strings.HasPrefix(secret, "ashlar.") || strings.Count(secret, "\n") != 1 {
+		t.Fatalf("%q, %v", secret, err)
+	}
+	contains(t, notes, "ashlard run --join "+x.c.URL, "10m")
+	contains(t, x.run("token", "list"), "bootstrap", "join")
+	var made wire.Token
+	if err := json.Unmarshal([]byte(x.run("token", "create", "cinder", "-o", "json")), &made); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ASHLAR_TOKEN", made.Secret)
+	contains(t, x.run("node", "list"), "node1")
+	x.run("token", "revoke", made.ID.String())
+	x.fails("ASHLAR_TOKEN", "node", "list")
+}
+
+// TestOutputForms asks for one thing in all forms: they must say the same.
+func TestOutputForms(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	x.c.Volume(7, "v7")
+	var fromJSON, fromYAML []map[string]any
+	if err := json.Unmarshal([]byte(x.run("volume", "list", "-o", "json")), &fromJSON); err != nil {
+		t.Fatal(err)
+	}
+	text := x.run("volume", "list", "-o", "yaml")
+	if err := yaml.Unmarshal([]byte(text), &fromYAML); err != nil {
+		t.Fatal(err)
+	}
+	if len(fromJSON) != 1 || len(fromYAML) != 1 || fromJSON[0]["id"] != fromYAML[0]["id"] ||
+		fromYAML[0]["size_bytes"] != 16<<20 {
+		t.Fatalf("%v\n%v", fromJSON, fromYAML)
+	}
+	contains(t, text, "- id: "+apitest.UUID(7).String(), "name: v7")
+	for _, kind := range []string{"node", "device", "pool", "volume", "token"} {
+		for _, form := range []string{"table", "json", "yaml"} {
+			if out := x.run(kind, "list", "-o", form); out == "" {
+				t.Errorf("%s list -o %s prints nothing", kind, form)
+			}
+		}
+	}
+	x.fails("none of table, json, yaml", "node", "list", "-o", "xml")
+}
+
+func TestEmptyListsAreLists(t *testing.T) {
+	x := newTerminal(t)
+	for _, kind := range []string{"device", "pool", "volume"} {
+		if out := x.run(kind, "list", "-o", "json"); strings.TrimSpace(out) != "[]" {
+			t.Errorf("%s list -o json: %q", kind, out)
+		}
+	}
+}
+
+func TestMistakesAreExplained(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	x.c.Volume(1, "a")
+	x.fails("unit \"G\"", "volume", "create", "b", "--pool", "gold", "--size", "1G")
+	x.fails("size_bytes", "volume", "create", "b", "--pool", "gold", "--size", "1GB")
+	x.fails("pool: has", "volume", "create", "b", "--size", "1GiB", "--pool", "no such pool")
+	x.fails("\"pool\" not set", "volume", "create", "b", "--size", "1GiB")
+	x.fails("there is no node", "node", "show", "elsewhere")
+	x.fails("no number of a device", "device", "show", "x")
+	x.fails("does not exist", "device", "show", "77")
+	x.fails("more nodes", "pool", "create", "wide", "--copies", "3", "--device", "1,2")
+	x.fails("at least 1", "pool", "create", "none", "--copies", "0")
+	x.fails("give the NQN", "volume", "allow", "a")
+	x.fails("not both", "volume", "allow", "a", apitest.HostA, "--this-host")
+	x.fails("host", "volume", "allow", "a", "host")
+	x.fails("no id of a token", "token", "revoke", "x")
+	x.fails("ext4", "device", "add", "1", "/foreign/disk")
+	x.fails("no context", "node", "list", "--context", "lab")
+	t.Setenv("ASHLAR_TOKEN", "")
+	x.fails("ASHLAR_TOKEN", "node", "list")
+	x.fails("--endpoint", "node", "list", "--endpoint", "http://127.0.0.1:1")
+	x.fails("http(s)", "node", "list", "--endpoint", "localhost")
+	x.fails("token file", "node", "list", "--token-file", "/nowhere/token")
+}
+
+// TestContexts keeps two clusters apart.
+func TestContexts(t *testing.T) {
+	x := newTerminal(t)
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(x.c.Token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ASHLAR_TOKEN", "")
+	x.run("context", "set", "Lab", "--token-file", file)
+	x.run("context", "set", "other", "--endpoint", "http://127.0.0.1:1,http://127.0.0.1:2")
+	t.Setenv("ASHLAR_ENDPOINT", "")
+	x.fails("127.0.0.1:1", "node", "list")
+	contains(t, x.run("node", "list", "--context", "lab"), "node1")
+	x.run("context", "use", "lab")
+	contains(t, x.run("node", "list"), "node1")
+	contains(t, x.run("context", "list"), "*", "lab", "http://127.0.0.1:1,http://127.0.0.1:2", file)
+	x.fails("no context", "context", "use", "third")
+	if st, err := os.Stat(x.in); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("configuration file: %v, %v", st.Mode(), err)
+	}
+	if err := os.WriteFile(x.in, []byte("contexts: {lab: {endpoint: x}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x.fails("endpoint", "node", "list")
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	x := newTerminal(t)
+	contains(t, x.run("version"), "client", "node", "test")
+	contains(t, x.run("version", "--client", "-o", "yaml"), "client:", "api: v1")
+	contains(t, x.run("volume", "allow", "--help"), "Examples:", "--this-host")
+	contains(t, x.run("completion", "bash"), "__start_ashlar")
+	x.fails("unknown command", "volumes")
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"0": 0, "4096": 4096, "4096B": 4096, "1KiB": 1024, "10GiB": 10 << 30, "10 GiB": 10 << 30, "1.5TiB": 3 << 39,
+		"1KB": 1000, "0.5PB": 5e14, "7EiB": 0, "7PiB": 7 << 50,
+	} {
+		got, err := ParseSize(text)
+		if (err != nil) != (text == "7EiB") || got != want {
+			t.Errorf("ParseSize(%q) = %d, %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "GiB", "-1", "1G", "1gib", "0.3B", "99999999PiB", "1.2.3KiB", "NaN", "1e9"} {
+		if got, err := ParseSize(text); err == nil {
+			t.Errorf("ParseSize(%q) = %d", text, got)
+		}
+	}
+	for n, want := range map[uint64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 10 << 30: "10 GiB",
+		1<<64 - 1: "16 EiB"} {
+		if got := bytesText(n); got != want {
+			t.Errorf("bytesText(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func FuzzParseSize(f *testing.F) {
+	for _, s := range []string{"10GiB", "1.5TB", "", "9223372036854775807", "0x10", "1__0KiB"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if n, err := ParseSize(s); err == nil && n > 1<<63-1 {
+			t.Fatalf("%q gave %d", s, n)
+		}
+	})
+}
