@@ -13,8 +13,12 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
 
-// openRetry is the pause before a device that could not be opened is tried again.
-const openRetry = 2 * time.Second
+const (
+	// openRetry is the pause before a device that could not be opened is tried again.
+	openRetry = 2 * time.Second
+	// watchEvery is how often the open devices are asked whether they still work.
+	watchEvery = time.Second
+)
 
 // disks opens the devices of this node and attaches them to the chunk server.
 type disks struct {
@@ -63,6 +67,8 @@ func (d *disks) follow(ctx context.Context, s *cluster.State) {
 			d.wg.Add(1)
 			go func() {
 				defer d.wg.Done()
+				d.mu.Lock()
+				defer d.mu.Unlock()
 				if err := d.detach(have); err != nil {
 					d.n.log.WithError(err).WithField("device", id).Warn("closing a device")
 				}
@@ -72,9 +78,44 @@ func (d *disks) follow(ctx context.Context, s *cluster.State) {
 	d.purge(ctx)
 }
 
-// attach opens a device, trying again until it works or the device is not wanted any more.
+// attach serves a device until it is not wanted any more: opens it, trying again until that works, and opens it again
+// when it has failed. What the cluster thinks of it meanwhile is the engines' business: they have recorded it out.
 func (d *disks) attach(ctx context.Context, k *disk) {
 	defer d.wg.Done()
+	for d.bringUp(ctx, k) && d.watch(ctx, k) {
+	}
+}
+
+// watch returns true when the device has failed and was closed, false when it is not wanted any more.
+func (d *disks) watch(ctx context.Context, k *disk) bool {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.C:
+		}
+		err := k.store.Err()
+		if err == nil {
+			continue
+		}
+		d.n.log.WithError(err).WithField("device", k.rec.Number).Error("device has failed, closing it")
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if ctx.Err() != nil {
+			return false
+		}
+		if err2 := d.detach(k); err2 != nil {
+			d.n.log.WithError(err2).WithField("device", k.rec.Number).Warn("closing a device")
+		}
+		k.dev, k.store, k.err = nil, nil, err
+		return true
+	}
+}
+
+// bringUp opens a device and attaches it, however many attempts that takes; false when it is not wanted any more.
+func (d *disks) bringUp(ctx context.Context, k *disk) bool {
 	log := d.n.log.WithField("device", k.rec.Number).WithField("path", k.rec.Path)
 	for {
 		dev, store, err := d.openDisk(ctx, k.rec)
@@ -92,14 +133,14 @@ func (d *disks) attach(ctx context.Context, k *disk) {
 		d.mu.Unlock()
 		if err == nil {
 			log.Info("device is served")
-			return
+			return true
 		}
 		if changed && ctx.Err() == nil {
 			log.WithError(err).Error("device cannot be opened, trying again")
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-time.After(openRetry):
 		}
 	}
@@ -117,6 +158,7 @@ func (d *disks) openDisk(ctx context.Context, rec *cluster.Device) (blockdev.Dev
 	return dev, store, nil
 }
 
+// detach ends the service of a device. d.mu is held, or nobody else is left.
 func (d *disks) detach(k *disk) error {
 	d.n.chunks.Detach(k.rec.Number)
 	if k.store == nil {

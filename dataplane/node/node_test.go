@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math/rand"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
@@ -223,4 +227,41 @@ func TestARefusedHost(t *testing.T) {
 		v.Close()
 		t.Fatal("a host that is not allowed was connected")
 	}
+}
+
+// TestADeviceIsLost: all I/O of one device fails; hosts notice nothing, and the device is reported.
+func TestADeviceIsLost(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	fd, err := unix.MemfdCreate("disk", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := os.NewFile(uintptr(fd), "disk")
+	defer disk.Close()
+	if err := disk.Truncate(deviceSize); err != nil {
+		t.Fatal(err)
+	}
+	d := w.ctl.Newest().Map.Devices[2]
+	d.Path = fmt.Sprintf("/proc/self/fd/%d", fd)
+	w.format(d)
+	for n := range cluster.NodeID(3) {
+		w.start(n + 1)
+	}
+	vol, cfg := w.create(16 << 20)
+	l := startLoad(t, open(t, cfg), 1024, 4)
+	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	if _, err := unix.FcntlInt(disk.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Truncate(0); err != nil { // from now on every write fails
+		t.Fatal(err)
+	}
+	w.until("the device is out", func() bool { o := w.owner(vol); return o.IsOut(2) })
+	n := l.writes.Load()
+	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	w.until("the node reports it", func() bool {
+		st := w.running[2].node.Stats().Devices
+		return len(st) == 1 && !st[0].Healthy && st[0].Error != ""
+	})
+	l.finish()
 }
