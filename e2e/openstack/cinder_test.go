@@ -50,6 +50,7 @@ func TestCinder(t *testing.T) {
 	})}
 	t.Run("the scheduler knows the pool", c.poolIsKnown)
 	t.Run("a volume lives", c.volumeLives)
+	t.Run("a host uses it", c.hostUsesVolume)
 	t.Run("a host without an NQN gets nothing", c.hostWithoutNQN)
 	t.Run("a volume that a host may use is not deleted", c.busyVolumeStays)
 	t.Run("a volume that is gone is deleted", c.missingVolumeIsDeleted)
