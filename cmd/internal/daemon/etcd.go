@@ -19,6 +19,7 @@ const (
 	settleJoining = 200 * time.Millisecond // between looks at the members while this node's member joins
 	settleQuiet   = 15 * time.Second       // and later, by the leader
 	settleBusy    = time.Second            // while someone joins
+	syncTimeout   = 3 * time.Second        // for the members to say who they are
 	saveEvery     = time.Minute            // how often new endpoints are looked for, to be kept on disk
 )
 
@@ -125,11 +126,12 @@ func (d *daemon) settleJoined(ctx context.Context) {
 	}
 }
 
-// keepEndpoints records where etcd is, so that the next start finds it although the first members are gone.
+// keepEndpoints keeps the client's list of members up to date, and on disk, so that the next start finds etcd
+// although the first members are gone.
 func (d *daemon) keepEndpoints(ctx context.Context) {
 	for wait := settleBusy; pause(ctx, wait) == nil; wait = min(2*wait, saveEvery) {
-		if !d.opt.external() {
-			_ = d.client.Sync(ctx) // who is away now is found later
+		if !d.opt.external() && !d.syncEndpoints(ctx) {
+			wait = settleBusy
 		}
 		now := slices.Clone(d.client.Endpoints())
 		slices.Sort(now)
@@ -137,6 +139,22 @@ func (d *daemon) keepEndpoints(ctx context.Context) {
 			d.update(func(s *State) { s.EtcdEndpoints = now })
 		}
 	}
+}
+
+// syncEndpoints asks the members that the client knows for all members, and says whether one answered. When
+// none does, the node's own member is added: whoever joined through a node that died before it was asked
+// knows no other, and that member, with the rest, may well be a majority.
+func (d *daemon) syncEndpoints(ctx context.Context) bool {
+	once, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	if err := d.client.Sync(once); err == nil {
+		return true
+	}
+	known := d.client.Endpoints()
+	if d.member != nil && !slices.Contains(known, d.member.ClientURL()) {
+		d.client.SetEndpoints(append(slices.Clone(known), d.member.ClientURL())...)
+	}
+	return false
 }
 
 // members is the embedded etcd cluster as the manager sees it.
