@@ -92,7 +92,7 @@ func (rep *Report) supers(ctx context.Context, dev blockdev.Device) error {
 			rep.Warnings = append(rep.Warnings, fmt.Sprintf("superblock %d: %v", i, e))
 		}
 	}
-	if bad[0] == nil && bad[1] == nil && sb[0] != sb[1] {
+	if bad[0] == nil && bad[1] == nil && sb[0].seq != sb[1].seq {
 		rep.Warnings = append(rep.Warnings, fmt.Sprintf("the superblocks differ: updates %d and %d", sb[0].seq, sb[1].seq))
 	}
 	return nil

@@ -17,7 +17,8 @@ import (
 //  1. Begin, when half of the log is used: the snapshot of the map begins; volumes and metadata are encoded.
 //  2. The snapshot goes on in bounded pieces, one per completed write of the area, while I/O goes on. A chunk about to
 //     change is encoded first.
-//  3. Flush. Both superblocks are written to name the checkpoint, one after the other, each followed by a flush.
+//  3. Flush. Both superblocks are written to name the checkpoint, one after the other, each followed by a flush. The one
+//     that recovery trusted comes last: after a power cut between the two, the other may be the only good one.
 //  4. The log up to the beginning of the checkpoint is free.
 //
 // The area written is never the one that the superblocks name, so a crash at any point leaves a checkpoint
@@ -37,8 +38,8 @@ const (
 	idle       stage = iota
 	writing          // of the area
 	flushing         // of the area
-	writingSB        // superblock `copy`
-	flushingSB       // superblock `copy`
+	writingSB        // a superblock
+	flushingSB       // a superblock
 )
 
 // segment is a piece of a checkpoint on its way to the area.
@@ -54,7 +55,8 @@ type checkpointer struct {
 	current ckptRef // durable
 	stage   stage
 	taking  ckptRef // being written
-	copy    int     // superblock being written
+	trusted int     // superblock that recovery trusted: written last, so that one is good all the time
+	copies  int     // superblocks written
 	snap    *pagemap.Snapshot
 	enc     encoder
 	writes  int // area operations in flight
@@ -63,8 +65,8 @@ type checkpointer struct {
 	spare   *segment
 }
 
-func (c *checkpointer) init(s *Store, current ckptRef) {
-	c.s, c.current = s, current
+func (c *checkpointer) init(s *Store, sb *super) {
+	c.s, c.current, c.trusted = s, sb.ckpt, sb.copy
 	c.flush = blockdev.Op{Kind: blockdev.Flush, Done: c.ended(func() { c.flushed() })}
 	c.super = blockdev.Op{Kind: blockdev.Write, Buf: make([]byte, BlockSize), Done: c.ended(func() {})}
 	c.enc.c = c
@@ -135,6 +137,7 @@ func (c *checkpointer) abort() {
 	}
 	if c.writes == 0 {
 		c.stage = idle
+		c.s.quiet.Broadcast()
 	}
 }
 
@@ -147,7 +150,6 @@ func (c *checkpointer) ended(next func()) func(*blockdev.Op, error) {
 			}
 			if c.s.mu.failed != nil {
 				c.abort()
-				c.s.quiet.Broadcast()
 				return
 			}
 			switch c.stage {
@@ -169,11 +171,10 @@ func (c *checkpointer) flushed() {
 	s := c.s
 	switch {
 	case c.stage == flushing:
-		c.copy = 0
+		c.copies = 0
 		s.mu.superSeq++
 		(&super{id: s.id, seq: s.mu.superSeq, incarnation: s.incarnation, lay: s.lay, ckpt: c.taking}).encode(c.super.Buf)
-	case c.copy == 0:
-		c.copy = 1
+	case c.copies < superBlocks:
 	default:
 		c.current, c.stage = c.taking, idle
 		s.mu.log.tail = c.current.logNext
@@ -181,7 +182,8 @@ func (c *checkpointer) flushed() {
 		return
 	}
 	c.stage = writingSB
-	c.super.Off = int64(c.copy) * BlockSize
+	c.copies++
+	c.super.Off = int64((c.trusted+c.copies)%superBlocks) * BlockSize
 	s.mu.traffic.CheckpointBytes += BlockSize
 }
 

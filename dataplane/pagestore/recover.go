@@ -45,6 +45,7 @@ func readSupers(ctx context.Context, dev blockdev.Device) (sb [superBlocks]super
 		p := buf[i*BlockSize:][:BlockSize]
 		if bad[i] = transfer(ctx, dev, &blockdev.Op{Kind: blockdev.Read, Off: int64(i) * BlockSize, Buf: p}); bad[i] == nil {
 			sb[i], bad[i] = decodeSuper(p, size)
+			sb[i].copy = i
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -59,6 +60,8 @@ func newestSuper(ctx context.Context, dev blockdev.Device) (super, error) {
 	switch {
 	case err != nil:
 		return super{}, err
+	case errors.Is(bad[0], ErrIO) && errors.Is(bad[1], ErrIO):
+		return super{}, errors.Join(bad[:]...)
 	case bad[0] != nil && bad[1] != nil:
 		if ours(sb[0], bad[0]) || ours(sb[1], bad[1]) {
 			return super{}, fmt.Errorf("%w: both superblocks: %w", ErrDamaged, errors.Join(bad[:]...))

@@ -92,7 +92,7 @@ func newStore(dev blockdev.Device, sb *super, groups int) (*Store, error) {
 	s.quiet = sync.NewCond(&s.mu)
 	s.mu.m, s.mu.meta.m, s.mu.superSeq = m, map[string][]byte{}, sb.seq
 	s.mu.log.init(s, max(groups, 1))
-	s.mu.ckpt.init(s, sb.ckpt)
+	s.mu.ckpt.init(s, sb)
 	return s, nil
 }
 

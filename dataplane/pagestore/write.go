@@ -69,9 +69,9 @@ func (s *Store) startWrite(w *Write, b *box) (done bool, err error) {
 	if w.Stable != 0 {
 		s.noteMark(w.Vol, w.Stable)
 	}
-	done, replace, err := s.compare(w)
-	if done || err != nil {
-		return done, err
+	missing, err := s.compare(w)
+	if missing == 0 || err != nil {
+		return err == nil, err
 	}
 	w.req = request{w: w, recs: w.req.recs[:0]}
 	if w.Tombstone {
@@ -79,7 +79,7 @@ func (s *Store) startWrite(w *Write, b *box) (done bool, err error) {
 			Tombstone: true})
 		err = s.admit(&w.req)
 	} else {
-		err = s.allocate(w, replace)
+		err = s.allocate(w, missing)
 	}
 	if err != nil {
 		return false, err
@@ -87,55 +87,57 @@ func (s *Store) startWrite(w *Write, b *box) (done bool, err error) {
 	for i := range w.ops[:w.req.data] {
 		b.ops = append(b.ops, &w.ops[i])
 	}
-	if w.req.data > 0 {
-		s.mu.log.dataOut++
-		s.mu.traffic.DataBytes += uint64(len(w.Data))
-	}
 	s.mu.log.push(&w.req)
 	return false, nil
 }
 
-// compare looks for (block, W) of a write in the map. done: all held, with the same content. replace: some
-// are bad.
-func (s *Store) compare(w *Write) (done, replace bool, err error) {
+// compare looks for (block, W) of a write in the map, and leaves what it finds in w.held. missing: blocks
+// that are to be written, because they are absent or bad.
+func (s *Store) compare(w *Write) (missing int, err error) {
 	if cap(w.held) < int(w.N) {
 		w.held = make([]pagemap.Version, pagemap.MaxChunkBlocks)
 	}
-	held := w.held[:w.N]
-	s.mu.m.Exact(w.Extent, w.W, held)
-	done = true
-	for i := range held {
-		switch v := &held[i]; {
+	w.held = w.held[:w.N]
+	s.mu.m.Exact(w.Extent, w.W, w.held)
+	for i := range w.held {
+		switch v := &w.held[i]; {
 		case v.State == pagemap.Absent:
-			done = false
+			missing++
 		case (v.State == pagemap.Tombstone) != w.Tombstone, !w.Tombstone && v.CRC != w.CRC[i]:
-			return false, false, fmt.Errorf("%w: block %d of %v at %v", ErrConflict, i, w.Extent, w.W)
+			return 0, fmt.Errorf("%w: block %d of %v at %v", ErrConflict, i, w.Extent, w.W)
 		case v.State == pagemap.Bad:
-			done, replace = false, true
+			missing++
 		}
 	}
-	return done, replace, nil
+	return missing, nil
 }
 
-// allocate finds blocks for the data of a write and prepares a record and an operation for each run of them.
-func (s *Store) allocate(w *Write, replace bool) error {
+// allocate finds blocks for the missing data of a write, and prepares a record and an operation for each
+// piece. A good version is never replaced: until the new data is durable it would be lost.
+func (s *Store) allocate(w *Write, missing int) error {
 	var ok bool
-	if w.runs, ok = s.mu.m.Alloc(int(w.N), w.runs[:0]); !ok {
-		return fmt.Errorf("%w: %d blocks wanted, %d free", ErrFull, w.N, s.mu.m.Usage().Free)
+	if w.runs, ok = s.mu.m.Alloc(missing, w.runs[:0]); !ok {
+		return fmt.Errorf("%w: %d blocks wanted, %d free", ErrFull, missing, s.mu.m.Usage().Free)
 	}
-	if cap(w.ops) < len(w.runs) {
-		w.ops = make([]blockdev.Op, len(w.runs))
-	}
-	w.ops = w.ops[:len(w.runs)]
-	at := uint16(0)
-	for i, r := range w.runs {
+	run, used := 0, uint16(0) // used blocks of the current run
+	for i := uint16(0); i < w.N; {
+		state := w.held[i].State
+		if state == pagemap.Data {
+			i++
+			continue
+		}
+		n := uint16(1)
+		for i+n < w.N && w.held[i+n].State == state && used+n < w.runs[run].N {
+			n++
+		}
 		e := w.Extent
-		e.First, e.N = e.First+at, r.N
-		w.req.recs = append(w.req.recs, pagemap.Record{Kind: pagemap.Put, Extent: e, W: w.W, Loc: r.Loc,
-			Mask: w.Mask, Replace: replace, CRC: w.CRC[at : at+r.N]})
-		w.ops[i] = blockdev.Op{Kind: blockdev.Write, Off: s.lay.dataOffset(r.Loc), Done: w.onData,
-			Buf: w.Data[int(at)*BlockSize : int(at+r.N)*BlockSize]}
-		at += r.N
+		e.First, e.N = e.First+i, n
+		w.req.recs = append(w.req.recs, pagemap.Record{Kind: pagemap.Put, Extent: e, W: w.W, Mask: w.Mask,
+			Loc: w.runs[run].Loc + uint64(used), Replace: state == pagemap.Bad, CRC: w.CRC[i : i+n]})
+		if used += n; used == w.runs[run].N {
+			run, used = run+1, 0
+		}
+		i += n
 	}
 	if err := s.admit(&w.req); err != nil {
 		for _, r := range w.runs {
@@ -143,6 +145,23 @@ func (s *Store) allocate(w *Write, replace bool) error {
 		}
 		return err
 	}
-	w.req.data = len(w.runs)
+	s.sendData(w)
 	return nil
+}
+
+// sendData prepares the operations that write the data of the records.
+func (s *Store) sendData(w *Write) {
+	if cap(w.ops) < len(w.req.recs) {
+		w.ops = make([]blockdev.Op, len(w.req.recs))
+	}
+	w.ops = w.ops[:len(w.req.recs)]
+	for k := range w.req.recs {
+		rec := &w.req.recs[k]
+		at := int(rec.First-w.First) * BlockSize
+		w.ops[k] = blockdev.Op{Kind: blockdev.Write, Off: s.lay.dataOffset(rec.Loc), Done: w.onData,
+			Buf: w.Data[at : at+int(rec.N)*BlockSize]}
+		s.mu.traffic.DataBytes += uint64(rec.N) * BlockSize
+	}
+	w.req.data = len(w.ops)
+	s.mu.log.dataOut++
 }

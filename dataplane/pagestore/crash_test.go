@@ -1,0 +1,472 @@
+package pagestore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
+)
+
+var (
+	crashPoints = flag.Int("crash.points", 20000, "power cuts that TestPowerCuts makes")
+	crashSeed   = flag.Uint64("crash.seed", 1, "first seed of TestPowerCuts")
+)
+
+// crashWorld is a store over a device that loses power again and again, and the oracle beside it. One
+// goroutine decides everything: the order in which the device ends operations, what is asked, when the power
+// goes.
+type crashWorld struct {
+	rng     *rand.Rand
+	dev     *blockdev.Mem
+	s       *Store
+	vols    []*volModel
+	nextVol uint32
+	meta    map[string]*metaModel
+	life    int // mounts; answers of an earlier life do not count
+	stats   crashStats
+}
+
+type crashStats struct {
+	cuts, mountCuts, bads, acks, groups, checkpoints, laps, fulls uint64
+}
+
+// metaModel is the history of one metadata key: the values since the last that is known to be durable.
+type metaModel struct{ values []string }
+
+func newCrashWorld(seed uint64) (*crashWorld, error) {
+	rng := rand.New(rand.NewPCG(seed, 100))
+	w := &crashWorld{rng: rng, meta: map[string]*metaModel{}}
+	w.dev = blockdev.NewMem(blockdev.MemOptions{Size: int64(150+rng.IntN(150)) * BlockSize, LogicalBlock: BlockSize,
+		VolatileCache: rng.IntN(3) > 0})
+	o := formatOptions()
+	o.LogBlocks = 16 + uint64(rng.IntN(20))
+	if err := Format(context.Background(), w.dev, o); err != nil {
+		return nil, err
+	}
+	for range 2 {
+		w.addVolume()
+	}
+	return w, nil
+}
+
+func (w *crashWorld) addVolume() {
+	w.nextVol++
+	w.vols = append(w.vols, newVolModel(vol(w.nextVol)))
+}
+
+// cycle is one life: mount, judge, work, power cut.
+func (w *crashWorld) cycle() error {
+	if err := w.mount(); err != nil {
+		return err
+	}
+	if err := w.judge(); err != nil {
+		return fmt.Errorf("life %d: %w", w.life, err)
+	}
+	w.dev.Manual(true)
+	steps := w.rng.IntN(60)
+	if w.rng.IntN(20) == 0 {
+		steps = 600 // several laps of the log in one life
+	}
+	for range steps {
+		w.step()
+	}
+	w.note()
+	if w.rng.IntN(10) == 0 {
+		w.drain()
+		w.dev.Manual(false)
+		if err := w.s.Close(); err != nil {
+			return err
+		}
+		if rep, err := Check(context.Background(), w.dev, CheckOptions{Data: true}); err != nil || len(rep.Warnings) > 0 {
+			return fmt.Errorf("life %d: check after Close: %w, %+v", w.life, err, rep)
+		}
+	}
+	w.dev.Manual(true)
+	w.cut()
+	return nil
+}
+
+func (w *crashWorld) note() {
+	st := w.s.Stats()
+	w.stats.groups += st.Traffic.Commits
+	w.stats.checkpoints += st.Traffic.Checkpoints
+	w.stats.laps += st.Traffic.LogBytes / BlockSize
+}
+
+func (w *crashWorld) cut() {
+	w.dev.Crash(w.rng.Uint64())
+	w.dev.Manual(false)
+	w.stats.cuts++
+	w.life++
+}
+
+// mount opens the store. One time in three the power goes during recovery, perhaps several times.
+func (w *crashWorld) mount() error {
+	for {
+		if w.rng.IntN(8) == 0 {
+			if _, err := Check(context.Background(), w.dev, CheckOptions{Data: true}); err != nil {
+				return fmt.Errorf("life %d: offline check: %w", w.life, err)
+			}
+		}
+		if w.rng.IntN(3) == 0 {
+			w.dev.PowerOffAfter(w.rng.IntN(50))
+		}
+		s, err := Open(context.Background(), w.dev, Options{Groups: 1 + w.rng.IntN(3)})
+		w.dev.PowerOffAfter(-1)
+		if err == nil {
+			w.s = s
+			return nil
+		}
+		if !errors.Is(err, ErrIO) { // only a device without power fails
+			return fmt.Errorf("life %d: %w", w.life, err)
+		}
+		w.stats.mountCuts++
+		w.cut()
+	}
+}
+
+// drain lets the device end everything.
+func (w *crashWorld) drain() {
+	for w.dev.Pending() > 0 {
+		w.dev.Step(w.rng.IntN(w.dev.Pending()))
+	}
+}
+
+// step is one event: mostly the device ends an operation, in any order, or somebody asks for something.
+func (w *crashWorld) step() {
+	if n := w.dev.Pending(); n > 0 && w.rng.IntN(100) < 55 {
+		w.dev.Step(w.rng.IntN(n))
+		return
+	}
+	v := w.vols[w.rng.IntN(len(w.vols))]
+	switch p := w.rng.IntN(100); {
+	case v.dropping:
+	case p < 55:
+		w.send(v, w.newOp(v, w.rng.IntN(6) == 0))
+	case p < 70:
+		v.counter++ // marks may name a sequence that touched other devices only
+		m := v.mark()
+		v.marks[v.epoch] = max(v.marks[v.epoch], m)
+		w.s.SetStable(v.key, m)
+	case p < 84:
+		w.decide(v)
+	case p < 90:
+		w.putMeta()
+	case p < 92:
+		v.epoch, v.counter = v.epoch+1, 0
+	case p < 98:
+		w.settle(v)
+	case p < 99 && len(w.vols) > 1:
+		w.drop(v)
+	}
+}
+
+func (w *crashWorld) newOp(v *volModel, tomb bool) *opModel {
+	v.counter++
+	o := &opModel{w: cluster.MakeSeq(v.epoch, v.counter), tomb: tomb}
+	o.e = pagemap.Extent{Vol: v.key, Page: w.rng.Uint64N(2), First: uint16(w.rng.IntN(10))}
+	o.e.N = 1 + uint16(w.rng.IntN(4))
+	v.ops = append(v.ops, o)
+	return o
+}
+
+// send submits a write, for the first time or again.
+func (w *crashWorld) send(v *volModel, o *opModel) {
+	life := w.life
+	o.flying = true
+	again := false
+	v.each(o, func(_ blockKey, f *fate) { again, f.lost = again || f.held, false })
+	req := &Write{Extent: o.e, W: o.w, Tombstone: o.tomb, Mask: uint16(o.w)}
+	if !o.tomb {
+		req.Data = make([]byte, int(o.e.N)*BlockSize)
+		for i := range o.e.N {
+			b := req.Data[int(i)*BlockSize:][:BlockSize]
+			stampBlock(b, v.key, blockKey{o.e.Page, o.e.First + i}, o.w)
+			req.CRC = append(req.CRC, checksum(b))
+		}
+	}
+	if w.rng.IntN(4) == 0 {
+		req.Stable = v.mark()
+		v.marks[v.epoch] = max(v.marks[v.epoch], req.Stable)
+	}
+	req.Done = func(_ *Write, err error) {
+		if life != w.life {
+			return
+		}
+		o.flying = false
+		switch {
+		case err == nil:
+			o.resolved, v.exists = true, true
+			v.each(o, func(_ blockKey, f *fate) { f.held, f.bad = true, false })
+			w.stats.acks++
+		case errors.Is(err, ErrFull):
+			w.stats.fulls++
+			o.resolved = !again
+			v.each(o, func(_ blockKey, f *fate) { f.lost = !f.held })
+		default:
+			panic(fmt.Sprintf("write %v of %v: %v", o.w, o.e, err))
+		}
+	}
+	w.s.Write(req)
+}
+
+// decide does what an owner does with a write whose fate is open: sends it again, or undoes it.
+func (w *crashWorld) decide(v *volModel) {
+	var open []*opModel
+	for _, o := range v.ops {
+		if !o.flying && !o.undone && !v.mayBeStable(o.w) && (!o.resolved || w.rng.IntN(10) == 0) {
+			open = append(open, o)
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	o := open[w.rng.IntN(len(open))]
+	if !o.resolved && w.rng.IntN(2) == 0 {
+		w.send(v, o)
+		return
+	}
+	life := w.life
+	o.flying, o.resolved = true, false
+	v.each(o, func(_ blockKey, f *fate) { f.undoing = true })
+	w.s.Undo(o.e, o.w, func(err error) {
+		if life != w.life {
+			return
+		}
+		if err != nil {
+			panic(err)
+		}
+		o.flying, o.resolved, o.undone = false, true, true
+		v.each(o, func(_ blockKey, f *fate) { f.held, f.undoing = false, false })
+	})
+}
+
+func (w *crashWorld) settle(v *volModel) {
+	for _, o := range v.ops {
+		if o.w.Epoch() < v.epoch && !o.resolved {
+			return // not judged yet
+		}
+	}
+	life := w.life
+	v.settled = max(v.settled, v.epoch)
+	w.s.Settle(v.key, v.epoch, func(err error) {
+		if life == w.life && err == nil {
+			v.exists = true
+		} else if life == w.life && !errors.Is(err, ErrFull) {
+			panic(err)
+		}
+	})
+}
+
+// drop removes a volume that has nothing in flight; another one takes its place.
+func (w *crashWorld) drop(v *volModel) {
+	if slices.ContainsFunc(v.ops, func(o *opModel) bool { return o.flying }) {
+		return
+	}
+	life := w.life
+	v.dropping = true
+	w.s.DropVolume(v.key, func(err error) {
+		if life != w.life {
+			return
+		}
+		if err != nil {
+			panic(err)
+		}
+		w.vols = slices.DeleteFunc(w.vols, func(x *volModel) bool { return x == v })
+		w.addVolume()
+	})
+}
+
+func (w *crashWorld) putMeta() {
+	key := fmt.Sprintf("key%d", w.rng.IntN(4))
+	m := w.meta[key]
+	if m == nil {
+		m = &metaModel{values: []string{""}}
+		w.meta[key] = m
+	}
+	value := ""
+	if w.rng.IntN(4) > 0 {
+		value = fmt.Sprintf("value %d of %s", w.rng.Uint32(), key)
+	}
+	m.values = append(m.values, value)
+	var raw []byte
+	if value != "" {
+		raw = []byte(value)
+	}
+	life := w.life
+	w.s.PutMeta(key, raw, func(err error) {
+		if life != w.life {
+			return
+		}
+		if err != nil {
+			panic(err)
+		}
+		// Everything before the answered value is history.
+		m.values = m.values[slices.Index(m.values, value):]
+	})
+}
+
+// judge compares the store after a mount with the oracle, and then lets the oracle learn what it saw.
+func (w *crashWorld) judge() error {
+	if err := w.s.Check(); err != nil {
+		return err
+	}
+	known := w.s.Volumes()
+	for _, key := range known {
+		if !slices.ContainsFunc(w.vols, func(v *volModel) bool { return v.key == key }) {
+			return fmt.Errorf("volume %v was dropped and is back", key)
+		}
+	}
+	for _, v := range slices.Clone(w.vols) {
+		if !slices.Contains(known, v.key) && v.dropping {
+			w.vols = slices.DeleteFunc(w.vols, func(x *volModel) bool { return x == v })
+			w.addVolume()
+			continue
+		}
+		v.dropping = false
+		if !slices.Contains(known, v.key) && v.exists {
+			return fmt.Errorf("volume %v is gone", v.key)
+		}
+		if err := w.judgeVolume(v); err != nil {
+			return fmt.Errorf("volume %v: %w", v.key, err)
+		}
+		v.exists = slices.Contains(known, v.key)
+	}
+	return w.judgeMeta()
+}
+
+func (w *crashWorld) judgeVolume(v *volModel) error {
+	held := map[blockKey][]pagemap.Entry{}
+	buf := make([]pagemap.Entry, 512)
+	n, _, more := w.s.List(v.key, ListVersions, pagemap.Cursor{}, buf)
+	if more {
+		return errors.New("more versions than blocks")
+	}
+	slices.Reverse(buf[:n])
+	for _, e := range buf[:n] {
+		at := blockKey{e.Page, e.Block}
+		held[at] = append(held[at], e)
+		if e.State == pagemap.Bad {
+			w.stats.bads++
+		}
+		if e.Mask != uint16(e.W) {
+			return fmt.Errorf("page %d block %d version %v has mask %d", e.Page, e.Block, e.W, e.Mask)
+		}
+	}
+	for at, present := range held {
+		if v.blocks[at] == nil {
+			return fmt.Errorf("%v: never written, and holds %v", at, present)
+		}
+	}
+	for at := range v.blocks {
+		if err := v.judge(at, held[at]); err != nil {
+			return fmt.Errorf("page %d block %d: %w", at.page, at.block, err)
+		}
+		if err := w.judgeData(v, at, held[at]); err != nil {
+			return fmt.Errorf("page %d block %d: %w", at.page, at.block, err)
+		}
+	}
+	v.learn(held)
+	return nil
+}
+
+// judgeData reads every version of a block: exactly what was written under its sequence, never a mix.
+func (w *crashWorld) judgeData(v *volModel, at blockKey, present []pagemap.Entry) error {
+	want := make([]byte, BlockSize)
+	got := make([]byte, BlockSize)
+	version := make([]pagemap.Version, 1)
+	for _, e := range present {
+		if e.State != pagemap.Data {
+			continue
+		}
+		ext := pagemap.Extent{Vol: v.key, Page: at.page, First: at.block, N: 1}
+		w.s.mu.m.Exact(ext, e.W, version)
+		w.dev.Peek(w.s.lay.dataOffset(version[0].Loc), got)
+		if stampBlock(want, v.key, at, e.W); !bytes.Equal(got, want) {
+			return fmt.Errorf("version %v holds other data", e.W)
+		}
+	}
+	return nil
+}
+
+func (w *crashWorld) judgeMeta() error {
+	now := w.s.Meta("")
+	for key := range now {
+		if w.meta[key] == nil {
+			return fmt.Errorf("metadata %q was never put", key)
+		}
+	}
+	for key, m := range w.meta {
+		if !slices.Contains(m.values, string(now[key])) {
+			return fmt.Errorf("metadata %q is %q, want one of %q", key, now[key], m.values)
+		}
+		m.values = []string{string(now[key])}
+	}
+	return nil
+}
+
+// TestPowerCuts cuts the power at random points of random work, of recovery and of checkpoints. After each
+// cut every acknowledged version is there, nothing else is, and the device passes its check.
+func TestPowerCuts(t *testing.T) {
+	points := *crashPoints
+	if raceEnabled || testing.Short() {
+		points /= 20
+	}
+	const perWorld = 200
+	var total crashStats
+	sum := func(into *uint64, n uint64) { atomic.AddUint64(into, n) }
+	t.Run("worlds", func(t *testing.T) {
+		var next atomic.Int64
+		for shard := range 4 {
+			t.Run(fmt.Sprint(shard), func(t *testing.T) {
+				t.Parallel()
+				for !t.Failed() {
+					i := next.Add(1) - 1
+					if i*perWorld >= int64(points) {
+						return
+					}
+					st := powerCuts(t, *crashSeed+uint64(i), perWorld)
+					sum(&total.cuts, st.cuts)
+					sum(&total.mountCuts, st.mountCuts)
+					sum(&total.bads, st.bads)
+					sum(&total.acks, st.acks)
+					sum(&total.groups, st.groups)
+					sum(&total.checkpoints, st.checkpoints)
+					sum(&total.laps, st.laps)
+					sum(&total.fulls, st.fulls)
+				}
+			})
+		}
+	})
+	t.Logf("%d power cuts (%d during recovery), %d acknowledged writes, %d groups, %d log blocks, %d checkpoints, "+
+		"%d bad versions, %d refused for space", total.cuts, total.mountCuts, total.acks, total.groups, total.laps,
+		total.checkpoints, total.bads, total.fulls)
+	if total.mountCuts == 0 || total.bads == 0 || total.checkpoints < total.cuts || total.fulls == 0 {
+		t.Errorf("the test does not reach what it is for: %+v", total)
+	}
+}
+
+// powerCuts runs one world.
+func powerCuts(t *testing.T, seed uint64, cuts uint64) crashStats {
+	w, err := newCrashWorld(seed)
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	for w.stats.cuts < cuts {
+		if err := w.cycle(); err != nil {
+			t.Fatalf("seed %d: %v\nagain: go test -run TestPowerCuts -crash.points 1 -crash.seed %d", seed, err, seed)
+		}
+	}
+	w.dev.Manual(false)
+	_ = w.dev.Close()
+	return w.stats
+}
