@@ -45,6 +45,7 @@ func layers() []layer {
 		{dir: "dataplane/watch", may: dataplane("cluster")},
 		{dir: "dataplane/embedetcd", may: dataplane("cluster")},
 		{dir: "dataplane/node", may: []string{"dataplane"}},
+		{dir: "dataplane/sim/history", core: true},
 		{dir: "dataplane/sim", may: []string{"dataplane"}},
 		{dir: "dataplane"},
 

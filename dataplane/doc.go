@@ -34,4 +34,5 @@
 //   - blockdev: the only code that opens disks; also one in memory that crashes and tears on purpose.
 //   - watch: etcd to a stream of cluster maps. embedetcd: an etcd member inside the daemon.
 //   - node: everything of a host put together.
+//   - sim/history: judges whether what hosts saw of a volume is linearizable; for tests of every size.
 package dataplane

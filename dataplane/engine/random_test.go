@@ -98,7 +98,7 @@ func (w *world) submit() {
 		op.Data = make([]byte, op.Sectors*512)
 	}
 	w.hist.begin(op)
-	w.logf("submit %d at %d+%d stamp %d", op.Kind, op.LBA, op.Sectors, w.hist.stamps)
+	w.logf("submit %d at %d+%d stamp %d", op.Kind, op.LBA, op.Sectors, w.hist.history.Writes())
 	w.current.Submit(op)
 	w.drain(w.current)
 }

@@ -175,7 +175,7 @@ type world struct {
 	current *Engine
 	zombies []*Engine
 	records map[*Engine]*cluster.Owner
-	hist    history
+	hist    observed
 	trace   []string
 	rotted  int
 }
