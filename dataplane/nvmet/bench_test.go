@@ -49,12 +49,31 @@ func BenchmarkTarget(b *testing.B) {
 		b.Run(op+"64k/conns=4/qd=8", func(b *testing.B) {
 			benchmarkTarget(b, job{Write: op == "write", Conns: 4, Depth: 8, Size: 65536})
 		})
+		for _, conns := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s4k-async/conns=%d/qd=%d", op, conns, 64/conns), func(b *testing.B) {
+				benchmarkTarget(b, job{Write: op == "write", Async: true, Conns: conns, Depth: 64 / conns, Size: 4096})
+			})
+		}
+	}
+}
+
+// worker is a namespace that completes requests on a goroutine of its own, as one with a disk behind it does.
+type worker struct {
+	nvmet.Namespace
+	queue chan *nvmet.Request
+}
+
+func (w *worker) Submit(r *nvmet.Request) { w.queue <- r }
+
+func (w *worker) run() {
+	for r := range w.queue {
+		w.Namespace.Submit(r)
 	}
 }
 
 // job is what the load does: Ops commands over Conns queues with Depth outstanding each.
 type job struct {
-	Write              bool
+	Write, Async       bool
 	Conns, Depth, Size int
 	Ops                int
 }
@@ -64,6 +83,14 @@ type report struct{ P50, P99 time.Duration }
 
 func benchmarkTarget(b *testing.B, j job) {
 	w := newWorld(b, nvmet.Options{Queues: 64})
+	if j.Async {
+		cfg := w.config()
+		ns := &worker{w.ns, make(chan *nvmet.Request, 8192)}
+		go ns.run()
+		defer close(ns.queue)
+		cfg.Namespace = ns
+		w.put(cfg)
+	}
 	load := exec.Command(os.Args[0])
 	load.Env = append(os.Environ(), loadEnv+"="+w.addr)
 	load.Stderr = os.Stderr

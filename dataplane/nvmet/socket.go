@@ -29,6 +29,9 @@ type socket interface {
 // of answers that nobody takes must come back.
 const writeTimeout = 30 * time.Second
 
+// largeWrite is the size in bytes from which on a write tells the scheduler that it may take a while: 50 us or so.
+const largeWrite = 256 << 10
+
 // maxVec is the most slices of one Writev.
 const maxVec = 2*maxBatch + 1
 
@@ -75,6 +78,7 @@ func (s *streamSocket) CloseWrite() error {
 
 // tcpSocket reads and writes by readv and writev on a non-blocking descriptor; Go's poller does the waiting.
 // RawSyscall leaves the scheduler out of calls that never block: that is worth 5 to 25 % of a small transfer.
+// A large one takes long enough to let the scheduler know.
 type tcpSocket struct {
 	*net.TCPConn
 	raw syscall.RawConn
@@ -92,6 +96,7 @@ type tcpSocket struct {
 		n     int
 		errno syscall.Errno
 		wait  bool
+		large bool
 		ready func(fd uintptr) bool
 	}
 }
@@ -130,7 +135,7 @@ func (s *tcpSocket) Readv(a, b []byte) (int, error) {
 }
 
 func (s *tcpSocket) readReady(fd uintptr) bool {
-	s.in.n, s.in.errno = rawVector(unix.SYS_READV, fd, s.in.vec[:s.in.used])
+	s.in.n, s.in.errno = vector(unix.SYS_READV, fd, s.in.vec[:s.in.used], false)
 	return s.in.errno != syscall.EAGAIN
 }
 
@@ -141,7 +146,7 @@ func (s *tcpSocket) Writev(vec [][]byte, wait bool) (int, error) {
 		s.out.vec[i].SetLen(len(p))
 		total += len(p)
 	}
-	s.out.rest = s.out.vec[:len(vec)]
+	s.out.rest, s.out.large = s.out.vec[:len(vec)], total > largeWrite
 	sent, err := s.writeSome(false)
 	if !wait || err != nil || sent == total {
 		return sent, err
@@ -173,14 +178,20 @@ func (s *tcpSocket) writeSome(wait bool) (int, error) {
 }
 
 func (s *tcpSocket) writeReady(fd uintptr) bool {
-	s.out.n, s.out.errno = rawVector(unix.SYS_WRITEV, fd, s.out.rest)
+	s.out.n, s.out.errno = vector(unix.SYS_WRITEV, fd, s.out.rest, s.out.large)
 	return s.out.errno != syscall.EAGAIN || !s.out.wait
 }
 
-// rawVector is readv or writev on a non-blocking descriptor.
-func rawVector(call, fd uintptr, vec []unix.Iovec) (int, syscall.Errno) {
+// vector is readv or writev on a non-blocking descriptor.
+func vector(call, fd uintptr, vec []unix.Iovec, large bool) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(&vec[0])), uintptr(len(vec)))
+		var n uintptr
+		var errno syscall.Errno
+		if large {
+			n, _, errno = syscall.Syscall(call, fd, uintptr(unsafe.Pointer(&vec[0])), uintptr(len(vec)))
+		} else {
+			n, _, errno = syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(&vec[0])), uintptr(len(vec)))
+		}
 		switch errno {
 		case 0:
 			return int(n), 0
