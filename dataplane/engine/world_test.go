@@ -160,7 +160,6 @@ func (m *modelDevice) list(r *chunk.Request) {
 type pending struct {
 	owner *Engine
 	r     *chunk.Request
-	cut   bool // the connection broke: the sender has its answer already
 }
 
 // ghost is what is left of a request whose sender has been told "unreachable": it may still arrive, until the

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -183,7 +182,7 @@ func connect(cmd *cobra.Command, e wire.Export) error {
 				strings.TrimSpace(string(out))))
 			continue
 		}
-		_, _ = io.WriteString(cmd.OutOrStdout(), string(out))
+		_, _ = cmd.OutOrStdout().Write(out)
 	}
 	if len(failed) == len(e.Portals) {
 		return errors.Join(failed...)
