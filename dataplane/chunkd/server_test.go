@@ -13,7 +13,8 @@ import (
 func newServer(t *testing.T) *chunkd.Server {
 	t.Helper()
 	dev := blockdev.NewMem(blockdev.MemOptions{Size: 16 << 20, VolatileCache: true})
-	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4}, DeviceUUID: [16]byte{1}}); err != nil {
+	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4},
+		DeviceUUID: [16]byte{1}}); err != nil {
 		t.Fatal(err)
 	}
 	store, err := pagestore.Open(t.Context(), dev, pagestore.Options{})

@@ -12,7 +12,8 @@ import (
 
 func TestIdentifiersRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		k := VolumeKey{VUID: rapid.Uint32Range(1, MaxVUID).Draw(t, "vuid"), Generation: rapid.Uint32Min(1).Draw(t, "gen")}
+		k := VolumeKey{VUID: rapid.Uint32Range(1, MaxVUID).Draw(t, "vuid"),
+			Generation: rapid.Uint32Min(1).Draw(t, "gen")}
 		if got, err := ParseVolumeKey(k.String()); err != nil || got != k {
 			t.Fatalf("%v: %v, %v", k, got, err)
 		}
@@ -28,7 +29,8 @@ func TestIdentifiersRoundTrip(t *testing.T) {
 		if id, got, err := ParseNodeNQN(NodeNQN(u, n)); err != nil || got != n || id != u {
 			t.Fatalf("node NQN: %v %v %v", id, got, err)
 		}
-		s := MakeSeq(rapid.Uint32Range(0, MaxOwnerEpoch).Draw(t, "e"), rapid.Uint64Range(0, MaxSeqCounter).Draw(t, "c"))
+		s := MakeSeq(rapid.Uint32Range(0, MaxOwnerEpoch).Draw(t, "e"),
+			rapid.Uint64Range(0, MaxSeqCounter).Draw(t, "c"))
 		if MakeSeq(s.Epoch(), s.Counter()) != s {
 			t.Fatalf("sequence %v", s)
 		}
@@ -41,7 +43,8 @@ func TestMalformedIdentifiers(t *testing.T) {
 			t.Errorf("volume key %q: %v", s, err)
 		}
 	}
-	for _, s := range []string{"", "0190", "gggggggg-0000-0000-0000-000000000000", "00000000000000000000000000000000xxxx"} {
+	for _, s := range []string{"", "0190", "gggggggg-0000-0000-0000-000000000000",
+		"00000000000000000000000000000000xxxx"} {
 		if _, err := ParseUUID(s); !errors.Is(err, ErrBadKey) {
 			t.Errorf("UUID %q: %v", s, err)
 		}
@@ -70,12 +73,14 @@ func TestNamesAndSizes(t *testing.T) {
 			t.Errorf("size %d was accepted", n)
 		}
 	}
-	for _, s := range []string{"nqn.", "iqn.2014-08.org.x", "nqn.2014-08.org.x y", "nqn." + strings.Repeat("x", 223)} {
+	for _, s := range []string{"nqn.", "iqn.2014-08.org.x", "nqn.2014-08.org.x y", "nqn." +
+		strings.Repeat("x", 223)} {
 		if ValidateNQN("host", s) == nil {
 			t.Errorf("NQN %q was accepted", s)
 		}
 	}
-	if err := ValidateNQN("host", "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555"); err != nil {
+	if err := ValidateNQN("host",
+		"nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555"); err != nil {
 		t.Error(err)
 	}
 }
@@ -104,8 +109,10 @@ func TestPoolsNameWhatIsWrong(t *testing.T) {
 }
 
 func TestDomains(t *testing.T) {
-	m := &Map{Nodes: map[NodeID]*Node{1: {Number: 1, Domain: "a/r1"}, 2: {Number: 2, Domain: "a/r2"}, 3: {Number: 3}},
-		Devices: map[DeviceID]*Device{1: {Number: 1, Node: 1, State: DeviceOnline}, 2: {Number: 2, Node: 1, State: DeviceOnline},
+	m := &Map{Nodes: map[NodeID]*Node{1: {Number: 1, Domain: "a/r1"}, 2: {Number: 2, Domain: "a/r2"},
+		3: {Number: 3}},
+		Devices: map[DeviceID]*Device{1: {Number: 1, Node: 1, State: DeviceOnline},
+			2: {Number: 2, Node: 1, State: DeviceOnline},
 			3: {Number: 3, Node: 2, State: DeviceOnline}, 4: {Number: 4, Node: 3, State: DeviceFailed}}}
 	ids := []DeviceID{1, 2, 3, 4}
 	for level, want := range map[DomainLevel]int{DomainAZ: 1, DomainRack: 2, DomainNode: 2, DomainDevice: 3} {

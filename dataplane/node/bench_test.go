@@ -15,8 +15,8 @@ import (
 
 const benchSize = 32 << 20
 
-// BenchmarkReplicatedVolume measures a volume of three nodes in this process over loopback, page cache below, host
-// included: CPU-us/op is everything there is.
+// BenchmarkReplicatedVolume measures a volume of three nodes in this process over loopback, page cache below,
+// host included: CPU-us/op is everything there is.
 func BenchmarkReplicatedVolume(b *testing.B) {
 	for _, copies := range []int{1, 2, 3} {
 		w := newWorld(b, 3, copies)

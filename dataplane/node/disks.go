@@ -78,8 +78,9 @@ func (d *disks) follow(ctx context.Context, s *cluster.State) {
 	d.purge(ctx)
 }
 
-// attach serves a device until it is not wanted any more: opens it, trying again until that works, and opens it again
-// when it has failed. What the cluster thinks of it meanwhile is the engines' business: they have recorded it out.
+// attach serves a device until it is not wanted any more: opens it, trying again until that works, and opens
+// it again when it has failed. What the cluster thinks of it meanwhile is the engines' business: they have
+// recorded it out.
 func (d *disks) attach(ctx context.Context, k *disk) {
 	defer d.wg.Done()
 	for d.bringUp(ctx, k) && d.watch(ctx, k) {
@@ -114,7 +115,8 @@ func (d *disks) watch(ctx context.Context, k *disk) bool {
 	}
 }
 
-// bringUp opens a device and attaches it, however many attempts that takes; false when it is not wanted any more.
+// bringUp opens a device and attaches it, however many attempts that takes; false when it is not wanted any
+// more.
 func (d *disks) bringUp(ctx context.Context, k *disk) bool {
 	log := d.n.log.WithField("device", k.rec.Number).WithField("path", k.rec.Path)
 	for {
@@ -146,7 +148,8 @@ func (d *disks) bringUp(ctx context.Context, k *disk) bool {
 	}
 }
 
-func (d *disks) openDisk(ctx context.Context, rec *cluster.Device) (blockdev.Device, *pagestore.Store, error) {
+func (d *disks) openDisk(ctx context.Context,
+	rec *cluster.Device) (blockdev.Device, *pagestore.Store, error) {
 	dev, err := blockdev.OpenFile(rec.Path, blockdev.FileOptions{})
 	if err != nil {
 		return nil, nil, err

@@ -96,10 +96,12 @@ func New(o Options) (*Node, error) {
 		n.voter.Close()
 		return nil, fmt.Errorf("start node: %w", err)
 	}
-	n.peers = peer.NewManager(peer.Options{Cluster: o.ClusterID, Self: o.Self, Secret: o.Secret, Timeout: o.ChunkTimeout,
-		Log: n.log})
-	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Arbiter: o.Arbiter, Votes: votes{n}, Events: &n.shown,
-		Near: n.isLocal, Patience: o.Patience, ReserveBlocks: o.ReserveBytes / cluster.BlockSize, Log: n.log})
+	n.peers = peer.NewManager(peer.Options{Cluster: o.ClusterID, Self: o.Self, Secret: o.Secret,
+		Timeout: o.ChunkTimeout,
+		Log:     n.log})
+	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Arbiter: o.Arbiter, Votes: votes{n},
+		Events: &n.shown,
+		Near:   n.isLocal, Patience: o.Patience, ReserveBlocks: o.ReserveBytes / cluster.BlockSize, Log: n.log})
 	return n, nil
 }
 
@@ -146,8 +148,8 @@ func (n *Node) openTargets() (err error) {
 	return nil
 }
 
-// Run serves until ctx ends, then hands the volumes over and closes everything. An error before that means that the node
-// cannot go on.
+// Run serves until ctx ends, then hands the volumes over and closes everything. An error before that means
+// that the node cannot go on.
 func (n *Node) Run(ctx context.Context) error {
 	failed := make(chan error, len(n.listen))
 	var serving sync.WaitGroup

@@ -127,8 +127,8 @@ func TestAVolumeServesHosts(t *testing.T) {
 	}
 }
 
-// TestANodeStopsAndReturns: a planned stop moves the volume without an error; what was written meanwhile is brought to
-// the node's device before it counts again.
+// TestANodeStopsAndReturns: a planned stop moves the volume without an error; what was written meanwhile is
+// brought to the node's device before it counts again.
 func TestANodeStopsAndReturns(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	for n := range cluster.NodeID(3) {

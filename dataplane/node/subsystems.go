@@ -17,8 +17,8 @@ import (
 // model is what hosts see in Identify Controller.
 const model = "Ashlar"
 
-// subsystems shows the volumes to hosts, each as a subsystem of its own, and the chunk service to nodes. It implements
-// gateway.Events.
+// subsystems shows the volumes to hosts, each as a subsystem of its own, and the chunk service to nodes. It
+// implements gateway.Events.
 type subsystems struct {
 	n  *Node
 	mu struct {
@@ -67,7 +67,8 @@ func (s *subsystems) follow(st *cluster.State) {
 		if v == nil {
 			continue // the gateway has said why
 		}
-		err := s.n.hosts.Put(nvmet.SubsystemConfig{NQN: cluster.VolumeNQN(rec.UUID), Serial: serial(rec.UUID), Model: model,
+		err := s.n.hosts.Put(nvmet.SubsystemConfig{NQN: cluster.VolumeNQN(rec.UUID), Serial: serial(rec.UUID),
+			Model:     model,
 			Namespace: v, AllowedHosts: rec.Hosts, Portals: portals})
 		if err != nil {
 			s.n.log.WithError(err).WithField("volume", rec.UUID.String()).Error("volume cannot be shown to hosts")

@@ -76,7 +76,8 @@ func (c *control) Owner(_ context.Context, vol cluster.VolumeKey) (cluster.Owner
 	return o.Owner.Clone(), o.Revision, nil
 }
 
-func (c *control) SwapOwner(_ context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner) (int64, error) {
+func (c *control) SwapOwner(_ context.Context, vol cluster.VolumeKey, rev int64,
+	next cluster.Owner) (int64, error) {
 	err := cluster.ErrConflict
 	var now int64
 	c.change(func(s *cluster.State) {

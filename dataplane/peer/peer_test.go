@@ -32,7 +32,8 @@ func (r remote) Submit(q *chunk.Request) { r.Manager.Submit(2, q) }
 func newRemote(t *testing.T, hostSecret string) remote {
 	t.Helper()
 	dev := blockdev.NewMem(blockdev.MemOptions{Size: 16 << 20, VolatileCache: true})
-	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4}, DeviceUUID: [16]byte{1}}); err != nil {
+	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4},
+		DeviceUUID: [16]byte{1}}); err != nil {
 		t.Fatal(err)
 	}
 	store, err := pagestore.Open(t.Context(), dev, pagestore.Options{})
@@ -64,8 +65,10 @@ func newRemote(t *testing.T, hostSecret string) remote {
 	go target.Serve(ln)
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	m := peer.NewManager(peer.Options{Cluster: id, Self: 1, Secret: []byte(hostSecret), Log: logrus.NewEntry(log)})
-	err = m.Update(map[cluster.NodeID]*cluster.Node{2: {Number: 2, Addresses: cluster.Addresses{Peer: ln.Addr().String()}}})
+	m := peer.NewManager(peer.Options{Cluster: id, Self: 1, Secret: []byte(hostSecret),
+		Log: logrus.NewEntry(log)})
+	err = m.Update(map[cluster.NodeID]*cluster.Node{2: {Number: 2,
+		Addresses: cluster.Addresses{Peer: ln.Addr().String()}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,8 @@ func TestGoldenTables(t *testing.T) {
 			fmt.Fprintf(sum, "%d,", d)
 		}
 		if got := sum.Sum32(); got != x.want {
-			t.Errorf("%d nodes of %d devices, width %d: checksum %#08x, want %#08x", x.nodes, x.per, x.width, got, x.want)
+			t.Errorf("%d nodes of %d devices, width %d: checksum %#08x, want %#08x", x.nodes, x.per, x.width, got,
+				x.want)
 		}
 	}
 	if g := Group(cluster.VolumeKey{VUID: 7, Generation: 2}, 12345); g != 23659 {

@@ -51,8 +51,8 @@ func Command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a cluster of three nodes on this machine, until Ctrl-C",
-		Long: "Run a cluster of three nodes on this machine, until Ctrl-C: three ashlard processes on loopback with files " +
-			"as disks, a pool that keeps two copies, and a volume. What is stored stays for the next run.",
+		Long: "Run a cluster of three nodes on this machine, until Ctrl-C: three ashlard processes on loopback " +
+			"with files as disks, a pool that keeps two copies, and a volume. What is stored stays for the next run.",
 		Example: "  ashlar dev\n  ashlar dev --fresh --dir /tmp/try",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +64,8 @@ func Command() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.dir, "dir", "", "directory of the cluster (default $XDG_STATE_HOME/ashlar-dev or ~/.local/state/ashlar-dev)")
+	f.StringVar(&o.dir, "dir", "",
+		"directory of the cluster (default $XDG_STATE_HOME/ashlar-dev or ~/.local/state/ashlar-dev)")
 	f.BoolVar(&o.fresh, "fresh", false, "wipe the cluster that is in the directory first")
 	f.BoolVar(&o.once, "exit-after-ready", false, "stop again as soon as everything is ready")
 	f.StringVar(&o.binary, "ashlard", "", "the daemon (default: beside this program, else from PATH)")
@@ -173,8 +174,9 @@ func (d *devCluster) say(format string, args ...any) {
 // makeNodes makes the directories and disks of all nodes.
 func (d *devCluster) makeNodes() error {
 	for i := range nodeCount {
-		n := &node{number: i + 1, dir: filepath.Join(d.dir, nodeName(i+1)), binary: d.binary, ports: d.state.Ports[i],
-			say: d.say, done: make(chan struct{})}
+		n := &node{number: i + 1, dir: filepath.Join(d.dir, nodeName(i+1)), binary: d.binary,
+			ports: d.state.Ports[i],
+			say:   d.say, done: make(chan struct{})}
 		if err := os.MkdirAll(n.dir, 0o700); err != nil {
 			return err
 		}
@@ -238,7 +240,8 @@ func (d *devCluster) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.api, err = client.New(client.Options{Endpoints: []string{d.nodes[0].rest()}, Token: d.token}); err != nil {
+	if d.api, err = client.New(client.Options{Endpoints: []string{d.nodes[0].rest()},
+		Token: d.token}); err != nil {
 		return err
 	}
 	return d.retry(ctx, "reach the first node", func() error { _, err := d.api.GetLiveness(ctx); return err })
@@ -251,7 +254,8 @@ func (d *devCluster) joinToken(ctx context.Context, n *node) (string, error) {
 	}
 	var t wire.Token
 	err := d.retry(ctx, "make a join token", func() (err error) {
-		t, err = d.api.CreateToken(ctx, wire.TokenCreate{Name: nodeName(n.number), Role: "join", ExpiresSeconds: 3600})
+		t, err = d.api.CreateToken(ctx, wire.TokenCreate{Name: nodeName(n.number), Role: "join",
+			ExpiresSeconds: 3600})
 		return err
 	})
 	return t.Secret, err
@@ -325,7 +329,8 @@ func (d *devCluster) firstVolume(ctx context.Context) (wire.Volume, error) {
 	err = d.retry(ctx, "make the volume", func() error {
 		found, err := d.api.AllVolumes(ctx, volumeName, poolName)
 		if err == nil && len(found) == 0 {
-			_, err = d.api.CreateVolume(ctx, wire.VolumeCreate{Name: volumeName, Pool: poolName, Size: d.state.VolumeSize})
+			_, err = d.api.CreateVolume(ctx, wire.VolumeCreate{Name: volumeName, Pool: poolName,
+				Size: d.state.VolumeSize})
 			if err == nil {
 				err = errors.New("the volume is not listed yet")
 			}
@@ -369,5 +374,6 @@ func (d *devCluster) stop(end context.CancelFunc) {
 			<-n.done
 		}
 	}
-	d.say("stopped after %.1f s; `ashlar dev` goes on from here, --fresh starts over", time.Since(begin).Seconds())
+	d.say("stopped after %.1f s; `ashlar dev` goes on from here, --fresh starts over",
+		time.Since(begin).Seconds())
 }

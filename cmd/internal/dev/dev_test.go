@@ -190,8 +190,8 @@ func verify(t *testing.T, ctx context.Context, v *initiator.Volume, seed uint64,
 	}
 }
 
-// TestDev is a developer's day: start, write, lose the node that serves the volume, write on, stop, start again, find
-// everything, and in the end the terminal is killed.
+// TestDev is a developer's day: start, write, lose the node that serves the volume, write on, stop, start
+// again, find everything, and in the end the terminal is killed.
 func TestDev(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts two clusters of real processes")

@@ -62,7 +62,8 @@ func (d *devCluster) present(ctx context.Context, v wire.Volume, endpoints []str
 	line("    source %s", env)
 	line("    %s status", program())
 	line("    %s volume create disk2 --pool %s --size 1GiB", program(), poolName)
-	line("    kill -9 %d        # lose node 2: volumes go on; it comes back after %v", d.nodes[1].pid.Load(), restartAfter)
+	line("    kill -9 %d        # lose node 2: volumes go on; it comes back after %v", d.nodes[1].pid.Load(),
+		restartAfter)
 	line("")
 	line("  Ctrl-C stops the cluster.")
 	d.say("%s", b.String())
@@ -80,7 +81,8 @@ func program() string {
 // writeEnv writes the shell lines that point the command line at the cluster.
 func (d *devCluster) writeEnv(endpoints []string) (string, error) {
 	path := filepath.Join(d.dir, "env")
-	text := fmt.Sprintf("export ASHLAR_ENDPOINT=%s\nexport ASHLAR_TOKEN_FILE=%s\n", quote(strings.Join(endpoints, ",")),
+	text := fmt.Sprintf("export ASHLAR_ENDPOINT=%s\nexport ASHLAR_TOKEN_FILE=%s\n",
+		quote(strings.Join(endpoints, ",")),
 		quote(filepath.Join(d.nodes[0].dataDir(), "admin-token")))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", errors.Join(errors.New("write env file"), err)

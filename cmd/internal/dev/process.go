@@ -64,7 +64,8 @@ func (n *node) keep(ctx context.Context, token string, first ...string) {
 		case ctx.Err() != nil:
 			return
 		}
-		n.say("%s ended: %v (log: %s); it is started again in %v", nodeName(n.number), err, n.logFile(), restartAfter)
+		n.say("%s ended: %v (log: %s); it is started again in %v", nodeName(n.number), err, n.logFile(),
+			restartAfter)
 		select {
 		case <-time.After(restartAfter):
 		case <-ctx.Done():

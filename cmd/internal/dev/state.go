@@ -26,7 +26,8 @@ const (
 
 // portNames are the ports of a node, by the settings of ashlard that set them.
 func portNames() []string {
-	return []string{"hosts-port", "discovery-port", "nodes-port", "rest-port", "etcd-client-port", "etcd-peer-port"}
+	return []string{"hosts-port", "discovery-port", "nodes-port", "rest-port", "etcd-client-port",
+		"etcd-peer-port"}
 }
 
 // state is what stays between two runs.
@@ -118,7 +119,8 @@ func readState(dir string) (*state, error) {
 	}
 	s := new(state)
 	if err := json.Unmarshal(raw, s); err != nil || s.Format != stateFormat || len(s.Ports) != nodeCount {
-		return nil, fmt.Errorf("%s is not understood; --fresh makes a new cluster: %w", filepath.Join(dir, stateFile), err)
+		return nil, fmt.Errorf("%s is not understood; --fresh makes a new cluster: %w",
+			filepath.Join(dir, stateFile), err)
 	}
 	return s, nil
 }
@@ -155,7 +157,8 @@ func (s *state) settlePorts() error {
 			case old != 0 && free(old):
 				continue
 			case old != 0 && (name == "etcd-client-port" || name == "etcd-peer-port"):
-				return fmt.Errorf("port %d (%s of node %d) is taken by another program: end it, or use --fresh", old, name, i+1)
+				return fmt.Errorf("port %d (%s of node %d) is taken by another program: end it, or use --fresh", old,
+					name, i+1)
 			case name == "rest-port" && i == 0 && !taken[restPort] && free(restPort):
 				ports[name] = restPort
 				continue
