@@ -134,7 +134,8 @@ func TestOwnerRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"gateway":2,"epoch":7,"served":7,"out":[{"device":3,"at":7696581394441}],"residencies":{"3":2}}`
+	const want = `{"gateway":2,"epoch":7,"served":7,` +
+		`"out":[{"device":3,"at":7696581394441}],"residencies":{"3":2}}`
 	if string(b) != want {
 		t.Fatalf("got  %s\nwant %s", b, want)
 	}

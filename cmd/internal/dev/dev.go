@@ -117,7 +117,8 @@ func findDaemon() (string, error) {
 	}
 	path, err := exec.LookPath("ashlard")
 	if err != nil {
-		return "", fmt.Errorf("ashlard is neither beside this program nor in PATH (`make build` makes it; or give --ashlard): %w",
+		return "", fmt.Errorf("ashlard is neither beside this program nor in PATH "+
+			"(`make build` makes it; or give --ashlard): %w",
 			err)
 	}
 	return path, nil
