@@ -17,7 +17,7 @@ func (g *Gateway) followVoters(list cluster.VoterList) {
 	if len(list.Nodes) == 0 || g.mu.holder != nil {
 		return
 	}
-	g.mu.holder = lease.NewHolder(list.Nodes)
+	g.mu.holder = lease.NewHolder(g.now(), list.Nodes)
 	for _, n := range list.Nodes {
 		g.wg.Add(1)
 		go g.renewWith(n)

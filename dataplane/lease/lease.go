@@ -170,6 +170,7 @@ func ageMS(ns int64) uint32 { return uint32(min(max(ns, 0)/1e6, 1<<32-1)) }
 
 // Holder is a gateway's side.
 type Holder struct {
+	start   int64
 	voters  []cluster.NodeID
 	granted map[cluster.NodeID]int64 // send time of the newest counted renewal
 	at      map[cluster.NodeID]Position
@@ -182,8 +183,8 @@ type view struct {
 }
 
 // NewHolder begins without any grant.
-func NewHolder(voters []cluster.NodeID) *Holder {
-	return &Holder{voters: slices.Clone(voters), granted: make(map[cluster.NodeID]int64),
+func NewHolder(now int64, voters []cluster.NodeID) *Holder {
+	return &Holder{start: now, voters: slices.Clone(voters), granted: make(map[cluster.NodeID]int64),
 		at: make(map[cluster.NodeID]Position), ages: make(map[cluster.NodeID]view)}
 }
 
@@ -230,6 +231,7 @@ func (h *Holder) ValidUntil() int64 {
 
 // Suspects reports whether a majority of voters, as far as we have fresh word of them, has not heard of a
 // gateway for DeadAfter.
+// That a voter has never heard of a gateway says nothing while the holder itself is younger than that.
 func (h *Holder) Suspects(gateway cluster.NodeID, now int64) bool {
 	silent := 0
 	for _, voter := range h.voters {
@@ -237,7 +239,11 @@ func (h *Holder) Suspects(gateway cluster.NodeID, now int64) bool {
 		if !ok || now-v.taken > 2*RenewEvery {
 			continue
 		}
-		if age, heard := v.seen[gateway]; !heard || age+now-v.taken > DeadAfter {
+		age, heard := v.seen[gateway]
+		if !heard {
+			age = v.taken - h.start
+		}
+		if age+now-v.taken > DeadAfter {
 			silent++
 		}
 	}

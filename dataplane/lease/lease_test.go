@@ -21,7 +21,7 @@ func TestNoTwoAnswerers(t *testing.T) {
 		for _, v := range voters {
 			servers[v] = NewVoter(uint64(v), 0, nil)
 		}
-		old := NewHolder(voters)
+		old := NewHolder(0, voters)
 		owns := true
 		now := int64(0)
 		type message struct {
@@ -79,7 +79,7 @@ func TestFencesComeInPieces(t *testing.T) {
 	for n := uint32(1); n <= 3*MaxFences; n++ {
 		v.Stored(Fence{vol(n), 4})
 	}
-	h := NewHolder([]cluster.NodeID{1})
+	h := NewHolder(0, []cluster.NodeID{1})
 	got := map[cluster.VolumeKey]uint32{}
 	for i := 0; ; i++ {
 		if i > 3 {
@@ -118,7 +118,7 @@ func TestRepeatedFencesAreCompacted(t *testing.T) {
 }
 
 func TestSuspicionNeedsAMajority(t *testing.T) {
-	h := NewHolder([]cluster.NodeID{1, 2, 3})
+	h := NewHolder(0, []cluster.NodeID{1, 2, 3})
 	now := 10 * second
 	h.Granted(1, now, now, Reply{Seen: []Seen{{Gateway: 8, AgeMS: 1600}}})
 	if h.Suspects(8, now) {
@@ -158,4 +158,17 @@ func FuzzDecodeReply(f *testing.F) {
 			EncodeReply(&r, make([]byte, ReplySize))
 		}
 	})
+}
+
+// TestNobodyIsSuspectedAtOnce: right after the voter list was made no voter has heard of anybody.
+func TestNobodyIsSuspectedAtOnce(t *testing.T) {
+	h := NewHolder(10*second, []cluster.NodeID{1})
+	h.Granted(1, 10*second, 10*second, Reply{})
+	if h.Suspects(8, 10*second) {
+		t.Fatal("a gateway is suspected before it had time to renew")
+	}
+	h.Granted(1, 12*second, 12*second, Reply{})
+	if !h.Suspects(8, 12*second) {
+		t.Fatal("a gateway that never renews must be suspected")
+	}
 }
