@@ -32,6 +32,8 @@ func layers() []layer {
 		{dir: "dataplane/pagemap", core: true, may: dataplane("cluster")},
 		{dir: "dataplane/engine", core: true, may: dataplane("cluster", "placement", "stripe", "chunk")},
 
+		{dir: "dataplane/sim/history", core: true},
+
 		// Shells.
 		{dir: "dataplane/blockdev"},
 		{dir: "dataplane/pagestore", may: dataplane("cluster", "pagemap", "blockdev")},
