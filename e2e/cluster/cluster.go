@@ -3,13 +3,17 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	model "github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
 	"github.com/ashlar-storage/ashlar/e2e/build"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
@@ -98,7 +102,33 @@ func (c *Cluster) start(o Options) error {
 			return fmt.Errorf("%s: %w", n.Name, err)
 		}
 	}
+	if err := c.until(ctx, "etcd has its voters", func() error { return c.etcdSettled(ctx) }); err != nil {
+		return err
+	}
 	return c.furnish(ctx, o)
+}
+
+// etcdSettled says whether as many etcd members vote as can: a node that is taken away before that may take
+// the majority with it. Settle promotes members where a node has not done so yet.
+func (c *Cluster) etcdSettled(ctx context.Context) error {
+	once, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	etcd, err := embedetcd.Dial([]string{c.Nodes[0].etcd}, false, quiet())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = etcd.Close() }()
+	counts, err := embedetcd.Settle(once, etcd)
+	if err == nil && counts.Voters != (len(c.Nodes)-1)|1 {
+		err = fmt.Errorf("it has %+v", counts)
+	}
+	return err
+}
+
+func quiet() *logrus.Logger {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return l
 }
 
 // found starts the first node, which makes the cluster, and waits for its API.
@@ -211,6 +241,22 @@ func (c *Cluster) Owner(id model.UUID) *Node {
 	return owner
 }
 
+// Back waits until a node that was restarted takes part again.
+func (c *Cluster) Back(n *Node) {
+	c.t.Helper()
+	api, err := client.New(client.Options{Endpoints: []string{n.REST}, Token: c.Token})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.Eventually(n.Name+" is back", func() error {
+		h, err := api.GetHealth(c.t.Context())
+		if err == nil && h.Etcd.Status != wire.OK {
+			err = fmt.Errorf("it says %+v", h.Etcd)
+		}
+		return err
+	})
+}
+
 // Node returns the node of a number, nil when there is none.
 func (c *Cluster) Node(number model.NodeID) *Node {
 	for _, n := range c.Nodes {
@@ -228,6 +274,18 @@ func (c *Cluster) WholeAgain(id model.UUID) {
 		v, err := c.API.GetVolume(c.t.Context(), id)
 		if err == nil && (v.Health != wire.OK || len(v.Out) > 0) {
 			err = fmt.Errorf("it is %s, out are %+v", v.Health, v.Out)
+		}
+		return err
+	})
+}
+
+// Healthy waits until the cluster finds nothing wrong with itself.
+func (c *Cluster) Healthy() {
+	c.t.Helper()
+	c.Eventually("the cluster is healthy", func() error {
+		h, err := c.API.GetHealth(c.t.Context())
+		if err == nil && h.Status != wire.OK {
+			err = fmt.Errorf("it says %+v", h)
 		}
 		return err
 	})

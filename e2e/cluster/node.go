@@ -25,6 +25,7 @@ type Node struct {
 	Discovery int    // port of discovery, on 127.0.0.1
 
 	t      testing.TB
+	etcd   string // client URL
 	binary string
 	dir    string
 	args   []string
@@ -42,7 +43,8 @@ func services() []string {
 func newNode(t testing.TB, o Options, binary, dir string, number int, ports []int) (*Node, error) {
 	n := &Node{t: t, binary: binary, dir: filepath.Join(dir, fmt.Sprintf("node%d", number)), limit: o.Patience,
 		Name: fmt.Sprintf("node%d", number), REST: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
-		Hosts: ports[1], Discovery: ports[2]}
+		Hosts: ports[1], Discovery: ports[2],
+		etcd: fmt.Sprintf("http://127.0.0.1:%d", ports[4])}
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return nil, err
 	}

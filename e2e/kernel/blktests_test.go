@@ -18,13 +18,13 @@ var targetControl []byte
 
 // TestBlktests runs the tests of blktests' nvme group that make sense against a remote target that is set up
 // already. The suite is not ours and not packaged: BLKTESTS names the directory of a built checkout
-// (https://github.com/linux-blktests/blktests, `make`), without it there is nothing to run.
+// (https://github.com/linux-blktests/blktests, `make`; 012 and 047 want xfsprogs on the host), without it there is nothing to run.
 func TestBlktests(t *testing.T) {
 	dir := os.Getenv("BLKTESTS")
 	if dir == "" {
 		t.Skip("BLKTESTS names no checkout of blktests")
 	}
-	s := serve(t, 1, 64<<20)
+	s := serveMDTS(t, 1, 512<<20, 1<<20) // 029 wants more than 512 KiB in a command, 012 an image of 350 MiB
 	g := guest.Start(t, guest.Options{
 		HostRoot: true, MemoryMiB: 1536, Patience: 5 * time.Minute,
 		Files: map[string][]byte{
@@ -37,7 +37,7 @@ func TestBlktests(t *testing.T) {
 	g.Must("cp /tmp/files/bin/* /tmp/bin/; cp -a /run/host" + dir + " /tmp/blktests")
 	g.Must(`cat >/tmp/blktests/config <<END
 NVME_TARGET_CONTROL=/tmp/files/target-control
-NVME_IMG_SIZE=8M
+NVME_IMG_SIZE=400M
 NVME_NUM_ITER=3
 QUICK_RUN=1
 TIMEOUT=5

@@ -41,6 +41,7 @@ type served struct {
 	targets []*nvmet.Target
 	portals []guest.Portal
 	hosts   []string
+	mdts    int // bytes, 0 for the target's default
 }
 
 // growth is how far a volume can be resized, as a multiple of its first size.
@@ -49,6 +50,12 @@ const growth = 2
 // serve starts portals for a volume of size bytes that only the guest's host NQN may use. The first portal is
 // optimized, the others are inaccessible.
 func serve(t *testing.T, portals int, size uint64) *served {
+	t.Helper()
+	return serveMDTS(t, portals, size, 0)
+}
+
+// serveMDTS is serve with targets that take up to mdts bytes in one command.
+func serveMDTS(t *testing.T, portals int, size uint64, mdts int) *served {
 	t.Helper()
 	id, err := uuid.Parse(volumeUUID)
 	if err != nil {
@@ -59,7 +66,7 @@ func serve(t *testing.T, portals int, size uint64) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = memory.Close() })
-	s := &served{t: t, memory: memory, hosts: []string{guest.HostNQN}}
+	s := &served{t: t, memory: memory, hosts: []string{guest.HostNQN}, mdts: mdts}
 	for i := range portals {
 		p := &path{Namespace: memory}
 		p.state.Store(uint32(nvme.ANAInaccessible))
@@ -78,7 +85,8 @@ func serve(t *testing.T, portals int, size uint64) *served {
 func (s *served) start(portal, port int) (*nvmet.Target, int) {
 	s.t.Helper()
 	first := uint16(1 + 1000*portal)
-	target, err := nvmet.New(nvmet.Options{MinCNTLID: first, MaxCNTLID: first + 999, Firmware: "e2e"})
+	target, err := nvmet.New(nvmet.Options{MinCNTLID: first, MaxCNTLID: first + 999, MDTS: s.mdts,
+		Firmware: "e2e"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
