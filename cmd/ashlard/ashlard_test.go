@@ -66,7 +66,8 @@ func TestOrderOfPrecedence(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.Name != "file" || o.Listen.REST != "127.0.0.1:1" || o.Listen.Hosts != "127.0.0.1:20" ||
-		o.Listen.Nodes != "127.0.0.1:300" || o.Advertise.Hosts != "a.example:5" || o.Advertise.Nodes != "192.0.2.1:300" {
+		o.Listen.Nodes != "127.0.0.1:300" ||
+		o.Advertise.Hosts != "a.example:5" || o.Advertise.Nodes != "192.0.2.1:300" {
 		t.Fatalf("%+v", o)
 	}
 }
@@ -161,8 +162,8 @@ func TestSettingsPage(t *testing.T) {
 	const path = "../../docs/settings.md"
 	want := "# Settings of ashlard\n\n" +
 		"Made by `ashlard settings`; a test keeps it in step. A setting stands in the configuration file " +
-		"(`/etc/ashlar/ashlard.yaml`, or `--config`), in the environment as `ASHLARD_<NAME>` with `_` for `-`, or on " +
-		"the command line as `--name`; the later wins.\n\n" + settingsTable()
+		"(`/etc/ashlar/ashlard.yaml`, or `--config`), in the environment as `ASHLARD_<NAME>` with `_` for `-`, or " +
+		"on the command line as `--name`; the later wins.\n\n" + settingsTable()
 	if os.Getenv("ASHLAR_REWRITE") != "" {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

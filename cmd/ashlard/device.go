@@ -103,7 +103,7 @@ func deviceFormat() *cobra.Command {
 	c := &cobra.Command{
 		Use: "format PATH --cluster ID", Short: "Make an empty device a device of a cluster",
 		Args: cobra.ExactArgs(1),
-		Long: "Make an empty device a device of a cluster, ahead of `ashlar device add`, which does so by itself. " +
+		Long: "Make an empty device a device of a cluster, ahead of `ashlar device add`, which does so itself. " +
 			"What holds anything is refused unless forced.",
 		RunE: func(c *cobra.Command, args []string) error {
 			cl, err := cluster.ParseUUID(id)

@@ -101,8 +101,8 @@ func AddLearner(ctx context.Context, c *Client, name, peerURL string) ([]Peer, e
 	}
 }
 
-// findMember finds the member at peerURL, and says whether another one is to start before it: all that have not
-// started when it is not added yet, later those with a smaller id.
+// findMember finds the member at peerURL, and says whether another one is to start before it: all that have
+// not started when it is not added yet, later those with a smaller id.
 func findMember(list *clientv3.MemberListResponse, peerURL string) (own *etcdserverpb.Member, waiting bool) {
 	for _, m := range list.Members {
 		if slices.Contains(m.PeerURLs, peerURL) {

@@ -232,13 +232,14 @@ func TestSizes(t *testing.T) {
 			t.Errorf("ParseSize(%q) = %d, %v, want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "GiB", "-1", "1G", "1gib", "0.3B", "99999999PiB", "1.2.3KiB", "NaN", "1e9"} {
+	for _, text := range []string{"", "GiB", "-1", "1G", "1gib", "0.3B", "99999999PiB", "1.2.3KiB",
+		"NaN", "1e9"} {
 		if got, err := ParseSize(text); err == nil {
 			t.Errorf("ParseSize(%q) = %d", text, got)
 		}
 	}
-	for n, want := range map[uint64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 10 << 30: "10 GiB",
-		1<<64 - 1: "16 EiB"} {
+	for n, want := range map[uint64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB",
+		10 << 30: "10 GiB", 1<<64 - 1: "16 EiB"} {
 		if got := bytesText(n); got != want {
 			t.Errorf("bytesText(%d) = %q, want %q", n, got, want)
 		}

@@ -47,6 +47,9 @@ func Run(ctx context.Context, opt Options) error {
 	if d.state, err = LoadState(opt.DataDir); err != nil {
 		return err
 	}
+	if err := opt.tryPorts(); err != nil {
+		return err
+	}
 	if err := d.conceive(); err != nil {
 		return err
 	}

@@ -266,6 +266,22 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestATakenPortIsNamedBeforeAnythingIsFounded(t *testing.T) {
+	o := testOptions(t, "a")
+	o.First.Bootstrap = true
+	ln, err := net.Listen("tcp", o.Listen.Nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	if err := Run(testContext(t), o); err == nil || !strings.Contains(err.Error(), "nodes: cannot listen") {
+		t.Fatalf("error %v", err)
+	}
+	if s, err := LoadState(o.DataDir); err != nil || s != nil {
+		t.Fatalf("a state was written: %+v, %v", s, err)
+	}
+}
+
 func TestASecondDaemonOnOneDirectoryIsRefused(t *testing.T) {
 	o := testOptions(t, "a")
 	o.First.Bootstrap = true

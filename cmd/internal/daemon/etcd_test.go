@@ -8,8 +8,9 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// TestTheFounderDiesRightAfterTheOthersJoined takes the founder away as soon as all three members vote, before
-// the others had a reason to look for more than the one address they joined through. They are a majority.
+// TestTheFounderDiesRightAfterTheOthersJoined takes the founder away as soon as all three members vote,
+// before the others had a reason to look for more than the one address they joined through. They are a
+// majority.
 func TestTheFounderDiesRightAfterTheOthersJoined(t *testing.T) {
 	ctx := testContext(t)
 	a := testOptions(t, "a")

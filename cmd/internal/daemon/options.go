@@ -141,6 +141,24 @@ func (o *Options) validateOpenness() error {
 	return nil
 }
 
+// tryPorts finds an address that cannot be listened on before anything is founded or joined: a node that
+// fails half-way up, its etcd member already counted, is worse than one that does not start.
+func (o *Options) tryPorts() error {
+	var err error
+	o.Listen.each(func(name string, addr *string) {
+		if err != nil || o.external() && strings.HasPrefix(name, "etcd") {
+			return
+		}
+		ln, e := net.Listen("tcp", *addr)
+		if e != nil {
+			err = fmt.Errorf("%s: cannot listen on %s: %w", name, *addr, e)
+			return
+		}
+		_ = ln.Close()
+	})
+	return err
+}
+
 func unspecified(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return err == nil && a.IsUnspecified()
