@@ -265,3 +265,31 @@ func TestADeviceIsLost(t *testing.T) {
 	})
 	l.finish()
 }
+
+// TestSteadyStateNeedsNoArbiter: with the owner records out of reach I/O goes on for longer than a lease lasts (promise
+// P4); a device lost meanwhile makes writes wait, without an error, until it can be recorded out.
+func TestSteadyStateNeedsNoArbiter(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	for n := range cluster.NodeID(3) {
+		w.start(n + 1)
+	}
+	vol, cfg := w.create(16 << 20)
+	l := startLoad(t, open(t, cfg), 1024, 4)
+	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	w.ctl.setAway(true)
+	since, n := time.Now(), l.writes.Load()
+	w.until("writes without the arbiter", func() bool {
+		return time.Since(since) > 3*time.Second && l.writes.Load() > n+200
+	})
+	owner := w.owner(vol).Gateway
+	w.stop(owner%3 + 1) // another node, whose device holds a third of the pages' copies
+	w.until("writes to stall", func() bool {
+		before := l.writes.Load()
+		<-time.After(200 * time.Millisecond)
+		return l.writes.Load() == before
+	})
+	w.ctl.setAway(false)
+	n = l.writes.Load()
+	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	l.finish()
+}

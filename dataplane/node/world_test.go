@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,22 @@ type control struct {
 	mu      sync.Mutex
 	state   *cluster.State
 	changed chan struct{}
+	away    bool // the owner records cannot be reached
+}
+
+func (c *control) setAway(away bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.away = away
+}
+
+func (c *control) reach() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.away {
+		return errors.New("the arbiter is away")
+	}
+	return nil
 }
 
 func (c *control) Newest() *cluster.State {
@@ -69,6 +86,9 @@ func (c *control) change(f func(s *cluster.State)) {
 }
 
 func (c *control) Owner(_ context.Context, vol cluster.VolumeKey) (cluster.Owner, int64, error) {
+	if err := c.reach(); err != nil {
+		return cluster.Owner{}, 0, err
+	}
 	o := c.Newest().Owners[vol]
 	if o == nil {
 		return cluster.Owner{}, 0, cluster.ErrNoRecord
@@ -78,6 +98,9 @@ func (c *control) Owner(_ context.Context, vol cluster.VolumeKey) (cluster.Owner
 
 func (c *control) SwapOwner(_ context.Context, vol cluster.VolumeKey, rev int64,
 	next cluster.Owner) (int64, error) {
+	if err := c.reach(); err != nil {
+		return 0, err
+	}
 	err := cluster.ErrConflict
 	var now int64
 	c.change(func(s *cluster.State) {
