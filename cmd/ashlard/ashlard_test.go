@@ -162,8 +162,8 @@ func TestSettingsPage(t *testing.T) {
 	const path = "../../docs/settings.md"
 	want := "# Settings of ashlard\n\n" +
 		"Made by `ashlard settings`; a test keeps it in step. A setting stands in the configuration file " +
-		"(`/etc/ashlar/ashlard.yaml`, or `--config`), in the environment as `ASHLARD_<NAME>` with `_` for `-`, or " +
-		"on the command line as `--name`; the later wins.\n\n" + settingsTable()
+		"(`/etc/ashlar/ashlard.yaml`, or `--config`), in the environment as `ASHLARD_<NAME>` with `_` for `-`, " +
+		"or on the command line as `--name`; the later wins.\n\n" + settingsTable()
 	if os.Getenv("ASHLAR_REWRITE") != "" {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
