@@ -7,8 +7,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/sim/history"
 )
 
-// observed checks promise P2 on what the engine's hosts see: the data of every write is stamped, and every read
-// is held against the history of the volume.
+// observed checks promise P2 on what the engine's hosts see: the data of every write is stamped, and every
+// read is held against the history of the volume.
 type observed struct {
 	history *history.History
 	running map[*Op]*history.Op

@@ -266,8 +266,9 @@ func TestADeviceIsLost(t *testing.T) {
 	l.finish()
 }
 
-// TestSteadyStateNeedsNoArbiter: with the owner records out of reach I/O goes on for longer than a lease lasts (promise
-// P4); a device lost meanwhile makes writes wait, without an error, until it can be recorded out.
+// TestSteadyStateNeedsNoArbiter: with the owner records out of reach I/O goes on for longer than a lease
+// lasts (promise P4); a device lost meanwhile makes writes wait, without an error, until it can be recorded
+// out.
 func TestSteadyStateNeedsNoArbiter(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	for n := range cluster.NodeID(3) {

@@ -29,7 +29,8 @@ type socket interface {
 // of answers that nobody takes must come back.
 const writeTimeout = 30 * time.Second
 
-// largeWrite is the size in bytes from which on a write tells the scheduler that it may take a while: 50 us or so.
+// largeWrite is the size in bytes from which on a write tells the scheduler that it may take a while: 50 us
+// or so.
 const largeWrite = 256 << 10
 
 // maxVec is the most slices of one Writev.

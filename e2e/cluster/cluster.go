@@ -22,7 +22,8 @@ import (
 // PoolName is the pool that every cluster has.
 const PoolName = "pool"
 
-// Options of a cluster; the zero value means three nodes with a disk of 512 MiB each and two copies of everything.
+// Options of a cluster; the zero value means three nodes with a disk of 512 MiB each and two copies of
+// everything.
 type Options struct {
 	Nodes     int
 	DiskSize  int64         // bytes

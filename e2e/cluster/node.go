@@ -106,8 +106,8 @@ func (n *Node) Running() bool {
 	}
 }
 
-// Kill ends the process as a power cut ends a server's software: at once, whatever it does (SIGKILL). Its disk
-// keeps what was written.
+// Kill ends the process as a power cut ends a server's software: at once, whatever it does (SIGKILL). Its
+// disk keeps what was written.
 func (n *Node) Kill() {
 	n.t.Helper()
 	n.end(syscall.SIGKILL)

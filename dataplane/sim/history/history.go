@@ -164,8 +164,9 @@ func (h *History) oldest() uint64 {
 	return t
 }
 
-// prune drops groups that can neither grow nor contradict: all of them was over when a write began that is known
-// to have taken effect before any operation under way began. Whatever contradicts them contradicts that write.
+// prune drops groups that can neither grow nor contradict: all of them was over when a write began that is
+// known to have taken effect before any operation under way began. Whatever contradicts them contradicts that
+// write.
 func prune(all []group, oldest uint64) []group {
 	horizon := uint64(0)
 	for _, g := range all {

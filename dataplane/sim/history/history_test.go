@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// script runs a history of one sector from words: "w1(" begins the write that the script calls 1, "w1)" answers
-// it; "r1(" begins read 1, "r1)=w1" ends it with that write's stamp; "z1(", "z1)" are writes of zeroes; "=0" is
-// zeroes. It returns the first violation.
+// script runs a history of one sector from words: "w1(" begins the write that the script calls 1, "w1)"
+// answers it; "r1(" begins read 1, "r1)=w1" ends it with that write's stamp; "z1(", "z1)" are writes of
+// zeroes; "=0" is zeroes. It returns the first violation.
 func script(t *testing.T, words string) error {
 	t.Helper()
 	h := New(1)
@@ -54,7 +54,8 @@ func TestStories(t *testing.T) {
 		{"a read during a write may see either", "w1( w1) w2( r1( r1)=w1 r2( r2)=w2 w2)", true},
 		{"two reads during a write go backwards", "w1( w1) w2( r1( r1)=w2 r2( r2)=w1 w2)", false},
 		{"a read that began before may end with the old value", "w1( w1) r1( w2( w2) r1)=w1", true},
-		{"but not once a later read has seen both in the other order", "w1( w1) w2( w2) r1( r1)=w2 r2( r2)=w1", false},
+		{"but not once a later read has seen both in the other order", "w1( w1) w2( w2) r1( r1)=w2 r2( r2)=w1",
+			false},
 		{"concurrent writes end in either order", "w1( w2( w1) w2) r1( r1)=w1 r2( r2)=w1", true},
 		{"concurrent writes do not alternate", "w1( w2( w1) w2) r1( r1)=w1 r2( r2)=w2", false},
 		{"an unanswered write may take effect late", "w1( w2( w2) r1( r1)=w2 r2( r2)=w1", true},
@@ -79,7 +80,8 @@ func TestARegisterIsLegal(t *testing.T) {
 	}
 }
 
-// TestAStaleRegisterIsFound: a register that now and then answers with the value before the present one is found out.
+// TestAStaleRegisterIsFound: a register that now and then answers with the value before the present one is
+// found out.
 func TestAStaleRegisterIsFound(t *testing.T) {
 	found := 0
 	for seed := range int64(100) {
