@@ -28,9 +28,10 @@ type node struct {
 	ports  map[string]int
 	say    func(format string, args ...any)
 
-	pid  atomic.Int64
-	kept bool          // begin was called; owned by the goroutine that starts and stops the cluster
-	done chan struct{} // closed when keep returned
+	pid    atomic.Int64
+	starts int           // owned by keep
+	kept   bool          // begin was called; owned by the goroutine that starts and stops the cluster
+	done   chan struct{} // closed when keep returned
 }
 
 // begin starts keep.
@@ -97,6 +98,9 @@ func (n *node) runOnce(ctx context.Context, token string, first []string) error 
 		return err
 	}
 	n.pid.Store(int64(cmd.Process.Pid))
+	if n.starts++; n.starts > 1 {
+		n.say("%s runs again, as pid %d", nodeName(n.number), cmd.Process.Pid)
+	}
 	defer n.pid.Store(0)
 	return cmd.Wait()
 }
