@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// TestWhatEtcdMaySay: information is dropped, warnings come through with their fields, a warning that repeats is cut
-// off, and what belongs to every start is not shown at all.
+// TestWhatEtcdMaySay: information is dropped, warnings come through with their fields, a warning that
+// repeats is cut off, and what belongs to every start is not shown at all.
 func TestWhatEtcdMaySay(t *testing.T) {
 	var out bytes.Buffer
 	log := logrus.New()
@@ -26,7 +26,8 @@ func TestWhatEtcdMaySay(t *testing.T) {
 	if n := strings.Count(got, "etcd: slow fdatasync"); n != sampleFirst {
 		t.Errorf("the warning appears %d times, want %d", n, sampleFirst)
 	}
-	for _, want := range []string{"level=warning", "member=m1", "took=7", `level=error msg="etcd: disk is gone"`} {
+	for _, want := range []string{"level=warning", "member=m1", "took=7",
+		`level=error msg="etcd: disk is gone"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in %s", want, got)
 		}
