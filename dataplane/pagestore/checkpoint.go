@@ -17,12 +17,12 @@ import (
 //  1. Begin, when half of the log is used: the snapshot of the map begins; volumes and metadata are encoded.
 //  2. The snapshot goes on in bounded pieces, one per completed write of the area, while I/O goes on. A chunk about to
 //     change is encoded first.
-//  3. Flush. Both superblocks are written to name the checkpoint, one after the other, each followed by a flush. The one
-//     that recovery trusted comes last: after a power cut between the two, the other may be the only good one.
+//  3. Flush. Both superblocks are written to name the checkpoint, one after the other, each followed by a flush.
 //  4. The log up to the beginning of the checkpoint is free.
 //
-// The area written is never the one that the superblocks name, so a crash at any point leaves a checkpoint
-// and its log.
+// The area written is one that no superblock names: both name the other when a checkpoint begins, and a
+// mount that finds them different makes them equal first. So a crash at any point leaves a checkpoint and
+// its log, and at any time either superblock may rot.
 
 const (
 	segmentBlocks = 16   // written at once
@@ -55,7 +55,6 @@ type checkpointer struct {
 	current ckptRef // durable
 	stage   stage
 	taking  ckptRef // being written
-	trusted int     // superblock that recovery trusted: written last, so that one is good all the time
 	copies  int     // superblocks written
 	snap    *pagemap.Snapshot
 	enc     encoder
@@ -63,10 +62,11 @@ type checkpointer struct {
 	flush   blockdev.Op
 	super   blockdev.Op
 	spare   *segment
+	segment int // blocks
 }
 
 func (c *checkpointer) init(s *Store, sb *super) {
-	c.s, c.current, c.trusted = s, sb.ckpt, sb.copy
+	c.s, c.current, c.segment = s, sb.ckpt, segmentBlocks
 	c.flush = blockdev.Op{Kind: blockdev.Flush, Done: c.ended(func() { c.flushed() })}
 	c.super = blockdev.Op{Kind: blockdev.Write, Buf: make([]byte, BlockSize), Done: c.ended(func() {})}
 	c.enc.c = c
@@ -182,8 +182,8 @@ func (c *checkpointer) flushed() {
 		return
 	}
 	c.stage = writingSB
+	c.super.Off = int64(c.copies) * BlockSize
 	c.copies++
-	c.super.Off = int64((c.trusted+c.copies)%superBlocks) * BlockSize
 	s.mu.traffic.CheckpointBytes += BlockSize
 }
 
@@ -314,7 +314,7 @@ func (c *checkpointer) newSegment() *segment {
 		seg.next, seg.buf = nil, seg.buf[:0]
 		return seg
 	}
-	seg = &segment{buf: make([]byte, 0, segmentBlocks*BlockSize)}
+	seg = &segment{buf: make([]byte, 0, c.segment*BlockSize)}
 	seg.op = blockdev.Op{Kind: blockdev.Write, Done: func(_ *blockdev.Op, err error) {
 		c.s.locked(func(b *box) {
 			c.writes--

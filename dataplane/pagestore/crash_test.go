@@ -32,6 +32,7 @@ type crashWorld struct {
 	nextVol uint32
 	meta    map[string]*metaModel
 	life    int // mounts; answers of an earlier life do not count
+	large   bool
 	stats   crashStats
 }
 
@@ -45,7 +46,11 @@ type metaModel struct{ values []string }
 func newCrashWorld(seed uint64) (*crashWorld, error) {
 	rng := rand.New(rand.NewPCG(seed, 100))
 	w := &crashWorld{rng: rng, meta: map[string]*metaModel{}}
-	w.dev = blockdev.NewMem(blockdev.MemOptions{Size: int64(150+rng.IntN(150)) * BlockSize, LogicalBlock: BlockSize,
+	blocks := 150 + rng.IntN(150)
+	if w.large = seed%8 == 0; w.large { // checkpoints take several writes, between which the map changes
+		blocks = 1500
+	}
+	w.dev = blockdev.NewMem(blockdev.MemOptions{Size: int64(blocks) * BlockSize, LogicalBlock: BlockSize,
 		VolatileCache: rng.IntN(3) > 0})
 	o := formatOptions()
 	o.LogBlocks = 16 + uint64(rng.IntN(20))
@@ -73,6 +78,9 @@ func (w *crashWorld) cycle() error {
 	}
 	w.dev.Manual(true)
 	steps := w.rng.IntN(60)
+	if w.large {
+		steps *= 4
+	}
 	if w.rng.IntN(20) == 0 {
 		steps = 600 // several laps of the log in one life
 	}
@@ -87,7 +95,7 @@ func (w *crashWorld) cycle() error {
 			return err
 		}
 		if rep, err := Check(context.Background(), w.dev, CheckOptions{Data: true}); err != nil || len(rep.Warnings) > 0 {
-			return fmt.Errorf("life %d: check after Close: %w, %+v", w.life, err, rep)
+			return fmt.Errorf("life %d: check after Close: %v, %+v", w.life, err, rep)
 		}
 	}
 	w.dev.Manual(true)
@@ -111,16 +119,21 @@ func (w *crashWorld) cut() {
 
 // mount opens the store. One time in three the power goes during recovery, perhaps several times.
 func (w *crashWorld) mount() error {
-	for {
-		if w.rng.IntN(8) == 0 {
+	for tries := 0; ; tries++ {
+		if w.rng.IntN(8) == 0 && (!w.large || w.rng.IntN(8) == 0) {
 			if _, err := Check(context.Background(), w.dev, CheckOptions{Data: true}); err != nil {
 				return fmt.Errorf("life %d: offline check: %w", w.life, err)
 			}
 		}
-		if w.rng.IntN(3) == 0 {
+		if w.rng.IntN(3) == 0 && tries < 10 {
 			w.dev.PowerOffAfter(w.rng.IntN(50))
 		}
-		s, err := Open(context.Background(), w.dev, Options{Groups: 1 + w.rng.IntN(3)})
+		if w.rng.IntN(4) == 0 {
+			if err := w.rotSuper(); err != nil {
+				return err
+			}
+		}
+		s, err := Open(context.Background(), w.dev, Options{Groups: 1 + w.rng.IntN(3), segment: 1 + w.rng.IntN(2)})
 		w.dev.PowerOffAfter(-1)
 		if err == nil {
 			w.s = s
@@ -132,6 +145,15 @@ func (w *crashWorld) mount() error {
 		w.stats.mountCuts++
 		w.cut()
 	}
+}
+
+// rotSuper spoils one superblock, if the power cut left both good: the other must do at any time.
+func (w *crashWorld) rotSuper() error {
+	_, bad, err := readSupers(context.Background(), w.dev)
+	if err == nil && bad[0] == nil && bad[1] == nil {
+		w.dev.Corrupt(w.rng.Int64N(2*BlockSize), 1<<w.rng.IntN(8))
+	}
+	return err
 }
 
 // drain lets the device end everything.
@@ -175,6 +197,9 @@ func (w *crashWorld) newOp(v *volModel, tomb bool) *opModel {
 	o := &opModel{w: cluster.MakeSeq(v.epoch, v.counter), tomb: tomb}
 	o.e = pagemap.Extent{Vol: v.key, Page: w.rng.Uint64N(2), First: uint16(w.rng.IntN(10))}
 	o.e.N = 1 + uint16(w.rng.IntN(4))
+	if w.large {
+		o.e.Page, o.e.First, o.e.N = w.rng.Uint64N(200), uint16(w.rng.IntN(4)), 1+uint16(w.rng.IntN(8))
+	}
 	v.ops = append(v.ops, o)
 	return o
 }
@@ -346,7 +371,7 @@ func (w *crashWorld) judge() error {
 
 func (w *crashWorld) judgeVolume(v *volModel) error {
 	held := map[blockKey][]pagemap.Entry{}
-	buf := make([]pagemap.Entry, 512)
+	buf := make([]pagemap.Entry, 4096)
 	n, _, more := w.s.List(v.key, ListVersions, pagemap.Cursor{}, buf)
 	if more {
 		return errors.New("more versions than blocks")

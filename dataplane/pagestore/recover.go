@@ -45,7 +45,6 @@ func readSupers(ctx context.Context, dev blockdev.Device) (sb [superBlocks]super
 		p := buf[i*BlockSize:][:BlockSize]
 		if bad[i] = transfer(ctx, dev, &blockdev.Op{Kind: blockdev.Read, Off: int64(i) * BlockSize, Buf: p}); bad[i] == nil {
 			sb[i], bad[i] = decodeSuper(p, size)
-			sb[i].copy = i
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -71,6 +70,30 @@ func newestSuper(ctx context.Context, dev blockdev.Device) (super, error) {
 		return sb[1], nil
 	}
 	return sb[0], nil
+}
+
+// repairSupers makes both superblocks equal to the one that recovery trusted. The other may be torn, or
+// older and name the area that the next checkpoint overwrites.
+func repairSupers(ctx context.Context, dev blockdev.Device, trusted super) error {
+	sb, bad, err := readSupers(ctx, dev)
+	if err != nil {
+		return err
+	}
+	for i := range sb {
+		if bad[i] == nil && sb[i] == trusted {
+			continue
+		}
+		buf := make([]byte, BlockSize)
+		trusted.encode(buf)
+		op := &blockdev.Op{Kind: blockdev.Write, Off: int64(i) * BlockSize, Buf: buf}
+		if err := transfer(ctx, dev, op); err != nil {
+			return fmt.Errorf("repair superblock %d: %w", i, err)
+		}
+		if err := transfer(ctx, dev, &blockdev.Op{Kind: blockdev.Flush}); err != nil {
+			return fmt.Errorf("repair superblock %d: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // ours tells a superblock that says whose it is, although something is wrong with it, from foreign data.
@@ -324,10 +347,16 @@ func Open(ctx context.Context, dev blockdev.Device, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open page store %v: %w", sb.id.device, err)
 	}
+	if err := repairSupers(ctx, dev, sb); err != nil {
+		return nil, fmt.Errorf("open page store %v: %w", sb.id.device, err)
+	}
 	sb.incarnation++
 	s, err := newStore(dev, &sb, o.Groups)
 	if err != nil {
 		return nil, err
+	}
+	if o.segment > 0 {
+		s.mu.ckpt.segment = o.segment
 	}
 	s.mu.m, s.mu.meta = r.m, r.meta
 	s.mu.log.next, s.mu.log.durable, s.mu.log.tail = r.next, r.next-1, sb.ckpt.logNext

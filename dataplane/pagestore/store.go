@@ -79,6 +79,8 @@ type Options struct {
 	// Groups is how many groups of records may be on their way to the log at once; 0: 1, which makes the groups
 	// as large, and metadata writes as few, as they can be.
 	Groups int
+
+	segment int // blocks of a checkpoint written at once; tests make it small
 }
 
 func newStore(dev blockdev.Device, sb *super, groups int) (*Store, error) {

@@ -90,7 +90,6 @@ type super struct {
 	incarnation uint64 // counts mounts; log blocks of others are void
 	lay         layout
 	ckpt        ckptRef
-	copy        int // not on disk: which of the two this was read from
 }
 
 // ckptRef names a durable checkpoint.
