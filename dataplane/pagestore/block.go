@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -17,6 +18,9 @@ const (
 	headerSize  = 72
 	payloadSize = BlockSize - headerSize
 )
+
+// errNoBlock means that something else than a metadata block was found.
+var errNoBlock = errors.New("no metadata block")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -83,12 +87,12 @@ func (h *header) seal(b []byte) uint32 {
 	return h.crc
 }
 
-// open verifies a metadata block of the given kind and decodes its header. The block is not changed.
+// openBlock verifies a metadata block of the given kind and decodes its header. The block is not changed.
 func openBlock(b []byte, kind blockKind) (header, error) {
 	var h header
 	le := binary.LittleEndian
 	if len(b) != BlockSize || le.Uint32(b) != magic {
-		return h, fmt.Errorf("no %v here", kind)
+		return h, fmt.Errorf("%w: want a %v", errNoBlock, kind)
 	}
 	h.crc = le.Uint32(b[8:])
 	var zero [4]byte

@@ -61,14 +61,14 @@ func Format(ctx context.Context, dev blockdev.Device, o FormatOptions) error {
 // mayFormat decides whether a device may be overwritten. It returns the incarnation to begin with, above any
 // that the same device had.
 func mayFormat(ctx context.Context, dev blockdev.Device, o FormatOptions) (uint64, error) {
-	sb, bad, err := readSupers(ctx, dev)
+	sb, _, err := readSupers(ctx, dev)
 	if err != nil {
 		return 0, err
 	}
 	incarnation := uint64(1)
 	for i := range sb {
-		if !ours(sb[i], bad[i]) || sb[i].id.device.IsZero() {
-			continue
+		if sb[i].id.device.IsZero() {
+			continue // not a superblock, or not a whole one: counts as data
 		}
 		incarnation = max(incarnation, sb[i].incarnation+1)
 		switch id := sb[i].id; {

@@ -62,7 +62,7 @@ func newestSuper(ctx context.Context, dev blockdev.Device) (super, error) {
 	case errors.Is(bad[0], ErrIO) && errors.Is(bad[1], ErrIO):
 		return super{}, errors.Join(bad[:]...)
 	case bad[0] != nil && bad[1] != nil:
-		if ours(sb[0], bad[0]) || ours(sb[1], bad[1]) {
+		if ours(bad[0]) || ours(bad[1]) {
 			return super{}, fmt.Errorf("%w: both superblocks: %w", ErrDamaged, errors.Join(bad[:]...))
 		}
 		return super{}, fmt.Errorf("%w: %w", ErrForeign, errors.Join(bad[:]...))
@@ -96,10 +96,8 @@ func repairSupers(ctx context.Context, dev blockdev.Device, trusted super) error
 	return nil
 }
 
-// ours tells a superblock that says whose it is, although something is wrong with it, from foreign data.
-func ours(sb super, bad error) bool {
-	return bad == nil || !sb.id.device.IsZero() || errors.Is(bad, ErrIO)
-}
+// ours tells a superblock with something wrong from foreign data.
+func ours(bad error) bool { return !errors.Is(bad, errNoBlock) }
 
 // check compares who a device is with who it should be.
 func (id identity) check(o Options) error {
