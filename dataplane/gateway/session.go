@@ -32,6 +32,7 @@ type session struct {
 	cleared atomic.Bool // no other gateway can be answering hosts any more
 	ready   atomic.Bool // the engine serves
 	served  atomic.Bool // recorded, or being recorded, in the owner record
+	serving atomic.Bool // hosts are let in
 
 	rec struct { // the owner record; held while it is being changed
 		sync.Mutex
@@ -102,36 +103,66 @@ func (s *session) carryOut(rd *engine.Ready) {
 	}
 }
 
+// answerable tells whether hosts may be answered now with what has been read or written before this call. The
+// order of the two looks matters: a renewal that takes the volume away ends the session before it counts, so
+// a lease that was seen valid is this session's own only if the session is not over even after that.
+func (s *session) answerable() (now, ended bool) {
+	leased := s.v.g.leased()
+	ended = s.ended.Load()
+	return leased && !ended, ended
+}
+
 // finish answers a host if the lease allows it, else keeps the answer back.
 func (s *session) finish(h *hostIO) {
-	if h.op.Status == engine.PathGone || s.v.g.leased() {
+	if h.op.Status == engine.PathGone {
 		h.done()
 		return
 	}
-	s.held.Lock()
-	if s.held.last == nil {
-		s.held.first = h
-	} else {
-		s.held.last.next = h
-	}
-	s.held.last = h
-	s.held.Unlock()
-	if s.ended.Load() {
-		s.releaseHeld()
+	switch now, ended := s.answerable(); {
+	case now:
+		h.done()
+	case ended:
+		h.op.Status = engine.PathGone
+		h.done()
+	default:
+		s.hold(h, h)
+		if s.ended.Load() {
+			s.releaseHeld()
+		}
 	}
 }
 
-// releaseHeld answers what was kept back: as it is while the lease is valid, with a path error once the
-// session is over.
-func (s *session) releaseHeld() {
-	ended := s.ended.Load()
-	if !ended && !s.v.g.leased() {
-		return
-	}
+// hold keeps a list of answers back.
+func (s *session) hold(first, last *hostIO) {
 	s.held.Lock()
-	h := s.held.first
+	defer s.held.Unlock()
+	if s.held.last == nil {
+		s.held.first = first
+	} else {
+		s.held.last.next = first
+	}
+	s.held.last = last
+}
+
+// releaseHeld answers what was kept back: as it is while the lease is valid, with a path error once the
+// session is over. The lease is looked at after the answers have been taken: one that is kept back later,
+// when the lease has run out again, must not slip in.
+func (s *session) releaseHeld() {
+	s.held.Lock()
+	h, last := s.held.first, s.held.last
 	s.held.first, s.held.last = nil, nil
 	s.held.Unlock()
+	if h == nil {
+		return
+	}
+	now, ended := s.answerable()
+	if !now && !ended {
+		s.hold(h, last)
+		if s.ended.Load() { // end() may have found nothing
+			s.releaseHeld()
+		}
+		return
+	}
 	for h != nil {
 		next := h.next
 		h.next = nil
@@ -153,9 +184,9 @@ func (s *session) serve() {
 		if !s.store(func(o *cluster.Owner) { o.Served = s.epoch }) || s.ended.Load() {
 			return
 		}
-		s.v.serving.Store(true)
+		s.serving.Store(true)
 		if s.ended.Load() { // end() may have looked before the line above
-			s.v.serving.Store(false)
+			s.serving.Store(false)
 			return
 		}
 		s.log().Info("volume is served here")
@@ -169,7 +200,9 @@ func (s *session) record(next *cluster.Owner) {
 	if s.ctx.Err() != nil {
 		return
 	}
-	s.log().WithField("out", next.Out).Warn("devices of the volume recorded")
+	if ok {
+		s.log().WithField("out", next.Out).Warn("devices of the volume recorded")
+	}
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.eng.Recorded(ok)
@@ -238,7 +271,7 @@ func (s *session) end(why string) {
 	}
 	s.log().WithField("reason", why).Info("volume is no longer served here")
 	s.stop()
-	was := s.v.serving.Swap(false)
+	was := s.serving.Swap(false)
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.eng.Stop()
@@ -255,7 +288,7 @@ func (s *session) end(why string) {
 // release stops serving and, if everything under way has ended in time, says so in the owner record, so that
 // the next owner need not wait for the lease.
 func (s *session) release(ctx context.Context) {
-	wasServing := s.v.serving.Load()
+	wasServing := s.serving.Load()
 	next := s.v.g.successor(s.v)
 	owner, rev := s.snapshot()
 	s.end("the node is stopping")
@@ -292,7 +325,7 @@ func (s *session) stats() cluster.VolumeStats {
 	defer s.mu.Unlock()
 	st := cluster.VolumeStats{Key: s.v.key, State: "opening", RepairedBad: s.eng.Counters.Repaired,
 		DegradedRead: s.eng.Counters.Degraded}
-	if s.v.serving.Load() {
+	if s.serving.Load() {
 		st.State = "serving"
 	}
 	d, blocks := s.eng.Resyncing()

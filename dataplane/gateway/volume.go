@@ -22,8 +22,7 @@ type Volume struct {
 	geometry stripe.Geometry
 	geoErr   error
 	table    *placement.Table
-	blocks   atomic.Uint64 // of 512 B
-	serving  atomic.Bool
+	blocks   atomic.Uint64           // of 512 B
 	session  atomic.Pointer[session] // nil: not the owner
 	opening  atomic.Bool             // a take-over is under way
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
@@ -52,7 +51,7 @@ func (v *Volume) Blocks() uint64 { return v.blocks.Load() }
 
 // ANAState implements nvmet.Namespace: optimized on the owner once it serves, inaccessible elsewhere.
 func (v *Volume) ANAState() nvme.ANAState {
-	if v.serving.Load() {
+	if s := v.session.Load(); s != nil && s.serving.Load() {
 		return nvme.ANAOptimized
 	}
 	return nvme.ANAInaccessible
@@ -61,7 +60,7 @@ func (v *Volume) ANAState() nvme.ANAState {
 // Submit implements nvmet.Namespace.
 func (v *Volume) Submit(r *nvmet.Request) {
 	s := v.session.Load()
-	if s == nil || !v.serving.Load() {
+	if s == nil || !s.serving.Load() {
 		r.Complete(nvme.AsymmetricAccessInaccessible)
 		return
 	}

@@ -49,9 +49,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for i, parity := range []int{1, 1, 2} {
 		pool, volume := fmt.Sprintf("copies%d", parity+1), fmt.Sprintf("v%d-copies%d", i+1, parity+1)
 		if i != 1 {
-			w.must(w.cluster.API.CreatePool(t.Context(), wire.PoolCreate{Name: pool, Parity: &parity, Devices: devices}))
+			w.must(w.cluster.API.CreatePool(t.Context(),
+				wire.PoolCreate{Name: pool, Parity: &parity, Devices: devices}))
 		}
-		v, err := w.cluster.API.CreateVolume(t.Context(), wire.VolumeCreate{Name: volume, Pool: pool, Size: volumeSize})
+		v, err := w.cluster.API.CreateVolume(t.Context(),
+			wire.VolumeCreate{Name: volume, Pool: pool, Size: volumeSize})
 		w.must(v, err)
 		w.attach(newVolume(t, v.Volume, parity+1))
 	}
@@ -291,7 +293,7 @@ func (w *world) report(since time.Time, n *cluster.Node) {
 		}
 	}
 	for _, x := range w.witnesses[n] {
-		w.t.Logf("    witness of %s at %s: %d answered, %d refused, %d writes acknowledged, since the start", x.v.Name,
-			n.Name, x.answered.Load(), x.refused.Load(), x.acked.Load())
+		w.t.Logf("    witness of %s at %s: %d answered, %d refused, %d writes acknowledged, since the start",
+			x.v.Name, n.Name, x.answered.Load(), x.refused.Load(), x.acked.Load())
 	}
 }

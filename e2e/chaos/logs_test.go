@@ -39,7 +39,8 @@ func ownerships(c *cluster.Cluster, v *volume, since time.Time) []string {
 			if err != nil || at.Before(since) {
 				continue
 			}
-			text := fmt.Sprintf("+%5d ms %s, epoch %s: %s", at.Sub(since).Milliseconds(), n.Name, values["epoch"], values["msg"])
+			text := fmt.Sprintf("+%5d ms %s, epoch %s: %s", at.Sub(since).Milliseconds(), n.Name,
+				values["epoch"], values["msg"])
 			for _, k := range []string{"reason", "out", "error"} {
 				if x := values[k]; x != "" {
 					text += fmt.Sprintf(" (%s: %s)", k, x)

@@ -82,7 +82,8 @@ func (w *world) openStore(n *cluster.Node) (*pagestore.Store, error) {
 	if len(rep.BadData) > 0 {
 		return nil, fmt.Errorf("bad data: %v", rep.BadData)
 	}
-	s, err := pagestore.Open(w.t.Context(), dev, pagestore.Options{ClusterID: rep.ClusterID, DeviceUUID: rep.DeviceUUID})
+	s, err := pagestore.Open(w.t.Context(), dev,
+		pagestore.Options{ClusterID: rep.ClusterID, DeviceUUID: rep.DeviceUUID})
 	if err == nil {
 		w.t.Cleanup(func() { _ = s.Close() })
 	}
@@ -126,8 +127,8 @@ func (w *world) compare(v *volume, stores map[string]*pagestore.Store) error {
 			break // the others have the same checksum, and it was verified
 		}
 	}
-	w.t.Logf("%s: %d of %d blocks hold data, on %d disks each, all alike", v.Name, full, volumeSectors/sectorsPerBlock,
-		v.copies)
+	w.t.Logf("%s: %d of %d blocks hold data, on %d disks each, all alike", v.Name, full,
+		volumeSectors/sectorsPerBlock, v.copies)
 	op := v.read(0, volumeSectors)
 	return v.done(op, 0, content)
 }

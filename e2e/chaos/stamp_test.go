@@ -32,8 +32,8 @@ func fill(b []byte, vol uint32, sector int, stamp uint64) {
 	}
 }
 
-// stampOf reads the stamp of a sector, 0 when it is all zeroes. Anything but an intact sector of this place is an
-// error.
+// stampOf reads the stamp of a sector, 0 when it is all zeroes. Anything but an intact sector of this place
+// is an error.
 func stampOf(b []byte, vol uint32, sector int) (uint64, error) {
 	var want [sectorSize]byte
 	if bytes.Equal(b, want[:]) {

@@ -115,9 +115,9 @@ func newVolume(t *testing.T, v wire.Volume, copies int) *volume {
 	return x
 }
 
-// reserve keeps other writes off a range. A host sends a write again when its path is lost; if another write to
-// the same place could come between, no order would explain what is read, and no storage could prevent it. With
-// wait false it gives up when the range is busy.
+// reserve keeps other writes off a range. A host sends a write again when its path is lost; if another write
+// to the same place could come between, no order would explain what is read, and no storage could prevent it.
+// With wait false it gives up when the range is busy.
 func (v *volume) reserve(from, n int, wait bool) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -49,8 +49,8 @@ type testimony struct {
 }
 
 func newWitness(v *volume, n *cluster.Node, seed uint64) (*witness, error) {
-	w := &witness{v: v, name: n.Name, rng: rand.New(rand.NewPCG(seed, uint64(n.Number))), ends: make(chan struct{}),
-		free: make(chan []byte, witnessDepth)}
+	w := &witness{v: v, name: n.Name, rng: rand.New(rand.NewPCG(seed, uint64(n.Number))),
+		ends: make(chan struct{}), free: make(chan []byte, witnessDepth)}
 	for range witnessDepth {
 		w.free <- make([]byte, 16*sectorSize)
 	}
