@@ -58,7 +58,6 @@ type identity struct {
 type header struct {
 	kind        blockKind
 	used        uint16 // bytes of payload
-	records     uint16
 	crc         uint32
 	id          identity
 	incarnation uint64
@@ -76,7 +75,7 @@ func (h *header) seal(b []byte) uint32 {
 	b[6], b[7] = byte(h.kind), 0
 	le.PutUint32(b[8:], 0)
 	le.PutUint16(b[12:], h.used)
-	le.PutUint16(b[14:], h.records)
+	le.PutUint16(b[14:], 0)
 	copy(b[16:32], h.id.cluster[:])
 	copy(b[32:48], h.id.device[:])
 	le.PutUint64(b[48:], h.incarnation)
@@ -106,7 +105,7 @@ func openBlock(b []byte, kind blockKind) (header, error) {
 	if h.kind = blockKind(b[6]); h.kind != kind {
 		return h, fmt.Errorf("%v where a %v belongs", h.kind, kind)
 	}
-	h.used, h.records = le.Uint16(b[12:]), le.Uint16(b[14:])
+	h.used = le.Uint16(b[12:])
 	if h.used > payloadSize {
 		return h, fmt.Errorf("%v: %d bytes used of %d", kind, h.used, payloadSize)
 	}

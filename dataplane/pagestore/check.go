@@ -93,7 +93,8 @@ func (rep *Report) supers(ctx context.Context, dev blockdev.Device) error {
 		}
 	}
 	if bad[0] == nil && bad[1] == nil && sb[0].seq != sb[1].seq {
-		rep.Warnings = append(rep.Warnings, fmt.Sprintf("the superblocks differ: updates %d and %d", sb[0].seq, sb[1].seq))
+		rep.Warnings = append(rep.Warnings,
+			fmt.Sprintf("the superblocks differ: updates %d and %d", sb[0].seq, sb[1].seq))
 	}
 	return nil
 }
@@ -138,7 +139,8 @@ func (rep *Report) Describe(w io.Writer) error {
 		rep.LogRecords, rep.Metadata, r.Total, r.Log, r.LogBlocks, r.CheckpointA, r.CheckpointB, r.CheckpointBlocks,
 		r.Data, r.DataBlocks, u.Free, u.Live, u.Pending, u.Tombstones, u.Bad)
 	for _, v := range rep.Volumes {
-		_, e := fmt.Fprintf(w, "  volume %v: %d versions, %d blocks, %d unstable, %d tombstones, %d bad; settled %d, marks %v\n",
+		_, e := fmt.Fprintf(w, "  volume %v: %d versions, %d blocks, %d unstable, %d tombstones, %d bad; "+
+			"settled %d, marks %v\n",
 			v.Key, v.Versions, v.Blocks, v.Unstable, v.Tombstones, v.Bad, v.Settled, v.Marks)
 		err = errors.Join(err, e)
 	}

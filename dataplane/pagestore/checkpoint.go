@@ -15,9 +15,10 @@ import (
 // two areas. The steps:
 //
 //  1. Begin, when half of the log is used: the snapshot of the map begins; volumes and metadata are encoded.
-//  2. The snapshot goes on in bounded pieces, one per completed write of the area, while I/O goes on. A chunk about to
-//     change is encoded first.
-//  3. Flush. Both superblocks are written to name the checkpoint, one after the other, each followed by a flush.
+//  2. The snapshot goes on in bounded pieces, one per completed write of the area, while I/O goes on. A chunk
+//     about to change is encoded first.
+//  3. Flush. Both superblocks are written to name the checkpoint, one after the other, each followed by a
+//     flush.
 //  4. The log up to the beginning of the checkpoint is free.
 //
 // The area written is one that no superblock names: both name the other when a checkpoint begins, and a
@@ -173,7 +174,8 @@ func (c *checkpointer) flushed() {
 	case c.stage == flushing:
 		c.copies = 0
 		s.mu.superSeq++
-		(&super{id: s.id, seq: s.mu.superSeq, incarnation: s.incarnation, lay: s.lay, ckpt: c.taking}).encode(c.super.Buf)
+		sb := super{id: s.id, seq: s.mu.superSeq, incarnation: s.incarnation, lay: s.lay, ckpt: c.taking}
+		sb.encode(c.super.Buf)
 	case c.copies < superBlocks:
 	default:
 		c.current, c.stage = c.taking, idle
@@ -193,8 +195,7 @@ type encoder struct {
 	blocks    uint64 // sealed
 	crc       uint32
 	versions  uint64
-	used      int // payload of the open block
-	records   uint64
+	used      int      // payload of the open block
 	open      *segment // holds the open block as its last
 	ready     *segment // to be written, oldest first
 	lastReady *segment

@@ -64,7 +64,8 @@ func stampBlock(b []byte, key cluster.VolumeKey, at blockKey, w cluster.Seq) {
 }
 
 func newVolModel(key cluster.VolumeKey) *volModel {
-	return &volModel{key: key, epoch: 1, blocks: map[blockKey]map[cluster.Seq]*fate{}, marks: map[uint32]cluster.Seq{}}
+	return &volModel{key: key, epoch: 1, blocks: map[blockKey]map[cluster.Seq]*fate{},
+		marks: map[uint32]cluster.Seq{}}
 }
 
 // each visits the fates of the blocks of a write.

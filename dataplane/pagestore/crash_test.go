@@ -94,7 +94,8 @@ func (w *crashWorld) cycle() error {
 		if err := w.s.Close(); err != nil {
 			return err
 		}
-		if rep, err := Check(context.Background(), w.dev, CheckOptions{Data: true}); err != nil || len(rep.Warnings) > 0 {
+		rep, err := Check(context.Background(), w.dev, CheckOptions{Data: true})
+		if err != nil || len(rep.Warnings) > 0 {
 			return fmt.Errorf("life %d: check after Close: %v, %+v", w.life, err, rep)
 		}
 	}
@@ -472,9 +473,9 @@ func TestPowerCuts(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d power cuts (%d during recovery), %d acknowledged writes, %d groups, %d log blocks, %d checkpoints, "+
-		"%d bad versions, %d refused for space", total.cuts, total.mountCuts, total.acks, total.groups, total.laps,
-		total.checkpoints, total.bads, total.fulls)
+	t.Logf("%d power cuts (%d during recovery), %d acknowledged writes, %d groups, %d log blocks, "+
+		"%d checkpoints, %d bad versions, %d refused for space", total.cuts, total.mountCuts, total.acks,
+		total.groups, total.laps, total.checkpoints, total.bads, total.fulls)
 	if total.mountCuts == 0 || total.bads == 0 || total.checkpoints < total.cuts || total.fulls == 0 {
 		t.Errorf("the test does not reach what it is for: %+v", total)
 	}

@@ -59,7 +59,8 @@ func TestUnreadableBlocksAreBadAndTheirNeighboursAreNot(t *testing.T) {
 	dev := formatted(t, 1000, 0)
 	s := open(t, dev)
 	must(t, write(s, ext(1, 0, 0, 8), seq(1, 1), 1))
-	dev.Inject(blockdev.Fault{Kind: blockdev.ReadError, Off: located(t, s, ext(1, 0, 5, 1), seq(1, 1)), Len: BlockSize})
+	at := located(t, s, ext(1, 0, 5, 1), seq(1, 1))
+	dev.Inject(blockdev.Fault{Kind: blockdev.ReadError, Off: at, Len: BlockSize})
 	_, info := read(t, s, ext(1, 0, 0, 8), 0)
 	for i := range info {
 		if want := i == 5; (info[i].State == pagemap.Bad) != want {
@@ -243,7 +244,8 @@ func TestCloseWaitsForAStalledDevice(t *testing.T) {
 	dev.Inject(blockdev.Fault{Kind: blockdev.Stall})
 	data, crc := fill(1, 1)
 	done, closed := make(chan error, 1), make(chan error, 1)
-	s.Write(&Write{Extent: ext(1, 0, 0, 1), W: 1, Data: data, CRC: crc, Done: func(_ *Write, err error) { done <- err }})
+	s.Write(&Write{Extent: ext(1, 0, 0, 1), W: 1, Data: data, CRC: crc,
+		Done: func(_ *Write, err error) { done <- err }})
 	go func() { closed <- s.Close() }()
 	for dev.Stalled() < 2 {
 		select {

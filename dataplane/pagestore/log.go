@@ -20,12 +20,12 @@ import (
 //
 // The rules that crash tests prove (reference: ordering rules of the crash model):
 //
-//   - Nothing is reported, shown to readers or freed before all data and all log blocks up to and including its
-//     own are durable. So recovery may stop at the first missing log block.
+//   - Nothing is reported, shown to readers or freed before all data and all log blocks up to and including
+//     its own are durable. So recovery may stop at the first missing log block.
 //   - A data block is allocated again only after the record that freed it is durable: frees happen in step 4.
 //   - Every log block says which sequence was durable when it was made. A missing log block that a later one
-//     calls durable is damage; one in flight at the crash is not. Data of groups not called durable is verified
-//     at recovery.
+//     calls durable is damage; one in flight at the crash is not. Data of groups not called durable is
+//     verified at recovery.
 //   - A log block is written only into space that a durable superblock, on both copies, has given up.
 //   - Log blocks carry the incarnation of their mount; a mount makes a checkpoint and a superblock with a new
 //     incarnation durable before anything is written. So remains of another life are never taken for records.

@@ -109,7 +109,8 @@ func (r *Read) submit() {
 	r.list = r.list[:0]
 	for k := range r.ops {
 		o := &r.ops[k]
-		o.op = blockdev.Op{Kind: blockdev.Read, Off: r.store.lay.dataOffset(r.versions[o.first].Loc), Done: r.onData,
+		loc := r.versions[o.first].Loc
+		o.op = blockdev.Op{Kind: blockdev.Read, Off: r.store.lay.dataOffset(loc), Done: r.onData,
 			Buf: r.Data[o.first*BlockSize : (o.first+o.n)*BlockSize]}
 		r.list = append(r.list, &o.op)
 	}

@@ -187,7 +187,8 @@ func encodeCkptChunk(b []byte, e *pagemap.Extent, versions []pagemap.ChunkVersio
 }
 
 // decodeCkptChunk reads the chunk at the start of b, its versions into dst.
-func decodeCkptChunk(b []byte, dst []pagemap.ChunkVersion) (pagemap.Extent, []pagemap.ChunkVersion, int, error) {
+func decodeCkptChunk(b []byte, dst []pagemap.ChunkVersion) (
+	pagemap.Extent, []pagemap.ChunkVersion, int, error) {
 	le := binary.LittleEndian
 	if len(b) < ckptChunkSize || len(b) < ckptChunkSize+ckptVersionSize*int(le.Uint16(b[2:])) {
 		return pagemap.Extent{}, dst, 0, fmt.Errorf("checkpoint: chunk in %d bytes", len(b))

@@ -30,12 +30,12 @@ type recovery struct {
 // unsureData is a record whose data may have been in flight when the power failed.
 type unsureData struct {
 	seq uint64
-	e   pagemap.Extent
 	rec pagemap.Record
 }
 
 // readSupers reads both superblocks. bad says what is wrong with each.
-func readSupers(ctx context.Context, dev blockdev.Device) (sb [superBlocks]super, bad [superBlocks]error, err error) {
+func readSupers(ctx context.Context, dev blockdev.Device) (
+	sb [superBlocks]super, bad [superBlocks]error, err error) {
 	size := uint64(dev.Geometry().Size) / BlockSize
 	if size < superBlocks {
 		return sb, bad, fmt.Errorf("%w: device of %d blocks", ErrForeign, size)
@@ -43,7 +43,8 @@ func readSupers(ctx context.Context, dev blockdev.Device) (sb [superBlocks]super
 	buf := make([]byte, superBlocks*BlockSize)
 	for i := range sb { // one at a time: one of them may be unreadable
 		p := buf[i*BlockSize:][:BlockSize]
-		if bad[i] = transfer(ctx, dev, &blockdev.Op{Kind: blockdev.Read, Off: int64(i) * BlockSize, Buf: p}); bad[i] == nil {
+		op := &blockdev.Op{Kind: blockdev.Read, Off: int64(i) * BlockSize, Buf: p}
+		if bad[i] = transfer(ctx, dev, op); bad[i] == nil {
 			sb[i], bad[i] = decodeSuper(p, size)
 		}
 	}
@@ -158,8 +159,8 @@ func (r *recovery) checkpoint() error {
 		}
 	}
 	if crc != ref.crc || totals != (ckptTotals{versions: versions, logNext: ref.logNext}) {
-		return fmt.Errorf("%w: %d blocks with checksum %08x end in %+v, want %08x and %+v", ErrDamaged, ref.blocks, crc,
-			totals, ref.crc, ckptTotals{versions: versions, logNext: ref.logNext})
+		return fmt.Errorf("%w: %d blocks with checksum %08x end in %+v, want %08x and %+v", ErrDamaged, ref.blocks,
+			crc, totals, ref.crc, ckptTotals{versions: versions, logNext: ref.logNext})
 	}
 	r.m.FinishLoad()
 	return nil

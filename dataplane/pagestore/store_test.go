@@ -38,7 +38,8 @@ func ext(v uint32, page uint64, first, n uint16) pagemap.Extent {
 
 // newMem makes a device of so many blocks.
 func newMem(t testing.TB, blocks int64, cache bool) *blockdev.Mem {
-	m := blockdev.NewMem(blockdev.MemOptions{Size: blocks * BlockSize, LogicalBlock: BlockSize, VolatileCache: cache})
+	m := blockdev.NewMem(blockdev.MemOptions{Size: blocks * BlockSize, LogicalBlock: BlockSize,
+		VolatileCache: cache})
 	t.Cleanup(func() { _ = m.Close() })
 	return m
 }
@@ -233,7 +234,9 @@ func TestStableMarksFreeSpaceAndSurvive(t *testing.T) {
 		t.Fatalf("volume %+v", v)
 	}
 	s.SetStable(vol(1), seq(1, 10))
-	must(t, wait(func(done func(error)) { s.Undo(ext(1, 7, 0, 1), seq(1, 1), done) })) // behind the mark in the log
+	// Later in the log than the mark.
+	barrier := func(done func(error)) { s.Undo(ext(1, 7, 0, 1), seq(1, 1), done) }
+	must(t, wait(barrier))
 	if v, _ := s.Volume(vol(1)); v.Blocks != 1 || v.Unstable != 0 {
 		t.Fatalf("volume %+v", v)
 	}

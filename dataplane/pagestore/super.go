@@ -105,8 +105,9 @@ const superSize = 11*8 + 8
 func (s *super) encode(b []byte) {
 	clear(b[:BlockSize])
 	p, le := b[headerSize:], binary.LittleEndian
-	for i, v := range []uint64{s.lay.total, s.lay.logStart, s.lay.logBlocks, s.lay.ckptStart[0], s.lay.ckptStart[1],
-		s.lay.ckptBlocks, s.lay.dataStart, s.lay.dataBlocks, s.ckpt.number, s.ckpt.blocks, s.ckpt.logNext} {
+	for i, v := range [...]uint64{s.lay.total, s.lay.logStart, s.lay.logBlocks, s.lay.ckptStart[0],
+		s.lay.ckptStart[1], s.lay.ckptBlocks, s.lay.dataStart, s.lay.dataBlocks, s.ckpt.number, s.ckpt.blocks,
+		s.ckpt.logNext} {
 		le.PutUint64(p[8*i:], v)
 	}
 	le.PutUint32(p[11*8:], s.ckpt.crc)
@@ -127,8 +128,8 @@ func decodeSuper(b []byte, device uint64) (super, error) {
 	for i := range v {
 		v[i] = binary.LittleEndian.Uint64(b[headerSize+8*i:])
 	}
-	s := super{id: h.id, seq: h.seq, incarnation: h.incarnation, lay: layout{total: v[0], logStart: v[1], logBlocks: v[2],
-		ckptStart: [2]uint64{v[3], v[4]}, ckptBlocks: v[5], dataStart: v[6], dataBlocks: v[7]},
+	s := super{id: h.id, seq: h.seq, incarnation: h.incarnation, lay: layout{total: v[0], logStart: v[1],
+		logBlocks: v[2], ckptStart: [2]uint64{v[3], v[4]}, ckptBlocks: v[5], dataStart: v[6], dataBlocks: v[7]},
 		ckpt: ckptRef{number: v[8], blocks: v[9], logNext: v[10],
 			crc: binary.LittleEndian.Uint32(b[headerSize+11*8:])}}
 	if err := s.lay.validate(device); err != nil {
