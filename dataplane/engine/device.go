@@ -30,7 +30,7 @@ type device struct {
 	freeKnown  bool
 	stableBusy bool
 	probing    bool
-	condemned  bool   // failed after it had answered an open: the next attempt goes without it
+	condemned  bool   // doubted, or failed after it had answered an open: the next attempt goes without it
 	free       uint64 // blocks, as of the last answer
 	stableSent cluster.Seq
 	retryAt    uint64 // tick before which no new resync is tried
@@ -43,7 +43,8 @@ func (e *Engine) makeDevices() {
 			if e.devices[id] != nil {
 				continue
 			}
-			d := &device{id: id, near: e.cfg.Near[id], residency: e.cfg.Owner.Residency(id)}
+			d := &device{id: id, near: e.cfg.Near[id], residency: e.cfg.Owner.Residency(id),
+				condemned: e.cfg.Doubted[id]}
 			if e.cfg.Owner.IsOut(id) {
 				d.state = devOut
 			}

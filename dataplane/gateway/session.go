@@ -12,11 +12,17 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 )
 
-// arbiterTimeout bounds one attempt to reach the owner record; arbiterRetry is the pause before the next.
+// An attempt to change the owner record is given up early at first and tried again: a proposal that was under way
+// when etcd's leader died, or that went to a member that hangs, is lost, while the next one finds a new leader.
+// arbiterRetry is the pause in between.
 const (
+	arbiterFirst   = 400 * time.Millisecond
 	arbiterTimeout = 3 * time.Second
-	arbiterRetry   = 200 * time.Millisecond
+	arbiterRetry   = 100 * time.Millisecond
 )
+
+// attemptTimeout bounds attempt n, counted from 0.
+func attemptTimeout(n int) time.Duration { return min(arbiterFirst<<min(n, 8), arbiterTimeout) }
 
 // session is one period of ownership: the engine of one owner epoch with its lock.
 type session struct {
@@ -224,8 +230,8 @@ func (s *session) store(change func(*cluster.Owner)) bool {
 			next.Out[i].Since = since
 		}
 	}
-	for s.ctx.Err() == nil {
-		rev, err := s.swap(next)
+	for n := 0; s.ctx.Err() == nil; n++ {
+		rev, err := s.swap(next, attemptTimeout(n))
 		if err == nil {
 			s.rec.owner = next
 			s.rec.rev.Store(rev)
@@ -244,8 +250,8 @@ func (s *session) store(change func(*cluster.Owner)) bool {
 }
 
 // swap is one attempt. A conflict may be our own earlier attempt whose answer was lost: the record tells.
-func (s *session) swap(next cluster.Owner) (int64, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, arbiterTimeout)
+func (s *session) swap(next cluster.Owner, limit time.Duration) (int64, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	rev, err := s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, s.revision(), next)
 	if !errors.Is(err, cluster.ErrConflict) {

@@ -166,28 +166,23 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	}
 	next := prev.Owner.Clone()
 	next.Gateway, next.Epoch, next.Released = g.o.Self, prev.Epoch+1, false
-	ctx, cancel := context.WithTimeout(g.ctx, arbiterTimeout)
+	ctx, cancel := context.WithTimeout(g.ctx, attemptTimeout(v.attempts))
 	rev, err := g.o.Arbiter.SwapOwner(ctx, v.key, prev.Revision, next)
 	cancel()
+	v.attempts++
 	if err != nil {
 		return fmt.Errorf("become owner of volume %v: %w", v.key, err)
 	}
+	v.attempts = 0
 	s := &session{v: v, epoch: next.Epoch}
 	s.ctx, s.stop = context.WithCancel(g.ctx)
 	s.rec.owner = next
 	s.rec.rev.Store(rev)
 	patience := max(0, g.o.Patience-time.Since(g.start))
-	near, awaited := make(map[cluster.DeviceID]bool), make(map[cluster.DeviceID]bool)
-	g.mu.Lock()
-	for id, d := range g.mu.state.Map.Devices {
-		near[id] = g.o.Near(id)
-		met := g.mu.met[d.Node]
-		awaited[id] = met.IsZero() || time.Since(met) < settleIn
-	}
-	g.mu.Unlock()
+	near, awaited, doubted := g.outlook()
 	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Table: v.table,
-		Near:     near,
-		Patience: int(patience / tickEvery), Awaited: awaited, ReserveBlocks: g.o.ReserveBlocks})
+		Near: near, Patience: int(patience / tickEvery), Awaited: awaited, Doubted: doubted,
+		ReserveBlocks: g.o.ReserveBlocks})
 	if err != nil {
 		s.stop()
 		return err
@@ -203,6 +198,22 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	}()
 	s.tick()
 	return nil
+}
+
+// outlook tells for each device whether it is on this node, whether it may come up any moment, and whether it
+// seems to be gone: a node that was met and is not heard of any more did not take long to start, it died.
+func (g *Gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool) {
+	near, awaited = make(map[cluster.DeviceID]bool), make(map[cluster.DeviceID]bool)
+	doubted = make(map[cluster.DeviceID]bool)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id, d := range g.mu.state.Map.Devices {
+		near[id] = g.o.Near(id)
+		met := g.mu.met[d.Node]
+		doubted[id] = !met.IsZero() && g.suspected(d.Node)
+		awaited[id] = !doubted[id] && (met.IsZero() || time.Since(met) < settleIn)
+	}
+	return near, awaited, doubted
 }
 
 // awaitPredecessors returns when no earlier owner can be answering hosts any more, or when the session is

@@ -28,6 +28,8 @@ type Volume struct {
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
 	unowned time.Time
 	retry   time.Time
+	// attempts to become owner since the last success. Owned by the take-over under way.
+	attempts int
 }
 
 func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool, table *placement.Table) *Volume {
