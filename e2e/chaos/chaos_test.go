@@ -4,18 +4,40 @@ package chaos
 
 import (
 	"flag"
+	"regexp"
 	"testing"
 )
 
-var seedFlag = flag.Uint64("chaos.seed", 1, "decides the workload and the order of the faults")
+var (
+	seedFlag = flag.Uint64("chaos.seed", 1, "decides the workload and the order of the faults")
+	onlyFlag = flag.String("chaos.only", "", "inflict only faults whose names match this regular expression")
+)
 
 // TestEveryFaultOnce takes a cluster under load through every kind of fault.
 func TestEveryFaultOnce(t *testing.T) {
+	chosen := choose(t)
 	w := newWorld(t, *seedFlag)
-	for i, f := range faults() {
+	for i, f := range chosen {
 		w.inflict(f, w.volumes[i%len(w.volumes)])
 	}
 	w.finish()
+}
+
+// choose lists the faults that -chaos.only leaves.
+func choose(t *testing.T) (out []fault) {
+	only, err := regexp.Compile(*onlyFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range faults() {
+		if only.MatchString(f.name) {
+			out = append(out, f)
+		}
+	}
+	if len(out) == 0 {
+		t.Fatalf("no fault matches %q", *onlyFlag)
+	}
+	return out
 }
 
 // finish ends the load and looks at everything once more.

@@ -178,22 +178,23 @@ func hang(w *world, n *cluster.Node) {
 }
 
 func (w *world) hang(n *cluster.Node, d time.Duration) {
-	for _, x := range w.witnesses[n] {
-		x.writing.Store(true)
-	}
+	w.everyWitness(func(x *witness) { x.writing.Store(true) })
 	n.Pause()
 	w.wait(d)
-	for _, x := range w.witnesses[n] {
-		x.storm.Store(true)
-	}
+	w.everyWitness(func(x *witness) { x.storm.Store(true) })
 	n.Resume()
 	w.wait(time.Second)
-	for _, x := range w.witnesses[n] {
-		x.storm.Store(false)
-		x.writing.Store(false)
-	}
+	w.everyWitness(func(x *witness) { x.storm.Store(false); x.writing.Store(false) })
 	w.progress(steady)
 	w.t.Logf("    it hung for %v", d)
+}
+
+func (w *world) everyWitness(do func(*witness)) {
+	for _, n := range w.cluster.Nodes {
+		for _, x := range w.witnesses[n] {
+			do(x)
+		}
+	}
 }
 
 // stutter stops a process for moments shorter than any timeout.

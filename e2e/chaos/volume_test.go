@@ -25,6 +25,8 @@ const (
 	// the second.
 	hotFirst, hotSectors = 256, 512
 	maxSectors           = 256 << 10 / sectorSize
+	// witnessSectors at the beginning of a volume are written by witnesses only.
+	witnessSectors = 128
 	// patience bounds every operation of a writer. Nothing asserts how long a pause is; but it must end.
 	patience = 5 * time.Minute
 )
@@ -115,21 +117,17 @@ func newVolume(t *testing.T, v wire.Volume, copies int) *volume {
 	return x
 }
 
-// reserve keeps other writes off a range. A host sends a write again when its path is lost; if another write
+// reserve keeps other writers off a range. A host sends a write again when its path is lost; if another write
 // to the same place could come between, no order would explain what is read, and no storage could prevent it.
-// With wait false it gives up when the range is busy.
-func (v *volume) reserve(from, n int, wait bool) bool {
+// Witnesses send nothing again, and have a range of their own.
+func (v *volume) reserve(from, n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	busy := func(s span) bool { return s.from < from+n && from < s.to }
 	for slices.ContainsFunc(v.writes, busy) {
-		if !wait {
-			return false
-		}
 		v.ended.Wait()
 	}
 	v.writes = append(v.writes, span{from, from + n})
-	return true
 }
 
 func (v *volume) release(from, n int) {
@@ -234,9 +232,12 @@ func (v *volume) operation(rng *rand.Rand, data []byte) error {
 	defer cancel()
 	from, n := place(rng)
 	kind := rng.IntN(100)
-	if kind < 60 {
-		v.reserve(from, n, true)
+	switch {
+	case kind < 60:
+		v.reserve(from, n)
 		defer v.release(from, n)
+	case kind < 65:
+		from = rng.IntN(witnessSectors)
 	}
 	data = data[:n*sectorSize]
 	off, size, began := int64(from)*sectorSize, int64(n)*sectorSize, time.Now()
@@ -283,7 +284,7 @@ func place(rng *rand.Rand) (from, n int) {
 	if rng.IntN(10) < 7 {
 		from = hotFirst + rng.IntN(hotSectors)
 	} else {
-		from = rng.IntN(volumeSectors)
+		from = witnessSectors + rng.IntN(volumeSectors-witnessSectors)
 	}
 	if n%8 == 0 {
 		from &^= 7

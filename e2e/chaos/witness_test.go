@@ -20,7 +20,7 @@ const (
 	witnessDepth = 120
 	witnessPace  = 50 * time.Millisecond
 	stormPace    = 2 * time.Millisecond
-	writesEvery  = 5 // with writing on, one command in so many is a write
+	writesEvery  = 3 // with writing on, one in so many of the commands to the witnesses' range is a write
 )
 
 // witness sends reads to one node, whatever ANA says.
@@ -102,8 +102,11 @@ func (w *witness) send(data []byte) {
 	n := 1 + w.rng.IntN(len(data)/sectorSize)
 	c := &testimony{w: w, from: hotFirst + w.rng.IntN(hotSectors), data: data[:n*sectorSize]}
 	c.Data, c.Done = c.data, c.done
+	if w.rng.IntN(2) == 0 {
+		c.from = w.rng.IntN(witnessSectors - n)
+	}
 	opcode := uint8(nvme.OpRead)
-	if w.writing.Load() && w.rng.IntN(writesEvery) == 0 && w.v.reserve(c.from, n, false) {
+	if w.writing.Load() && c.from < witnessSectors && w.rng.IntN(writesEvery) == 0 {
 		opcode, c.op = nvme.OpWrite, w.v.write(c.from, c.data)
 	} else {
 		c.op = w.v.read(c.from, n)
@@ -115,10 +118,6 @@ func (w *witness) send(data []byte) {
 // done judges an answer: refused is fine, wrong is not.
 func (c *testimony) done(io *initiator.IO) {
 	w := c.w
-	isWrite := io.Cmd.Opcode() == nvme.OpWrite
-	if isWrite {
-		defer w.v.release(c.from, len(c.data)/sectorSize)
-	}
 	defer func() { w.free <- io.Data[:cap(io.Data)] }()
 	if !io.Status().OK() {
 		w.refused.Add(1)
@@ -127,7 +126,7 @@ func (c *testimony) done(io *initiator.IO) {
 	}
 	w.answered.Add(1)
 	got := c.data
-	if isWrite {
+	if io.Cmd.Opcode() == nvme.OpWrite {
 		w.acked.Add(1)
 		got = nil
 	}
