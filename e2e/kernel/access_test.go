@@ -13,9 +13,9 @@ import (
 const strangerNQN = "nqn.2014-08.org.nvmexpress:uuid:" + strangerID
 const strangerID = "99999999-8888-7777-6666-555555555555"
 
-// TestAccess has two hosts, of which the allow-list first names one. The other is refused and shown nothing by
-// discovery; put on the list it connects; taken off again it loses its connections and stays out, while the
-// first goes on.
+// TestAccess has two hosts, of which the allow-list first names one. The other is refused and shown nothing
+// by discovery; put on the list it connects; taken off again it loses its connections and stays out, while
+// the first goes on.
 func TestAccess(t *testing.T) {
 	s := serve(t, 2, 64<<20)
 	g := guest.Start(t, guest.Options{})
@@ -43,7 +43,8 @@ func TestAccess(t *testing.T) {
 	stranger.Device(volumeNQN)
 	s.hosts = s.hosts[:1]
 	s.put()
-	// Refused with a status that says "do not retry", a host gives the controller up; it does not try for a minute.
+	// Refused with a status that says "do not retry", a host gives the controller up; it does not try for a
+	// minute.
 	stranger.Until("[ -z \"$(ls /sys/class/nvme)\" ]")
 	steady.Interrupt()
 	t.Logf("steady: %+v", steady.Wait().Clean(g))

@@ -12,9 +12,9 @@ import (
 	"github.com/ashlar-storage/ashlar/e2e/openstack"
 )
 
-// TestFirstLight is the whole path: a volume made by a real Cinder, attached by a real kernel over all portals,
-// with ext4 on it. It is extended online, its owner is killed with -9, comes back, and loses its disk, all under
-// verified I/O; then it is detached and deleted. No I/O error anywhere, and no byte differs.
+// TestFirstLight is the whole path: a volume made by a real Cinder, attached by a real kernel over all
+// portals, with ext4 on it. It is extended online, its owner is killed with -9, comes back, and loses its
+// disk, all under verified I/O; then it is detached and deleted. No I/O error anywhere, and no byte differs.
 func TestFirstLight(t *testing.T) {
 	const gib = 1 << 30
 	c := cluster.Start(t, cluster.Options{Advertise: guest.HostAddr, DiskSize: 4 * gib})
@@ -27,7 +27,8 @@ func TestFirstLight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := cinder.Attach(t.Context(), v.ID, openstack.Connector{Host: "guest", IP: "127.0.0.1", NQN: guest.HostNQN})
+	a, err := cinder.Attach(t.Context(), v.ID, openstack.Connector{Host: "guest", IP: "127.0.0.1",
+		NQN: guest.HostNQN})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/ashlar-storage/ashlar/e2e/wire"
 )
 
-// TestCommands sends every command that nvme-cli has for a volume like ours, without and with digests, and has
-// Wireshark judge the second conversation.
+// TestCommands sends every command that nvme-cli has for a volume like ours, without and with digests, and
+// has Wireshark judge the second conversation.
 func TestCommands(t *testing.T) {
 	for _, digests := range []string{"", "-g -G"} {
 		t.Run("flags "+digests, func(t *testing.T) {
@@ -111,8 +111,8 @@ func identify(t *testing.T, g *guest.Guest, ctrl, dev string) {
 	t.Logf("%s", g.Must("nvme get-property -H -o 0 "+ctrl+"; nvme get-property -H -o 0x1c "+ctrl+"; nvme list; nvme list-subsys"))
 }
 
-// flushesAll is VWC (base specification, Identify Controller) of a controller that has no volatile write cache
-// (bit 0) and takes a Flush for all namespaces (bits 2:1).
+// flushesAll is VWC (base specification, Identify Controller) of a controller that has no volatile write
+// cache (bit 0) and takes a Flush for all namespaces (bits 2:1).
 const flushesAll = 0b110
 
 // logPages reads every page that nvme-cli knows, then every number there is: an unknown page is an error
@@ -217,7 +217,8 @@ func refusals(t *testing.T, g *guest.Guest, ctrl, dev string) {
 		{"identify of a namespace that is not there", "nvme id-ns " + ctrl + " -n 2 -f", "Invalid Namespace"},
 		{"unknown CNS", "nvme admin-passthru " + ctrl + " -o 6 --cdw10=0xee -r -l 4096", "Invalid Field"},
 	} {
-		if r := g.Run(step.script + " 2>&1"); !strings.Contains(strings.ToLower(r.Output), strings.ToLower(step.output)) {
+		if r := g.Run(step.script + " 2>&1"); !strings.Contains(strings.ToLower(r.Output),
+			strings.ToLower(step.output)) {
 			t.Errorf("%s: no %q in the output, exit %d:\n%s", step.name, step.output, r.Code, r.Output)
 		}
 	}

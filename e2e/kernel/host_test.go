@@ -97,8 +97,9 @@ func (h *host) progress() {
 // written is read back and compared.
 func (h *host) survive(what string, event func()) {
 	h.t.Helper()
-	load := h.g.Go("cd /tmp && fio --name=load --filename=/mnt/v/load --size=8M --direct=1 --rw=randwrite --bs=4k " +
-		"--iodepth=4 --ioengine=libaio --rate_iops=150 --verify=crc32c --verify_fatal=1 --randrepeat=0 2>&1")
+	load := h.g.Go("cd /tmp && fio --name=load --filename=/mnt/v/load --size=8M --direct=1 --rw=randwrite " +
+		"--bs=4k --iodepth=4 --ioengine=libaio --rate_iops=150 --verify=crc32c --verify_fatal=1 --randrepeat=0 " +
+		"2>&1")
 	begin := time.Now()
 	event()
 	if r := load.Wait(); r.Code != 0 {

@@ -14,16 +14,17 @@ func waitANA(g *guest.Guest, want string) {
 	g.Until(fmt.Sprintf(`[ "$(echo $(cat /sys/class/nvme/nvme*/nvme*c*n*/ana_state))" = '%s' ]`, want))
 }
 
-// TestHandOver moves the optimized state between two portals, back and forth, under I/O: the host learns it from
-// asynchronous events, waits while no path is usable, and sees no error.
+// TestHandOver moves the optimized state between two portals, back and forth, under I/O: the host learns it
+// from asynchronous events, waits while no path is usable, and sees no error.
 func TestHandOver(t *testing.T) {
 	s := serve(t, 2, 64<<20)
 	g := guest.Start(t, guest.Options{})
 	dev := s.attach(g)
 	waitANA(g, "optimized inaccessible")
 	io := g.Go("exec iotest steady -dev " + dev + " -size 4M -rate 100")
-	load := g.Go("cd /tmp && fio --name=load --filename=" + dev + " --offset=32M --size=4M --direct=1 --rw=randrw " +
-		"--bs=4k --iodepth=8 --ioengine=libaio --rate_iops=100 --time_based --runtime=15 --verify=crc32c")
+	load := g.Go("cd /tmp && fio --name=load --filename=" + dev +
+		" --offset=32M --size=4M --direct=1 --rw=randrw --bs=4k --iodepth=8 --ioengine=libaio --rate_iops=100 " +
+		"--time_based --runtime=15 --verify=crc32c")
 	io.WaitOutput("@ 1 ")
 	for round := 1; round <= 4; round++ {
 		s.optimize(round % 2)
@@ -71,8 +72,8 @@ func TestPathLoss(t *testing.T) {
 	detach(g, t)
 }
 
-// TestKeepAliveTimeout stops the whole guest for longer than its keep-alive timeout: the target must let go of
-// its connections by itself, and take the host back when it wakes.
+// TestKeepAliveTimeout stops the whole guest for longer than its keep-alive timeout: the target must let go
+// of its connections by itself, and take the host back when it wakes.
 func TestKeepAliveTimeout(t *testing.T) {
 	s := serve(t, 1, 64<<20)
 	g := guest.Start(t, guest.Options{})
