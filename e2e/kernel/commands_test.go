@@ -108,7 +108,8 @@ func identify(t *testing.T, g *guest.Guest, ctrl, dev string) {
 			t.Errorf("the block layer's %s is %q, want %q", file, got, want)
 		}
 	}
-	t.Logf("%s", g.Must("nvme get-property -H -o 0 "+ctrl+"; nvme get-property -H -o 0x1c "+ctrl+"; nvme list; nvme list-subsys"))
+	t.Logf("%s", g.Must("nvme get-property -H -o 0 "+ctrl+"; nvme get-property -H -o 0x1c "+ctrl+
+		"; nvme list; nvme list-subsys"))
 }
 
 // flushesAll is VWC (base specification, Identify Controller) of a controller that has no volatile write
