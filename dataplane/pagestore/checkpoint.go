@@ -64,10 +64,11 @@ type checkpointer struct {
 	super   blockdev.Op
 	spare   *segment
 	segment int // blocks
+	piece   int // versions
 }
 
 func (c *checkpointer) init(s *Store, sb *super) {
-	c.s, c.current, c.segment = s, sb.ckpt, segmentBlocks
+	c.s, c.current, c.segment, c.piece = s, sb.ckpt, segmentBlocks, ckptPiece
 	c.flush = blockdev.Op{Kind: blockdev.Flush, Done: c.ended(func() { c.flushed() })}
 	c.super = blockdev.Op{Kind: blockdev.Write, Buf: make([]byte, BlockSize), Done: c.ended(func() {})}
 	c.enc.c = c
@@ -107,7 +108,7 @@ func (c *checkpointer) write(b *box) {
 		return
 	}
 	for c.writes < ckptWrites {
-		if c.enc.ready == nil && c.snap != nil && !c.snap.Next(ckptPiece) {
+		if c.enc.ready == nil && c.snap != nil && !c.snap.Next(c.piece) {
 			c.snap = nil
 			c.enc.end(c.taking.logNext)
 		}

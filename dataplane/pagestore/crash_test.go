@@ -441,7 +441,16 @@ func (w *crashWorld) judgeMeta() error {
 }
 
 // TestPowerCuts cuts the power at random points of random work, of recovery and of checkpoints. After each
-// cut every acknowledged version is there, nothing else is, and the device passes its check.
+// cut every acknowledged version is there, nothing else is, and the device passes its check; before one mount
+// in four a superblock rots.
+//
+// Each of these weakenings, made by hand, fails it within its 20,000 cuts: no checksum of unsure data at
+// recovery; acknowledging without the flush, before the data, or before all earlier log blocks; applying
+// records before they are durable; log reuse on the tail in memory, or after one superblock; no incarnation,
+// or the same one after a mount; no sequence check in the log; superblocks not made equal at mount, one
+// superblock in place, no flush behind it; one checkpoint area, or none flushed; a checkpoint that mixes old
+// and new chunks; dropping what is bad at recovery; a repair that replay ignores; freeing below a stable
+// version of an epoch not settled.
 func TestPowerCuts(t *testing.T) {
 	points := *crashPoints
 	if raceEnabled || testing.Short() {

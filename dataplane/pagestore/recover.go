@@ -355,7 +355,7 @@ func Open(ctx context.Context, dev blockdev.Device, o Options) (*Store, error) {
 		return nil, err
 	}
 	if o.segment > 0 {
-		s.mu.ckpt.segment = o.segment
+		s.mu.ckpt.segment, s.mu.ckpt.piece = o.segment, 16*o.segment
 	}
 	s.mu.m, s.mu.meta = r.m, r.meta
 	s.mu.log.next, s.mu.log.durable, s.mu.log.tail = r.next, r.next-1, sb.ckpt.logNext

@@ -80,7 +80,7 @@ type Options struct {
 	// as large, and metadata writes as few, as they can be.
 	Groups int
 
-	segment int // blocks of a checkpoint written at once; tests make it small
+	segment int // blocks of a checkpoint written at once; tests make it, and pieces of the map, small
 }
 
 func newStore(dev blockdev.Device, sb *super, groups int) (*Store, error) {
