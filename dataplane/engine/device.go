@@ -38,8 +38,8 @@ type device struct {
 }
 
 func (e *Engine) makeDevices() {
-	for g := 0; g < placement.Groups; g++ {
-		for _, id := range e.cfg.Table.Row(g) {
+	for _, row := range e.cfg.Table.Rows() {
+		for _, id := range row {
 			if e.devices[id] != nil {
 				continue
 			}
@@ -110,8 +110,7 @@ func (e *Engine) lastSeq() cluster.Seq { return cluster.MakeSeq(e.cfg.Owner.Epoc
 // coveredWithout reports whether every group that d belongs to has another device that is in: only then may d
 // be recorded out without losing the last copy.
 func (e *Engine) coveredWithout(d *device) bool {
-	for g := 0; g < placement.Groups; g++ {
-		row := e.cfg.Table.Row(g)
+	for _, row := range e.cfg.Table.Rows() {
 		if !slices.Contains(row, d.id) {
 			continue
 		}

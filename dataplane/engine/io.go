@@ -44,8 +44,6 @@ func (e *Engine) extentDone(x *extent, d *device, r *chunk.Request) {
 		e.deviceFailed(d)
 	}
 	switch x.phase {
-	case phaseRead:
-		e.readDone(x, r)
 	case phaseRepair:
 		e.repairDone(x, r)
 	case phaseWrite:
@@ -54,7 +52,7 @@ func (e *Engine) extentDone(x *extent, d *device, r *chunk.Request) {
 		} else {
 			d.stableSent = max(d.stableSent, r.Stable)
 		}
-	case phaseCopy:
+	case phaseRead, phaseCopy:
 		if r.Status != chunk.OK {
 			x.failed = 1
 		}

@@ -78,8 +78,8 @@ type extent struct {
 	offset  int    // partial: where user begins in the block
 	blocks  []chunk.BlockInfo
 	waiting uint32 // requests outstanding
-	failed  uint32 // bit per column: has not got the write, and counts
-	tried   uint32 // bit per column: gave a bad answer to the read
+	failed  uint32 // write: bit per column that has not got it, and counts; else not 0 when the request failed
+	copied  int    // extCopy: blocks dealt with
 	repair  *repair
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
-	"github.com/ashlar-storage/ashlar/dataplane/placement"
 )
 
 // The open of a volume by a new owner:
@@ -165,8 +164,8 @@ func (e *Engine) gathered() {
 
 // covered reports whether every group has a device whose inventory is complete.
 func (e *Engine) covered() bool {
-	for g := 0; g < placement.Groups; g++ {
-		if !slices.ContainsFunc(e.cfg.Table.Row(g), func(id cluster.DeviceID) bool {
+	for _, row := range e.cfg.Table.Rows() {
+		if !slices.ContainsFunc(row, func(id cluster.DeviceID) bool {
 			d := e.devices[id]
 			return d.state == devIn && d.open == openListed
 		}) {

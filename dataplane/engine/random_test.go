@@ -2,231 +2,327 @@ package engine
 
 import (
 	"flag"
+	"fmt"
+	"math/rand"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/placement"
 )
 
-var seedFlag = flag.Int64("engine.seed", 0, "run only this seed of the random schedules")
+var (
+	seedFlag  = flag.Int64("engine.seed", 0, "run only this seed of the random schedules")
+	seedsFlag = flag.Int64("engine.seeds", 600, "run so many seeds of the random schedules")
+	firstFlag = flag.Int64("engine.first", 1, "first seed of the random schedules")
+)
 
-// TestRandomSchedules runs the engine in a world where requests arrive in any order, devices vanish and
-// return, owners change while the old one goes on, and blocks rot; every read is checked against the history.
+// TestRandomSchedules runs the engine in a world where requests arrive in any order or much later, devices
+// crash, hang, fill up and fail, connections break, owners change while the old one goes on, and blocks rot.
+// Every answer is checked against the history, every acknowledgement against what the devices hold.
 func TestRandomSchedules(t *testing.T) {
-	n := int64(200)
+	n := *seedsFlag
 	if testing.Short() {
-		n = 60
+		n = min(n, 60)
+	}
+	tables := map[int]*placement.Table{}
+	for copies := 1; copies <= 3; copies++ {
+		var err error
+		if tables[copies], err = testTable(copies, copies+1); err != nil {
+			t.Fatal(err)
+		}
 	}
 	total := Counters{}
-	for seed := int64(1); seed <= n; seed++ {
-		if *seedFlag != 0 && seed != *seedFlag {
-			continue
+	for seed := *firstFlag; seed < *firstFlag+n; seed++ {
+		if *seedFlag != 0 {
+			seed, n = *seedFlag, 0
 		}
-		w := newWorld(t, seed, 2+int(seed%2))
-		runSchedule(w, seed)
-		c := w.current.Counters
+		copies := 2 + int(seed%2)
+		if seed%16 == 0 {
+			copies = 1
+		}
+		c, _, err := runSchedule(seed, tables[copies], false)
+		if err != nil {
+			_, trace, _ := runSchedule(seed, tables[copies], true)
+			t.Fatalf("seed %d with %d copies: %v\nlast steps:\n%s", seed, copies, err,
+				strings.Join(trace[max(0, len(trace)-300):], "\n"))
+		}
 		total.Copied += c.Copied
 		total.Repaired += c.Repaired
 		total.Forward += c.Forward
+		total.Undone += c.Undone
+		total.Degraded += c.Degraded
 	}
-	if *seedFlag == 0 && (total.Copied == 0 || total.Repaired == 0 || total.Forward == 0) {
-		t.Fatalf("the schedules never resynced, repaired or resolved: %+v", total)
+	if n >= 60 && (total.Copied == 0 || total.Repaired == 0 || total.Forward == 0 || total.Undone == 0 ||
+		total.Degraded == 0) {
+		t.Fatalf("the schedules never resynced, repaired, resolved, undid or read elsewhere: %+v", total)
 	}
 }
 
-func runSchedule(w *world, seed int64) {
+// runSchedule plays one seed. The same seed is the same schedule.
+func runSchedule(seed int64, table *placement.Table, tracing bool) (c Counters, trace []string, err error) {
+	w := newWorld(rand.New(rand.NewSource(seed)), table, table.Width()+1)
+	w.tracing = tracing
 	defer func() {
-		if w.t.Failed() {
-			w.t.Logf("seed %d, last steps:\n%s", seed, strings.Join(w.trace[max(0, len(w.trace)-400):], "\n"))
+		trace = w.trace
+		if p := recover(); p != nil {
+			b, ok := p.(broken)
+			if !ok && !tracing {
+				panic(fmt.Sprintf("seed %d: %v", seed, p))
+			}
+			err = fmt.Errorf("%v", b)
 		}
 	}()
-	for step := 0; step < 1500; step++ {
-		w.step()
+	w.takeOver()
+	faults := 1 + w.rng.Intn(12) // in a thousand steps
+	load := 0
+	for i := range 1200 {
+		if i%100 == 0 {
+			load = w.rng.Intn(3) * 100 // hosts come and go: much needs a quiet volume to happen
+		}
+		w.step(load, faults)
 	}
 	w.settleDown()
+	for _, e := range w.engines() {
+		c.Copied += e.Counters.Copied
+		c.Repaired += e.Counters.Repaired
+		c.Forward += e.Counters.Forward
+		c.Undone += e.Counters.Undone
+		c.Degraded += e.Counters.Degraded
+	}
+	return c, w.trace, nil
 }
 
-func (w *world) step() {
-	switch r := w.rng.Intn(100); {
-	case r < 20:
-		w.submit()
-	case r < 78:
-		if len(w.net) > 0 {
-			w.deliver(w.rng.Intn(len(w.net)))
-		}
-	case r < 86:
-		for _, e := range w.engines() {
-			if w.records[e] != nil {
-				w.record(e)
-				break
-			}
-		}
-	case r < 96:
+func (w *world) step(load, faults int) {
+	switch r := w.rng.Intn(1000); {
+	case r < load:
+		w.submitAny()
+	case r < 760:
+		w.deliverAny()
+	case r < 840:
+		w.recordAny()
+	case r < 940:
 		for _, e := range w.engines() {
 			e.Tick()
 			w.drain(e)
 		}
-	case r < 97:
-		if w.rng.Intn(3) == 0 {
-			w.takeOver()
-		}
-	case r < 98:
-		w.fault()
-	default:
+	case r < 944:
+		w.renew()
+	case r < 960:
 		w.rot()
+	case r < 975:
+		if len(w.ghosts) > 0 {
+			w.haunt(w.rng.Intn(len(w.ghosts)))
+		}
+	case r < 985:
+		w.recover()
+	case r < 985+faults:
+		w.fault()
 	}
 }
 
-// engines lists the current owner and the zombies, in a fixed order.
+// engines lists the zombies, oldest first, and the current owner.
 func (w *world) engines() []*Engine { return append(slices.Clone(w.zombies), w.current) }
 
-func (w *world) submit() {
-	if len(w.hist.running) > 12 || w.current.mode != modeServing {
-		return
+// renew replaces the owner, patient or not, and forgets zombies that have noticed.
+func (w *world) renew() {
+	w.zombies = slices.DeleteFunc(w.zombies, func(e *Engine) bool {
+		return e.fenced && e.Idle() && !slices.ContainsFunc(w.net, func(p pending) bool { return p.owner == e })
+	})
+	w.cfg.Patience = w.rng.Intn(2) * w.rng.Intn(40)
+	w.cfg.Awaited = map[cluster.DeviceID]bool{}
+	for id := range cluster.DeviceID(len(w.devices)) {
+		w.cfg.Awaited[id+1] = w.rng.Intn(2) == 0
 	}
-	op := &Op{Kind: Kind(w.rng.Intn(3)), Sectors: uint32(1 + w.rng.Intn(40))}
-	if w.rng.Intn(2) == 0 {
-		op.Sectors = (op.Sectors + 7) &^ 7
-	}
-	op.LBA = uint64(w.rng.Intn(testBlocks*sectorsPerBlock - int(op.Sectors) + 1))
-	if w.rng.Intn(2) == 0 {
-		op.LBA &^= 7
-	}
-	if op.Kind != Zero {
-		op.Data = make([]byte, op.Sectors*512)
-	}
-	w.hist.begin(op)
-	w.logf("submit %d at %d+%d stamp %d", op.Kind, op.LBA, op.Sectors, w.hist.history.Writes())
-	w.current.Submit(op)
-	w.drain(w.current)
+	w.takeOver()
 }
 
-// fault takes one device away when all are up, or brings the missing one back.
-func (w *world) fault() {
-	for id := cluster.DeviceID(1); int(id) <= len(w.devices); id++ {
-		if d := w.devices[id]; !d.up {
-			d.up = true
-			w.logf("up %d", id)
+func (w *world) submitAny() {
+	e := w.current
+	if len(w.zombies) > 0 && w.rng.Intn(8) == 0 {
+		e = w.zombies[w.rng.Intn(len(w.zombies))]
+	}
+	if w.hist.Running() > 12 || e.mode != modeServing {
+		return
+	}
+	sectors := uint32(1 + w.rng.Intn(40))
+	if w.rng.Intn(2) == 0 {
+		sectors = (sectors + 7) &^ 7
+	}
+	lba := uint64(w.rng.Intn(testBlocks*sectorsPerBlock - int(sectors) + 1))
+	if w.rng.Intn(2) == 0 {
+		lba &^= 7
+	}
+	w.submit(e, Kind(w.rng.Intn(3)), lba, sectors)
+}
+
+// deliverAny delivers any request on its way; those to a slow device seldom.
+func (w *world) deliverAny() {
+	if len(w.net) == 0 {
+		return
+	}
+	i := w.rng.Intn(len(w.net))
+	if w.devices[w.net[i].device].slow && w.rng.Intn(20) != 0 {
+		return
+	}
+	w.deliver(i)
+}
+
+func (w *world) recordAny() {
+	for _, e := range w.engines() {
+		if w.records[e] != nil && w.rng.Intn(2) == 0 {
+			w.record(e)
 			return
 		}
 	}
-	if len(w.owner.Out) == 0 && !w.rotten() {
-		w.down(cluster.DeviceID(1 + w.rng.Intn(len(w.devices))))
+}
+
+func (w *world) anyDevice() (cluster.DeviceID, *modelDevice) {
+	id := cluster.DeviceID(1 + w.rng.Intn(len(w.devices)))
+	return id, w.devices[id]
+}
+
+// fault lets one thing go wrong, whatever is wrong already: nothing here destroys what was made durable, so
+// nothing may be lost however many devices are away. While a block is rotten nothing else goes wrong: losing
+// its other copies too would be one fault too many.
+func (w *world) fault() {
+	if k, ok := w.rotten(); ok {
+		w.readBlock(k)
+		return
+	}
+	id, d := w.anyDevice()
+	switch w.rng.Intn(9) {
+	case 0, 1:
+		w.crash(id)
+	case 2: // hangs, or is cut off from everybody: ghosts live on
+		d.up = false
+		w.logf("hang %d", id)
+		w.cut(func(l link) bool { return l.device == id })
+	case 3:
+		all := w.engines()
+		e := all[w.rng.Intn(len(all))]
+		w.logf("cut owner %d from %d", e.Epoch(), id)
+		w.cut(func(l link) bool { return l == link{e, id} })
+	case 4:
+		w.logf("part owner %d and %d", w.current.Epoch(), id)
+		w.parted[link{w.current, id}] = true
+		w.cut(func(l link) bool { return l == link{w.current, id} })
+	case 5:
+		w.logf("detach %d", id)
+		d.served = false
+	case 6:
+		d.failing = 1 + w.rng.Intn(3)
+		w.logf("errors of %d: %d", id, d.failing)
+	case 7:
+		d.capacity, w.full = d.used()+w.rng.Intn(8), true
+		w.logf("capacity of %d: %d", id, d.capacity)
+	case 8:
+		d.slow = true
 	}
 }
 
-// rot spoils one block on one device while all devices are in and up: within the fault budget. Only complete
-// rows rot: a copy that is being written is not yet redundant.
+// recover mends one device, or the network.
+func (w *world) recover() {
+	id, d := w.anyDevice()
+	switch w.rng.Intn(3) {
+	case 0:
+		clear(w.parted)
+	default:
+		w.logf("mend %d", id)
+		d.mend()
+		d.pageSize = 1 + w.rng.Intn(8)
+	}
+}
+
+func (m *modelDevice) mend() {
+	m.up, m.served, m.slow, m.failing, m.capacity = true, true, false, 0, 1000
+}
+
+// rot spoils one copy of a block while everything is well. Only complete rows rot: a copy that is being
+// written is not yet redundant.
 func (w *world) rot() {
-	if len(w.owner.Out) > 0 || w.current.mode != modeServing ||
-		slices.ContainsFunc(w.engines(), func(e *Engine) bool { return e.rs != nil }) {
+	if len(w.owner.Out) > 0 || len(w.parted) > 0 || w.current.mode != modeServing || w.cfg.Table.Width() == 1 {
 		return
 	}
 	for _, d := range w.current.order {
-		if !w.devices[d.id].up || d.state != devIn {
+		if m := w.devices[d.id]; !m.up || !m.served || m.failing > 0 || m.capacity < 1000 || d.state != devIn {
 			return
 		}
 	}
-	k := rowKey{page: uint64(w.rng.Intn(3)), block: uint16(w.rng.Intn(8))}
+	k := rowKey{page: uint64(w.rng.Intn(testPages)), block: uint16(w.rng.Intn(pageBlocks))}
 	row := w.current.rowOf(k.page)
-	victim := w.devices[row[w.rng.Intn(len(row))]]
 	for _, id := range row {
 		vs := w.devices[id].rows[k]
 		if len(vs) != 1 || vs[0].state != chunk.Data || vs[0].w != w.devices[row[0]].rows[k][0].w {
 			return
 		}
 	}
-	victim.rows[k][0].state = chunk.Bad
-	victim.rows[k][0].data = nil
-	w.rotted++
+	v := &w.devices[row[w.rng.Intn(len(row))]].rows[k][0]
+	v.state, v.data, v.rotten = chunk.Bad, nil, true
 	w.logf("rot page %d block %d", k.page, k.block)
-	w.downAllowed(k)
+	w.readBlock(k)
 }
 
-// downAllowed repairs at once by a read, so that a later device loss stays within the budget of one loss per
-// row.
-func (w *world) downAllowed(k rowKey) {
-	if w.current.mode != modeServing || len(w.hist.running) > 12 {
-		return
+// readBlock lets a host read a block, which repairs it.
+func (w *world) readBlock(k rowKey) {
+	if w.current.mode == modeServing && w.hist.Running() <= 12 {
+		w.submit(w.current, Read, (k.page*pageBlocks+uint64(k.block))*sectorsPerBlock, sectorsPerBlock)
 	}
-	op := &Op{Kind: Read, LBA: (k.page*8 + uint64(k.block)) * 8, Sectors: 8, Data: make([]byte, 4096)}
-	w.hist.begin(op)
-	w.current.Submit(op)
-	w.drain(w.current)
 }
 
-// settleDown brings everything up and checks that the volume converges: all operations end, nothing is out,
-// and every row is the same on all its devices.
+// rotten finds a row with an unrepaired block.
+func (w *world) rotten() (rowKey, bool) {
+	for page := range uint64(testPages) {
+		for b := range uint16(pageBlocks) {
+			for id := range cluster.DeviceID(len(w.devices)) {
+				if k := (rowKey{page, b}); w.devices[id+1].newest(k).rotten {
+					return k, true
+				}
+			}
+		}
+	}
+	return rowKey{}, false
+}
+
+// settleDown mends everything and checks that the volume converges: all operations end, nothing is out, every
+// row is the same on all its devices, and what is read fits the history.
 func (w *world) settleDown() {
+	clear(w.parted)
 	for _, d := range w.devices {
-		d.up = true
+		d.mend()
 	}
+	w.logf("settle down")
+	last := (*Op)(nil)
 	for i := 0; i < 20000; i++ {
-		if len(w.net) > 0 {
+		switch {
+		case len(w.net) > 0:
 			w.deliver(0)
 			continue
-		}
-		if w.records[w.current] != nil {
-			w.record(w.current)
+		case len(w.ghosts) > 0:
+			w.haunt(0)
 			continue
 		}
+		busy := false
 		for _, e := range w.engines() {
 			if w.records[e] != nil {
 				w.record(e)
+				busy = true
 			}
 			e.Tick()
 			w.drain(e)
 		}
-		if len(w.owner.Out) == 0 && w.current.mode == modeServing && len(w.hist.running) == 0 && i > 300 &&
-			len(w.net) == 0 {
+		if busy || len(w.owner.Out) > 0 || w.current.mode != modeServing || len(w.net) > 0 || w.hist.Running() > 0 ||
+			w.current.rs != nil {
+			continue
+		}
+		if last != nil {
 			w.checkEqual()
 			return
 		}
+		last = w.submit(w.current, Read, 0, testBlocks*sectorsPerBlock)
 	}
-	w.t.Fatalf("did not converge: mode %d, out %v, %d operations left, zombies %d", w.current.mode, w.owner.Out,
-		len(w.hist.running), len(w.zombies))
-}
-
-// rotten reports whether a bad block is still unrepaired: then losing a device as well would be one fault too
-// many.
-func (w *world) rotten() bool {
-	for _, d := range w.devices {
-		for _, vs := range d.rows {
-			if vs[len(vs)-1].state == chunk.Bad {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (w *world) checkEqual() {
-	for page := uint64(0); page < 3; page++ {
-		row := w.current.rowOf(page)
-		for b := uint16(0); b < 8; b++ {
-			k := rowKey{page, b}
-			var first version
-			for i, id := range row {
-				var v version
-				if vs := w.devices[id].rows[k]; len(vs) > 0 {
-					v = vs[len(vs)-1]
-				}
-				if v.state == chunk.Bad {
-					continue // rot that nobody has read yet
-				}
-				if v.state == chunk.Tombstone {
-					v = version{}
-				}
-				if i == 0 || first.w == 0 && i == 1 && w.devices[row[0]].rows[k] != nil {
-					first = v
-					continue
-				}
-				if v.w != first.w || string(v.data) != string(first.data) {
-					w.t.Fatalf("page %d block %d differs between devices of %v: %v and %v", page, b, row, first.w, v.w)
-				}
-			}
-		}
-	}
+	w.failf("did not converge: mode %d, out %v, %d operations left, zombies %d", w.current.mode, w.owner.Out,
+		w.hist.Running(), len(w.zombies))
 }

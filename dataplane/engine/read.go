@@ -8,14 +8,12 @@ import (
 // sendRead asks one device of the row that is in: a near one first, else spread over the columns by page.
 // Devices that failed this read are not in any more, so the next choice is another one.
 func (e *Engine) sendRead(x *extent) {
-	c := e.chooseColumn(x, x.tried)
+	c := e.chooseColumn(x, 0)
 	if c < 0 {
 		e.block(x)
 		return
 	}
-	if x.column = int8(c); x.tried != 0 {
-		e.Counters.Degraded++
-	}
+	x.column = int8(c)
 	e.sendReadOf(x, c, x.first, x.count, x.data, x.blocks)
 }
 
@@ -45,19 +43,11 @@ func (e *Engine) chooseColumn(x *extent, not uint32) int {
 	return best
 }
 
-func (e *Engine) readDone(x *extent, r *chunk.Request) {
-	if r.Status != chunk.OK {
-		x.tried |= 1 << x.column // its device has failed; only for the count of degraded reads
-		x.failed = 1
-		return
-	}
-	x.failed = 0
-}
-
 // afterRead looks at what a read brought.
 func (e *Engine) afterRead(x *extent) {
 	if x.failed != 0 {
-		x.failed, x.tried = 0, 0
+		x.failed = 0
+		e.Counters.Degraded++
 		e.sendRead(x)
 		return
 	}

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
@@ -54,10 +56,15 @@ type copyRange struct {
 	first, count uint16
 }
 
-// tickResync starts a resync when a device is due, and carries the present one on.
+// tickResync starts a resync when a device is due, and carries the present one on. While a device is suspect
+// none starts: it may be the only source of some pages, and with a target that lacks them in its place it
+// would be recorded out.
 func (e *Engine) tickResync() {
 	if e.rs != nil {
 		e.stepResync()
+		return
+	}
+	if slices.ContainsFunc(e.order, func(d *device) bool { return d.state == devSuspect }) {
 		return
 	}
 	for _, d := range e.order {
@@ -292,21 +299,20 @@ func (e *Engine) startCopy(rs *resync, c copyRange) {
 	e.enqueue(x)
 }
 
-// proceedCopy writes what was read to the target, a run of equal versions at a time, then finishes. x.tried
-// counts the blocks already dealt with.
+// proceedCopy writes what was read to the target, a run of equal versions at a time, then finishes.
 func (e *Engine) proceedCopy(x *extent) {
 	rs := e.rs
 	if rs == nil || rs.failed || x.failed != 0 {
 		e.finish(x, PathGone)
 		return
 	}
-	for int(x.tried) < len(x.blocks) {
-		i := int(x.tried)
+	for x.copied < len(x.blocks) {
+		i := x.copied
 		j := i + 1
 		for j < len(x.blocks) && x.blocks[j].W == x.blocks[i].W && x.blocks[j].State == x.blocks[i].State {
 			j++
 		}
-		x.tried = uint32(j)
+		x.copied = j
 		if x.blocks[i].State != chunk.Data {
 			continue // the target is empty: absent and tombstone read the same there
 		}

@@ -5,204 +5,103 @@ import (
 	"fmt"
 	"math/rand"
 	"slices"
-	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
+	"github.com/ashlar-storage/ashlar/dataplane/sim/history"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
-// The test world: model devices that keep versions as a chunk server must, a network that delivers requests
-// in any order and loses answers, an owner record with compare-and-swap, owners that crash and zombies that
-// go on.
+// The test world: model devices, a network that delivers requests in any order and breaks connections, an
+// owner record with compare-and-swap, owners that are replaced and go on as zombies.
+//
+// A connection between an owner and a device is a session. When it breaks, its requests come back as
+// unreachable, but each may have been carried out, or may still be (a ghost), until the device takes up the
+// owner's next session. A device that is wiped and comes back under a new number is not here: version 0 of
+// the control plane has no such operation.
 
-type version struct {
-	w     cluster.Seq
-	state chunk.State
-	data  []byte
-	crc   uint32
+const (
+	testPages  = 3
+	pageBlocks = 8
+	testBlocks = testPages * pageBlocks
+	pageBytes  = pageBlocks * cluster.BlockSize
+)
+
+// link is a connection between an owner and a device.
+type link struct {
+	owner  *Engine
+	device cluster.DeviceID
 }
 
-type modelDevice struct {
-	up        bool
-	fence     uint32
-	residency uint32
-	settled   uint32
-	stable    map[uint32]cluster.Seq
-	rows      map[rowKey][]version // newest last
-}
-
-func newModelDevice() *modelDevice {
-	return &modelDevice{up: true, residency: 1, stable: map[uint32]cluster.Seq{}, rows: map[rowKey][]version{}}
-}
-
-func (m *modelDevice) isStable(w cluster.Seq) bool {
-	return w.Epoch() < m.settled || w <= m.stable[w.Epoch()] && m.stable[w.Epoch()] != 0
-}
-
-func (m *modelDevice) do(r *chunk.Request) chunk.Status {
-	if r.Op == chunk.OpFence {
-		if r.Epoch < m.fence {
-			return chunk.Fenced
-		}
-		m.fence = r.Epoch
-		return chunk.OK
-	}
-	if r.Epoch < m.fence {
-		return chunk.Fenced
-	}
-	m.fence = r.Epoch
-	if r.Op == chunk.OpBegin {
-		if r.Residency > m.residency {
-			m.residency, m.rows = r.Residency, map[rowKey][]version{}
-		}
-		return chunk.OK
-	}
-	if r.Residency != m.residency {
-		return chunk.NotMine
-	}
-	m.stable[r.Epoch] = max(m.stable[r.Epoch], r.Stable)
-	switch r.Op {
-	case chunk.OpSettle:
-		m.settled = max(m.settled, r.Epoch)
-	case chunk.OpList:
-		m.list(r)
-	case chunk.OpStable:
-	default:
-		for i := 0; i < int(r.Count); i++ {
-			m.block(r, i, rowKey{r.Page, r.Block + uint16(i)})
-		}
-	}
-	m.prune()
-	return chunk.OK
-}
-
-func (m *modelDevice) block(r *chunk.Request, i int, k rowKey) {
-	vs := m.rows[k]
-	at := slices.IndexFunc(vs, func(v version) bool { return v.w == r.W })
-	switch r.Op {
-	case chunk.OpRead:
-		r.Blocks[i] = chunk.BlockInfo{}
-		for j := len(vs) - 1; j >= 0; j-- {
-			if v := vs[j]; r.W == 0 || v.w <= r.W {
-				r.Blocks[i] = chunk.BlockInfo{W: v.w, CRC: v.crc, State: v.state}
-				if v.state == chunk.Data {
-					copy(r.Data[i*cluster.BlockSize:], v.data)
-				}
-				return
-			}
-		}
-	case chunk.OpUndo:
-		if at >= 0 {
-			m.rows[k] = slices.Delete(vs, at, at+1)
-		}
-	case chunk.OpWrite, chunk.OpTombstone:
-		v := version{w: r.W, state: chunk.Tombstone}
-		if r.Op == chunk.OpWrite {
-			v.state, v.crc = chunk.Data, r.Blocks[i].CRC
-			v.data = slices.Clone(r.Data[i*cluster.BlockSize : (i+1)*cluster.BlockSize])
-		}
-		switch {
-		case at >= 0 && vs[at].state == chunk.Bad:
-			vs[at] = v
-		case at < 0 && !slices.ContainsFunc(vs, func(o version) bool { return o.w > r.W && m.isStable(o.w) }):
-			vs = append(vs, v)
-			slices.SortFunc(vs, func(a, b version) int { return cmpUint(uint64(a.w), uint64(b.w)+1) })
-			slices.SortFunc(vs, func(a, b version) int {
-				if a.w < b.w {
-					return -1
-				}
-				return 1
-			})
-			m.rows[k] = vs
-		}
-	}
-}
-
-// prune frees versions below a newer stable one, as a page store does; a lone stable tombstone goes too.
-func (m *modelDevice) prune() {
-	for k, vs := range m.rows {
-		for len(vs) > 1 && m.isStable(vs[1].w) {
-			vs = vs[1:]
-		}
-		if len(vs) == 1 && vs[0].state == chunk.Tombstone && m.isStable(vs[0].w) {
-			vs = nil
-		}
-		if m.rows[k] = vs; len(vs) == 0 {
-			delete(m.rows, k)
-		}
-	}
-}
-
-func (m *modelDevice) list(r *chunk.Request) {
-	var all []chunk.Entry
-	for k, vs := range m.rows {
-		for i, v := range vs {
-			if r.Mode == chunk.ListUnstable && !m.isStable(v.w) || r.Mode == chunk.ListAll && i == len(vs)-1 {
-				all = append(all, chunk.Entry{Cursor: chunk.Cursor{Page: k.page, Block: k.block, W: v.w}, State: v.state})
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b chunk.Entry) int {
-		if a.Page != b.Page {
-			return cmpUint(a.Page, b.Page)
-		}
-		if a.Block != b.Block {
-			return int(a.Block) - int(b.Block)
-		}
-		return cmpUint(uint64(a.W), uint64(b.W))
-	})
-	r.Entries = all
-}
-
-// pending is a request on its way to a device.
+// pending is a request on its way, or a ghost of one.
 type pending struct {
-	owner *Engine
-	r     *chunk.Request
+	link
+	r *chunk.Request
 }
 
-// ghost is what is left of a request whose sender has been told "unreachable": it may still arrive, until the
-// device takes up a new session with that owner.
+// hostOp is what the world remembers of an operation.
+type hostOp struct {
+	hist   *history.Op
+	id     uint64 // of a write or zero: place in the order of submission, and the stamp of a write
+	owner  *Engine
+	fenced bool // handed to an owner when a newer one had begun to serve
+}
+
 type world struct {
-	t       *testing.T
-	rng     *rand.Rand
+	rng     *rand.Rand // nil in stories: nothing happens by chance
 	cfg     Config
 	devices map[cluster.DeviceID]*modelDevice
 	net     []pending
-	owner   cluster.Owner
+	ghosts  []pending
+	parted  map[link]bool
+	owner   cluster.Owner // the record
 	current *Engine
 	zombies []*Engine
 	records map[*Engine]*cluster.Owner
-	hist    observed
+	served  uint32 // newest epoch that began to serve
+	hist    *history.History
+	ops     map[*Op]*hostOp
+	zeroed  [testBlocks * sectorsPerBlock]uint64 // id of the last zero submitted
+	finish  func(op *Op)                         // told of every operation that came back
+	full    bool                                 // a device was short of space once
 	trace   []string
-	rotted  int
+	tracing bool
 }
 
-const testBlocks = 24 // volume size in blocks: three pages of eight, in the test geometry
+// broken is the panic of a world whose promises were broken.
+type broken string
 
-func newWorld(t *testing.T, seed int64, copies int) *world {
+func (w *world) failf(f string, a ...any) { panic(broken(fmt.Sprintf(f, a...))) }
+
+func (w *world) logf(f string, a ...any) {
+	if w.tracing {
+		w.trace = append(w.trace, fmt.Sprintf(f, a...))
+	}
+}
+
+// testTable is the group table of a pool on so many nodes with one device each.
+func testTable(copies, nodes int) (*placement.Table, error) {
 	m := &cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{}}
-	w := &world{t: t, rng: rand.New(rand.NewSource(seed)), devices: map[cluster.DeviceID]*modelDevice{},
-		records: map[*Engine]*cluster.Owner{}}
 	pool := &cluster.Pool{Name: "p", Code: cluster.CodeReplica, Data: 1, Parity: copies - 1,
-		Domain:    cluster.DomainNode,
-		ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.BlockSize}
-	for i := 1; i <= copies+1; i++ {
+		Domain: cluster.DomainNode, ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.BlockSize}
+	for i := 1; i <= nodes; i++ {
 		n, d := cluster.NodeID(i), cluster.DeviceID(i)
 		m.Nodes[n] = &cluster.Node{Number: n}
 		m.Devices[d] = &cluster.Device{Number: d, Node: n, Weight: 1, State: cluster.DeviceOnline}
 		pool.Devices = append(pool.Devices, d)
-		w.devices[d] = newModelDevice()
 	}
-	table, err := placement.New(pool, m)
-	if err != nil {
-		t.Fatal(err)
+	return placement.New(pool, m)
+}
+
+func newWorld(rng *rand.Rand, table *placement.Table, nodes int) *world {
+	w := &world{rng: rng, devices: map[cluster.DeviceID]*modelDevice{}, parted: map[link]bool{},
+		records: map[*Engine]*cluster.Owner{}, hist: history.New(testBlocks * sectorsPerBlock), ops: map[*Op]*hostOp{}}
+	for i := 1; i <= nodes; i++ {
+		w.devices[cluster.DeviceID(i)] = newModelDevice()
 	}
-	w.cfg = Config{Vol: cluster.VolumeKey{VUID: 7, Generation: 1}, Table: table,
-		Geometry: stripe.Geometry{Data: 1, Parity: copies - 1, ChunkBlocks: 8}}
-	w.hist.init()
-	w.takeOver()
+	w.cfg = Config{Vol: cluster.VolumeKey{VUID: 7, Generation: 1}, Table: table, ReserveBlocks: 2,
+		Geometry: stripe.Geometry{Data: 1, Parity: table.Width() - 1, ChunkBlocks: pageBlocks}}
 	return w
 }
 
@@ -217,69 +116,152 @@ func (w *world) takeOver() {
 	cfg.Owner = w.owner.Clone()
 	e, err := New(cfg)
 	if err != nil {
-		w.t.Fatal(err)
+		w.failf("open: %v", err)
 	}
 	w.current = e
 	w.logf("owner %d, out %v", w.owner.Epoch, w.owner.Out)
 	w.drain(e)
 }
 
-func (w *world) logf(f string, a ...any) { w.trace = append(w.trace, fmt.Sprintf(f, a...)) }
-
 // drain carries the engine's actions over into the world.
 func (w *world) drain(e *Engine) {
 	var r Ready
 	e.Drain(&r)
 	for _, s := range r.Sends {
-		w.net = append(w.net, pending{owner: e, r: s})
+		w.net = append(w.net, pending{link{e, s.Device}, s})
 	}
 	if r.Record != nil {
+		if w.records[e] != nil {
+			w.failf("a second change of the owner record while one is under way")
+		}
 		w.records[e] = r.Record
 	}
+	if r.Serving {
+		w.served = max(w.served, e.Epoch())
+	}
 	for _, op := range r.Done {
-		w.hist.done(w.t, op)
+		w.done(e, op)
 	}
 }
 
-// deliver carries out one request on its way, or breaks it.
+// deliver carries out one request on its way and brings the answer back.
 func (w *world) deliver(i int) {
 	p := w.net[i]
 	w.net = slices.Delete(w.net, i, i+1)
-	d := w.devices[p.r.Device]
-	p.r.Status = chunk.Unreachable
-	if d.up {
-		p.r.Status = d.do(p.r)
-		p.r.Free = 1000
+	d := w.devices[p.device]
+	s := chunk.Unreachable
+	if d.up && !w.parted[p.link] {
+		w.ghosts = slices.DeleteFunc(w.ghosts, func(g pending) bool { return g.link == p.link })
+		s = d.do(p.r)
 	}
-	w.logf("dev %d %#x vol-epoch %d page %d block %d+%d w %v -> %v", p.r.Device, uint8(p.r.Op), p.r.Epoch,
-		p.r.Page,
-		p.r.Block, p.r.Count, p.r.W, p.r.Status)
+	w.answer(p, s)
+}
+
+func (w *world) answer(p pending, s chunk.Status) {
+	w.logf("%s", describe(p, s))
+	p.r.Status = s
 	p.owner.ChunkDone(p.r)
 	w.drain(p.owner)
 }
 
-// down cuts a device off: each request on its way is carried out or not, and its sender learns neither.
-func (w *world) down(id cluster.DeviceID) {
-	w.logf("down %d", id)
+func describe(p pending, s chunk.Status) string {
+	r := p.r
+	text := fmt.Sprintf("owner %d -> device %d: %s", r.Epoch, r.Device, opName(r))
+	switch r.Op {
+	case chunk.OpRead, chunk.OpWrite, chunk.OpTombstone, chunk.OpUndo:
+		text += fmt.Sprintf(" page %d block %d+%d", r.Page, r.Block, r.Count)
+		if r.W != 0 {
+			text += fmt.Sprintf(" w %v", r.W)
+		}
+	case chunk.OpBegin:
+		text += fmt.Sprintf(" residency %d", r.Residency)
+	case chunk.OpStable:
+		text += fmt.Sprintf(" %v", r.Stable)
+	}
+	return text + ": " + s.String()
+}
+
+func opName(r *chunk.Request) string {
+	switch r.Op {
+	case chunk.OpTombstone:
+		return "tombstone"
+	case chunk.OpWrite:
+		return "write"
+	case chunk.OpRead:
+		return "read"
+	case chunk.OpUndo:
+		return "undo"
+	case chunk.OpList:
+		if r.Mode == chunk.ListUnstable {
+			return "list unstable"
+		}
+		return "list"
+	case chunk.OpFence:
+		return "fence"
+	case chunk.OpBegin:
+		return "begin"
+	case chunk.OpSettle:
+		return "settle"
+	case chunk.OpStable:
+		return "stable"
+	}
+	return "unknown"
+}
+
+// cut breaks connections. Each request under way was carried out, may be carried out later, or never will.
+func (w *world) cut(match func(link) bool) {
+	var lost []pending
+	w.net = slices.DeleteFunc(w.net, func(p pending) bool {
+		if match(p.link) {
+			lost = append(lost, p)
+			return true
+		}
+		return false
+	})
+	for _, p := range lost {
+		switch w.chance(3) {
+		case 1:
+			w.devices[p.device].do(p.r)
+		case 2:
+			g := *p.r
+			g.Data, g.Blocks, g.Entries = slices.Clone(g.Data), slices.Clone(g.Blocks), nil
+			w.ghosts = append(w.ghosts, pending{p.link, &g})
+		}
+		w.answer(p, chunk.Unreachable)
+	}
+}
+
+// chance draws a number below n; 0 in stories.
+func (w *world) chance(n int) int {
+	if w.rng == nil {
+		return 0
+	}
+	return w.rng.Intn(n)
+}
+
+// haunt carries out a ghost; nobody gets its answer.
+func (w *world) haunt(i int) {
+	g := w.ghosts[i]
+	w.ghosts = slices.Delete(w.ghosts, i, i+1)
+	s := w.devices[g.device].do(g.r)
+	w.logf("ghost: %s", describe(g, s))
+}
+
+// crash stops a device: nothing of what was under way happens later, and writes may be torn.
+func (w *world) crash(id cluster.DeviceID) {
+	w.logf("crash %d", id)
 	d := w.devices[id]
-	d.up = false
-	var keep, cut []pending
 	for _, p := range w.net {
-		if p.r.Device != id {
-			keep = append(keep, p)
-			continue
+		if p.device == id && d.up && w.rng != nil {
+			d.tear(p.r, w.rng.Intn)
 		}
-		cut = append(cut, p)
 	}
-	w.net = keep
-	for _, p := range cut {
-		if w.rng.Intn(2) == 0 {
-			d.do(p.r)
-		}
-		p.r.Status = chunk.Unreachable
-		p.owner.ChunkDone(p.r)
-		w.drain(p.owner)
-	}
+	d.up = false
+	w.ghosts = slices.DeleteFunc(w.ghosts, func(g pending) bool { return g.device == id })
+	rng := w.rng
+	w.rng = nil // nothing more is carried out
+	w.cut(func(l link) bool { return l.device == id })
+	w.rng = rng
 }
 
 // record answers an engine's compare-and-swap.
@@ -290,14 +272,160 @@ func (w *world) record(e *Engine) {
 	if ok {
 		w.owner = next.Clone()
 	}
-	w.logf("record of %d: %v out %v", next.Epoch, ok, next.Out)
+	w.logf("record of owner %d: %v, out %v", next.Epoch, ok, next.Out)
 	e.Recorded(ok)
 	w.drain(e)
 }
 
-// stamp fills blocks with a number that tells which write made them.
-func stamp(b []byte, n uint64) {
-	for i := 0; i+8 <= len(b); i += 8 {
-		binary.LittleEndian.PutUint64(b[i:], n)
+// submit hands an operation to an owner and stamps its data. Sectors are of 512 B.
+func (w *world) submit(e *Engine, k Kind, lba uint64, sectors uint32) *Op {
+	op := &Op{Kind: k, LBA: lba, Sectors: sectors}
+	from, to := int(lba), int(lba)+int(sectors)
+	o := &hostOp{owner: e, fenced: e.Epoch() < w.served}
+	switch k {
+	case Read:
+		o.hist = w.hist.Read(from, to)
+	case Write:
+		o.hist = w.hist.Write(from, to)
+		o.id = w.hist.Writes()
+	case Zero:
+		o.hist = w.hist.Zero(from, to)
+		o.id = w.hist.Writes()
+		for s := from; s < to; s++ {
+			w.zeroed[s] = o.id
+		}
+	}
+	if k != Zero {
+		op.Data = make([]byte, sectors*cluster.LBASize)
+		for i := 0; i < len(op.Data); i += 8 {
+			binary.LittleEndian.PutUint64(op.Data[i:], o.hist.Stamp())
+		}
+	}
+	w.ops[op] = o
+	w.logf("submit %d to owner %d: kind %d sectors %d+%d", o.id, e.Epoch(), k, lba, sectors)
+	e.Submit(op)
+	w.drain(e)
+	return op
+}
+
+// done checks an operation that came back.
+func (w *world) done(e *Engine, op *Op) {
+	o := w.ops[op]
+	delete(w.ops, op)
+	w.logf("done %d of owner %d: kind %d sectors %d+%d status %d", o.id, e.Epoch(), op.Kind, op.LBA, op.Sectors,
+		op.Status)
+	if w.finish != nil {
+		defer w.finish(op)
+	}
+	switch {
+	case op.Status == PathGone || op.Status == NoSpace && w.full:
+		o.hist.Abandon()
+	case op.Status != OK:
+		if w.rng != nil {
+			w.failf("operation failed with status %d", op.Status)
+		}
+		o.hist.Abandon()
+	case op.Kind == Read && e.Epoch() < w.served:
+		o.hist.Abandon() // the lease keeps a former owner from answering
+	case op.Kind == Read:
+		w.check(o.hist.Done(w.values(op)))
+	case o.fenced:
+		w.failf("a former owner acknowledged a write that it got after a new one had begun to serve")
+	default:
+		w.check(o.hist.Done(nil))
+		if e == w.current {
+			w.checkHeld(op, o.id)
+		}
+	}
+}
+
+func (w *world) check(err error) {
+	if err != nil {
+		w.failf("%v", err)
+	}
+}
+
+// values are the stamps that a read brought, one per sector.
+func (w *world) values(op *Op) []uint64 {
+	out := make([]uint64, op.Sectors)
+	for i := range out {
+		out[i] = w.value(op.Data[i*cluster.LBASize : (i+1)*cluster.LBASize])
+	}
+	return out
+}
+
+// value is the stamp of a sector.
+func (w *world) value(sector []byte) uint64 {
+	v := binary.LittleEndian.Uint64(sector)
+	for i := 8; i < len(sector); i += 8 {
+		if x := binary.LittleEndian.Uint64(sector[i:]); x != v {
+			w.failf("a sector holds stamps %d and %d", v, x)
+		}
+	}
+	return v
+}
+
+// checkHeld: an acknowledged write, or one submitted later, is on every device that the owner record does not
+// name out.
+func (w *world) checkHeld(op *Op, id uint64) {
+	for s := op.LBA; s < op.LBA+uint64(op.Sectors); s++ {
+		page, offset := w.cfg.Geometry.Locate(s / sectorsPerBlock)
+		for _, dev := range w.current.rowOf(page) {
+			if w.owner.IsOut(dev) {
+				continue
+			}
+			if vs := w.devices[dev].rows[rowKey{page, uint16(offset)}]; !w.holds(vs, s, id) {
+				w.failf("write %d of sector %d was acknowledged, but device %d, which is not out, holds %v",
+					id, s, dev, vs)
+			}
+		}
+	}
+}
+
+// holds reports whether one of the versions of a row has write id of a sector, or a later one. Torn versions
+// on top are writes under way; without anything below the row is absent, and reads as zeroes.
+func (w *world) holds(vs []version, sector, id uint64) bool {
+	if w.zeroed[sector] >= id && !slices.ContainsFunc(vs, func(v version) bool { return v.state != chunk.Bad }) {
+		return true
+	}
+	for _, v := range vs {
+		value := uint64(0)
+		if v.state == chunk.Data {
+			at := sector % sectorsPerBlock * cluster.LBASize
+			value = w.value(v.data[at : at+cluster.LBASize])
+		}
+		if v.rotten || value >= id || v.state != chunk.Bad && value == 0 && w.zeroed[sector] >= id {
+			return true
+		}
+	}
+	return false
+}
+
+// checkEqual: all devices of a row hold the same.
+func (w *world) checkEqual() {
+	for b := range uint64(testBlocks) {
+		page, offset := w.cfg.Geometry.Locate(b)
+		k := rowKey{page, uint16(offset)}
+		var good []version
+		for _, id := range w.current.rowOf(page) {
+			v := w.devices[id].newest(k)
+			switch {
+			case v.rotten:
+				continue // nobody has read it yet
+			case v.state == chunk.Bad:
+				w.failf("page %d block %d is torn on device %d", page, offset, id)
+			case v.state == chunk.Tombstone:
+				v = version{}
+			}
+			good = append(good, v)
+		}
+		for _, v := range good {
+			if v.w != good[0].w || string(v.data) != string(good[0].data) {
+				w.failf("page %d block %d differs between devices: %v and %v", page, offset, good[0].w, v.w)
+			}
+		}
+		if len(good) == 0 {
+			w.failf("page %d block %d is bad everywhere", page, offset)
+		}
 	}
 }

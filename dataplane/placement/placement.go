@@ -15,6 +15,7 @@
 package placement
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -39,6 +40,7 @@ var ErrTooFewDomains = errors.New("too few failure domains for the pool's code")
 type Table struct {
 	width   int
 	devices []cluster.DeviceID // Groups * width
+	rows    [][]cluster.DeviceID
 }
 
 // Group is the group of a page of a volume. The generation is left out on purpose: it changes what data is
@@ -51,6 +53,10 @@ func Group(vol cluster.VolumeKey, page uint64) int {
 func (t *Table) Row(group int) []cluster.DeviceID {
 	return t.devices[group*t.width : (group+1)*t.width : (group+1)*t.width]
 }
+
+// Rows gives every different row once, in the order of the groups: all that a rule about each group has to
+// look at. The caller must not change it.
+func (t *Table) Rows() [][]cluster.DeviceID { return t.rows }
 
 // Width is the number of devices of a group.
 func (t *Table) Width() int { return t.width }
@@ -86,7 +92,24 @@ func New(pool *cluster.Pool, m *cluster.Map) (*Table, error) {
 			t.devices[g*width+c] = list[s].device
 		}
 	}
+	t.findRows()
 	return t, nil
+}
+
+func (t *Table) findRows() {
+	seen := make(map[string]struct{})
+	key := make([]byte, 0, 4*t.width)
+	for g := range Groups {
+		row := t.Row(g)
+		key = key[:0]
+		for _, d := range row {
+			key = binary.BigEndian.AppendUint32(key, uint32(d))
+		}
+		if _, ok := seen[string(key)]; !ok {
+			seen[string(key)] = struct{}{}
+			t.rows = append(t.rows, row)
+		}
+	}
 }
 
 func segments(pool *cluster.Pool, m *cluster.Map) ([]segment, int, error) {

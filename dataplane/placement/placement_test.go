@@ -155,3 +155,33 @@ func BenchmarkNewTable(b *testing.B) {
 		}
 	}
 }
+
+func TestRowsAreTheDifferentRowsOfTheTable(t *testing.T) {
+	m := &cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{}}
+	pool := &cluster.Pool{Name: "p", Data: 1, Parity: 1, Domain: cluster.DomainNode}
+	for i := 1; i <= 4; i++ {
+		n, d := cluster.NodeID(i), cluster.DeviceID(i)
+		m.Nodes[n] = &cluster.Node{Number: n}
+		m.Devices[d] = &cluster.Device{Number: d, Node: n, Weight: 1}
+		pool.Devices = append(pool.Devices, d)
+	}
+	table, err := New(pool, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, row := range table.Rows() {
+		if listed[fmt.Sprint(row)] {
+			t.Fatalf("row %v is listed twice", row)
+		}
+		listed[fmt.Sprint(row)] = true
+	}
+	for g := range Groups {
+		if !listed[fmt.Sprint(table.Row(g))] {
+			t.Fatalf("row %v of group %d is not listed", table.Row(g), g)
+		}
+	}
+	if len(listed) != 4*3 {
+		t.Fatalf("%d rows, want each ordered pair of four devices", len(listed))
+	}
+}
