@@ -96,7 +96,8 @@ func testTable(copies, nodes int) (*placement.Table, error) {
 
 func newWorld(rng *rand.Rand, table *placement.Table, nodes int) *world {
 	w := &world{rng: rng, devices: map[cluster.DeviceID]*modelDevice{}, parted: map[link]bool{},
-		records: map[*Engine]*cluster.Owner{}, hist: history.New(testBlocks * sectorsPerBlock), ops: map[*Op]*hostOp{}}
+		records: map[*Engine]*cluster.Owner{}, ops: map[*Op]*hostOp{},
+		hist: history.New(testBlocks * sectorsPerBlock)}
 	for i := 1; i <= nodes; i++ {
 		w.devices[cluster.DeviceID(i)] = newModelDevice()
 	}
