@@ -13,7 +13,8 @@
 //     resolve, settle;
 //  3. wait until the old lease has run out, counted from the moment the majority had the fence; sooner only
 //     when nobody else can be answering: the last owner released the volume, or it is the only one that ever
-//     did (Owner.Served) and its live host refuses connections;
+//     did (Owner.Served) and its live host refuses connections; and if it is the only one, from the moment
+//     the voters last heard of it (lease.Clear);
 //  4. record Served, then report ANA optimized.
 //
 // A session ends for good when an answer says "fenced", the owner record names somebody else, a voter's fence

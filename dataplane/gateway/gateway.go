@@ -32,7 +32,7 @@ type Arbiter interface {
 // Votes reaches the voters, this node's own included.
 type Votes interface {
 	Renew(ctx context.Context, node cluster.NodeID, since lease.Position) (lease.Reply, error)
-	Fence(ctx context.Context, node cluster.NodeID, f lease.Fence) (known uint32, err error)
+	Fence(ctx context.Context, node cluster.NodeID, f lease.Fence, about cluster.NodeID) (lease.Fenced, error)
 	// Refused proves that the process of a node is gone: a connection begun now is refused by its host.
 	Refused(ctx context.Context, node cluster.NodeID) bool
 	Connected(node cluster.NodeID) bool

@@ -12,9 +12,9 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 )
 
-// An attempt to change the owner record is given up early at first and tried again: a proposal that was under way
-// when etcd's leader died, or that went to a member that hangs, is lost, while the next one finds a new leader.
-// arbiterRetry is the pause in between.
+// An attempt to change the owner record is given up early at first and tried again: a proposal that was under
+// way when etcd's leader died, or that went to a member that hangs, is lost, while the next one finds a new
+// leader. arbiterRetry is the pause in between.
 const (
 	arbiterFirst   = 400 * time.Millisecond
 	arbiterTimeout = 3 * time.Second

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -217,96 +218,89 @@ func (g *Gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool) {
 }
 
 // awaitPredecessors returns when no earlier owner can be answering hosts any more, or when the session is
-// over.
+// over. When the one before has served, all before that one had stopped: it is the only one to wait for.
 func (s *session) awaitPredecessors(prev *cluster.OwnerAt) {
-	if !s.fenceVoters() {
+	heard, ok := s.fenceVoters(prev.Gateway)
+	if !ok {
 		return
 	}
-	end := time.NewTimer(time.Duration(lease.Duration))
-	defer end.Stop()
+	sole := prev.Served == prev.Epoch
+	wait := lease.Duration
 	switch {
-	case prev.Epoch == 0: // nobody ever answered for this volume
-	case prev.Released && prev.Served == prev.Epoch:
-	case s.onlyAnswererGone(prev):
-	default:
-		select {
-		case <-end.C:
-		case <-s.ctx.Done():
-			return
-		}
+	case prev.Epoch == 0, // nobody ever answered for this volume
+		sole && prev.Released,
+		sole && prev.Gateway == s.v.g.o.Self, // an earlier process or an ended session of this very node
+		sole && s.refused(prev.Gateway):
+		wait = 0
+	case sole:
+		wait = lease.Clear(heard) - s.v.g.now()
+	}
+	select {
+	case <-time.After(time.Duration(wait)):
+	case <-s.ctx.Done():
+		return
 	}
 	s.cleared.Store(true)
 	s.serve()
 }
 
-// onlyAnswererGone reports whether the previous owner was the only gateway that could be answering, and its
-// process has ended: a connection begun after our record replaced its is refused.
-func (s *session) onlyAnswererGone(prev *cluster.OwnerAt) bool {
-	if prev.Served != prev.Epoch {
-		return false
-	}
-	if prev.Gateway == s.v.g.o.Self {
-		return true // an earlier process or an ended session of this very node
-	}
+// refused reports whether the process of a node has ended: a connection begun after our record replaced its
+// is refused.
+func (s *session) refused(n cluster.NodeID) bool {
 	ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
 	defer cancel()
-	return s.v.g.o.Votes.Refused(ctx, prev.Gateway)
+	return s.v.g.o.Votes.Refused(ctx, n)
 }
 
-// fenceVoters has a majority of voters store the fence, however long that takes. False: the session is over.
-func (s *session) fenceVoters() bool {
+// fenceVoters has a majority of voters store the fence, however long that takes, and tells when each of them
+// had last heard of a gateway, on this one's clock and not too early. False: the session is over.
+func (s *session) fenceVoters(about cluster.NodeID) (heard []int64, ok bool) {
 	g := s.v.g
-	stored := make(map[cluster.NodeID]bool)
+	stored := make(map[cluster.NodeID]int64)
 	for s.ctx.Err() == nil {
 		g.mu.Lock()
 		voters := g.mu.state.Map.Voters
 		g.mu.Unlock()
 		type answer struct {
-			node  cluster.NodeID
-			known uint32
-			err   error
+			node cluster.NodeID
+			lease.Fenced
+			at  int64
+			err error
 		}
 		answers := make(chan answer, len(voters.Nodes))
 		ctx, cancel := context.WithTimeout(s.ctx, fenceTimeout)
 		asked := 0
 		for _, n := range voters.Nodes {
-			if stored[n] {
+			if _, done := stored[n]; done {
 				continue
 			}
 			asked++
 			go func() {
-				known, err := g.o.Votes.Fence(ctx, n, lease.Fence{Vol: s.v.key, Epoch: s.epoch})
-				answers <- answer{n, known, err}
+				f, err := g.o.Votes.Fence(ctx, n, lease.Fence{Vol: s.v.key, Epoch: s.epoch}, about)
+				answers <- answer{n, f, g.now(), err}
 			}()
 		}
-		for ; asked > 0 && count(stored) < voters.Majority(); asked-- {
+		for ; asked > 0 && len(stored) < voters.Majority(); asked-- {
 			a := <-answers
-			if a.err == nil && a.known > s.epoch {
+			if a.err == nil && a.Known > s.epoch {
 				cancel()
 				s.end("a voter knows a newer owner")
-				return false
+				return nil, false
 			}
-			stored[a.node] = stored[a.node] || a.err == nil
+			if a.err == nil {
+				stored[a.node] = a.at - a.Silent
+			}
 		}
 		cancel()
-		if len(voters.Nodes) > 0 && count(stored) >= voters.Majority() {
-			return true
+		if len(voters.Nodes) > 0 && len(stored) >= voters.Majority() {
+			return slices.Collect(maps.Values(stored)), true
 		}
 		select {
 		case <-s.ctx.Done():
 		case <-time.After(arbiterRetry):
 		}
 	}
-	return false
-}
-
-func count(m map[cluster.NodeID]bool) (n int) {
-	for _, yes := range m {
-		if yes {
-			n++
-		}
-	}
-	return n
+	return nil, false
 }
 
 func (s *session) log() *logrus.Entry {

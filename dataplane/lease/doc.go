@@ -12,6 +12,11 @@
 //	fence was complete and runs out less than Duration later. Or it answered after: then the answer carries
 //	the fence, and the gateway gives the volume up before it counts the renewal.
 //
+// The same argument allows to wait for less than Duration. Any lease that is valid later rests on a renewal
+// that a voter of the fence's majority answered before it stored the fence. So each of them tells, with the
+// fence, how long it had not heard of the former owner: Duration counts from the latest of these moments
+// ([Clear]). Of a gateway that hangs, most of the lease has run out by the time it is missed.
+//
 // Voters keep no leases, only fences: a voter that restarts loses nothing that matters. Clocks of different
 // machines are never compared; [Margin] covers their drift while a lease runs.
 package lease

@@ -28,6 +28,18 @@ type Fence struct {
 	Epoch uint32
 }
 
+// Fenced answers the wish to have a fence stored.
+type Fenced struct {
+	Known uint32 // highest epoch stored for the volume
+	// Silent is how long, when the fence was stored, the voter had not heard of the gateway that it was asked
+	// about; nanoseconds, rounded down.
+	Silent int64
+}
+
+// Clear is when a gateway can no longer answer hosts for a volume: heard are the moments, on the asker's own
+// clock and not too early, when the members of a majority that stored the fence had last heard of it.
+func Clear(heard []int64) int64 { return slices.Max(heard) + Duration }
+
 // Position is how far a gateway has read a voter's fences. A voter that restarted begins a new numbering
 // (Boot).
 type Position struct {

@@ -249,11 +249,12 @@ func (v votes) Renew(ctx context.Context, node cluster.NodeID, since lease.Posit
 	return v.n.peers.Renew(ctx, node, since)
 }
 
-func (v votes) Fence(ctx context.Context, node cluster.NodeID, f lease.Fence) (uint32, error) {
+func (v votes) Fence(ctx context.Context, node cluster.NodeID, f lease.Fence,
+	about cluster.NodeID) (lease.Fenced, error) {
 	if node == v.n.o.Self {
-		return v.n.voter.Fence(f)
+		return v.n.voter.Fence(f, about)
 	}
-	return v.n.peers.Fence(ctx, node, f)
+	return v.n.peers.Fence(ctx, node, f, about)
 }
 
 func (v votes) Refused(ctx context.Context, node cluster.NodeID) bool {

@@ -12,6 +12,7 @@
 //
 //	opcode  name    data                     fields
 //	0xa0    Fence   none                     CDW10 VUID, CDW11 generation, CDW12 epoch;
-//	                                         dword 0: highest epoch known
+//	                                         CDW13 a gateway; dword 0: highest epoch known,
+//	                                         dword 1: ms since the voter last heard of that gateway
 //	0xa2    Renew   back: lease.ReplySize    CDW10-11 boot and CDW12-13 sequence read so far, CDW14 node number
 package peer

@@ -218,19 +218,21 @@ func (m *Manager) Renew(ctx context.Context, node cluster.NodeID, since lease.Po
 	return lease.DecodeReply(b)
 }
 
-// Fence has a voter store a fence; it returns the highest epoch that the voter knows.
-func (m *Manager) Fence(ctx context.Context, node cluster.NodeID, f lease.Fence) (uint32, error) {
+// Fence has a voter store a fence, and asks how long it has not heard of a gateway.
+func (m *Manager) Fence(ctx context.Context, node cluster.NodeID, f lease.Fence,
+	about cluster.NodeID) (lease.Fenced, error) {
 	var cmd nvme.Command
 	cmd.SetOpcode(opFence)
 	cmd.SetNSID(1)
 	cmd.SetCDW10(f.Vol.VUID)
 	cmd.SetCDW11(f.Vol.Generation)
 	cmd.SetCDW12(f.Epoch)
+	cmd.SetCDW13(uint32(about))
 	c, err := m.do(ctx, node, &cmd, nil)
 	if err != nil {
-		return 0, fmt.Errorf("store fence at node %d: %w", node, err)
+		return lease.Fenced{}, fmt.Errorf("store fence at node %d: %w", node, err)
 	}
-	return c.DW0, nil
+	return lease.Fenced{Known: c.DW0, Silent: int64(c.DW1) * 1e6}, nil
 }
 
 // do runs one command and waits for it.

@@ -112,11 +112,11 @@ func TestAWrongSecretGetsNothing(t *testing.T) {
 func TestVotes(t *testing.T) {
 	r := connected(t, newRemote(t, "secret of a cluster of thirtytwo"))
 	vol := cluster.VolumeKey{VUID: 3, Generation: 1}
-	if known, err := r.Fence(t.Context(), 2, lease.Fence{Vol: vol, Epoch: 6}); err != nil || known != 6 {
-		t.Fatalf("known %d, %v", known, err)
+	if a, err := r.Fence(t.Context(), 2, lease.Fence{Vol: vol, Epoch: 6}, 1); err != nil || a.Known != 6 {
+		t.Fatalf("%+v, %v", a, err)
 	}
-	if known, err := r.Fence(t.Context(), 2, lease.Fence{Vol: vol, Epoch: 5}); err != nil || known != 6 {
-		t.Fatalf("a lower fence: known %d, %v", known, err)
+	if a, err := r.Fence(t.Context(), 2, lease.Fence{Vol: vol, Epoch: 5}, 1); err != nil || a.Known != 6 {
+		t.Fatalf("a lower fence: %+v, %v", a, err)
 	}
 	reply, err := r.Renew(t.Context(), 2, lease.Position{})
 	if err != nil || len(reply.Fences) != 1 || reply.Fences[0].Epoch != 6 || len(reply.Seen) != 1 {

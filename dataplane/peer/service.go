@@ -17,7 +17,7 @@ type Chunks interface {
 
 // Voter stores fences and answers renewals: a voter.Voter.
 type Voter interface {
-	Fence(lease.Fence) (known uint32, err error)
+	Fence(f lease.Fence, about cluster.NodeID) (lease.Fenced, error)
 	Renew(gateway cluster.NodeID, since lease.Position) lease.Reply
 }
 
@@ -120,12 +120,12 @@ func (s *Service) fence(req *nvmet.Request) {
 		req.Complete(nvme.InvalidField.NoRetry())
 		return
 	}
-	known, err := s.voter.Fence(f)
+	a, err := s.voter.Fence(f, cluster.NodeID(req.Cmd.CDW13()))
 	if err != nil {
 		req.Complete(nvme.InternalError)
 		return
 	}
-	req.CompleteResult(nvme.Success, known, 0)
+	req.CompleteResult(nvme.Success, a.Known, uint32(min(a.Silent/1e6, 1<<32-1)))
 }
 
 func (s *Service) renew(req *nvmet.Request) {

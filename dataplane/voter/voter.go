@@ -133,27 +133,34 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Fence stores a fence durably; true when it, or a higher one, is stored. A lower epoch than the stored one
-// is refused.
-func (v *Voter) Fence(f lease.Fence) (known uint32, err error) {
+// Fence stores a fence durably and tells how long the voter has not heard of a gateway. A lower epoch than
+// the stored one changes nothing; the answer names the stored one.
+func (v *Voter) Fence(f lease.Fence, about cluster.NodeID) (lease.Fenced, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if have := v.core.Epoch(f.Vol); have >= f.Epoch {
-		return have, nil
+	if v.core.Epoch(f.Vol) < f.Epoch {
+		if err := v.store(f); err != nil {
+			return lease.Fenced{}, err
+		}
 	}
+	return lease.Fenced{Known: v.core.Epoch(f.Vol), Silent: v.core.Age(int64(time.Since(v.base)), about)}, nil
+}
+
+// store makes a fence durable. v.mu is held: nobody renews between that and the look at the age.
+func (v *Voter) store(f lease.Fence) error {
 	if v.err != nil {
-		return 0, v.err
+		return v.err
 	}
-	if _, err := v.file.Write(encode(nil, f)); err != nil {
-		v.err = fmt.Errorf("store fence: %w", err)
-		return 0, v.err
+	_, err := v.file.Write(encode(nil, f))
+	if err == nil {
+		err = v.file.Sync()
 	}
-	if err := v.file.Sync(); err != nil {
+	if err != nil {
 		v.err = fmt.Errorf("store fence: %w", err)
-		return 0, v.err
+		return v.err
 	}
 	v.core.Stored(f)
-	return f.Epoch, nil
+	return nil
 }
 
 // Renew answers a gateway's renewal.

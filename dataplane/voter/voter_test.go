@@ -21,12 +21,12 @@ func TestFencesSurviveARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []lease.Fence{fence(1, 3), fence(2, 1), fence(1, 4)} {
-		if known, err := v.Fence(f); err != nil || known != f.Epoch {
-			t.Fatalf("%v: known %d, %v", f, known, err)
+		if a, err := v.Fence(f, 9); err != nil || a.Known != f.Epoch {
+			t.Fatalf("%v: %+v, %v", f, a, err)
 		}
 	}
-	if known, _ := v.Fence(fence(1, 2)); known != 4 {
-		t.Fatalf("a lower epoch got %d, want the stored 4", known)
+	if a, _ := v.Fence(fence(1, 2), 9); a.Known != 4 {
+		t.Fatalf("a lower epoch got %d, want the stored 4", a.Known)
 	}
 	v.Close()
 	raw, _ := os.ReadFile(filepath.Join(dir, fileName))

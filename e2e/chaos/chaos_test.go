@@ -17,8 +17,8 @@ var (
 func TestEveryFaultOnce(t *testing.T) {
 	chosen := choose(t)
 	w := newWorld(t, *seedFlag)
-	for i, f := range chosen {
-		w.inflict(f, w.volumes[i%len(w.volumes)])
+	for _, f := range chosen {
+		w.inflict(f, w.volumes[f.number%len(w.volumes)])
 	}
 	w.finish()
 }
@@ -29,7 +29,8 @@ func choose(t *testing.T) (out []fault) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range faults() {
+	for i, f := range faults() {
+		f.number = i
 		if only.MatchString(f.name) {
 			out = append(out, f)
 		}

@@ -149,20 +149,22 @@ type fault struct {
 	name  string
 	owner bool // it happens to the owner of a volume, else to another node
 	do    func(w *world, n *cluster.Node)
+	// number is its place in the list: it decides which volume the short run takes.
+	number int
 }
 
 // faults lists them all. Each do returns when the cause is gone; what follows is recovery.
 func faults() []fault {
 	return []fault{
-		{"kill -9 of the owner", true, kill},
-		{"kill -9 of another node", false, kill},
-		{"SIGSTOP of the owner", true, hang},
-		{"SIGSTOP of another node", false, hang},
-		{"stop of the owner", true, stop},
-		{"restart of the owner without its disk, which comes back", true, unplug},
-		{"two kills of the owner, the second as it comes back", true, killTwice},
-		{"stutter of the owner", true, stutter},
-		{"kill -9 of all nodes", true, killAll},
+		{name: "kill -9 of the owner", owner: true, do: kill},
+		{name: "kill -9 of another node", owner: false, do: kill},
+		{name: "SIGSTOP of the owner", owner: true, do: hang},
+		{name: "SIGSTOP of another node", owner: false, do: hang},
+		{name: "stop of the owner", owner: true, do: stop},
+		{name: "restart of the owner without its disk, which comes back", owner: true, do: unplug},
+		{name: "two kills of the owner, the second as it comes back", owner: true, do: killTwice},
+		{name: "stutter of the owner", owner: true, do: stutter},
+		{name: "kill -9 of all nodes", owner: true, do: killAll},
 	}
 }
 
