@@ -123,7 +123,7 @@ func TestLargeVolumeIsPurgedInPieces(t *testing.T) {
 // TestRequestsBeyondTheLog keeps more requests waiting than the log has room for: all of them end.
 func TestRequestsBeyondTheLog(t *testing.T) {
 	s := open(t, formatted(t, 2000, 16))
-	const n = 500 // writes; each with 10 undos, which need a record only: over 50 log blocks in all, the ring has 16
+	const n = 500 // writes, each with 10 undos, which need a record only: over 50 log blocks for a ring of 16
 	done := make(chan error, 11*n)
 	for i := range uint64(n) {
 		data, crc := fill(3, i)
