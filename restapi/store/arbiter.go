@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
@@ -18,16 +20,32 @@ type KV interface {
 // Arbiter decides, through compare-and-swap, who owns a volume and which devices are out for it. A former
 // owner finds that the revision moved and learns that it is former.
 type Arbiter struct {
-	kv KV
+	ways []KV
+	turn atomic.Uint32
 }
 
-// NewArbiter makes an arbiter whose records are in kv.
-func NewArbiter(kv KV) *Arbiter { return &Arbiter{kv: kv} }
+// NewArbiter makes an arbiter whose records are in kv. Further ways lead to the same store; a way that does
+// not answer is left for the next one, until that one does not answer either. The first one is best a member
+// of the store on this machine: it is up when this process is, while a request that goes to a machine that
+// hangs is lost, and whoever takes its volumes over needs an answer at once.
+func NewArbiter(kv KV, further ...KV) *Arbiter { return &Arbiter{ways: append([]KV{kv}, further...)} }
+
+// way is how to reach the store now. judge is told the outcome.
+func (a *Arbiter) way() (kv KV, judge func(error)) {
+	n := a.turn.Load()
+	return a.ways[int(n)%len(a.ways)], func(err error) {
+		if errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+			a.turn.CompareAndSwap(n, n+1)
+		}
+	}
+}
 
 // Owner reads the owner record of a volume and the revision that the next swap must name. The error wraps
 // cluster.ErrNoRecord when the volume does not exist (any more).
 func (a *Arbiter) Owner(ctx context.Context, vol cluster.VolumeKey) (cluster.Owner, int64, error) {
-	s, err := a.kv.Read(ctx, Key(cluster.KeyOwner(vol)))
+	kv, judge := a.way()
+	s, err := kv.Read(ctx, Key(cluster.KeyOwner(vol)))
+	judge(err)
 	if err != nil {
 		return cluster.Owner{}, 0, fmt.Errorf("owner of volume %v: %w", vol, err)
 	}
@@ -58,7 +76,9 @@ func (a *Arbiter) SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int6
 		return 0, fmt.Errorf("swap owner of volume %v: %w", vol, cluster.ErrNoRecord)
 	}
 	key := cluster.KeyOwner(vol)
-	newRev, err := a.kv.Commit(ctx, Txn{If: []Cond{{key, rev}}, Put: []Put{{key, value}}})
+	kv, judge := a.way()
+	newRev, err := kv.Commit(ctx, Txn{If: []Cond{{key, rev}}, Put: []Put{{key, value}}})
+	judge(err)
 	if err != nil {
 		return 0, fmt.Errorf("swap owner of volume %v: %w", vol, err)
 	}

@@ -25,6 +25,7 @@ type daemon struct {
 	log     logrus.FieldLogger
 	member  *embedetcd.Member // nil: the node runs none
 	client  *embedetcd.Client
+	own     *embedetcd.Client // of the member alone; nil: the node runs none, or has no data plane yet
 	watcher *watch.Watcher
 	manager *manager.Manager
 
@@ -63,10 +64,12 @@ func Run(ctx context.Context, opt Options) error {
 	return d.live(ctx)
 }
 
-// closeEtcd ends the client, then the member.
+// closeEtcd ends the clients, then the member.
 func (d *daemon) closeEtcd() {
-	if d.client != nil {
-		_ = d.client.Close()
+	for _, c := range []*embedetcd.Client{d.own, d.client} {
+		if c != nil {
+			_ = c.Close()
+		}
 	}
 	if d.member != nil {
 		d.member.Stop()

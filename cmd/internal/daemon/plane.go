@@ -7,6 +7,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
@@ -51,11 +52,28 @@ func (d *daemon) startPlane(ctx context.Context) (DataPlane, error) {
 	if _, err := d.watcher.Next(ctx, 0); err != nil {
 		return nil, err
 	}
+	arbiter, err := d.arbiter()
+	if err != nil {
+		return nil, err
+	}
 	return d.opt.NewDataPlane(DataPlaneOptions{
 		Node: d.state.Node, ClusterID: d.state.ClusterID, Secret: d.state.Secret, DataDir: d.opt.DataDir,
 		Listen: d.opt.Listen, Advertise: d.opt.Advertise, Maps: d.watcher,
-		Arbiter: store.NewArbiter(store.NewEtcd(d.client)), Log: d.log,
+		Arbiter: arbiter, Log: d.log,
 	})
+}
+
+// arbiter reaches etcd through this node's own member first, if it has one.
+func (d *daemon) arbiter() (*store.Arbiter, error) {
+	if d.member == nil {
+		return store.NewArbiter(store.NewEtcd(d.client)), nil
+	}
+	own, err := embedetcd.Dial([]string{d.member.ClientURL()}, false, d.log)
+	if err != nil {
+		return nil, err
+	}
+	d.own = own
+	return store.NewArbiter(store.NewEtcd(own), store.NewEtcd(d.client)), nil
 }
 
 // publish tells the cluster how this node is, every few seconds when something changed.
