@@ -11,10 +11,10 @@
 //  1. compare-and-swap the owner record to this gateway and epoch + 1;
 //  2. at the same time: have a majority of voters store the fence, and let the engine fence the devices,
 //     resolve, settle;
-//  3. wait until the old lease has run out, counted from the moment the majority had the fence; sooner only
-//     when nobody else can be answering: the last owner released the volume, or it is the only one that ever
-//     did (Owner.Served) and its live host refuses connections; and if it is the only one, from the moment
-//     the voters last heard of it (lease.Clear);
+//  3. wait until the old lease has run out, counted from the moment the majority had the fence. When only one
+//     gateway can be answering (Owner.Served), it counts from the moment the voters last heard of that one
+//     (lease.Clear); and nothing is waited for once it has released the volume, says that it has given it
+//     up (Yield), or is gone: its live host refuses connections;
 //  4. record Served, then report ANA optimized.
 //
 // A session ends for good when an answer says "fenced", the owner record names somebody else, a voter's fence

@@ -33,6 +33,9 @@ type Arbiter interface {
 type Votes interface {
 	Renew(ctx context.Context, node cluster.NodeID, since lease.Position) (lease.Reply, error)
 	Fence(ctx context.Context, node cluster.NodeID, f lease.Fence, about cluster.NodeID) (lease.Fenced, error)
+	// Yield has a node give up a volume that it owns by an epoch below the fence's. No error: that node answers
+	// no host for the volume any more.
+	Yield(ctx context.Context, node cluster.NodeID, f lease.Fence) error
 	// Refused proves that the process of a node is gone: a connection begun now is refused by its host.
 	Refused(ctx context.Context, node cluster.NodeID) bool
 	Connected(node cluster.NodeID) bool
@@ -216,6 +219,16 @@ func (g *Gateway) tick() {
 			} else {
 				g.consider(v)
 			}
+		}
+	}
+}
+
+// Yield gives a volume up that a newer owner, of the fence's epoch, takes over. When it returns, no host is
+// answered any more under an older one, and none will be: to begin, an owner has to change the record.
+func (g *Gateway) Yield(f lease.Fence) {
+	if v := g.Volume(f.Vol); v != nil {
+		if s := v.session.Load(); s != nil && s.epoch < f.Epoch {
+			s.end("its new owner asks for it")
 		}
 	}
 }

@@ -229,27 +229,32 @@ func (s *session) awaitPredecessors(prev *cluster.OwnerAt) {
 	switch {
 	case prev.Epoch == 0, // nobody ever answered for this volume
 		sole && prev.Released,
-		sole && prev.Gateway == s.v.g.o.Self, // an earlier process or an ended session of this very node
-		sole && s.refused(prev.Gateway):
+		sole && prev.Gateway == s.v.g.o.Self: // an earlier process or an ended session of this very node
 		wait = 0
 	case sole:
 		wait = lease.Clear(heard) - s.v.g.now()
 	}
-	select {
-	case <-time.After(time.Duration(wait)):
-	case <-s.ctx.Done():
-		return
+	ctx, cancel := context.WithTimeout(s.ctx, time.Duration(wait))
+	defer cancel()
+	for ctx.Err() == nil && !(sole && s.silenced(ctx, prev.Gateway)) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(arbiterRetry):
+		}
 	}
-	s.cleared.Store(true)
-	s.serve()
+	if s.ctx.Err() == nil {
+		s.cleared.Store(true)
+		s.serve()
+	}
 }
 
-// refused reports whether the process of a node has ended: a connection begun after our record replaced its
-// is refused.
-func (s *session) refused(n cluster.NodeID) bool {
-	ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
+// silenced reports whether a node has proved that it answers no host for this volume any more: it says so
+// itself, or a connection begun after our record replaced its is refused, for its process has ended.
+func (s *session) silenced(ctx context.Context, n cluster.NodeID) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return s.v.g.o.Votes.Refused(ctx, n)
+	votes := s.v.g.o.Votes
+	return votes.Refused(ctx, n) || votes.Yield(ctx, n, lease.Fence{Vol: s.v.key, Epoch: s.epoch}) == nil
 }
 
 // fenceVoters has a majority of voters store the fence, however long that takes, and tells when each of them

@@ -257,6 +257,14 @@ func (v votes) Fence(ctx context.Context, node cluster.NodeID, f lease.Fence,
 	return v.n.peers.Fence(ctx, node, f, about)
 }
 
+func (v votes) Yield(ctx context.Context, node cluster.NodeID, f lease.Fence) error {
+	if node == v.n.o.Self {
+		v.n.gateway.Yield(f)
+		return nil
+	}
+	return v.n.peers.Yield(ctx, node, f)
+}
+
 func (v votes) Refused(ctx context.Context, node cluster.NodeID) bool {
 	return node != v.n.o.Self && v.n.peers.Refused(ctx, node)
 }

@@ -16,6 +16,8 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
+	"github.com/ashlar-storage/ashlar/dataplane/lease"
+	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 )
 
 func open(t testing.TB, cfg initiator.VolumeConfig) *initiator.Volume {
@@ -151,6 +153,33 @@ func TestANodeStopsAndReturns(t *testing.T) {
 	w.stop(w.owner(vol).Gateway) // now the returned device must hold everything
 	n = l.writes.Load()
 	w.until("writes after the second stop", func() bool { return l.writes.Load() > n+200 })
+	l.finish()
+}
+
+// TestAnOwnerYields: a newer owner asks and gets the volume at once, an older one gets nothing. Hosts see no error.
+func TestAnOwnerYields(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	for n := range cluster.NodeID(3) {
+		w.start(n + 1)
+	}
+	vol, cfg := w.create(16 << 20)
+	l := startLoad(t, open(t, cfg), 1024, 4)
+	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	o := w.owner(vol)
+	gw := w.running[o.Gateway].node.gateway
+	gw.Yield(lease.Fence{Vol: vol.Key, Epoch: o.Epoch})
+	if st := gw.Volume(vol.Key).ANAState(); st != nvme.ANAOptimized {
+		t.Fatalf("after the wish of an older owner: %v", st)
+	}
+	gw.Yield(lease.Fence{Vol: vol.Key, Epoch: o.Epoch + 1})
+	if st := gw.Volume(vol.Key).ANAState(); st == nvme.ANAOptimized {
+		t.Fatal("after the wish of a newer owner the volume is still served")
+	}
+	n := l.writes.Load() // nobody has changed the record, so the old owner takes the volume again
+	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	if now := w.owner(vol); now.Epoch <= o.Epoch {
+		t.Fatalf("the epoch is still %d", now.Epoch)
+	}
 	l.finish()
 }
 

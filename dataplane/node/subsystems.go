@@ -99,7 +99,7 @@ func (s *subsystems) followNodes(st *cluster.State) {
 		id.UUID[15] ^= byte(self) // only has to differ from node to node
 		id.UUID[14] ^= byte(self >> 8)
 		id.NGUID = id.UUID
-		s.mu.service = peer.NewService(s.n.chunks, s.n.voter, id)
+		s.mu.service = peer.NewService(s.n.chunks, s.n.voter, s.n.gateway, id)
 	}
 	nqn := cluster.NodeNQN(s.n.o.ClusterID, self)
 	err := s.n.nodes.Put(nvmet.SubsystemConfig{NQN: nqn, Serial: fmt.Sprintf("node%d", self), Model: model,

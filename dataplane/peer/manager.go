@@ -23,6 +23,7 @@ import (
 const (
 	opFence uint8 = 0xa0
 	opRenew uint8 = 0xa2
+	opYield uint8 = 0xa4
 )
 
 // Options of a Manager.
@@ -221,18 +222,31 @@ func (m *Manager) Renew(ctx context.Context, node cluster.NodeID, since lease.Po
 // Fence has a voter store a fence, and asks how long it has not heard of a gateway.
 func (m *Manager) Fence(ctx context.Context, node cluster.NodeID, f lease.Fence,
 	about cluster.NodeID) (lease.Fenced, error) {
-	var cmd nvme.Command
-	cmd.SetOpcode(opFence)
-	cmd.SetNSID(1)
-	cmd.SetCDW10(f.Vol.VUID)
-	cmd.SetCDW11(f.Vol.Generation)
-	cmd.SetCDW12(f.Epoch)
+	cmd := fenceCommand(opFence, f)
 	cmd.SetCDW13(uint32(about))
 	c, err := m.do(ctx, node, &cmd, nil)
 	if err != nil {
 		return lease.Fenced{}, fmt.Errorf("store fence at node %d: %w", node, err)
 	}
 	return lease.Fenced{Known: c.DW0, Silent: int64(c.DW1) * 1e6}, nil
+}
+
+// Yield asks a node to give a volume up. No error: it answers no host for it any more.
+func (m *Manager) Yield(ctx context.Context, node cluster.NodeID, f lease.Fence) error {
+	cmd := fenceCommand(opYield, f)
+	if _, err := m.do(ctx, node, &cmd, nil); err != nil {
+		return fmt.Errorf("ask node %d to yield volume %v: %w", node, f.Vol, err)
+	}
+	return nil
+}
+
+func fenceCommand(opcode uint8, f lease.Fence) (cmd nvme.Command) {
+	cmd.SetOpcode(opcode)
+	cmd.SetNSID(1)
+	cmd.SetCDW10(f.Vol.VUID)
+	cmd.SetCDW11(f.Vol.Generation)
+	cmd.SetCDW12(f.Epoch)
+	return cmd
 }
 
 // do runs one command and waits for it.

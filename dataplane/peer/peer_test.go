@@ -24,7 +24,13 @@ import (
 type remote struct {
 	*peer.Manager
 	target *nvmet.Target
+	given  givenUp
 }
+
+// givenUp is a gateway that remembers what it was asked to give up.
+type givenUp chan lease.Fence
+
+func (g givenUp) Yield(f lease.Fence) { g <- f }
 
 // Submit implements chunkdtest.Submitter.
 func (r remote) Submit(q *chunk.Request) { r.Manager.Submit(2, q) }
@@ -46,14 +52,14 @@ func newRemote(t *testing.T, hostSecret string) remote {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := cluster.UUID{4}
+	id, given := cluster.UUID{4}, make(givenUp, 1)
 	target, err := nvmet.New(nvmet.Options{Secret: []byte("secret of a cluster of thirtytwo"), QueueDepth: 1024,
 		MDTS: cluster.MaxChunkSize})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = target.Put(nvmet.SubsystemConfig{NQN: cluster.NodeNQN(id, 2), Serial: "2", Vendor: true,
-		Namespace:    peer.NewService(server, votes, nvmet.Identity{UUID: id, NGUID: id}),
+		Namespace:    peer.NewService(server, votes, given, nvmet.Identity{UUID: id, NGUID: id}),
 		AllowedHosts: []string{cluster.NodeNQN(id, 1)}})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +84,7 @@ func newRemote(t *testing.T, hostSecret string) remote {
 		store.Close()
 		votes.Close()
 	})
-	return remote{m, target}
+	return remote{m, target, given}
 }
 
 func connected(t *testing.T, r remote) remote {
@@ -121,6 +127,15 @@ func TestVotes(t *testing.T) {
 	reply, err := r.Renew(t.Context(), 2, lease.Position{})
 	if err != nil || len(reply.Fences) != 1 || reply.Fences[0].Epoch != 6 || len(reply.Seen) != 1 {
 		t.Fatalf("%+v, %v", reply, err)
+	}
+	if err := r.Yield(t.Context(), 2, lease.Fence{Vol: vol, Epoch: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if f := <-r.given; f != (lease.Fence{Vol: vol, Epoch: 7}) {
+		t.Fatalf("asked to yield %v", f)
+	}
+	if r.Yield(t.Context(), 2, lease.Fence{Vol: vol}) == nil {
+		t.Fatal("epoch 0 must be refused")
 	}
 	if r.Refused(t.Context(), 2) {
 		t.Fatal("a node that listens does not refuse")

@@ -21,17 +21,23 @@ type Voter interface {
 	Renew(gateway cluster.NodeID, since lease.Position) lease.Reply
 }
 
-// Service is the namespace that other nodes see: chunks and votes of this node.
+// Owner gives volumes up to newer owners: a gateway.Gateway.
+type Owner interface {
+	Yield(lease.Fence)
+}
+
+// Service is the namespace that other nodes see: chunks, votes and the gateway of this node.
 type Service struct {
 	chunks Chunks
 	voter  Voter
+	owner  Owner
 	id     nvmet.Identity
 	served sync.Pool
 }
 
-// NewService serves chunks and votes. The identity only has to differ between nodes.
-func NewService(chunks Chunks, voter Voter, id nvmet.Identity) *Service {
-	s := &Service{chunks: chunks, voter: voter, id: id}
+// NewService serves chunks, votes and the gateway's word. The identity only has to differ between nodes.
+func NewService(chunks Chunks, voter Voter, owner Owner, id nvmet.Identity) *Service {
+	s := &Service{chunks: chunks, voter: voter, owner: owner, id: id}
 	s.served.New = func() any { return &served{service: s} }
 	return s
 }
@@ -58,6 +64,8 @@ func (s *Service) Submit(req *nvmet.Request) {
 	switch req.Cmd.Opcode() {
 	case opFence:
 		go s.fence(req) // waits for a disk
+	case opYield:
+		go s.yield(req) // answers hosts on its way
 	case opRenew:
 		s.renew(req)
 	default:
@@ -113,10 +121,25 @@ func (c *served) ChunkDone(r *chunk.Request) {
 	req.CompleteResult(st, dw0, dw1)
 }
 
+// fenceOf reads the fields of a Fence or Yield command.
+func fenceOf(cmd *nvme.Command) (f lease.Fence, ok bool) {
+	f = lease.Fence{Vol: cluster.VolumeKey{VUID: cmd.CDW10(), Generation: cmd.CDW11()}, Epoch: cmd.CDW12()}
+	return f, f.Vol.Valid() && f.Epoch > 0 && f.Epoch <= cluster.MaxOwnerEpoch
+}
+
+func (s *Service) yield(req *nvmet.Request) {
+	f, ok := fenceOf(&req.Cmd)
+	if !ok {
+		req.Complete(nvme.InvalidField.NoRetry())
+		return
+	}
+	s.owner.Yield(f)
+	req.Complete(nvme.Success)
+}
+
 func (s *Service) fence(req *nvmet.Request) {
-	f := lease.Fence{Vol: cluster.VolumeKey{VUID: req.Cmd.CDW10(), Generation: req.Cmd.CDW11()},
-		Epoch: req.Cmd.CDW12()}
-	if !f.Vol.Valid() || f.Epoch == 0 || f.Epoch > cluster.MaxOwnerEpoch {
+	f, ok := fenceOf(&req.Cmd)
+	if !ok {
 		req.Complete(nvme.InvalidField.NoRetry())
 		return
 	}
