@@ -15,7 +15,7 @@ DEV_ARGS  ?=
 
 # Packages whose tests replay many random histories. Under the race detector -short lets them do fewer; here they run
 # once more, in full and without it.
-HEAVY := ./dataplane/engine/... ./dataplane/pagestore/...
+HEAVY := ./dataplane/engine/... ./dataplane/pagestore/... ./cmd/internal/dev/...
 
 GO_TEST := go test -json
 TALLY   := .ci/tally
