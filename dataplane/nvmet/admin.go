@@ -62,7 +62,11 @@ func (c *conn) executeAdmin(r *Request) {
 	if !st.OK() {
 		c.ctrl.noteError(c.qid, r, st)
 	}
+	configured := r.Cmd.Opcode() == nvme.AdminSetFeatures && st.OK()
 	r.CompleteResult(st, dw0, 0)
+	if configured {
+		c.ctrl.reportPending() // events may have been switched on
+	}
 }
 
 // abort carries out Abort. What the namespace has cannot be stopped, and a command whose data is on its way

@@ -45,7 +45,8 @@ func (e event) bit() uint32 {
 //
 // An event that the host switched on is reported once, with the next request at hand, and then masked until
 // the host reads its log page without RAE. What happens while it is masked is in the page that the host is
-// yet to read.
+// yet to read. What happens while the event is switched off stays pending: Linux reads the ANA log first and
+// switches the event on later, so a change in between would never be learnt.
 type events struct {
 	parked    []*Request // Asynchronous Event Requests, oldest first
 	pending   [eventKinds]bool
@@ -55,16 +56,16 @@ type events struct {
 
 // raise notes that e happened and reports the request that now has to be completed, if any.
 func (ev *events) raise(e event, config uint32) *Request {
-	if config&e.bit() == 0 || ev.masked[e] {
+	if ev.masked[e] {
 		return nil
 	}
 	ev.pending[e] = true
-	return ev.next(e)
+	return ev.next(e, config)
 }
 
-// next pairs a pending event with a parked request.
-func (ev *events) next(e event) *Request {
-	if !ev.pending[e] || len(ev.parked) == 0 {
+// next pairs a pending event that is switched on with a parked request.
+func (ev *events) next(e event, config uint32) *Request {
+	if config&e.bit() == 0 || !ev.pending[e] || len(ev.parked) == 0 {
 		return nil
 	}
 	ev.pending[e], ev.masked[e] = false, true
@@ -98,16 +99,19 @@ func (k *controller) asyncEvent(r *Request) {
 		return
 	}
 	k.mu.events.parked = append(k.mu.events.parked, r)
-	var out *Request
-	var e event
-	for e = range eventKinds {
-		if out = k.mu.events.next(e); out != nil {
-			break
-		}
-	}
 	k.mu.Unlock()
-	if out != nil {
-		out.CompleteResult(nvme.Success, e.notice().DW0(), 0)
+	k.reportPending()
+}
+
+// reportPending reports what waits for a request, or waited for being switched on.
+func (k *controller) reportPending() {
+	for e := range eventKinds {
+		k.mu.Lock()
+		r := k.mu.events.next(e, k.mu.features.asyncEvents)
+		k.mu.Unlock()
+		if r != nil {
+			r.CompleteResult(nvme.Success, e.notice().DW0(), 0)
+		}
 	}
 }
 

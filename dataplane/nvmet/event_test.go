@@ -123,6 +123,35 @@ func TestANAEvent(t *testing.T) {
 	}
 }
 
+// TestEventsBeforeTheyAreSwitchedOn changes the state between the host's first look at the log page and the
+// moment when it switches the event on, which is the order in which Linux connects: the change is reported then.
+// What the host has read since is not.
+func TestEventsBeforeTheyAreSwitchedOn(t *testing.T) {
+	for _, requestFirst := range []bool{true, false} {
+		w := newWorld(t, nvmet.Options{})
+		h := w.admin(connection{})
+		h.mustLog(nvme.LogANA, 64, nvme.GetLogPage{})
+		w.target.ANAChanged(volumeNQN)
+		if requestFirst {
+			cid := h.asyncEvent()
+			h.quiet() // not switched on
+			h.configureEvents(nvme.AECANAChange)
+			h.wantEvent(cid, nvme.NoticeANAChange, nvme.LogANA)
+		} else {
+			h.configureEvents(nvme.AECANAChange)
+			h.wantEvent(h.asyncEvent(), nvme.NoticeANAChange, nvme.LogANA)
+		}
+
+		h.configureEvents(0)
+		h.mustLog(nvme.LogANA, 64, nvme.GetLogPage{})
+		w.target.ANAChanged(volumeNQN)
+		h.mustLog(nvme.LogANA, 64, nvme.GetLogPage{}) // it knows now
+		h.asyncEvent()
+		h.configureEvents(nvme.AECANAChange)
+		h.quiet()
+	}
+}
+
 // TestEventRequests fills the places for requests, and takes some back.
 func TestEventRequests(t *testing.T) {
 	w := newWorld(t, nvmet.Options{})
