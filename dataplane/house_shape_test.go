@@ -3,7 +3,6 @@ package dataplane
 import (
 	"go/ast"
 	"go/token"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -198,7 +197,7 @@ func constantLike(s *source, spec *ast.ValueSpec, i int, written map[string]bool
 	if i >= len(spec.Values) || written[name] {
 		return false
 	}
-	sentinel := regexp.MustCompile(`^[eE]rr[A-Z]`)
+	sentinel := strings.HasPrefix(name, "Err") || strings.HasPrefix(name, "err")
 	switch v := spec.Values[i].(type) {
 	case *ast.CallExpr:
 		switch callee(v) {
@@ -209,12 +208,14 @@ func constantLike(s *source, spec *ast.ValueSpec, i int, written map[string]bool
 		case "flag.Bool", "flag.Int", "flag.String", "flag.Duration", "flag.Int64", "flag.Uint64":
 			return s.isTest()
 		}
-		return sentinel.MatchString(name)
+		return sentinel
+	case *ast.BasicLit:
+		return false
 	case *ast.CompositeLit:
 		a, ok := v.Type.(*ast.ArrayType)
-		return ok && a.Len != nil || sentinel.MatchString(name)
+		return ok && a.Len != nil || sentinel
 	}
-	return sentinel.MatchString(name)
+	return sentinel
 }
 
 func callee(c *ast.CallExpr) string {

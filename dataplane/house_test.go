@@ -237,5 +237,5 @@ func isText(rel string) bool {
 	case ".go", ".py", ".sh", ".md", ".txt", ".yaml", ".yml", ".json", ".toml", ".cfg", ".ini", ".conf", ".mod":
 		return true
 	}
-	return path.Base(rel) == "Makefile" || strings.HasPrefix(rel, ".ci/")
+	return path.Base(rel) == "Makefile" || rel == "LICENSE" || strings.HasPrefix(rel, ".ci/")
 }
