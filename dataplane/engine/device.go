@@ -28,12 +28,14 @@ type device struct {
 	residency  uint32
 	near       bool
 	freeKnown  bool
+	short      bool // a write was refused for lack of space here
 	stableBusy bool
 	probing    bool
 	condemned  bool   // doubted, or failed after it had answered an open: the next attempt goes without it
 	free       uint64 // blocks, as of the last answer
 	stableSent cluster.Seq
 	retryAt    uint64 // tick before which no new resync is tried
+	failures   uint8  // of resyncs in a row
 	open       openState
 }
 
@@ -69,7 +71,6 @@ func (e *Engine) deviceFailed(d *device) {
 		e.wantRecord()
 	case devResync:
 		d.state = devOut
-		d.retryAt = e.ticks + resyncRetryTicks
 		e.resyncFailed(d)
 		e.retryBlocked()
 	}

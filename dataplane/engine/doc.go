@@ -11,7 +11,8 @@
 //  1. Row order. Operations on the same 4 KiB row take effect in the order of arrival: an extent starts when
 //     no earlier extent that conflicts with it is left (locks.go).
 //  2. A sent w is final. A write gets the next sequence number when it starts and goes to every device of its
-//     row that is not out. It is acknowledged when all of them have it durably.
+//     row that is not out. It is acknowledged when all of them have it durably. If one has no space for it,
+//     it is undone on all of them, and then refused.
 //  3. Out before ack. A device that fails is recorded out in the owner record before any write that it missed
 //     is acknowledged. The last copy of any group is never recorded out: its writes wait and are sent again,
 //     same w, same content, when the device answers.

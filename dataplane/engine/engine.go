@@ -20,7 +20,8 @@ type Config struct {
 	// may come up any moment, as after a start of the whole cluster. For others it does not wait.
 	Patience int
 	Awaited  map[cluster.DeviceID]bool
-	// Doubted devices seem to be gone: an open does not spend time on asking them, unless nobody else has a copy.
+	// Doubted devices seem to be gone: an open does not spend time on asking them, unless nobody else has a
+	// copy.
 	Doubted map[cluster.DeviceID]bool
 	// ReserveBlocks is the free space of a device, in blocks, below which host writes are refused: room for what
 	// was already sent, for resync and for tombstones.

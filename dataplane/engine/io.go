@@ -40,7 +40,11 @@ func (e *Engine) proceed(x *extent) {
 // extentDone takes the answer to one request of an extent.
 func (e *Engine) extentDone(x *extent, d *device, r *chunk.Request) {
 	x.waiting--
-	if r.Status != chunk.OK && r.Status != chunk.Fenced {
+	switch {
+	case r.Status == chunk.OK, r.Status == chunk.Fenced:
+	case r.Status == chunk.Full && d.state != devResync:
+		x.full = true // the device is well
+	default:
 		e.deviceFailed(d)
 	}
 	switch x.phase {
@@ -91,7 +95,7 @@ func columnOf(x *extent, id cluster.DeviceID) int {
 
 // finish ends an extent: counts it for its operation and lets waiting extents start.
 func (e *Engine) finish(x *extent, s Status) {
-	if x.w != 0 && s == OK {
+	if x.w != 0 && s != PathGone {
 		e.win.complete(x.w.Counter())
 	}
 	op, kind, count := x.op, x.kind, x.count
@@ -108,7 +112,7 @@ func (e *Engine) finish(x *extent, s Status) {
 	}
 }
 
-// proceedWrite sends a write to every column that has not got it yet.
+// proceedWrite sends a write, or its undo, to every column that has not got it yet.
 func (e *Engine) proceedWrite(x *extent) {
 	if x.w == 0 {
 		if e.lacksSpace(x) {
@@ -140,8 +144,12 @@ func (e *Engine) proceedWrite(x *extent) {
 }
 
 // afterWrite finishes a write that has reached every device that counts, sends it again to one that answers
-// again, or parks it.
+// again, or parks it. A write that finds no space on a device is undone on all, and only then refused.
 func (e *Engine) afterWrite(x *extent) {
+	if x.full {
+		x.full, x.undo = false, true
+		x.failed = 1<<len(x.row) - 1
+	}
 	again := false
 	for c, id := range x.row {
 		if x.failed&(1<<c) == 0 {
@@ -159,6 +167,8 @@ func (e *Engine) afterWrite(x *extent) {
 		e.proceedWrite(x)
 	case x.failed != 0:
 		e.block(x)
+	case x.undo:
+		e.finish(x, NoSpace)
 	default:
 		e.finish(x, OK)
 	}
@@ -166,7 +176,10 @@ func (e *Engine) afterWrite(x *extent) {
 
 func (e *Engine) sendWrite(x *extent, d *device) {
 	op := chunk.OpWrite
-	if x.kind == extZero {
+	switch {
+	case x.undo:
+		op = chunk.OpUndo
+	case x.kind == extZero:
 		op = chunk.OpTombstone
 	}
 	r := e.request(op, d, x)
@@ -178,8 +191,8 @@ func (e *Engine) sendWrite(x *extent, d *device) {
 	e.send(r)
 }
 
-// lacksSpace refuses a write before it is sent when a device of the row is nearly full: a sent w would have
-// to be completed. Tombstones give space back and always pass.
+// lacksSpace refuses a write before it is sent when a device of the row is nearly full: a sent w has to be
+// completed or undone. Tombstones give space back and always pass.
 func (e *Engine) lacksSpace(x *extent) bool {
 	if x.kind == extZero {
 		return false
@@ -187,6 +200,7 @@ func (e *Engine) lacksSpace(x *extent) bool {
 	for _, id := range x.row {
 		d := e.devices[id]
 		if d.state == devIn && d.freeKnown && d.free < e.cfg.ReserveBlocks+uint64(x.count) {
+			d.short = true
 			return true
 		}
 	}

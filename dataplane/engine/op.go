@@ -66,6 +66,8 @@ type extent struct {
 	phase   phase
 	partial bool // covers less than a block: merged into bounce under the lock
 	blocked bool // in Engine.blocked: waits for a device or a record
+	full    bool // write: a device has no space for it
+	undo    bool // write: being removed again from every column
 	column  int8 // read: column asked last
 	first   uint16
 	count   uint16

@@ -132,9 +132,11 @@ func (w *world) renew() {
 		return e.fenced && e.Idle() && !slices.ContainsFunc(w.net, func(p pending) bool { return p.owner == e })
 	})
 	w.cfg.Patience = w.rng.Intn(2) * w.rng.Intn(40)
-	w.cfg.Awaited = map[cluster.DeviceID]bool{}
+	w.cfg.Awaited, w.cfg.Doubted = map[cluster.DeviceID]bool{}, map[cluster.DeviceID]bool{}
+	_, rotten := w.rotten()
 	for id := range cluster.DeviceID(len(w.devices)) {
 		w.cfg.Awaited[id+1] = w.rng.Intn(2) == 0
+		w.cfg.Doubted[id+1] = w.rng.Intn(16) == 0 && !rotten
 	}
 	w.takeOver()
 }
@@ -313,8 +315,8 @@ func (w *world) settleDown() {
 			e.Tick()
 			w.drain(e)
 		}
-		if busy || len(w.owner.Out) > 0 || w.current.mode != modeServing || len(w.net) > 0 || w.hist.Running() > 0 ||
-			w.current.rs != nil {
+		if busy || len(w.owner.Out) > 0 || w.current.mode != modeServing || w.current.rs != nil ||
+			len(w.net) > 0 || w.hist.Running() > 0 {
 			continue
 		}
 		if last != nil {

@@ -88,9 +88,10 @@ func blockOf(x *extent, i int) []byte {
 // it, then write it again, same w, to the columns where it was bad. The extent's lock keeps writers away, so
 // every column that is in holds the same version.
 type repair struct {
-	from    int8   // column of the first read
-	index   int    // block being repaired; all before it are good
-	bad     uint32 // columns where this block is bad
+	from    int8        // column of the first read
+	w       cluster.Seq // version of this block: an older one in another column is no replacement
+	index   int         // block being repaired; all before it are good
+	bad     uint32      // columns where this block is bad
 	writing bool
 	reading bool
 	again   bool // every column has been asked a second time
@@ -130,7 +131,7 @@ func (e *Engine) stepRepair(x *extent) {
 		return
 	}
 	if p.bad == 0 && !p.again {
-		p.bad = 1 << p.from
+		p.bad, p.w = 1<<p.from, x.blocks[p.index].W
 	}
 	e.readForRepair(x)
 }
@@ -179,7 +180,8 @@ func (e *Engine) repairRead(x *extent) {
 	case !p.ok:
 		info.State = chunk.Bad
 		e.readForRepair(x)
-	case info.State == chunk.Bad:
+	case info.State == chunk.Bad, info.W < p.w:
+		info.State = chunk.Bad
 		p.bad |= 1 << x.column
 		e.readForRepair(x)
 	default:

@@ -16,6 +16,7 @@ type resolving struct {
 	holders []holder
 	w       cluster.Seq // version under examination
 	asked   uint32      // bit per column of the row
+	again   bool        // every column has been asked a second time
 	data    [cluster.BlockSize]byte
 	info    [1]chunk.BlockInfo
 	waiting int
@@ -57,12 +58,13 @@ func (e *Engine) nextVersion(rv *resolving) {
 		e.resolved(rv)
 		return
 	}
-	rv.asked = 0
+	rv.asked, rv.again = 0, false
 	e.readVersion(rv)
 }
 
 // readVersion asks the next device of the row for the version. Devices that did not list it are asked too:
-// they may hold it as stable, and then theirs may be the only readable copy.
+// they may hold it as stable, and then theirs may be the only readable copy. An undo is for ever, so all are
+// asked twice before it: what came back bad may have been spoiled on the way.
 func (e *Engine) readVersion(rv *resolving) {
 	for c, id := range rv.row {
 		d := e.devices[id]
@@ -74,6 +76,11 @@ func (e *Engine) readVersion(rv *resolving) {
 		r.Page, r.Block, r.Count, r.W = rv.key.page, rv.key.block, 1, rv.w
 		r.Data, r.Blocks = rv.data[:], rv.info[:]
 		e.send(r)
+		return
+	}
+	if !rv.again {
+		rv.asked, rv.again = 0, true
+		e.readVersion(rv)
 		return
 	}
 	e.undo(rv)

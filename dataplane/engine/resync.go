@@ -7,8 +7,12 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// resyncRetryTicks is the pause before an out device is tried (again).
-const resyncRetryTicks = 10
+// resyncRetryTicks is the pause before an out device is tried (again); it doubles with each resync that
+// failed in a row, at most so many times.
+const (
+	resyncRetryTicks = 10
+	maxDoublings     = 6
+)
 
 // copyWidth bounds the copies of a resync under way; copyBlocks the length of each.
 const (
@@ -71,7 +75,6 @@ func (e *Engine) tickResync() {
 		if d.state != devOut || e.ticks < d.retryAt {
 			continue
 		}
-		d.retryAt = e.ticks + resyncRetryTicks
 		rs := &resync{target: d, number: d.residency}
 		e.rs = rs
 		e.send(e.request(chunk.OpFence, d, control(func(_ *device, r *chunk.Request) {
@@ -79,6 +82,7 @@ func (e *Engine) tickResync() {
 				return
 			}
 			if r.Status != chunk.OK {
+				d.retryAt = e.ticks + resyncRetryTicks // others have their turn first
 				e.rs = nil
 				return
 			}
@@ -127,6 +131,7 @@ func (rs *resync) recorded(e *Engine) {
 			if d.state == devResync { // else it failed meanwhile: a suspect like any other
 				d.state = devIn
 			}
+			d.failures = 0
 			e.rs = nil
 		}
 	}
@@ -137,7 +142,7 @@ func (e *Engine) begun(rs *resync, r *chunk.Request) {
 		return
 	}
 	if r.Status != chunk.OK {
-		e.rs = nil
+		e.dropResync()
 		return
 	}
 	rs.target.state = devResync
@@ -222,7 +227,8 @@ func (e *Engine) resyncSettled(rs *resync, d *device, r *chunk.Request) {
 func (e *Engine) dropResync() {
 	d := e.rs.target
 	d.state = devOut
-	d.retryAt = e.ticks + resyncRetryTicks
+	d.retryAt = e.ticks + resyncRetryTicks<<d.failures
+	d.failures = min(d.failures+1, maxDoublings)
 	e.rs = nil
 	e.retryBlocked()
 }

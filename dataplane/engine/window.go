@@ -41,12 +41,13 @@ func (w *window) complete(c uint64) {
 func (e *Engine) stable() cluster.Seq { return cluster.MakeSeq(e.cfg.Owner.Epoch, e.win.base-1) }
 
 // sendStable brings the mark to devices that have seen no request since it moved: otherwise an idle volume
-// would keep old versions for ever.
+// would keep old versions for ever. Devices that writes were refused for are asked, too: nothing else might
+// tell that they have space again.
 func (e *Engine) sendStable() {
 	s := e.stable()
 	for _, d := range e.order {
-		if d.state == devIn && d.stableSent < s && !d.stableBusy {
-			d.stableBusy = true
+		if d.state == devIn && (d.stableSent < s || d.short) && !d.stableBusy {
+			d.stableBusy, d.short = true, false
 			e.send(e.request(chunk.OpStable, d, control(e.stableDone)))
 		}
 	}

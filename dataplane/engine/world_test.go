@@ -50,6 +50,7 @@ type hostOp struct {
 
 type world struct {
 	rng     *rand.Rand // nil in stories: nothing happens by chance
+	fate    int        // what chance draws in stories
 	cfg     Config
 	devices map[cluster.DeviceID]*modelDevice
 	net     []pending
@@ -63,7 +64,6 @@ type world struct {
 	hist    *history.History
 	ops     map[*Op]*hostOp
 	zeroed  [testBlocks * sectorsPerBlock]uint64 // id of the last zero submitted
-	finish  func(op *Op)                         // told of every operation that came back
 	full    bool                                 // a device was short of space once
 	trace   []string
 	tracing bool
@@ -120,7 +120,7 @@ func (w *world) takeOver() {
 		w.failf("open: %v", err)
 	}
 	w.current = e
-	w.logf("owner %d, out %v", w.owner.Epoch, w.owner.Out)
+	w.logf("owner %d opens: %s", w.owner.Epoch, recordText(w.owner))
 	w.drain(e)
 }
 
@@ -165,50 +165,6 @@ func (w *world) answer(p pending, s chunk.Status) {
 	w.drain(p.owner)
 }
 
-func describe(p pending, s chunk.Status) string {
-	r := p.r
-	text := fmt.Sprintf("owner %d -> device %d: %s", r.Epoch, r.Device, opName(r))
-	switch r.Op {
-	case chunk.OpRead, chunk.OpWrite, chunk.OpTombstone, chunk.OpUndo:
-		text += fmt.Sprintf(" page %d block %d+%d", r.Page, r.Block, r.Count)
-		if r.W != 0 {
-			text += fmt.Sprintf(" w %v", r.W)
-		}
-	case chunk.OpBegin:
-		text += fmt.Sprintf(" residency %d", r.Residency)
-	case chunk.OpStable:
-		text += fmt.Sprintf(" %v", r.Stable)
-	}
-	return text + ": " + s.String()
-}
-
-func opName(r *chunk.Request) string {
-	switch r.Op {
-	case chunk.OpTombstone:
-		return "tombstone"
-	case chunk.OpWrite:
-		return "write"
-	case chunk.OpRead:
-		return "read"
-	case chunk.OpUndo:
-		return "undo"
-	case chunk.OpList:
-		if r.Mode == chunk.ListUnstable {
-			return "list unstable"
-		}
-		return "list"
-	case chunk.OpFence:
-		return "fence"
-	case chunk.OpBegin:
-		return "begin"
-	case chunk.OpSettle:
-		return "settle"
-	case chunk.OpStable:
-		return "stable"
-	}
-	return "unknown"
-}
-
 // cut breaks connections. Each request under way was carried out, may be carried out later, or never will.
 func (w *world) cut(match func(link) bool) {
 	var lost []pending
@@ -232,10 +188,10 @@ func (w *world) cut(match func(link) bool) {
 	}
 }
 
-// chance draws a number below n; 0 in stories.
+// chance draws a number below n; stories say what it is.
 func (w *world) chance(n int) int {
 	if w.rng == nil {
-		return 0
+		return w.fate
 	}
 	return w.rng.Intn(n)
 }
@@ -270,10 +226,14 @@ func (w *world) record(e *Engine) {
 	next := w.records[e]
 	delete(w.records, e)
 	ok := e == w.current
+	if next == nil {
+		w.failf("owner %d wants no record", e.Epoch())
+	}
 	if ok {
 		w.owner = next.Clone()
 	}
-	w.logf("record of owner %d: %v, out %v", next.Epoch, ok, next.Out)
+	w.logf("owner record of owner %d %s: %s", next.Epoch, map[bool]string{true: "stored", false: "refused"}[ok],
+		recordText(*next))
 	e.Recorded(ok)
 	w.drain(e)
 }
@@ -303,7 +263,7 @@ func (w *world) submit(e *Engine, k Kind, lba uint64, sectors uint32) *Op {
 		}
 	}
 	w.ops[op] = o
-	w.logf("submit %d to owner %d: kind %d sectors %d+%d", o.id, e.Epoch(), k, lba, sectors)
+	w.logf("host -> owner %d: %s", e.Epoch(), opText(op, o))
 	e.Submit(op)
 	w.drain(e)
 	return op
@@ -313,10 +273,8 @@ func (w *world) submit(e *Engine, k Kind, lba uint64, sectors uint32) *Op {
 func (w *world) done(e *Engine, op *Op) {
 	o := w.ops[op]
 	delete(w.ops, op)
-	w.logf("done %d of owner %d: kind %d sectors %d+%d status %d", o.id, e.Epoch(), op.Kind, op.LBA, op.Sectors,
-		op.Status)
-	if w.finish != nil {
-		defer w.finish(op)
+	if w.tracing {
+		w.logf("owner %d -> host: %s: %s%s", e.Epoch(), opText(op, o), statusText(op.Status), w.found(op))
 	}
 	switch {
 	case op.Status == PathGone || op.Status == NoSpace && w.full:
