@@ -156,7 +156,8 @@ func TestANodeStopsAndReturns(t *testing.T) {
 	l.finish()
 }
 
-// TestAnOwnerYields: a newer owner asks and gets the volume at once, an older one gets nothing. Hosts see no error.
+// TestAnOwnerYields: a newer owner asks and gets the volume at once, an older one gets nothing. Hosts see no
+// error.
 func TestAnOwnerYields(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	for n := range cluster.NodeID(3) {

@@ -124,8 +124,8 @@ func TestANAEvent(t *testing.T) {
 }
 
 // TestEventsBeforeTheyAreSwitchedOn changes the state between the host's first look at the log page and the
-// moment when it switches the event on, which is the order in which Linux connects: the change is reported then.
-// What the host has read since is not.
+// moment when it switches the event on, which is the order in which Linux connects: the change is reported
+// then. What the host has read since is not.
 func TestEventsBeforeTheyAreSwitchedOn(t *testing.T) {
 	for _, requestFirst := range []bool{true, false} {
 		w := newWorld(t, nvmet.Options{})
