@@ -30,7 +30,7 @@ func (e *Engine) proceed(x *extent) {
 		e.sendRead(x)
 	case phaseRepair:
 		e.stepRepair(x)
-	case phaseWrite:
+	case phaseWrite, phaseUndo:
 		e.proceedWrite(x)
 	case phaseCopy:
 		e.proceedCopy(x)
@@ -50,7 +50,7 @@ func (e *Engine) extentDone(x *extent, d *device, r *chunk.Request) {
 	switch x.phase {
 	case phaseRepair:
 		e.repairDone(x, r)
-	case phaseWrite:
+	case phaseWrite, phaseUndo:
 		if r.Status != chunk.OK {
 			x.failed |= 1 << columnOf(x, r.Device)
 		} else {
@@ -77,7 +77,7 @@ func (e *Engine) proceedAfter(x *extent) {
 		e.afterRead(x)
 	case phaseRepair:
 		e.stepRepair(x)
-	case phaseWrite:
+	case phaseWrite, phaseUndo:
 		e.afterWrite(x)
 	case phaseCopy:
 		e.proceedCopy(x)
@@ -147,7 +147,7 @@ func (e *Engine) proceedWrite(x *extent) {
 // again, or parks it. A write that finds no space on a device is undone on all, and only then refused.
 func (e *Engine) afterWrite(x *extent) {
 	if x.full {
-		x.full, x.undo = false, true
+		x.full, x.phase = false, phaseUndo
 		x.failed = 1<<len(x.row) - 1
 	}
 	again := false
@@ -167,7 +167,7 @@ func (e *Engine) afterWrite(x *extent) {
 		e.proceedWrite(x)
 	case x.failed != 0:
 		e.block(x)
-	case x.undo:
+	case x.phase == phaseUndo:
 		e.finish(x, NoSpace)
 	default:
 		e.finish(x, OK)
@@ -177,7 +177,7 @@ func (e *Engine) afterWrite(x *extent) {
 func (e *Engine) sendWrite(x *extent, d *device) {
 	op := chunk.OpWrite
 	switch {
-	case x.undo:
+	case x.phase == phaseUndo:
 		op = chunk.OpUndo
 	case x.kind == extZero:
 		op = chunk.OpTombstone

@@ -56,6 +56,7 @@ const (
 	phaseQueued phase = iota // waits for an earlier conflicting extent
 	phaseRead                // read sent
 	phaseWrite               // writes sent, or some of them to be sent again
+	phaseUndo                // the same with the removal of a write that found no space
 	phaseRepair              // reading and rewriting bad blocks one by one
 	phaseCopy                // resync: writing to the target
 )
@@ -67,7 +68,6 @@ type extent struct {
 	partial bool // covers less than a block: merged into bounce under the lock
 	blocked bool // in Engine.blocked: waits for a device or a record
 	full    bool // write: a device has no space for it
-	undo    bool // write: being removed again from every column
 	column  int8 // read: column asked last
 	first   uint16
 	count   uint16
