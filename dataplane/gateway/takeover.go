@@ -179,8 +179,7 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	s.ctx, s.stop = context.WithCancel(g.ctx)
 	s.rec.owner = next
 	s.rec.rev.Store(rev)
-	patience := max(0, g.o.Patience-time.Since(g.start))
-	near, awaited, doubted := g.outlook()
+	near, awaited, doubted, patience := g.outlook()
 	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Table: v.table,
 		Near: near, Patience: int(patience / tickEvery), Awaited: awaited, Doubted: doubted,
 		ReserveBlocks: g.o.ReserveBlocks})
@@ -203,18 +202,26 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 
 // outlook tells for each device whether it is on this node, whether it may come up any moment, and whether it
 // seems to be gone: a node that was met and is not heard of any more did not take long to start, it died.
-func (g *Gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool) {
+// Patience is how long to wait for those that may come up: for the devices of a node that was met until
+// settleIn after that, for others until Options.Patience after the start of this process.
+func (g *Gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool, patience time.Duration) {
 	near, awaited = make(map[cluster.DeviceID]bool), make(map[cluster.DeviceID]bool)
 	doubted = make(map[cluster.DeviceID]bool)
+	starting := g.o.Patience - time.Since(g.start)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, d := range g.mu.state.Map.Devices {
 		near[id] = g.o.Near(id)
-		met := g.mu.met[d.Node]
-		doubted[id] = !met.IsZero() && g.suspected(d.Node)
-		awaited[id] = !doubted[id] && (met.IsZero() || time.Since(met) < settleIn)
+		left := starting
+		if met := g.mu.met[d.Node]; !met.IsZero() {
+			left = min(left, settleIn-time.Since(met))
+			doubted[id] = g.suspected(d.Node)
+		}
+		if awaited[id] = left > 0 && !doubted[id]; awaited[id] {
+			patience = max(patience, left)
+		}
 	}
-	return near, awaited, doubted
+	return near, awaited, doubted, patience
 }
 
 // awaitPredecessors returns when no earlier owner can be answering hosts any more, or when the session is
