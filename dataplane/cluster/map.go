@@ -24,6 +24,13 @@ type State struct {
 	Owners   map[VolumeKey]*OwnerAt
 	// LastVUID is the VUID counter at the same revision: a VUID up to it without a record was deleted.
 	LastVUID uint32
+	// Unreadable tells that there are volume records that could not be read: then a missing one proves nothing.
+	Unreadable bool
+}
+
+// Deleted reports whether a volume certainly existed and does not any more.
+func (s *State) Deleted(v VolumeKey) bool {
+	return !s.Unreadable && v.VUID <= s.LastVUID && s.Volumes[v] == nil
 }
 
 // OwnerAt is an owner record with the etcd revision that wrote it, the base of the next compare-and-swap.

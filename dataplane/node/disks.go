@@ -185,15 +185,14 @@ func (d *disks) purge(ctx context.Context) {
 		defer d.wg.Done()
 		for {
 			if s := d.n.state.Load(); s != nil {
-				gone := func(v cluster.VolumeKey) bool { return v.VUID <= s.LastVUID && s.Volumes[v] == nil }
-				n, err := d.n.chunks.Purge(ctx, gone)
+				n, err := d.n.chunks.Purge(ctx, s.Deleted)
 				if n > 0 {
 					d.n.log.WithField("volumes", n).Info("deleted volumes purged from the devices of this node")
 				}
 				if err != nil && ctx.Err() == nil {
 					d.n.log.WithError(err).Warn("purge of deleted volumes failed; it is tried again at the next change")
 				}
-				d.n.voter.Forget(gone)
+				d.n.voter.Forget(s.Deleted)
 			}
 			d.mu.Lock()
 			if !d.mu.again {

@@ -18,6 +18,7 @@ type table struct {
 	next    cluster.State
 	m       cluster.Map
 	volumes map[cluster.UUID]cluster.VolumeKey // a deletion names only the uuid
+	broken  map[string]struct{}                // keys of volume records that could not be read
 
 	shared struct{ nodes, devices, pools, volumes, owners bool } // part of a state that was given out
 }
@@ -28,7 +29,7 @@ func newTable() *table {
 			Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}},
 		m: cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{},
 			Pools: map[string]*cluster.Pool{}},
-		volumes: map[cluster.UUID]cluster.VolumeKey{},
+		volumes: map[cluster.UUID]cluster.VolumeKey{}, broken: map[string]struct{}{},
 	}
 }
 
@@ -36,6 +37,7 @@ func newTable() *table {
 func (t *table) state(revision int64) *cluster.State {
 	m, s := t.m, t.next
 	s.Map, s.Revision = &m, revision
+	s.Unreadable = len(t.broken) > 0
 	t.shared.nodes, t.shared.devices, t.shared.pools = true, true, true
 	t.shared.volumes, t.shared.owners = true, true
 	return &s
@@ -50,8 +52,8 @@ func own[K comparable, V any](m *map[K]V, shared *bool) map[K]V {
 	return *m
 }
 
-// put applies one key that was written. changed is false for keys that no state shows. On an error nothing
-// was changed.
+// put applies one key that was written. changed is false for keys that no state shows. On an error the record
+// before stays; that a volume's record cannot be read is a change, too.
 func (t *table) put(kv *mvccpb.KeyValue) (changed bool, err error) {
 	key := string(kv.Key)
 	switch {
@@ -76,8 +78,13 @@ func (t *table) put(kv *mvccpb.KeyValue) (changed bool, err error) {
 	default:
 		return false, nil
 	}
+	delete(t.broken, key)
 	if err != nil {
-		return false, fmt.Errorf("record %s at revision %d ignored: %w", key, kv.ModRevision, err)
+		if strings.HasPrefix(key, cluster.PrefixVolumes) {
+			t.broken[key] = struct{}{}
+			changed = true
+		}
+		return changed, fmt.Errorf("record %s at revision %d ignored: %w", key, kv.ModRevision, err)
 	}
 	return true, nil
 }
@@ -159,7 +166,9 @@ func (t *table) putOwner(kv *mvccpb.KeyValue) error {
 // remove applies one key that was deleted. changed is as for put.
 func (t *table) remove(key string) (changed bool) {
 	if u, ok := strings.CutPrefix(key, cluster.PrefixVolumes); ok {
-		return t.removeVolume(u)
+		_, changed = t.broken[key]
+		delete(t.broken, key)
+		return t.removeVolume(u) || changed
 	}
 	if _, ok := strings.CutPrefix(key, cluster.PrefixOwners); ok {
 		k, err := cluster.ParseOwnerKey(key)

@@ -23,7 +23,7 @@ func FuzzTablePut(f *testing.F) {
 		tab := newTable()
 		changed, err := tab.put(&mvccpb.KeyValue{Key: []byte(key), Value: []byte(value), ModRevision: 3})
 		s := tab.state(3)
-		if changed == (err != nil) && changed {
+		if err != nil && changed != s.Unreadable {
 			t.Fatal("changed and failed")
 		}
 		for k, v := range s.Volumes {
@@ -43,4 +43,29 @@ func FuzzTablePut(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAVolumeRecordThatCannotBeReadIsNoDeletedVolume: its data must not be purged.
+func TestAVolumeRecordThatCannotBeReadIsNoDeletedVolume(t *testing.T) {
+	v := volume(1)
+	key := cluster.KeyVolume(v.UUID)
+	tab := newTable()
+	tab.put(&mvccpb.KeyValue{Key: []byte(cluster.KeyCounterVUID), Value: []byte("7")})
+	if !tab.state(1).Deleted(v.Key) {
+		t.Fatal("a volume without record, below the counter, was deleted")
+	}
+	changed, err := tab.put(&mvccpb.KeyValue{Key: []byte(key), Value: []byte(`{"size":"?"}`)})
+	if err == nil || !changed {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	if s := tab.state(2); s.Deleted(v.Key) {
+		t.Fatal("a volume whose record cannot be read counts as deleted")
+	}
+	tab.put(&mvccpb.KeyValue{Key: []byte(key), Value: []byte(text(v))})
+	if s := tab.state(3); s.Deleted(v.Key) || s.Unreadable {
+		t.Fatal("the record can be read again")
+	}
+	if tab.remove(key); !tab.state(4).Deleted(v.Key) {
+		t.Fatal("the record was deleted")
+	}
 }
