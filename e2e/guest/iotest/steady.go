@@ -54,9 +54,9 @@ func (d *disk) steady(c config, stop <-chan os.Signal) Report {
 			}
 			p.done(begin)
 		}
-		if time.Since(p.start) > second*time.Second {
+		// A line for every second, those of a pause included: others wait for a certain one.
+		for ; time.Since(p.start) > second*time.Second; second++ {
 			fmt.Printf("@ %d %d %d\n", int(second), r.Writes, r.Errors+r.Mismatches)
-			second = time.Since(p.start)/time.Second + 1
 		}
 	}
 }
