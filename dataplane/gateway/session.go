@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,7 +188,8 @@ func (s *session) serve() {
 		return
 	}
 	go func() {
-		if !s.store(func(o *cluster.Owner) { o.Served = s.epoch }) || s.ended.Load() {
+		if !s.store(func(o *cluster.Owner) { o.Served = s.epoch }) {
+			s.end("the owner record names another owner or is gone")
 			return
 		}
 		s.serving.Store(true)
@@ -224,12 +226,7 @@ func (s *session) store(change func(*cluster.Owner)) bool {
 	defer s.rec.Unlock()
 	next := s.rec.owner.Clone()
 	change(&next)
-	since := time.Now().UTC().Format(time.RFC3339)
-	for i := range next.Out {
-		if next.Out[i].Since == "" {
-			next.Out[i].Since = since
-		}
-	}
+	date(next.Out, s.rec.owner.Out)
 	for n := 0; s.ctx.Err() == nil; n++ {
 		rev, err := s.swap(next, attemptTimeout(n))
 		if err == nil {
@@ -247,6 +244,20 @@ func (s *session) store(change func(*cluster.Owner)) bool {
 		}
 	}
 	return false
+}
+
+// date notes since when devices are out: now, or what the record before says.
+func date(out, before []cluster.Out) {
+	for i, x := range out {
+		j := slices.IndexFunc(before, func(o cluster.Out) bool { return o.Device == x.Device && o.At == x.At })
+		switch {
+		case x.Since != "":
+		case j >= 0:
+			out[i].Since = before[j].Since
+		default:
+			out[i].Since = time.Now().UTC().Format(time.RFC3339)
+		}
+	}
 }
 
 // swap is one attempt. A conflict may be our own earlier attempt whose answer was lost: the record tells.
@@ -296,11 +307,11 @@ func (s *session) end(why string) {
 func (s *session) release(ctx context.Context) {
 	wasServing := s.serving.Load()
 	next := s.v.g.successor(s.v)
-	owner, rev := s.snapshot()
-	s.end("the node is stopping")
+	s.end("the node is stopping") // before the record is looked at: a change of it may be waiting for etcd
 	if !wasServing {
 		return
 	}
+	owner, rev := s.snapshot()
 	for !s.idle() {
 		select {
 		case <-ctx.Done():

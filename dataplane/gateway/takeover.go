@@ -187,10 +187,12 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 		s.stop()
 		return err
 	}
-	s.log().WithFields(logrus.Fields{"from": prev.Gateway, "out": next.Out}).Info("taking the volume over")
-	if !v.session.CompareAndSwap(nil, s) {
-		panic("gateway: a second session for one volume")
+	if !g.enter(s) {
+		s.stop()
+		return fmt.Errorf("open volume %v: %w: it was deleted, has a newer owner, or this node stops", v.key,
+			cluster.ErrConflict)
 	}
+	s.log().WithFields(logrus.Fields{"from": prev.Gateway, "out": next.Out}).Info("taking the volume over")
 	g.wg.Add(1)
 	go func() {
 		defer g.wg.Done()
@@ -198,6 +200,21 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	}()
 	s.tick()
 	return nil
+}
+
+// enter makes s the session of its volume, unless that came to nothing while the owner record was changed:
+// whoever deletes the volume, names a newer owner or closes the gateway after this finds the session.
+func (g *Gateway) enter(s *session) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o := g.mu.state.Owners[s.v.key]
+	if g.mu.closed || g.mu.volumes[s.v.key] != s.v || o != nil && o.Revision > s.revision() {
+		return false
+	}
+	if !s.v.session.CompareAndSwap(nil, s) {
+		panic("gateway: a second session for one volume")
+	}
+	return true
 }
 
 // outlook tells for each device whether it is on this node, whether it may come up any moment, and whether it
