@@ -182,12 +182,24 @@ func (g *Guest) boot(m machine) error {
 	}()
 	g.qemu = qemu
 	g.t.Cleanup(func() {
-		g.Stop()
 		if g.t.Failed() {
-			g.t.Logf("console:\n%s", g.Console())
+			g.t.Logf("console:\n%s\ndmesg:\n%s", g.Console(), g.lastWords())
 		}
+		g.Stop()
 	})
 	return nil
+}
+
+// lastWords asks a guest whose test failed for what its kernel logged and how its paths are.
+func (g *Guest) lastWords() string {
+	if g.session == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	j := g.session.Start("dmesg | tail -60; grep -s . /sys/class/nvme/*/state /sys/class/nvme/*/*/ana_state")
+	_, _ = j.Wait(ctx) // what it printed until then is better than nothing
+	return j.Output()
 }
 
 // accept waits for the agent's call.
