@@ -6,6 +6,7 @@ import (
 	"flag"
 	"regexp"
 	"testing"
+	"time"
 )
 
 var (
@@ -20,6 +21,37 @@ func TestEveryFaultOnce(t *testing.T) {
 	for _, f := range chosen {
 		w.inflict(f, w.volumes[f.number%len(w.volumes)])
 	}
+	w.finish()
+}
+
+// TestADiskDies takes a disk away for good, and then a whole node for a while. Of two copies that is one loss
+// too many: those volumes wait, without an error, until the node is back. With three copies I/O goes on all
+// the time.
+func TestADiskDies(t *testing.T) {
+	w := newWorld(t, *seedFlag)
+	three := w.volumes[2]
+	w.reset()
+	w.dead = w.cluster.Owner(three.ID)
+	began := time.Now()
+	w.must(nil, w.memory[w.dead].Lose())
+	w.progress(steady)
+	w.report(began, w.dead)
+
+	other := w.cluster.Nodes[0]
+	if other == w.dead {
+		other = w.cluster.Nodes[1]
+	}
+	t.Logf("kill -9 of %s, the disk of %s is dead", other.Name, w.dead.Name)
+	w.reset()
+	began = time.Now()
+	other.Kill()
+	w.progressOf(10*steady, three)
+	other.Restart()
+	w.progress(steady)
+	w.whole()
+	w.report(began, other)
+	w.reset()
+	w.wait(calm)
 	w.finish()
 }
 

@@ -35,6 +35,8 @@ type world struct {
 	seed      uint64
 	disks     map[*cluster.Node]string // the path by which a node knows its disk: a link
 	memory    map[*cluster.Node]*cluster.Disk
+	devices   map[*cluster.Node]model.DeviceID
+	dead      *cluster.Node // whose disk is gone for good
 	volumes   []*volume
 	witnesses map[*cluster.Node][]*witness
 }
@@ -44,7 +46,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)),
 		cluster: cluster.Start(t, cluster.Options{Patience: deadline}),
 		disks:   map[*cluster.Node]string{}, memory: map[*cluster.Node]*cluster.Disk{},
-		witnesses: map[*cluster.Node][]*witness{}}
+		devices: map[*cluster.Node]model.DeviceID{}, witnesses: map[*cluster.Node][]*witness{}}
 	devices := w.addDisks()
 	for i, parity := range []int{1, 1, 2} {
 		pool, volume := fmt.Sprintf("copies%d", parity+1), fmt.Sprintf("v%d-copies%d", i+1, parity+1)
@@ -82,7 +84,7 @@ func (w *world) addDisks() (devices []model.DeviceID) {
 		w.must(nil, os.Symlink(disk.Path(), link))
 		d, err := w.cluster.API.CreateDevice(w.t.Context(), wire.DeviceCreate{Node: n.Number, Path: link})
 		w.must(d, err)
-		w.disks[n], w.memory[n] = link, disk
+		w.disks[n], w.memory[n], w.devices[n] = link, disk, d.Number
 		devices = append(devices, d.Number)
 	}
 	return devices
@@ -127,9 +129,14 @@ func (w *world) check() {
 // progress waits until n more operations have ended on every volume.
 func (w *world) progress(n int) {
 	w.t.Helper()
+	w.progressOf(n, w.volumes...)
+}
+
+func (w *world) progressOf(n int, volumes ...*volume) {
+	w.t.Helper()
 	w.cluster.Eventually("I/O goes on", func() error {
 		w.check()
-		for _, v := range w.volumes {
+		for _, v := range volumes {
 			if err := v.pause.progressed(n); err != nil {
 				return fmt.Errorf("%s: %w", v.Name, err)
 			}
@@ -165,6 +172,9 @@ func faults() []fault {
 		{name: "two kills of the owner, the second as it comes back", owner: true, do: killTwice},
 		{name: "stutter of the owner", owner: true, do: stutter},
 		{name: "kill -9 of all nodes", owner: true, do: killAll},
+		{name: "kill -9 of all nodes, one of which comes back late", owner: true, do: killAllOneLate},
+		{name: "kill -9 of the owner, and of the next one while the first is behind", owner: true, do: relay},
+		{name: "SIGSTOP of the owner and another node", owner: true, do: hangTwo},
 	}
 }
 
@@ -179,12 +189,15 @@ func hang(w *world, n *cluster.Node) {
 	w.hang(n, time.Second+time.Duration(w.rng.IntN(5001))*time.Millisecond)
 }
 
-func (w *world) hang(n *cluster.Node, d time.Duration) {
+func (w *world) hang(n *cluster.Node, d time.Duration, others ...*cluster.Node) {
 	w.everyWitness(func(x *witness) { x.writing.Store(true) })
 	n.Pause()
 	w.wait(d)
 	w.everyWitness(func(x *witness) { x.storm.Store(true) })
 	n.Resume()
+	for _, o := range others {
+		o.Resume()
+	}
 	w.wait(time.Second)
 	w.everyWitness(func(x *witness) { x.storm.Store(false); x.writing.Store(false) })
 	w.progress(steady)
@@ -246,6 +259,43 @@ func killAll(w *world, _ *cluster.Node) {
 	w.progress(steady)
 }
 
+func killAllOneLate(w *world, n *cluster.Node) {
+	for _, m := range w.cluster.Nodes {
+		m.Kill()
+	}
+	for _, m := range w.cluster.Nodes {
+		if m != n {
+			m.Restart()
+		}
+	}
+	w.progress(steady)
+	n.Restart()
+}
+
+// relay takes the next owner away while the disk of the first still lacks what it missed: of two copies, that
+// may be the only good one. Hosts wait for it without an error.
+func relay(w *world, n *cluster.Node) {
+	n.Kill()
+	w.progress(steady)
+	next := w.cluster.Owner(w.volumes[w.rng.IntN(len(w.volumes))].ID)
+	n.Restart()
+	w.wait(time.Duration(w.rng.IntN(1500)) * time.Millisecond)
+	next.Kill()
+	w.wait(time.Duration(w.rng.IntN(1500)) * time.Millisecond)
+	next.Restart()
+	w.progress(2 * steady)
+}
+
+// hangTwo takes the majority away: everything waits, nothing fails.
+func hangTwo(w *world, n *cluster.Node) {
+	other := n
+	for other == n {
+		other = w.cluster.Nodes[w.rng.IntN(len(w.cluster.Nodes))]
+	}
+	other.Pause()
+	w.hang(n, time.Second+time.Duration(w.rng.IntN(4000))*time.Millisecond, other)
+}
+
 // inflict lets one fault happen to (an owner of) a volume and waits until the cluster is whole again.
 func (w *world) inflict(f fault, v *volume) {
 	w.t.Helper()
@@ -280,11 +330,29 @@ func (w *world) whole() {
 	for _, n := range w.cluster.Nodes {
 		w.cluster.Back(n)
 	}
+	if w.dead != nil {
+		w.cluster.Eventually("only the dead disk is out", w.onlyTheDeadIsOut)
+		return
+	}
 	for _, v := range w.volumes {
 		w.cluster.WholeAgain(v.ID)
 	}
 	w.cluster.Healthy()
 	w.check()
+}
+
+func (w *world) onlyTheDeadIsOut() error {
+	w.check()
+	for _, v := range w.volumes {
+		got, err := w.cluster.API.GetVolume(w.t.Context(), v.ID)
+		if err != nil {
+			return err
+		}
+		if len(got.Out) != 1 || got.Out[0].Device != w.devices[w.dead] {
+			return fmt.Errorf("%s: out are %+v", v.Name, got.Out)
+		}
+	}
+	return nil
 }
 
 // report prints what hosts felt and what the logs tell about owners.
