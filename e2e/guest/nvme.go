@@ -19,8 +19,8 @@ type Portal struct {
 }
 
 // Connect connects one path with nvme-cli and returns how that went. The path is retried every second and
-// given up after a minute; the keep-alive timeout of 30 s is one that a busy test machine does not reach. More
-// flags may say otherwise: of two the later counts.
+// given up after a minute; the keep-alive timeout of 30 s is one that a busy test machine does not reach.
+// More flags may say otherwise: of two the later counts.
 func (g *Guest) Connect(nqn string, p Portal, flags ...string) Result {
 	g.t.Helper()
 	return g.Run(fmt.Sprintf("nvme connect -t tcp -a %s -s %d -n %s "+
