@@ -18,7 +18,7 @@ DEV_ARGS  ?=
 HEAVY := ./dataplane/engine/... ./dataplane/pagestore/... ./cmd/internal/dev/...
 
 GO_TEST := go test -json
-TALLY   := .ci/tally
+TALLIED := .ci/tally
 PYTHON  := os-brick-connector cinder-driver
 
 .PHONY: help build test lint test-go test-python fuzz bench e2e e2e-full dev clean
@@ -43,12 +43,12 @@ lint: ## gofmt, vet, staticcheck, the house rules, ruff
 
 test-go: ## the Go tests, with the race detector
 	@.ci/prepare go
-	$(GO_TEST) -race -short -timeout 15m ./... | $(TALLY)
-	$(GO_TEST) -timeout 15m $(HEAVY) | $(TALLY)
+	$(GO_TEST) -race -short -timeout 15m ./... | $(TALLIED)
+	$(GO_TEST) -timeout 15m $(HEAVY) | $(TALLIED)
 
 test-python: ## the tests of the Cinder driver and the os-brick connector
 	@.ci/prepare python
-	PYTHONPATH=os-brick-connector:cinder-driver .venv/bin/python -m pytest --disable-warnings $(PYTHON) | $(TALLY) --pytest
+	PYTHONPATH=os-brick-connector:cinder-driver .venv/bin/python -m pytest --disable-warnings $(PYTHON) | $(TALLIED) --pytest
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/prepare go
@@ -61,12 +61,12 @@ bench: ## the benchmarks that match BENCH, as a table
 e2e: build ## real Cinder and a real kernel against a real cluster
 	e2e/openstack/setup.sh
 	e2e/guest/setup.sh
-	$(GO_TEST) -tags e2e -p 1 -count=1 -timeout 25m ./e2e/... | $(TALLY) --verbose
+	$(GO_TEST) -tags e2e -p 1 -count=1 -timeout 25m ./e2e/... | $(TALLIED) --verbose
 
 e2e-full: build ## e2e and its longer variants
 	e2e/openstack/setup.sh
 	e2e/guest/setup.sh
-	$(GO_TEST) -tags e2e,full -p 1 -count=1 -timeout 2h ./e2e/... | $(TALLY) --verbose
+	$(GO_TEST) -tags e2e,full -p 1 -count=1 -timeout 2h ./e2e/... | $(TALLIED) --verbose
 
 dev: ## build, then a cluster of three nodes on this machine until Ctrl-C
 	@start=$$SECONDS; $(MAKE) --no-print-directory build; echo "built in $$((SECONDS - start)) s"
