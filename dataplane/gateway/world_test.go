@@ -227,12 +227,14 @@ func (w *world) other(n cluster.NodeID) cluster.NodeID {
 func (w *world) until(what string, done func() bool) time.Duration {
 	w.t.Helper()
 	begin := time.Now()
-	for !done() {
-		w.oneAnswers()
+	for yes := false; !yes; {
 		if time.Since(begin) > time.Minute {
 			w.t.Fatalf("not within a minute: %s", what)
 		}
-		pass(10 * time.Millisecond)
+		if yes = done(); !yes {
+			pass(10 * time.Millisecond)
+		}
+		w.oneAnswers()
 	}
 	return time.Since(begin)
 }
