@@ -191,6 +191,7 @@ type Holder struct {
 
 type view struct {
 	taken int64
+	cut   bool // there was no room for all gateways
 	seen  map[cluster.NodeID]int64 // gateway -> age in ns at taken
 }
 
@@ -213,7 +214,7 @@ func (h *Holder) Granted(voter cluster.NodeID, sentAt, now int64, r Reply) bool 
 		return true
 	}
 	h.at[voter] = r.At
-	v := view{taken: now, seen: make(map[cluster.NodeID]int64, len(r.Seen))}
+	v := view{taken: now, cut: len(r.Seen) >= maxSeen, seen: make(map[cluster.NodeID]int64, len(r.Seen))}
 	for _, s := range r.Seen {
 		v.seen[s.Gateway] = int64(s.AgeMS) * 1e6
 	}
@@ -242,8 +243,8 @@ func (h *Holder) ValidUntil() int64 {
 }
 
 // Suspects reports whether a majority of voters, as far as we have fresh word of them, has not heard of a
-// gateway for DeadAfter.
-// That a voter has never heard of a gateway says nothing while the holder itself is younger than that.
+// gateway for DeadAfter. That a voter does not name a gateway says nothing while the holder itself is younger
+// than that, or when the voter had no room for all.
 func (h *Holder) Suspects(gateway cluster.NodeID, now int64) bool {
 	silent := 0
 	for _, voter := range h.voters {
@@ -252,7 +253,11 @@ func (h *Holder) Suspects(gateway cluster.NodeID, now int64) bool {
 			continue
 		}
 		age, heard := v.seen[gateway]
-		if !heard {
+		switch {
+		case heard:
+		case v.cut:
+			continue
+		default:
 			age = v.taken - h.start
 		}
 		if age+now-v.taken > DeadAfter {

@@ -204,3 +204,23 @@ func TestTheVoterThatHeardLastCounts(t *testing.T) {
 		t.Fatalf("the old owner answers until %d, the new one from %d", until, Clear(heard))
 	}
 }
+
+// TestALongListOfGatewaysIsCut: who does not fit into the reply is not suspected for that.
+func TestALongListOfGatewaysIsCut(t *testing.T) {
+	v := NewVoter(1, 0, nil)
+	var r Reply
+	for g := range cluster.NodeID(400) {
+		r = v.Renew(10*second, g+1, Position{})
+	}
+	b := make([]byte, ReplySize)
+	EncodeReply(&r, b)
+	r, err := DecodeReply(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := NewHolder(0, []cluster.NodeID{1})
+	h.Granted(1, 10*second, 10*second, r)
+	if h.Suspects(400, 10*second) {
+		t.Error("suspected, although the voter has heard of it just now")
+	}
+}

@@ -30,8 +30,7 @@ const (
 var ErrReply = errors.New("malformed lease reply")
 
 // EncodeReply writes a reply into ReplySize bytes. Of more gateways than fit, the ones with the highest
-// numbers are left out: nobody suspects a gateway for that alone, since a voter that says nothing of it is
-// counted only when it lists all.
+// numbers are left out: nobody suspects a gateway for that, see Suspects.
 func EncodeReply(r *Reply, b []byte) {
 	clear(b[:ReplySize])
 	le := binary.LittleEndian
