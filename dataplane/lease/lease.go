@@ -191,7 +191,7 @@ type Holder struct {
 
 type view struct {
 	taken int64
-	cut   bool // there was no room for all gateways
+	cut   bool                     // there was no room for all gateways
 	seen  map[cluster.NodeID]int64 // gateway -> age in ns at taken
 }
 
