@@ -45,9 +45,10 @@ func list(t *testing.T, s *chunkd.Server, v cluster.VolumeKey, epoch, residency 
 	return r.Entries
 }
 
-// crowd lets writers go on under an epoch and residency until they are refused, each with several writes under
-// way. wait returns when the last one has its answers.
-func crowd(s *chunkd.Server, v cluster.VolumeKey, epoch, residency uint32) (begun *atomic.Int64, wait func()) {
+// crowd lets writers go on under an epoch and residency until they are refused, each with several writes
+// under way. wait returns when the last one has its answers.
+func crowd(s *chunkd.Server, v cluster.VolumeKey, epoch, residency uint32) (
+	begun *atomic.Int64, wait func()) {
 	begun = new(atomic.Int64)
 	var wg sync.WaitGroup
 	for range 8 {
@@ -76,8 +77,8 @@ func crowd(s *chunkd.Server, v cluster.VolumeKey, epoch, residency uint32) (begu
 	return begun, wg.Wait
 }
 
-// TestAFenceIsAnsweredWhenNothingOlderCanHappen: what is there when the fence is answered is all there will be
-// of the old owner.
+// TestAFenceIsAnsweredWhenNothingOlderCanHappen: what is there when the fence is answered is all there will
+// be of the old owner.
 func TestAFenceIsAnsweredWhenNothingOlderCanHappen(t *testing.T) {
 	for round := range uint32(20) {
 		s := newServer(t)
@@ -119,8 +120,8 @@ func TestAResidencyBeginsAndStaysEmpty(t *testing.T) {
 	}
 }
 
-// TestManyFencesAtOnce: whatever the order, the highest wins, everybody has an answer, and none says OK for an
-// epoch below one that was stored before it was sent.
+// TestManyFencesAtOnce: whatever the order, the highest wins, everybody has an answer, and none says OK for
+// an epoch below one that was stored before it was sent.
 func TestManyFencesAtOnce(t *testing.T) {
 	s := newServer(t)
 	var stored atomic.Uint32
