@@ -56,7 +56,7 @@ func TestRandomSchedules(t *testing.T) {
 		total.Undone += c.Undone
 		total.Degraded += c.Degraded
 	}
-	if n >= 60 && (total.Copied == 0 || total.Repaired == 0 || total.Forward == 0 || total.Undone == 0 ||
+	if n >= 300 && (total.Copied == 0 || total.Repaired == 0 || total.Forward == 0 || total.Undone == 0 ||
 		total.Degraded == 0) {
 		t.Fatalf("the schedules never resynced, repaired, resolved, undid or read elsewhere: %+v", total)
 	}
