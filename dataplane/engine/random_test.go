@@ -27,13 +27,7 @@ func TestRandomSchedules(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 60)
 	}
-	tables := map[int]*placement.Table{}
-	for copies := 1; copies <= 3; copies++ {
-		var err error
-		if tables[copies], err = testTable(copies, copies+1); err != nil {
-			t.Fatal(err)
-		}
-	}
+	tables := map[[2]int]*placement.Table{}
 	total := Counters{}
 	for seed := *firstFlag; seed < *firstFlag+n; seed++ {
 		if *seedFlag != 0 {
@@ -43,10 +37,17 @@ func TestRandomSchedules(t *testing.T) {
 		if seed%16 == 0 {
 			copies = 1
 		}
-		c, _, err := runSchedule(seed, tables[copies], false)
+		size := [2]int{copies, copies + int(seed/2%4)}
+		if tables[size] == nil {
+			var err error
+			if tables[size], err = testTable(size[0], size[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, _, err := runSchedule(seed, tables[size], size[1], false)
 		if err != nil {
-			_, trace, _ := runSchedule(seed, tables[copies], true)
-			t.Fatalf("seed %d with %d copies: %v\nlast steps:\n%s", seed, copies, err,
+			_, trace, _ := runSchedule(seed, tables[size], size[1], true)
+			t.Fatalf("seed %d with %d copies on %d devices: %v\nlast steps:\n%s", seed, copies, size[1], err,
 				strings.Join(trace[max(0, len(trace)-300):], "\n"))
 		}
 		total.Copied += c.Copied
@@ -62,8 +63,9 @@ func TestRandomSchedules(t *testing.T) {
 }
 
 // runSchedule plays one seed. The same seed is the same schedule.
-func runSchedule(seed int64, table *placement.Table, tracing bool) (c Counters, trace []string, err error) {
-	w := newWorld(rand.New(rand.NewSource(seed)), table, table.Width()+1)
+func runSchedule(seed int64, table *placement.Table, devices int,
+	tracing bool) (c Counters, trace []string, err error) {
+	w := newWorld(rand.New(rand.NewSource(seed)), table, devices)
 	w.tracing = tracing
 	defer func() {
 		trace = w.trace
