@@ -10,7 +10,7 @@
 //	                              placement P    |
 //	                                | chunk requests: a local call, or through peer: NVMe/TCP
 //	                                v with vendor commands (initiator -> nvmet of the other node)
-//	                             chunkd -> pagestore (pagemap P) -> blockdev
+//	                             chunkd (guard P) -> pagestore (pagemap P) -> blockdev
 //
 // P marks the pure cores. They decide: plain data in, plain data out, no goroutine, clock, socket, disk, log
 // or chance inside, so that a test or a simulator drives the very code that production runs. Everything else
@@ -29,7 +29,8 @@
 //   - gateway: ownership, fencing and hand-over; drives an engine per volume.
 //   - peer: the traffic between nodes, both sides of it: chunk requests, lease renewals, fences.
 //   - voter: makes fences durable at a voter.
-//   - chunkd: serves the devices of a node: fence checks, dispatch.
+//   - guard: which requests a device may carry out now: fences, and credit.
+//   - chunkd: serves the devices of a node: dispatch, the placement journal.
 //   - pagestore: one device: log, checkpoint, recovery, check.
 //   - blockdev: the only code that opens disks; also one in memory that crashes and tears on purpose.
 //   - watch: etcd to a stream of cluster maps. embedetcd: an etcd member inside the daemon.

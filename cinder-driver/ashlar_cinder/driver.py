@@ -248,6 +248,10 @@ class AshlarDriver(driver.VolumeDriver):
             'consistent_group_snapshot_enabled': False,
             'replication_enabled': False,
             'location_info': f'AshlarDriver:{self._cluster_id}',
+            # For volume types, as in capabilities:ashlar_parity='>= 2'.
+            'ashlar_code': pool.code,
+            'ashlar_data': pool.data,
+            'ashlar_parity': pool.parity,
         }
 
     # Not there yet. Said in words: NotImplementedError() alone ends up in

@@ -12,22 +12,35 @@ type Op uint8
 
 // The operations. See the package documentation for the layout of each command.
 const (
-	OpTombstone Op = 0x80 // blocks become absent as of W; no data
-	OpWrite     Op = 0x81 // new versions W of blocks
-	OpRead      Op = 0x82 // newest versions not after W (0: newest of all)
-	OpUndo      Op = 0x84 // remove version W of blocks durably
-	OpList      Op = 0x86 // inventory of a volume on a device
-	OpFence     Op = 0x88 // refuse smaller owner epochs from now on, durably
-	OpBegin     Op = 0x8c // begin residency Residency, empty; everything held under another number is purged
-	OpSettle    Op = 0x90 // versions of epochs before Epoch are resolved on this device
-	OpStable    Op = 0x94 // only brings the stable mark
+	OpWrite       Op = 0x81 // new versions W of blocks, with data
+	OpTombstone   Op = 0x85 // blocks hold nothing as of W; records, no data
+	OpRead        Op = 0x82 // newest versions not after W (0: newest of all)
+	OpHead        Op = 0x86 // the records of OpRead without the data
+	OpUndo        Op = 0x84 // remove version W of blocks durably
+	OpDrop        Op = 0x88 // free all that is held of (page, column) under Residency and older numbers
+	OpRenumber    Op = 0xa8 // what is held of (page, column) under an older number is held under Residency
+	OpList        Op = 0x8a // inventory of a volume on a device
+	OpFence       Op = 0x8e // refuse smaller owner epochs from now on, durably; a new request session begins
+	OpSettle      Op = 0x8c // versions of epochs before Epoch are resolved on this device
+	OpStable      Op = 0x8d // the stable mark W with its holes; Want blocks of credit
+	OpJournalPut  Op = 0x91 // entries of the placement journal
+	OpJournalList Op = 0x92 // the entries of the placement journal behind After
+	OpJournalTrim Op = 0x94 // forget the entries that are gone and not newer than W
+	OpJournalWipe Op = 0x98 // forget all entries: the device becomes a member of the journal
+	OpView        Op = 0x95 // the view list
 )
 
 // MaxBlocks is the largest number of blocks of one read, write, tombstone or undo: a chunk of 1 MiB.
 const MaxBlocks = cluster.MaxChunkSize / cluster.BlockSize
 
-// MaxEntries bounds one reply to OpList.
-const MaxEntries = 4096
+// MaxEntries bounds one reply to OpList, and the entries of one OpJournalPut or OpJournalList.
+const (
+	MaxEntries        = 4096
+	MaxJournalEntries = 512
+)
+
+// MaxHoles bounds the writes that one stable mark may except.
+const MaxHoles = 64
 
 // Status is the outcome of a request.
 type Status uint8
@@ -37,7 +50,7 @@ type Status uint8
 const (
 	OK          Status = iota
 	Fenced             // a higher owner epoch is known here: the sender is no longer the owner
-	NotMine            // unknown device or another residency: this is not "absent"
+	NotMine            // unknown device, or a newer residency is here: this is not "absent"
 	Full               // no space; nothing was changed
 	IOError            // the device failed
 	Invalid            // malformed request
@@ -71,8 +84,8 @@ func (s Status) Error() string { return "chunk: " + s.String() }
 // State says what a device holds of a block.
 type State uint8
 
-// The states of a block. Data and Absent are facts. Bad means that a record exists but its data fails its
-// CRC: no older version is given in its place.
+// The states of a block. Data, Absent and Tombstone are facts. Bad means that a record exists but its data
+// fails its CRC: no older version is given in its place.
 const (
 	Absent State = iota
 	Data
@@ -80,11 +93,27 @@ const (
 	Bad
 )
 
+// String names the state.
+func (s State) String() string {
+	switch s {
+	case Absent:
+		return "absent"
+	case Data:
+		return "data"
+	case Tombstone:
+		return "tombstone"
+	case Bad:
+		return "bad"
+	}
+	return fmt.Sprintf("state %d", uint8(s))
+}
+
 // BlockInfo describes one block of a read or write.
 type BlockInfo struct {
 	W     cluster.Seq // version; 0 when absent
-	CRC   uint32      // CRC32C of the 4 KiB
-	Mask  uint16      // present mask (parity columns; reserved while n = 1)
+	CRC   uint32      // CRC32C of the 4 KiB; 0 for a tombstone
+	Set   uint16      // write set of W: the data columns that it changed, bit per column
+	Mask  uint16      // parity columns, present mask: the data columns that hold data as of W
 	State State
 }
 
@@ -97,10 +126,12 @@ type Cursor struct {
 	Column uint8
 }
 
-// Entry is one version in the inventory of a volume.
+// Entry is one version in the inventory of a volume, or with ListChunks one (page, column).
 type Entry struct {
 	Cursor
-	State State
+	Residency Residency
+	Set       uint16
+	State     State
 }
 
 // ListMode selects what OpList returns.
@@ -109,7 +140,8 @@ type ListMode uint8
 // The modes.
 const (
 	ListAll      ListMode = iota // the newest version of every block
-	ListUnstable                 // every version newer than the stable mark
+	ListUnstable                 // every version that is not stable
+	ListChunks                   // one entry for every (page, column): the last cursor of it, and Residency
 )
 
 // Completer gets a request back when it is done: exactly once, from any goroutine, perhaps before Submit
@@ -126,30 +158,42 @@ type Request struct {
 	Mode      ListMode
 	Device    cluster.DeviceID
 	Vol       cluster.VolumeKey
-	Epoch     uint32 // owner epoch of the sender
-	Residency uint32
-	Block     uint16 // first block within the chunk
-	Count     uint16 // blocks; OpList: entries wanted at most
+	Epoch     uint32    // owner epoch of the sender
+	Residency Residency // OpWrite, OpTombstone, OpRead, OpHead, OpUndo, OpDrop, OpRenumber
+	Block     uint16    // first block within the chunk
+	Count     uint16    // blocks; OpList, OpJournalList: entries wanted at most
 	Page      uint64
 	W         cluster.Seq
 	Stable    cluster.Seq // every write of the sender's epoch up to here is complete
-	After     Cursor      // OpList: continue behind this position
+	After     Cursor      // OpList, OpJournalList (see JournalEntry.Cursor): continue behind this position
+	Want      uint32      // OpStable: blocks of credit that the sender would like to have
 
-	Data   []byte      // Count * 4 KiB: to write, or to be filled; untouched for blocks that are not Data
-	Blocks []BlockInfo // Count: CRC and Mask to write, or to be filled
+	Data   []byte      // OpWrite, OpRead: Count * 4 KiB; untouched for blocks that are not Data
+	Blocks []BlockInfo // OpWrite, OpTombstone, OpRead, OpHead: Count, to write or to be filled
+	Control
 
 	Result    // filled by whoever carries it out
 	Completer Completer
 	Tag       any // the sender's
 }
 
+// Control is what requests about a volume as a whole carry.
+type Control struct {
+	Holes   []cluster.Seq  // OpStable: writes up to W that are not complete, ascending, at most MaxHoles
+	Journal []JournalEntry // OpJournalPut: to store; OpJournalList: filled, at most Count
+	View    View           // OpView
+}
+
 // Result is the answer to a request.
 type Result struct {
 	Status  Status
 	Known   uint32  // Fenced, OpFence: highest owner epoch known to the device
-	Free    uint64  // free blocks of the device
+	Settled uint32  // OpFence: the last epoch that settled this device for the volume
+	Viewed  uint32  // OpFence: version of the view list that the device has
+	Granted uint32  // credit, in blocks, granted since the request session began, modulo 2^32
+	Free    uint64  // OpFence: free blocks of the device
 	Entries []Entry // OpList: filled up to its capacity or Count
-	More    bool    // OpList: call again with After = the last entry
+	More    bool    // OpList, OpJournalList: call again with After = the last entry
 }
 
 // Complete hands the request back with a status.
@@ -170,27 +214,60 @@ func (r *Request) Validate() error {
 		return fmt.Errorf("%w: owner epoch %d", Invalid, r.Epoch)
 	}
 	switch r.Op {
-	case OpRead, OpWrite, OpTombstone, OpUndo:
-		if r.Count == 0 || int(r.Block)+int(r.Count) > MaxBlocks {
-			return fmt.Errorf("%w: blocks %d+%d", Invalid, r.Block, r.Count)
-		}
-		if r.Op != OpRead && (r.W == 0 || r.W.Epoch() > r.Epoch) {
-			return fmt.Errorf("%w: sequence %v under epoch %d", Invalid, r.W, r.Epoch)
+	case OpWrite, OpTombstone, OpRead, OpHead, OpUndo:
+		return r.validateBlocks()
+	case OpDrop, OpRenumber:
+		if r.Residency == 0 {
+			return fmt.Errorf("%w: operation %#x of residency 0", Invalid, uint8(r.Op))
 		}
 	case OpList:
-		if r.Count == 0 || r.Count > MaxEntries || r.Mode > ListUnstable {
-			return fmt.Errorf("%w: list %d entries, mode %d", Invalid, r.Count, r.Mode)
+		if r.Count == 0 || r.Count > MaxEntries || r.Mode > ListChunks {
+			return fmt.Errorf("%w: list of %d entries, mode %d", Invalid, r.Count, r.Mode)
 		}
-	case OpBegin:
-		if r.Residency == 0 {
-			return fmt.Errorf("%w: residency 0", Invalid)
+	case OpJournalList:
+		if r.Count == 0 || r.Count > MaxJournalEntries {
+			return fmt.Errorf("%w: list of %d journal entries", Invalid, r.Count)
 		}
-	case OpFence, OpSettle, OpStable:
+	case OpJournalPut:
+		return validateJournal(r.Journal, r.Epoch)
+	case OpStable:
+		return r.validateStable()
+	case OpView:
+		return r.View.Validate()
+	case OpFence, OpSettle, OpJournalTrim, OpJournalWipe:
 	default:
 		return fmt.Errorf("%w: operation %#x", Invalid, uint8(r.Op))
 	}
-	if (r.Op == OpRead || r.Op == OpWrite) && (len(r.Data) != r.Bytes() || len(r.Blocks) != int(r.Count)) {
+	return nil
+}
+
+func (r *Request) validateBlocks() error {
+	if r.Count == 0 || int(r.Block)+int(r.Count) > MaxBlocks {
+		return fmt.Errorf("%w: blocks %d+%d", Invalid, r.Block, r.Count)
+	}
+	if r.Residency == 0 {
+		return fmt.Errorf("%w: residency 0", Invalid)
+	}
+	if r.Op != OpRead && r.Op != OpHead && (r.W.Counter() == 0 || r.W.Epoch() > r.Epoch) {
+		return fmt.Errorf("%w: sequence %v under epoch %d", Invalid, r.W, r.Epoch)
+	}
+	if (r.Op == OpRead || r.Op == OpWrite) && len(r.Data) != r.Bytes() {
 		return fmt.Errorf("%w: %d blocks with %d bytes", Invalid, r.Count, len(r.Data))
+	}
+	if r.Op != OpUndo && len(r.Blocks) != int(r.Count) {
+		return fmt.Errorf("%w: %d blocks with %d records", Invalid, r.Count, len(r.Blocks))
+	}
+	return nil
+}
+
+func (r *Request) validateStable() error {
+	if r.W.Epoch() != r.Epoch || len(r.Holes) > MaxHoles {
+		return fmt.Errorf("%w: stable mark %v of epoch %d with %d holes", Invalid, r.W, r.Epoch, len(r.Holes))
+	}
+	for i, h := range r.Holes {
+		if h.Epoch() != r.Epoch || h > r.W || i > 0 && h <= r.Holes[i-1] {
+			return fmt.Errorf("%w: hole %v of stable mark %v", Invalid, h, r.W)
+		}
 	}
 	return nil
 }

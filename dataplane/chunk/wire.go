@@ -10,38 +10,47 @@ import (
 
 // Sizes of the records that travel with data, in bytes.
 const (
-	BlockRecordSize = 16
-	EntryRecordSize = 24
+	BlockRecordSize   = 20
+	EntryRecordSize   = 32
+	JournalRecordSize = 24 + 12*MaxAlternates
+	FenceRecordSize   = 24
 )
 
 // MaxTransfer is the longest data of one command, in bytes.
 const MaxTransfer = MaxBlocks * (cluster.BlockSize + BlockRecordSize)
 
 const (
-	listUnstableBit = 1 << 31
-	moreBit         = 1 << 31
-	vendorBase      = nvme.Status(nvme.TypeVendor<<8 | 0x80)
-	maxPage         = 1<<40 - 1
-	maxDevice       = 1<<24 - 1
+	stableHeader = 8
+	viewHeader   = 8
+	moreBit      = 1 << 31
+	vendorBase   = nvme.Status(nvme.TypeVendor<<8 | 0x80)
+	maxPage      = 1<<40 - 1
+	maxDevice    = 1<<24 - 1
+)
+
+// Flags of journal records.
+const (
+	flagGone = 1 << iota
+	flagStale
+	flagComplete
+	flagRenumber
 )
 
 // EncodeCommand writes the dwords of a request into cmd; the caller sets CID and SGL. A request that does not
 // fit the layout is a bug of ours.
 func EncodeCommand(r *Request, cmd *nvme.Command) {
-	page, w, low := r.Page, r.W, r.Residency
-	if r.Op == OpList {
-		page, w = r.After.Page, r.After.W
-		if r.Mode == ListUnstable {
-			low |= listUnstableBit
-		}
+	page, w, column, block, residency := r.Page, r.W, r.Column, r.Block, uint64(r.Residency)
+	stable := r.Stable.Counter()
+	switch r.Op {
+	case OpList, OpJournalList:
+		page, w, column, block = r.After.Page, r.After.W, r.After.Column, r.After.Block
+		residency = uint64(r.Mode)
+	case OpUndo:
+		stable = uint64(r.Count)
 	}
-	if page > maxPage || r.Device > maxDevice || r.Residency >= listUnstableBit {
-		panic(fmt.Sprintf("chunk: page %d, device %d or residency %d does not fit a command", page, r.Device,
-			r.Residency))
-	}
-	column, block := r.Column, r.Block
-	if r.Op == OpList {
-		column, block = r.After.Column, r.After.Block
+	if page > maxPage || r.Device > maxDevice || residency > maxResidency || block > 0xff {
+		panic(fmt.Sprintf("chunk: page %d, device %d, residency %d or block %d does not fit a command", page,
+			r.Device, residency, block))
 	}
 	*cmd = nvme.Command{}
 	cmd.SetOpcode(uint8(r.Op))
@@ -52,109 +61,181 @@ func EncodeCommand(r *Request, cmd *nvme.Command) {
 	binary.LittleEndian.PutUint32(cmd[20:], r.Epoch<<8|uint32(page>>32))
 	cmd.SetCDW10(uint32(w))
 	cmd.SetCDW11(uint32(w >> 32))
-	cmd.SetCDW12(low)
-	cmd.SetCDW13(uint32(block)<<16 | uint32(r.Count))
-	stable := r.Stable.Counter()
+	cmd.SetCDW12(uint32(residency))
+	cmd.SetCDW13(uint32(block)<<24 | uint32(residency>>32))
 	cmd.SetCDW14(uint32(stable))
 	cmd.SetCDW15(uint32(r.Device)<<8 | uint32(stable>>32))
 }
 
-// DecodeCommand reads what EncodeCommand wrote, without buffers; Validate the request once they are set.
-func DecodeCommand(cmd *nvme.Command, r *Request) {
+// DecodeCommand reads what EncodeCommand wrote, without buffers; size is the length of the command's data in
+// bytes. Validate the request once the buffers are set. A length that no count gives is an error.
+func DecodeCommand(cmd *nvme.Command, size int, r *Request) error {
 	hi := binary.LittleEndian.Uint32(cmd[20:])
 	page := uint64(binary.LittleEndian.Uint32(cmd[16:])) | uint64(hi&0xff)<<32
 	w := cluster.Seq(cmd.CDW10()) | cluster.Seq(cmd.CDW11())<<32
+	residency := uint64(cmd.CDW12()) | uint64(cmd.CDW13()&0xffffff)<<32
+	stable := uint64(cmd.CDW14()) | uint64(cmd.CDW15()&0xff)<<32
+	column, block := uint8(cmd.CDW2()>>24), uint16(cmd.CDW13()>>24)
 	r.Op = Op(cmd.Opcode())
-	r.Vol = cluster.VolumeKey{VUID: cmd.CDW2() & 0xffffff, Generation: cmd.CDW3()}
+	r.Vol = cluster.VolumeKey{VUID: cmd.CDW2() & cluster.MaxVUID, Generation: cmd.CDW3()}
 	r.Epoch = hi >> 8
-	r.Column = uint8(cmd.CDW2() >> 24)
-	r.Block, r.Count = uint16(cmd.CDW13()>>16), uint16(cmd.CDW13())
-	r.Residency = cmd.CDW12() &^ listUnstableBit
 	r.Device = cluster.DeviceID(cmd.CDW15() >> 8)
-	r.Stable = cluster.MakeSeq(r.Epoch, uint64(cmd.CDW14())|uint64(cmd.CDW15()&0xff)<<32)
-	if r.Op == OpList {
-		r.After = Cursor{Page: page, W: w, Block: r.Block, Column: r.Column}
-		r.Mode = ListAll
-		if cmd.CDW12()&listUnstableBit != 0 {
-			r.Mode = ListUnstable
+	switch r.Op {
+	case OpList, OpJournalList:
+		r.After = Cursor{Page: page, W: w, Block: block, Column: column}
+		if residency > uint64(ListChunks) {
+			return fmt.Errorf("%w: list mode %d", Invalid, residency)
 		}
-		return
+		r.Mode = ListMode(residency)
+	default:
+		r.Page, r.W, r.Column, r.Block, r.Residency = page, w, column, block, Residency(residency)
 	}
-	r.Page, r.W = page, w
+	if r.Op == OpUndo {
+		r.Count = uint16(min(stable, MaxBlocks+1))
+	} else {
+		r.Stable = cluster.MakeSeq(r.Epoch, stable)
+	}
+	return decodeCount(r, size)
 }
 
-// TransferSize is the length of the data of a request, in bytes; 0 when it has none.
-func TransferSize(op Op, count uint16) int {
-	switch op {
-	case OpRead, OpWrite:
-		return int(count) * (cluster.BlockSize + BlockRecordSize)
-	case OpList:
-		return int(count) * EntryRecordSize
-	}
-	return 0
-}
-
-// PutBlocks writes block records; b has room for all of them.
-func PutBlocks(b []byte, blocks []BlockInfo) {
-	for i := range blocks {
-		x, o := &blocks[i], b[i*BlockRecordSize:][:BlockRecordSize]
-		binary.LittleEndian.PutUint64(o, uint64(x.W))
-		binary.LittleEndian.PutUint32(o[8:], x.CRC)
-		binary.LittleEndian.PutUint16(o[12:], x.Mask)
-		o[14], o[15] = uint8(x.State), 0
-	}
-}
-
-// GetBlocks reads len(blocks) block records. An unknown state is an error.
-func GetBlocks(b []byte, blocks []BlockInfo) error {
-	if len(b) < len(blocks)*BlockRecordSize {
-		return fmt.Errorf("%w: %d bytes for %d block records", Invalid, len(b), len(blocks))
-	}
-	for i := range blocks {
-		o := b[i*BlockRecordSize:][:BlockRecordSize]
-		if State(o[14]) > Bad {
-			return fmt.Errorf("%w: block state %d", Invalid, o[14])
+// decodeCount takes the number of blocks or records from the length of the data.
+func decodeCount(r *Request, size int) error {
+	record, ok := recordSize(r.Op), false
+	switch r.Op {
+	case OpFence:
+		ok = size == FenceRecordSize
+	case OpStable:
+		ok = size >= stableHeader && size <= stableHeader+8*MaxHoles && size%8 == 0
+	case OpView:
+		ok = size >= viewHeader
+	default:
+		if record == 0 {
+			ok = size == 0
+			break
 		}
-		blocks[i] = BlockInfo{W: cluster.Seq(binary.LittleEndian.Uint64(o)), CRC: binary.LittleEndian.Uint32(o[8:]),
-			Mask: binary.LittleEndian.Uint16(o[12:]), State: State(o[14])}
+		r.Count = uint16(min(size/record, MaxEntries))
+		ok = r.Count > 0 && int(r.Count)*record == size
+	}
+	if !ok {
+		return fmt.Errorf("%w: operation %#x with %d bytes", Invalid, uint8(r.Op), size)
 	}
 	return nil
 }
 
-// PutEntries writes entry records; b has room for all of them.
-func PutEntries(b []byte, entries []Entry) {
-	for i := range entries {
-		x, o := &entries[i], b[i*EntryRecordSize:][:EntryRecordSize]
-		binary.LittleEndian.PutUint64(o, x.Page)
-		binary.LittleEndian.PutUint64(o[8:], uint64(x.W))
-		binary.LittleEndian.PutUint16(o[16:], x.Block)
-		o[18], o[19] = x.Column, uint8(x.State)
-		clear(o[20:])
+// recordSize is the length of the data for one block or entry; 0 for operations without a count.
+func recordSize(op Op) int {
+	switch op {
+	case OpWrite, OpRead:
+		return cluster.BlockSize + BlockRecordSize
+	case OpTombstone, OpHead:
+		return BlockRecordSize
+	case OpList:
+		return EntryRecordSize
+	case OpJournalPut, OpJournalList:
+		return JournalRecordSize
+	}
+	return 0
+}
+
+// RecordsSize is the length in bytes of what travels with a request beside its 4 KiB blocks.
+func RecordsSize(r *Request) int {
+	switch r.Op {
+	case OpWrite, OpRead, OpTombstone, OpHead:
+		return int(r.Count) * BlockRecordSize
+	case OpList, OpJournalList:
+		return int(r.Count) * recordSize(r.Op)
+	case OpJournalPut:
+		return len(r.Journal) * JournalRecordSize
+	case OpFence:
+		return FenceRecordSize
+	case OpStable:
+		return stableHeader + 8*len(r.Holes)
+	case OpView:
+		return ViewSize(&r.View)
+	}
+	return 0
+}
+
+// PutRequest writes the records that a request takes to the server; b has RecordsSize bytes.
+func PutRequest(b []byte, r *Request) {
+	switch r.Op {
+	case OpWrite, OpTombstone:
+		putBlocks(b, r.Blocks)
+	case OpStable:
+		binary.LittleEndian.PutUint32(b, r.Want)
+		binary.LittleEndian.PutUint32(b[4:], 0)
+		for i, h := range r.Holes {
+			binary.LittleEndian.PutUint64(b[stableHeader+8*i:], uint64(h))
+		}
+	case OpJournalPut:
+		putJournal(b, r.Journal)
+	case OpView:
+		PutView(b, &r.View)
 	}
 }
 
-// GetEntries appends n entry records to dst.
-func GetEntries(b []byte, n int, dst []Entry) ([]Entry, error) {
-	if n < 0 || len(b)/EntryRecordSize < n {
-		return dst, fmt.Errorf("%w: %d bytes for %d entries", Invalid, len(b), n)
-	}
-	for i := 0; i < n; i++ {
-		o := b[i*EntryRecordSize:][:EntryRecordSize]
-		if State(o[19]) > Bad {
-			return dst, fmt.Errorf("%w: block state %d", Invalid, o[19])
+// GetRequest reads what PutRequest wrote. r.Count is known; r.Blocks has Count elements.
+func GetRequest(b []byte, r *Request) (err error) {
+	switch r.Op {
+	case OpWrite, OpTombstone:
+		return getBlocks(b, r.Blocks)
+	case OpStable:
+		r.Want = binary.LittleEndian.Uint32(b)
+		r.Holes = r.Holes[:0]
+		for b = b[stableHeader:]; len(b) >= 8; b = b[8:] {
+			r.Holes = append(r.Holes, cluster.Seq(binary.LittleEndian.Uint64(b)))
 		}
-		dst = append(dst, Entry{State: State(o[19]), Cursor: Cursor{Page: binary.LittleEndian.Uint64(o),
-			W:     cluster.Seq(binary.LittleEndian.Uint64(o[8:])),
-			Block: binary.LittleEndian.Uint16(o[16:]), Column: o[18]}})
+	case OpJournalPut:
+		r.Journal, err = getJournal(b, int(r.Count), r.Journal[:0])
+	case OpView:
+		r.View, err = GetView(b)
 	}
-	return dst, nil
+	return err
+}
+
+// PutAnswer writes the records of an answer that is OK; b has RecordsSize bytes.
+func PutAnswer(b []byte, r *Request) {
+	switch r.Op {
+	case OpRead, OpHead:
+		putBlocks(b, r.Blocks)
+	case OpList:
+		clear(b[len(r.Entries)*EntryRecordSize:])
+		putEntries(b, r.Entries)
+	case OpJournalList:
+		clear(b[len(r.Journal)*JournalRecordSize:])
+		putJournal(b, r.Journal)
+	case OpFence:
+		le := binary.LittleEndian
+		le.PutUint32(b, r.Known)
+		le.PutUint32(b[4:], r.Settled)
+		le.PutUint32(b[8:], r.Viewed)
+		le.PutUint32(b[12:], 0)
+		le.PutUint64(b[16:], r.Free)
+	}
+}
+
+// GetAnswer reads what PutAnswer wrote; n is the number of entries that DecodeResult returned.
+func GetAnswer(b []byte, n int, r *Request) (err error) {
+	switch r.Op {
+	case OpRead, OpHead:
+		return getBlocks(b, r.Blocks[:r.Count])
+	case OpList:
+		r.Entries, err = getEntries(b, n, r.Entries[:0])
+	case OpJournalList:
+		r.Journal, err = getJournal(b, n, r.Journal[:0])
+	case OpFence:
+		le := binary.LittleEndian
+		r.Known, r.Settled, r.Viewed = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:])
+		r.Free = le.Uint64(b[16:])
+	}
+	return err
 }
 
 // EncodeResult gives the completion of a request: status and result dwords.
 func EncodeResult(r *Request) (st nvme.Status, dw0, dw1 uint32) {
-	dw0, dw1 = r.Known, uint32(min(r.Free, 1<<32-1))
-	if r.Op == OpList && r.Status == OK {
-		if dw0 = uint32(len(r.Entries)); r.More {
+	dw0, dw1 = r.Known, r.Granted
+	if n, list := r.listed(); list && r.Status == OK {
+		if dw0 = uint32(n); r.More {
 			dw0 |= moreBit
 		}
 	}
@@ -164,10 +245,20 @@ func EncodeResult(r *Request) (st nvme.Status, dw0, dw1 uint32) {
 	return st, dw0, dw1
 }
 
+func (r *Request) listed() (n int, list bool) {
+	switch r.Op {
+	case OpList:
+		return len(r.Entries), true
+	case OpJournalList:
+		return len(r.Journal), true
+	}
+	return 0, false
+}
+
 // DecodeResult is the inverse; for a list it returns the number of entries. Any status that is not ours says
 // nothing about the request and becomes Unreachable.
 func DecodeResult(r *Request, st nvme.Status, dw0, dw1 uint32) (entries int) {
-	r.Free = uint64(dw1)
+	r.Granted = dw1
 	switch code := st.Code(); {
 	case st.OK():
 		r.Status = OK
@@ -176,7 +267,7 @@ func DecodeResult(r *Request, st nvme.Status, dw0, dw1 uint32) (entries int) {
 	default:
 		r.Status = Unreachable
 	}
-	if r.Op == OpList && r.Status == OK {
+	if _, list := r.listed(); list && r.Status == OK {
 		r.More = dw0&moreBit != 0
 		return int(dw0 &^ moreBit)
 	}

@@ -1,19 +1,16 @@
-// Package chunkd serves the devices of one node: it admits chunk requests of local and remote gateways by
-// fence and residency, and hands them to the page stores.
+// Package chunkd serves the devices of one node: it carries out the chunk requests of local and remote
+// gateways, as package chunk promises them.
 //
-// Life of a request (server.go): find the device -> find what the device knows of the volume -> wait while an
-// exclusive operation (fence, begin) is under way -> check epoch and residency -> count it in -> page store
-// -> count it out, answer.
+// Life of a request (server.go): find the device -> package guard, which decides when it may begin -> page
+// store -> guard, which counts it out and fills in what every answer says -> answer. The guard runs under the
+// device's lock; nothing else does.
 //
-// Two operations are exclusive per (device, volume), because what they promise speaks about all requests
-// before them:
+//   - Fences and exclusive requests: package guard. Credit: there too.
+//   - Residencies, stability, view lists: package pagemap, behind the page store.
+//   - The placement journal: journal.go.
 //
-//   - Fence e is answered when the epoch is durable and nothing that was admitted under a smaller epoch can
-//     still execute. A request with a higher epoch than any before first stores the fence like that.
-//   - Begin k is answered when the old residency's requests are done, its data is gone and k is durable.
+// Fences and journals are metadata records of the page store:
 //
-// Fence and residency are metadata records of the page store:
-//
-//	"fence/<vuid>.<generation>"       4 bytes, little endian: highest owner epoch seen
-//	"residency/<vuid>.<generation>"   4 bytes, little endian: present residency; absent means 1
+//	"fence/<vuid>.<generation>"                      4 bytes, little endian: highest owner epoch seen
+//	"journal/<vuid>.<generation>/<page>.<column>"    a journal record of package chunk, ordered by its Seq
 package chunkd

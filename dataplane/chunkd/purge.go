@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
@@ -30,17 +31,19 @@ func (s *Server) Purge(ctx context.Context, deleted func(cluster.VolumeKey) bool
 	return purged, errors.Join(errs...)
 }
 
-// purge drops the data first and the fence last: until the data is gone, the fence keeps a late owner away.
+// purge drops data, marks and view list first, then the journal, and the fence last: until the rest is gone,
+// the fence keeps a late owner away.
 func (d *device) purge(ctx context.Context, deleted func(cluster.VolumeKey) bool) (int, error) {
 	gone := make(map[cluster.VolumeKey]bool)
 	for _, v := range d.store.Volumes() {
 		gone[v] = deleted(v)
 	}
-	for _, prefix := range []string{fencePrefix, residencyPrefix} {
-		for key := range d.store.Meta(prefix) {
-			if v, err := cluster.ParseVolumeKey(strings.TrimPrefix(key, prefix)); err == nil {
-				gone[v] = deleted(v)
-			}
+	for _, v := range d.journals.volumes() {
+		gone[v] = deleted(v)
+	}
+	for key := range d.store.Meta(fencePrefix) {
+		if v, err := cluster.ParseVolumeKey(strings.TrimPrefix(key, fencePrefix)); err == nil {
+			gone[v] = deleted(v)
 		}
 	}
 	n := 0
@@ -60,13 +63,17 @@ func (d *device) drop(ctx context.Context, v cluster.VolumeKey) error {
 	if err := await(ctx, func(done func(error)) { d.store.DropVolume(v, done) }); err != nil {
 		return fmt.Errorf("drop volume %v: %w", v, err)
 	}
-	for _, key := range []string{residencyPrefix + v.String(), fencePrefix + v.String()} {
-		if err := await(ctx, func(done func(error)) { d.store.PutMeta(key, nil, done) }); err != nil {
-			return fmt.Errorf("forget %s: %w", key, err)
-		}
+	wipe := &chunk.Request{Op: chunk.OpJournalWipe, Vol: v}
+	if err := await(ctx, func(done func(error)) { d.journals.change(d.store, wipe, done) }); err != nil {
+		return fmt.Errorf("wipe journal of %v: %w", v, err)
+	}
+	if err := await(ctx, func(done func(error)) {
+		d.store.PutMeta(fencePrefix+v.String(), nil, done)
+	}); err != nil {
+		return fmt.Errorf("forget fence of %v: %w", v, err)
 	}
 	d.mu.Lock()
-	delete(d.volumes, v)
+	d.guard.Forget(v)
 	d.mu.Unlock()
 	return nil
 }

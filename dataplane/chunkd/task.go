@@ -2,6 +2,7 @@ package chunkd
 
 import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/guard"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
@@ -9,15 +10,16 @@ import (
 // task carries one admitted request through the page store. Tasks are reused, with their buffers and the
 // callbacks that were bound when they were made, so that a request allocates nothing.
 type task struct {
-	d     *device
-	v     *volume
-	r     *chunk.Request
-	write pagestore.Write
-	read  pagestore.Read
-	crc   []uint32
-	info  []pagestore.BlockInfo
-	list  []pagemap.Entry
-	ended func(error)
+	d       *device
+	v       *guard.Volume
+	r       *chunk.Request
+	write   pagestore.Write
+	read    pagestore.Read
+	crc     []uint32
+	columns []pagemap.Columns
+	info    []pagestore.BlockInfo
+	list    []pagemap.Entry
+	ended   func(error)
 }
 
 func newTask(d *device) *task {
@@ -28,53 +30,61 @@ func newTask(d *device) *task {
 	return t
 }
 
-func (d *device) run(v *volume, r *chunk.Request) {
+func (d *device) run(v *guard.Volume, r *chunk.Request) {
 	t := d.tasks.Get().(*task)
 	t.v, t.r = v, r
 	switch r.Op {
 	case chunk.OpWrite, chunk.OpTombstone:
 		t.startWrite()
-	case chunk.OpRead:
+	case chunk.OpRead, chunk.OpHead:
 		t.startRead()
 	case chunk.OpUndo:
 		d.store.Undo(extentOf(r), r.W, t.ended)
+	case chunk.OpDrop:
+		d.store.DropChunk(extentOf(r), t.ended)
+	case chunk.OpRenumber:
+		d.store.Renumber(extentOf(r), t.ended)
 	case chunk.OpList:
 		t.runList()
+	case chunk.OpFence:
+		t.runFence()
 	case chunk.OpSettle:
 		d.store.Settle(r.Vol, r.Epoch, t.ended)
 	case chunk.OpStable:
-		d.store.SetStable(r.Vol, r.Stable)
+		d.store.SetStable(r.Vol, pagemap.Mark{W: r.W, Holes: r.Holes}, t.ended)
+	case chunk.OpView:
+		d.store.SetView(r.Vol, r.View, t.ended)
+	case chunk.OpJournalPut, chunk.OpJournalTrim, chunk.OpJournalWipe:
+		d.journals.change(d.store, r, t.ended)
+	case chunk.OpJournalList:
+		d.journals.list(r)
 		t.end(nil)
-	default: // a fence or begin whose work is done already
-		t.end(nil)
+	default:
+		panic("chunkd: a request that Validate knows and run does not")
 	}
 }
 
-// end answers the request and gives the task back.
+// end gives the task back and answers the request.
 func (t *task) end(err error) {
 	d, v, r := t.d, t.v, t.r
 	t.v, t.r = nil, nil
 	t.write.Data, t.read.Data = nil, nil
 	d.tasks.Put(t)
-	// Count it out before the answer: whoever gets the answer may send a fence that needs nothing in flight.
-	d.leave(v)
-	d.answer(r, statusOf(err))
+	d.ended(v, r, err)
 }
 
 func (t *task) startWrite() {
 	r, w := t.r, &t.write
 	w.Extent, w.W, w.Stable = extentOf(r), r.W, 0
-	if r.W.Epoch() == r.Epoch && r.Stable.Counter() > 0 {
+	if r.Stable.Epoch() == r.Epoch && r.Stable.Counter() > 0 {
 		w.Stable = r.Stable
 	}
-	w.Tombstone, w.CRC, w.Data, w.Mask = r.Op == chunk.OpTombstone, nil, nil, 0
-	if !w.Tombstone {
-		t.crc = t.crc[:0]
-		for i := range r.Blocks {
-			t.crc = append(t.crc, r.Blocks[i].CRC)
-		}
-		w.CRC, w.Data, w.Mask = t.crc, r.Data, r.Blocks[0].Mask
+	t.crc, t.columns = t.crc[:0], t.columns[:0]
+	for i := range r.Blocks {
+		t.crc = append(t.crc, r.Blocks[i].CRC)
+		t.columns = append(t.columns, pagemap.Columns{Set: r.Blocks[i].Set, Mask: r.Blocks[i].Mask})
 	}
+	w.Tombstone, w.Columns, w.CRC, w.Data = r.Op == chunk.OpTombstone, t.columns, t.crc, r.Data
 	t.d.store.Write(w)
 }
 
@@ -83,15 +93,17 @@ func (t *task) startRead() {
 	if cap(t.info) < int(r.Count) {
 		t.info = make([]pagestore.BlockInfo, chunk.MaxBlocks)
 	}
-	t.read.Extent, t.read.AsOf = extentOf(r), r.W
+	t.read.Extent, t.read.AsOf, t.read.Head = extentOf(r), r.W, r.Op == chunk.OpHead
 	t.read.Data, t.read.Info = r.Data, t.info[:r.Count]
 	t.d.store.Read(&t.read)
 }
 
 func (t *task) readDone(rd *pagestore.Read, err error) {
-	for i := range rd.Info {
-		b := &rd.Info[i]
-		t.r.Blocks[i] = chunk.BlockInfo{W: b.W, CRC: b.CRC, Mask: b.Mask, State: stateOf(b.State)}
+	if err == nil {
+		for i := range rd.Info {
+			b := &rd.Info[i]
+			t.r.Blocks[i] = chunk.BlockInfo{W: b.W, CRC: b.CRC, Set: b.Set, Mask: b.Mask, State: b.State}
+		}
 	}
 	t.end(err)
 }
@@ -102,27 +114,24 @@ func (t *task) runList() {
 		t.list = make([]pagemap.Entry, r.Count)
 	}
 	kind := pagestore.ListAll
-	if r.Mode == chunk.ListUnstable {
+	switch r.Mode {
+	case chunk.ListUnstable:
 		kind = pagestore.ListUnstable
+	case chunk.ListChunks:
+		kind = pagestore.ListChunks
 	}
 	after := pagemap.Cursor{Page: r.After.Page, Column: r.After.Column, Block: r.After.Block, W: r.After.W}
 	n, _, more := t.d.store.List(r.Vol, kind, after, t.list[:r.Count])
-	r.Entries, r.More = r.Entries[:0], more
+	r.More = more
 	for _, e := range t.list[:n] {
-		r.Entries = append(r.Entries, chunk.Entry{State: stateOf(e.State),
+		r.Entries = append(r.Entries, chunk.Entry{State: e.State, Residency: e.Residency, Set: e.Set,
 			Cursor: chunk.Cursor{Page: e.Page, W: e.W, Block: e.Block, Column: e.Column}})
 	}
 	t.end(nil)
 }
 
-func stateOf(s pagemap.State) chunk.State {
-	switch s {
-	case pagemap.Data:
-		return chunk.Data
-	case pagemap.Tombstone:
-		return chunk.Tombstone
-	case pagemap.Bad:
-		return chunk.Bad
-	}
-	return chunk.Absent
+func (t *task) runFence() {
+	info, _ := t.d.store.Volume(t.r.Vol)
+	t.r.Settled, t.r.Viewed, t.r.Free = info.Settled, info.View.Version, t.d.store.Free()
+	t.end(nil)
 }

@@ -88,16 +88,18 @@ func TestNamesAndSizes(t *testing.T) {
 func TestPoolsNameWhatIsWrong(t *testing.T) {
 	good := func() *Pool {
 		return &Pool{Name: "p", Code: CodeReplica, Data: 1, Parity: 1, Domain: DomainNode, ChunkSize: 256 << 10,
-			StripeUnit: 16 << 10}
+			StripeUnit: 16 << 10, Members: []Member{{Device: 1, Weight: 1, Domain: "a/r/1"}}}
 	}
 	if err := good().Validate(); err != nil {
 		t.Fatal(err)
 	}
 	for field, spoil := range map[string]func(*Pool){
 		"name": func(p *Pool) { p.Name = "a/b" }, "code": func(p *Pool) { p.Code = "raid5" },
-		"data": func(p *Pool) { p.Data = 2 }, "parity": func(p *Pool) { p.Parity = 3 },
+		"data": func(p *Pool) { p.Data = 2 }, "parity": func(p *Pool) { p.Parity = 4 },
 		"domain": func(p *Pool) { p.Domain = "room" }, "chunk_size": func(p *Pool) { p.ChunkSize = 100000 },
-		"stripe_unit": func(p *Pool) { p.StripeUnit = 512 << 10 },
+		"stripe_unit": func(p *Pool) { p.StripeUnit = 512 << 10 }, "members": func(p *Pool) { p.Members = nil },
+		"changes":     func(p *Pool) { p.Changes = make([]Change, MaxChanges+1) },
+		"min_columns": func(p *Pool) { p.MinColumns = 3 },
 	} {
 		p := good()
 		spoil(p)
@@ -108,40 +110,43 @@ func TestPoolsNameWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestDomains(t *testing.T) {
-	m := &Map{Nodes: map[NodeID]*Node{1: {Number: 1, Domain: "a/r1"}, 2: {Number: 2, Domain: "a/r2"},
-		3: {Number: 3}},
-		Devices: map[DeviceID]*Device{1: {Number: 1, Node: 1, State: DeviceOnline},
-			2: {Number: 2, Node: 1, State: DeviceOnline},
-			3: {Number: 3, Node: 2, State: DeviceOnline}, 4: {Number: 4, Node: 3, State: DeviceFailed}}}
-	ids := []DeviceID{1, 2, 3, 4}
-	for level, want := range map[DomainLevel]int{DomainAZ: 1, DomainRack: 2, DomainNode: 2, DomainDevice: 3} {
-		if got := m.CountDomains(ids, level); got != want {
-			t.Errorf("%s: %d domains, want %d", level, got, want)
+func TestCodesTakeTheirShapes(t *testing.T) {
+	for _, x := range []struct {
+		code         Code
+		data, parity int
+		wrong        string // the field, "" for a valid shape
+	}{
+		{CodeReplica, 1, 0, ""}, {CodeReplica, 1, 3, ""}, {CodeReplica, 2, 1, "data"},
+		{CodeReplica, 0, 1, "data"}, {CodeReplica, 1, 4, "parity"}, {CodeReplica, 1, -1, "parity"},
+		{CodeRS, 1, 0, ""}, {CodeRS, 4, 2, ""}, {CodeRS, 16, 3, ""}, {CodeRS, 0, 1, "data"},
+		{CodeRS, 17, 2, "data"}, {CodeRS, 4, 4, "parity"}, {CodeRS, 4, -1, "parity"},
+		{CodeRDP, 1, 2, ""}, {CodeRDP, 16, 2, ""}, {CodeRDP, 4, 1, "parity"}, {CodeRDP, 4, 3, "parity"},
+		{CodeRDP, 17, 2, "data"}, {"", 1, 1, "code"}, {"raid5", 1, 1, "code"},
+	} {
+		err := x.code.Validate(x.data, x.parity)
+		var f *FieldError
+		if errors.As(err, &f); (err == nil) != (x.wrong == "") || f != nil && f.Field != x.wrong {
+			t.Errorf("%q %d+%d: %v, want an error about %q", x.code, x.data, x.parity, err, x.wrong)
 		}
-	}
-	p := &Pool{Name: "p", Data: 1, Parity: 2, Domain: DomainRack, Devices: ids}
-	if err := p.ValidateIn(m); err == nil || !strings.Contains(err.Error(), "there are 2") {
-		t.Errorf("three copies on two racks: %v", err)
 	}
 }
 
 // TestOwnerRecord pins the JSON of the record that decides who serves a volume.
 func TestOwnerRecord(t *testing.T) {
-	o := Owner{Gateway: 2, Epoch: 7, Served: 7, Out: []Out{{Device: 3, At: MakeSeq(7, 9)}},
-		Residencies: map[DeviceID]uint32{3: 2}}
+	o := Owner{Gateway: 2, Epoch: 7, Served: 7, Journal: Journal{Version: 3, Members: []DeviceID{4, 1, 6}},
+		Layout: []Boundary{{Table: 2, Cursor: 512}, {Table: 1, Cursor: 65536}}}
 	b, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"gateway":2,"epoch":7,"served":7,` +
-		`"out":[{"device":3,"at":7696581394441}],"residencies":{"3":2}}`
+	const want = `{"gateway":2,"epoch":7,"served":7,"journal":{"version":3,"members":[4,1,6]},` +
+		`"layout":[{"table":2,"cursor":512},{"table":1,"cursor":65536}]}`
 	if string(b) != want {
 		t.Fatalf("got  %s\nwant %s", b, want)
 	}
 	c := o.Clone()
-	c.Out[0].Device, c.Residencies[3] = 1, 9
-	if !o.IsOut(3) || o.Residency(3) != 2 || o.Residency(4) != 1 {
+	c.Journal.Members[0], c.Layout[0].Cursor = 9, 9
+	if o.Journal.Members[0] != 4 || o.Layout[0].Cursor != 512 {
 		t.Fatal("Clone shares memory")
 	}
 	var back Owner

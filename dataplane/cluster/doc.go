@@ -16,7 +16,8 @@
 //	counters/pool, counters/vuid              last number given out; VUIDs are not reused
 //	volumes/<uuid>                            Volume
 //	names/<pool>/<name>                       the uuid of the volume of that name
-//	owners/<vuid>.<generation>                Owner: who serves the volume, and which devices are out for it
+//	owners/<vuid>.<generation>                Owner: who serves the volume, where its journal is, which table
+//	                                          places which group
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing is decided by it

@@ -3,7 +3,6 @@ package cluster
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Map is the description of the cluster at one epoch. It is immutable once built: share it freely.
@@ -59,33 +58,28 @@ func (m *Map) SortedDevices() []*Device {
 	return out
 }
 
-// DomainPath is the failure domain of a device at a level: two devices share the domain exactly when the
-// paths are equal.
-func (m *Map) DomainPath(d *Device, level DomainLevel) string {
+// Members describes devices as members of a pool, in this order.
+func (m *Map) Members(devices []DeviceID) ([]Member, error) {
+	out := make([]Member, 0, len(devices))
+	for _, id := range devices {
+		d := m.Devices[id]
+		if d == nil {
+			return nil, bad("devices", "device %d does not exist", id)
+		}
+		out = append(out, m.member(d))
+	}
+	return out, nil
+}
+
+func (m *Map) member(d *Device) Member {
 	path := "default/default"
 	if n := m.Nodes[d.Node]; n != nil && n.Domain != "" {
 		path = n.Domain
 	}
-	az, _, _ := strings.Cut(path, "/")
-	switch level {
-	case DomainAZ:
-		return az
-	case DomainRack:
-		return path
-	case DomainNode:
-		return fmt.Sprintf("%s/%d", path, d.Node)
-	default:
-		return fmt.Sprintf("%s/%d/%d", path, d.Node, d.Number)
-	}
+	return Member{Device: d.Number, Weight: min(max(d.Weight, 1), MaxWeight),
+		Domain: fmt.Sprintf("%s/%d", path, d.Node)}
 }
 
-// CountDomains is the number of different failure domains at a level among devices that are online.
-func (m *Map) CountDomains(devices []DeviceID, level DomainLevel) int {
-	seen := make(map[string]bool)
-	for _, id := range devices {
-		if d := m.Devices[id]; d != nil && d.State == DeviceOnline {
-			seen[m.DomainPath(d, level)] = true
-		}
-	}
-	return len(seen)
-}
+// DomainPath is the failure domain of a device at a level: two devices share the domain exactly when the
+// paths are equal.
+func (m *Map) DomainPath(d *Device, level DomainLevel) string { return m.member(d).Path(level) }

@@ -14,8 +14,8 @@ type Secret struct {
 	Secret []byte `json:"secret"` // 32 random bytes, base64 in JSON
 }
 
-// VoterList names the nodes that grant leases and keep fences. It is fixed when the first pool is made, while
-// no volume and so no lease exists; docs/decisions says why it does not change yet.
+// VoterList names the nodes that grant leases and keep fences. It is fixed when the first pool is made,
+// while no volume and so no lease exists; docs/decisions says why it does not change yet.
 type VoterList struct {
 	Version uint32   `json:"version"`
 	Nodes   []NodeID `json:"nodes"` // odd count
@@ -76,8 +76,12 @@ type Device struct {
 // Code names how a pool makes its data redundant.
 type Code string
 
-// CodeReplica keeps p+1 full copies (n = 1).
-const CodeReplica Code = "replica"
+// The codes. Package stripe defines their bytes.
+const (
+	CodeReplica Code = "replica" // p+1 full copies (n = 1)
+	CodeRS      Code = "rs"      // Reed-Solomon
+	CodeRDP     Code = "rdp"     // row-diagonal parity, p = 2
+)
 
 // DomainLevel is the level of the path az/rack/node/device at which no two chunks of a page may meet.
 type DomainLevel string
@@ -90,19 +94,28 @@ const (
 	DomainDevice DomainLevel = "device"
 )
 
-// Pool is a policy for volumes and the devices they live on.
+// Pool is a policy for volumes, the devices they live on and the history of these.
 type Pool struct {
-	ID          PoolID      `json:"id"`
-	Name        string      `json:"name"`
-	Code        Code        `json:"code"`
-	Data        int         `json:"data"`   // n, data chunks
-	Parity      int         `json:"parity"` // p, further copies or parity chunks
-	Domain      DomainLevel `json:"domain"`
-	ChunkSize   uint32      `json:"chunk_size"`  // bytes, power of two, 64 KiB..1 MiB
-	StripeUnit  uint32      `json:"stripe_unit"` // bytes, power of two, 4 KiB..ChunkSize
-	Devices     []DeviceID  `json:"devices"`     // what the group table is computed from, in this order
-	Description string      `json:"description,omitempty"`
-	Created     string      `json:"created"`
+	ID         PoolID      `json:"id"`
+	Name       string      `json:"name"`
+	Code       Code        `json:"code"`
+	Data       int         `json:"data"`   // n, data chunks
+	Parity     int         `json:"parity"` // p, further copies or parity chunks
+	Domain     DomainLevel `json:"domain"`
+	ChunkSize  uint32      `json:"chunk_size"`  // bytes, power of two, 64 KiB..1 MiB
+	StripeUnit uint32      `json:"stripe_unit"` // bytes, power of two, 4 KiB..ChunkSize
+	// Relax lets chunks meet in a domain while there are too few of them, in different domains of the
+	// level below.
+	Relax bool `json:"relax,omitempty"`
+	// MinColumns is the least number of columns of a row that must be writable for a host's write to begin; 0
+	// stands for Data, the least with which the row can be read back.
+	MinColumns int `json:"min_columns,omitempty"`
+	// Members and Changes are all that the group tables are computed from: who was there when the pool
+	// was made, and what happened since. Changes are only ever appended.
+	Members     []Member `json:"members"`
+	Changes     []Change `json:"changes,omitempty"`
+	Description string   `json:"description,omitempty"`
+	Created     string   `json:"created"`
 }
 
 // Width is the number of chunks of a page, n + p.
@@ -121,8 +134,8 @@ type Volume struct {
 	Hosts    []string  `json:"hosts,omitempty"`
 	Created  string    `json:"created"`
 	Metadata Metadata  `json:"metadata,omitempty"`
-	// Request is a digest of the request that created the volume, by which its repetition is recognised even
-	// after a resize.
+	// Request is a digest of the request that created the volume, by which its repetition is recognised
+	// even after a resize.
 	Request string `json:"request,omitempty"`
 }
 
@@ -132,51 +145,43 @@ type Metadata map[string]string
 // Allows reports whether the host with that NQN may connect.
 func (v *Volume) Allows(hostNQN string) bool { return slices.Contains(v.Hosts, hostNQN) }
 
-// Out says that a device takes no part in a volume: writes from At on may be missing there. It is read by
-// nobody and serves again only after a full resync under a new residency number.
-type Out struct {
-	Device DeviceID `json:"device"`
-	At     Seq      `json:"at"`
-	Since  string   `json:"since,omitempty"` // RFC 3339, UTC; for people
-}
-
-// Owner is the one record that decides who serves a volume and from which devices. It is changed only by
-// compare-and-swap on its revision, so a former owner can neither name itself again nor record a device out.
+// Owner is the one record that decides who serves a volume, where its placement journal is kept, and which
+// group table places which of its pages. It is changed only by compare-and-swap on its revision, so a former
+// owner can neither name itself again nor change what its successor relies on.
 type Owner struct {
 	Gateway NodeID `json:"gateway"` // preferred gateway while Epoch is 0
 	Epoch   uint32 `json:"epoch"`   // 0: nobody has served the volume yet
 	// Served equals Epoch once this owner has begun to answer hosts. Until then the lease of an earlier owner
-	// may still run, and a take-over must not count on this owner alone being gone.
+	// may still run, and a take-over must not count on this owner alone being gone; and nothing that this owner
+	// decided about unfinished writes counts yet.
 	Served uint32 `json:"served"`
 	// Released: the owner has stopped answering hosts for good and hands the volume to Gateway.
-	Released bool  `json:"released,omitempty"`
-	Out      []Out `json:"out,omitempty"`
-	// Residencies holds, for devices that were ever out, the number of their present residency; all others
-	// have residency 1. A request that names another number is refused by the device.
-	Residencies map[DeviceID]uint32 `json:"residencies,omitempty"`
+	Released bool       `json:"released,omitempty"`
+	Journal  Journal    `json:"journal"`
+	Layout   []Boundary `json:"layout,omitempty"`
 }
 
-// IsOut reports whether d is out for the volume.
-func (o *Owner) IsOut(d DeviceID) bool {
-	return slices.ContainsFunc(o.Out, func(x Out) bool { return x.Device == d })
+// Journal names the devices that keep a volume's placement journal.
+type Journal struct {
+	Version uint32     `json:"version"` // counts the changes of the list
+	Members []DeviceID `json:"members,omitempty"`
 }
 
-// Residency is the number under which d holds data of the volume now.
-func (o *Owner) Residency(d DeviceID) uint32 {
-	if r := o.Residencies[d]; r > 0 {
-		return r
-	}
-	return 1
+// Groups is the number of groups that the pages of every pool hash to.
+const Groups = 1 << 16
+
+// Boundary says that the groups below Cursor, and not below the cursor of the boundary before, are placed by
+// the pool's table of that number. The last boundary of a layout covers all groups.
+type Boundary struct {
+	Table  uint32 `json:"table"`
+	Cursor uint32 `json:"cursor"`
 }
 
 // Clone is a deep copy.
 func (o *Owner) Clone() Owner {
 	c := *o
-	c.Out = slices.Clone(o.Out)
-	c.Residencies = make(map[DeviceID]uint32, len(o.Residencies))
-	for d, r := range o.Residencies {
-		c.Residencies[d] = r
-	}
+	c.Journal.Members = slices.Clone(o.Journal.Members)
+	c.Layout = slices.Clone(o.Layout)
 	return c
 }
 
@@ -191,13 +196,20 @@ type DeviceStats struct {
 
 // VolumeStats is what the owner of a volume says of it.
 type VolumeStats struct {
-	Key          VolumeKey `json:"key"`
-	State        string    `json:"state"` // opening, serving, waiting
-	Resyncing    DeviceID  `json:"resyncing,omitempty"`
-	ResyncDone   uint64    `json:"resync_done,omitempty"`  // bytes
-	ResyncTotal  uint64    `json:"resync_total,omitempty"` // bytes
-	RepairedBad  uint64    `json:"repaired_bad,omitempty"` // blocks repaired after a checksum error
-	DegradedRead uint64    `json:"degraded_read,omitempty"`
+	Key VolumeKey `json:"key"`
+	// Epoch is the owner epoch that speaks. What an earlier owner said tells nothing of the volume now.
+	Epoch uint32 `json:"epoch"`
+	State string `json:"state"` // opening, serving, waiting
+	// Down are the devices that do not answer the owner. Away counts chunks that do not lie where the table
+	// says: at alternates, or moved already; Stale those of them whose writes went nowhere.
+	Down         []DeviceID `json:"down,omitempty"`
+	Away         uint64     `json:"away,omitempty"`
+	Stale        uint64     `json:"stale,omitempty"`
+	MovingTo     uint32     `json:"moving_to,omitempty"`     // group table that it is moving to; 0 when at rest
+	MovedGroups  uint32     `json:"moved_groups,omitempty"`  // of 65,536
+	Copied       uint64     `json:"copied,omitempty"`        // bytes brought home or moved by this owner
+	RepairedBad  uint64     `json:"repaired_bad,omitempty"`  // blocks repaired after a checksum error
+	DegradedRead uint64     `json:"degraded_read,omitempty"` // reads that needed other columns
 }
 
 // NodeStats is published by every node when it changes, at most every few seconds.

@@ -121,19 +121,22 @@ func (m Metadata) Validate() error {
 	return nil
 }
 
-// Validate checks a pool's own fields; whether the cluster has enough domains is ValidateIn.
+// Validate checks a pool record; whether its devices are in enough domains is [Pool.ChunksPerDomain].
 func (p *Pool) Validate() error {
+	if err := p.ValidatePolicy(); err != nil {
+		return err
+	}
+	_, err := p.Roster()
+	return err
+}
+
+// ValidatePolicy checks what a pool asks for, not what it is on.
+func (p *Pool) ValidatePolicy() error {
 	if err := ValidateName("name", p.Name); err != nil {
 		return err
 	}
-	if p.Code != CodeReplica {
-		return bad("code", "%q is not supported yet; supported: %q", p.Code, CodeReplica)
-	}
-	if p.Data != 1 {
-		return bad("data", "is %d, but code %q keeps whole copies: data must be 1", p.Data, p.Code)
-	}
-	if p.Parity < 0 || p.Parity > 2 {
-		return bad("parity", "is %d, code %q takes 0, 1 or 2 further copies", p.Parity, p.Code)
+	if err := p.Code.Validate(p.Data, p.Parity); err != nil {
+		return err
 	}
 	switch p.Domain {
 	case DomainAZ, DomainRack, DomainNode, DomainDevice:
@@ -146,20 +149,32 @@ func (p *Pool) Validate() error {
 	if !powerOfTwo(p.StripeUnit) || p.StripeUnit < MinStripeUnit || p.StripeUnit > p.ChunkSize {
 		return bad("stripe_unit", "%d is not a power of two from %d to the chunk size", p.StripeUnit, MinStripeUnit)
 	}
+	if p.MinColumns != 0 && (p.MinColumns < p.Data || p.MinColumns > p.Width()) {
+		return bad("min_columns", "is %d, a row of %d+%d has %d (what is needed to read it) to %d columns",
+			p.MinColumns, p.Data, p.Parity, p.Data, p.Width())
+	}
 	return nil
 }
 
-// ValidateIn checks that the map has the devices and failure domains that the pool needs.
-func (p *Pool) ValidateIn(m *Map) error {
-	for _, id := range p.Devices {
-		if m.Devices[id] == nil {
-			return bad("devices", "device %d does not exist", id)
+// Validate checks that the code exists and takes n data and p parity chunks.
+func (c Code) Validate(n, p int) error {
+	switch c {
+	case CodeReplica:
+		if n != 1 {
+			return bad("data", "is %d, but code %q keeps whole copies: data must be 1", n, c)
 		}
+	case CodeRS, CodeRDP:
+		if n < 1 || n > MaxData {
+			return bad("data", "is %d, code %q takes 1 to %d data chunks", n, c, MaxData)
+		}
+	default:
+		return bad("code", "%q is none of %s, %s, %s", c, CodeReplica, CodeRS, CodeRDP)
 	}
-	if have := m.CountDomains(p.Devices, p.Domain); have < p.Width() {
-		return bad("domain",
-			"%d copies need %d different failure domains of level %q with a device online, there are %d",
-			p.Width(), p.Width(), p.Domain, have)
+	switch {
+	case c == CodeRDP && p != 2:
+		return bad("parity", "is %d, code %q always has 2 parity chunks", p, c)
+	case p < 0 || p > MaxParity:
+		return bad("parity", "is %d, code %q takes 0 to %d", p, c, MaxParity)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
@@ -11,69 +12,189 @@ import (
 type devState uint8
 
 const (
-	devIn      devState = iota // has every acknowledged write; read from, written to
-	devSuspect                 // failed a request; not recorded out (yet): it may be the last copy of a group
-	devOut                     // recorded out: neither read nor written
-	devResync                  // recorded out, written to, being filled
+	devDown   devState = iota // failed a request, or was not there at the open
+	devAsked                  // open: fence or inventory under way
+	devListed                 // open: inventory complete; takes part in resolution
+	devAdmit                  // back: has the fence, is being judged and settled
+	devUp                     // serves
 )
 
-// device is what the engine knows of one device of the volume.
+// device is what the engine knows of one device of the pool.
 //
-//	In --failure--> Suspect --recorded--> Out --begin--> Resync --recorded--> In
-//	                   ^ \--answers again, no record under way--> In             |
-//	                                        Out <--failure-- Resync
+//	open:  Asked --> Listed --> Up
+//	later: Up --failure--> Down --answers a fence--> Admit --settled--> Up
+//
+// While a device is down, every write that it misses leaves an entry in the journal (send.go), so what it
+// holds without an entry is current when it is back: all but versions that an open decided without it
+// (judge.go).
 type device struct {
 	id         cluster.DeviceID
 	state      devState
-	residency  uint32
-	near       bool
-	freeKnown  bool
-	short      bool // a write was refused for lack of space here
+	condemned  bool   // doubted, or failed in the open: the next attempt goes without it
+	settled    uint32 // the last epoch that settled it, as of its last fence
+	viewed     uint32 // the view list that it has
+	viewBusy   bool
+	unstable   []chunk.Entry // its unstable versions; while it serves, those that are still in question
+	questioned bool          // it is behind: what unstable names does not count (judge.go)
+	judging    bool
+	judgeAt    uint64
+	sweep      bool // may hold chunks under residencies that are over
+	sweeping   bool
+	inFlight   int // requests that have not come back
 	stableBusy bool
-	probing    bool
-	condemned  bool   // doubted, or failed after it had answered an open: the next attempt goes without it
-	free       uint64 // blocks, as of the last answer
+	holes      bool // its mark has holes
 	stableSent cluster.Seq
-	retryAt    uint64 // tick before which no new resync is tried
-	failures   uint8  // of resyncs in a row
-	open       openState
+	credit     credit
+	retryAt    uint64 // tick before which it is not asked again
+	failures   uint8  // attempts in a row
 }
 
-func (e *Engine) makeDevices() {
-	for _, row := range e.cfg.Table.Rows() {
+const (
+	deviceRetryTicks = 5 // pause before a device that is down is asked again; doubles up to maxDoublings times
+	maxDoublings     = 5
+)
+
+// usable reports whether chunk requests may be sent to the device.
+func (d *device) usable() bool { return d.state == devUp || d.state == devListed }
+
+// device finds or makes a device.
+func (e *Engine) device(id cluster.DeviceID) *device {
+	d := e.devices[id]
+	if d == nil {
+		d = &device{id: id, condemned: e.cfg.Doubted[id]}
+		e.devices[id] = d
+		i, _ := slices.BinarySearchFunc(e.order, id, func(d *device, id cluster.DeviceID) int {
+			return cmp.Compare(d.id, id)
+		})
+		e.order = slices.Insert(e.order, i, d)
+	}
+	return d
+}
+
+// addDevices makes the devices of a table, and those that may become alternates.
+func (e *Engine) addDevices(t *placement.Table) {
+	for _, row := range t.Rows() {
 		for _, id := range row {
-			if e.devices[id] != nil {
-				continue
-			}
-			d := &device{id: id, near: e.cfg.Near[id], residency: e.cfg.Owner.Residency(id),
-				condemned: e.cfg.Doubted[id]}
-			if e.cfg.Owner.IsOut(id) {
-				d.state = devOut
-			}
-			e.devices[id] = d
-			e.order = append(e.order, d)
+			e.device(id)
 		}
 	}
-	slices.SortFunc(e.order, func(a, b *device) int { return int(a.id) - int(b.id) })
+	for _, id := range t.Devices() {
+		e.device(id)
+	}
 }
 
-// deviceFailed notes that a request to d failed for a reason other than fencing.
+// deviceFailed notes that a request to d failed.
 func (e *Engine) deviceFailed(d *device) {
-	if e.mode == modeStopped {
+	if e.mode == modeStopped || d.state == devDown {
 		return
 	}
-	switch d.state {
-	case devIn:
-		d.state = devSuspect
-		if e.rs != nil && e.rs.phase < rsReturn {
-			e.rs.failed = true // a source is gone; try again later
-		}
-		e.wantRecord()
-	case devResync:
-		d.state = devOut
-		e.resyncFailed(d)
-		e.retryBlocked()
+	was := d.state
+	d.state = devDown
+	d.retryAt = e.ticks + deviceRetryTicks<<d.failures
+	d.failures = min(d.failures+1, maxDoublings)
+	e.round++
+	e.jour.deviceDown(e, d)
+	e.dropCredit(d)
+	if e.mode == modeOpening {
+		e.openFailure(d, was)
 	}
+}
+
+// tickDevices asks devices that are down whether they are back.
+func (e *Engine) tickDevices() {
+	for _, d := range e.order {
+		if d.state == devDown && e.ticks >= d.retryAt && d.inFlight == 0 {
+			d.state = devAdmit
+			e.send(e.request(chunk.OpFence, d, control(e.readmit)))
+		}
+		if d.state == devUp {
+			e.sweepDevice(d)
+			e.judgeAgain(d)
+		}
+	}
+}
+
+// fenced takes what the answer to a fence says of a device: a session begins.
+func (e *Engine) fencedDevice(d *device, r *chunk.Request) {
+	d.settled, d.viewed = r.Settled, r.Viewed
+	d.credit.granted, d.credit.sent = r.Granted, 0
+	d.stableSent, d.stableBusy, d.holes = 0, false, false
+	d.unstable = d.unstable[:0]
+	d.sweep, d.questioned = true, false
+}
+
+// readmit brings a device back: view list, numbers, then, if it missed the open of this epoch, its unstable
+// versions. They are in question until they are judged; everything else on it serves at once, for a row write
+// that holds its rows may be waiting for this very device.
+func (e *Engine) readmit(d *device, r *chunk.Request) {
+	if e.lost(d, r) || e.mode != modeServing {
+		return
+	}
+	e.fencedDevice(d, r)
+	ready := func() {
+		if d.settled == e.cfg.Owner.Epoch {
+			e.deviceUp(d)
+			return
+		}
+		e.listUnstable(d, chunk.Cursor{}, func() {
+			e.question(d)
+			d.judgeAt = 0
+			e.deviceUp(d)
+		})
+	}
+	e.bringView(d, func() { e.renumberAll(d, ready) })
+}
+
+func (e *Engine) deviceUp(d *device) {
+	d.state, d.failures = devUp, 0
+	e.round++
+	e.jour.deviceUp(e, d)
+	e.mend.dirty = true
+	e.wake()
+}
+
+// bringView gives a device the view list if it has an older one.
+func (e *Engine) bringView(d *device, then func()) {
+	if d.viewed >= e.cfg.View.Version {
+		then()
+		return
+	}
+	r := e.request(chunk.OpView, d, control(func(d *device, r *chunk.Request) {
+		d.viewBusy = false
+		if !e.lost(d, r) {
+			d.viewed = max(d.viewed, r.View.Version)
+			then()
+		}
+	}))
+	r.View = e.cfg.View
+	e.send(r)
+}
+
+// settle tells a device that the versions of earlier epochs are resolved.
+func (e *Engine) settle(d *device, then func()) {
+	e.send(e.request(chunk.OpSettle, d, control(func(d *device, r *chunk.Request) {
+		if !e.lost(d, r) {
+			d.settled = e.cfg.Owner.Epoch
+			then()
+		}
+	})))
+}
+
+// listUnstable reads the device's unstable versions into d.unstable.
+func (e *Engine) listUnstable(d *device, after chunk.Cursor, then func()) {
+	r := e.request(chunk.OpList, d, control(func(d *device, r *chunk.Request) {
+		if e.lost(d, r) {
+			return
+		}
+		d.unstable = append(d.unstable, r.Entries...)
+		if n := len(r.Entries); r.More && n > 0 {
+			e.listUnstable(d, r.Entries[n-1].Cursor, then)
+			return
+		}
+		then()
+	}))
+	r.Mode, r.Count, r.After = chunk.ListUnstable, chunk.MaxEntries, after
+	e.send(r)
 }
 
 // recorder serialises changes of the owner record: one compare-and-swap at a time.
@@ -82,22 +203,14 @@ type recorder struct {
 	pending *cluster.Owner
 }
 
-// wantRecord starts a change of the owner record when the devices' states ask for one and none is under way.
+// wantRecord starts a change of the owner record when something asks for one and none is under way.
 func (e *Engine) wantRecord() {
 	if e.rec.pending != nil || e.mode == modeStopped {
 		return
 	}
 	next := e.rec.have.Clone()
-	changed := false
-	for _, d := range e.order {
-		if d.state == devSuspect && !next.IsOut(d.id) && e.coveredWithout(d) {
-			next.Out = append(next.Out, cluster.Out{Device: d.id, At: e.lastSeq()})
-			changed = true
-		}
-	}
-	if e.rs != nil {
-		changed = e.rs.wants(&next) || changed
-	}
+	changed := e.jour.wants(&next)
+	changed = e.move.wants(e, &next) || changed
 	if changed {
 		e.rec.pending = &next
 		c := next.Clone()
@@ -105,109 +218,23 @@ func (e *Engine) wantRecord() {
 	}
 }
 
-// lastSeq is the newest sequence number given out.
-func (e *Engine) lastSeq() cluster.Seq { return cluster.MakeSeq(e.cfg.Owner.Epoch, e.win.next-1) }
-
-// coveredWithout reports whether every group that d belongs to has another device that is in: only then may d
-// be recorded out without losing the last copy.
-func (e *Engine) coveredWithout(d *device) bool {
-	for _, row := range e.cfg.Table.Rows() {
-		if !slices.Contains(row, d.id) {
-			continue
-		}
-		if !slices.ContainsFunc(row, func(id cluster.DeviceID) bool {
-			return id != d.id && e.devices[id].state == devIn && e.devices[id].reachableAtOpen(e.mode)
-		}) {
-			return false
-		}
-	}
-	return true
-}
-
 // Recorded answers Ready.Record: ok tells that the record was stored. False means that somebody else changed
 // it: this owner is fenced. While the store does not answer, the driver keeps trying and calls nothing.
 func (e *Engine) Recorded(ok bool) {
-	if e.rec.pending == nil {
+	next := e.rec.pending
+	if next == nil {
 		panic("engine: Recorded without a record under way")
 	}
-	next := e.rec.pending
 	e.rec.pending = nil
 	if !ok {
 		e.fence()
 		return
 	}
 	e.rec.have = *next
-	for _, d := range e.order {
-		if d.state == devSuspect && next.IsOut(d.id) {
-			d.state = devOut
-			d.retryAt = e.ticks + resyncRetryTicks
-		}
-		d.residency = next.Residency(d.id)
-	}
-	if e.rs != nil {
-		e.rs.recorded(e)
-	}
-	switch e.mode {
-	case modeOpening:
+	e.jour.recorded(e)
+	e.move.recorded(e)
+	if e.mode == modeOpening {
 		e.openRecorded()
-	case modeServing:
-		e.retryBlocked()
 	}
 	e.wantRecord()
-}
-
-// probeSuspects asks devices that could not be recorded out whether they are back.
-func (e *Engine) probeSuspects() {
-	for _, d := range e.order {
-		if d.state == devSuspect && !d.probing && !e.underRecord(d) {
-			d.probing = true
-			e.send(e.request(chunk.OpFence, d, control(e.probeDone)))
-		}
-	}
-}
-
-// underRecord reports whether the record under way would put d out: then it no longer matters whether d
-// answers.
-func (e *Engine) underRecord(d *device) bool {
-	return e.rec.pending != nil && e.rec.pending.IsOut(d.id)
-}
-
-func (e *Engine) probeDone(d *device, r *chunk.Request) {
-	d.probing = false
-	if r.Status == chunk.OK && d.state == devSuspect && !e.underRecord(d) && e.mode == modeServing {
-		d.state = devIn
-		e.retryBlocked()
-	}
-	e.wantRecord()
-}
-
-// block parks an extent until a device answers again or is recorded out.
-func (e *Engine) block(x *extent) {
-	if !x.blocked {
-		x.blocked = true
-		e.blocked = append(e.blocked, x)
-	}
-	e.wantRecord()
-}
-
-// retryBlocked looks again at every parked extent.
-func (e *Engine) retryBlocked() {
-	parked := e.blocked
-	e.blocked = nil
-	for _, x := range parked {
-		x.blocked = false
-	}
-	for _, x := range parked {
-		if x.waiting == 0 {
-			e.proceed(x)
-		}
-	}
-}
-
-// flushBlocked ends parked extents when the engine stops.
-func (e *Engine) flushBlocked() { e.retryBlocked() }
-
-// rowOf names the devices of a page.
-func (e *Engine) rowOf(page uint64) []cluster.DeviceID {
-	return e.cfg.Table.Row(placement.Group(e.cfg.Vol, page))
 }

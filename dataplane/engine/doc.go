@@ -3,28 +3,38 @@
 // in as method calls, actions go out through [Engine.Drain]; one mutex (or one goroutine) drives an engine,
 // and the actions are carried out outside it.
 //
-//	Submit(op), ChunkDone(request), Recorded(owner, ok), Tick()   in
-//	Ready{Sends, Done, Record, Serving, Fenced}                   out
+//	Submit(op), ChunkDone(request), Recorded(ok), Tick(), SetTable(table), SetView(view)   in
+//	Ready{Sends, Done, Record, Serving, Fenced, Exhausted}                                  out
 //
-// This is the protocol for whole copies (n = 1) in its smallest safe form. Its rules:
+// docs/protocol.md tells the whole protocol and why it holds. Its rules, and where they are kept:
 //
-//  1. Row order. Operations on the same 4 KiB row take effect in the order of arrival: an extent starts when
-//     no earlier extent that conflicts with it is left (locks.go).
-//  2. A sent w is final. A write gets the next sequence number when it starts and goes to every device of its
-//     row that is not out. It is acknowledged when all of them have it durably. If one has no space for it,
-//     it is undone on all of them, and then refused.
-//  3. Out before ack. A device that fails is recorded out in the owner record before any write that it missed
-//     is acknowledged. The last copy of any group is never recorded out: its writes wait and are sent again,
-//     same w, same content, when the device answers.
-//  4. Back only after resync. An out device gets a new residency number, begins empty, takes part in new
-//     writes, is filled from the others row by row under the row locks, and only then leaves the out list
-//     (resync.go).
-//  5. Open. A new owner fences every device that is not out, lists what is unstable, brings every such row to
-//     one version (the newest readable one: a single copy is enough to go forward when n = 1), settles, and
-//     only then serves. Devices that cannot be reached are recorded out first, unless they are the last copy
-//     (open.go).
-//  6. A fenced owner stops. Any "fenced" answer, or an owner record that moved, ends the engine: nothing is
+//  1. Row order. Operations on the same block rows take effect in the order of arrival; waiting writes of the
+//     same rows merge into one row write (op.go, lock.go, write.go).
+//  2. A sent w is final. A row write goes to every column of its write set under one w: its changed data
+//     columns and all parities. It ends when each of these columns has it, at home or at an alternate, or is
+//     recorded as stale; only then is the host answered and are the rows free (send.go).
+//  3. Journal before acknowledgement. A column that cannot be written where it belongs gets an entry in the
+//     placement journal first: an alternate that takes its writes from now on, or "stale". Never are so many
+//     columns of a page stale that fewer than n are left; then the write waits (journal.go).
+//  4. Reads ask the column; what it cannot give is decoded from n others that agree about the row's newest
+//     version, and what was bad is written again under its w (read.go, gather.go). Only "absent" from every
+//     alternate permits the home (place.go).
+//  5. Open. A new owner fences the devices, reads the journal from a majority of its members, and brings
+//     every row that has an unstable version to one state: forward when n columns have it, back when n
+//     columns are there and it cannot go forward (open.go, resolve.go). It serves when every group has n
+//     columns there.
+//  6. Return. A device that missed writes comes home by the journal: page by page, under the rows' lock
+//     (mend.go, copy.go). One that missed an open has each of its unstable versions judged by what the others
+//     decode to (judge.go), then it is settled; until then these blocks do not count.
+//  7. Moves. When the pool has a new group table, columns of pages move one at a time and leave a complete
+//     entry in the journal until the layout's cursor has passed their group (move.go).
+//  8. Space is granted before it is used (credit.go); devices free what the stable mark with its holes allows
+//     (window.go), and never what a pin may see (view.go).
+//  9. A fenced owner stops. Any "fenced" answer, or an owner record that moved, ends the engine: nothing is
 //     acknowledged afterwards.
-//  7. A bad block is never returned: it is read from another copy and written again under the same w
-//     (read.go).
+//
+// Bounds: operations are as many as the caller submits (queue depth); a batch merges at most maxMerged of
+// them; an open resolves resolveWidth rows, a judgement judgeWidth blocks, mender and mover mendWidth and
+// moveWidth columns at a time; a journal entry has at most chunk.MaxAlternates places, and the journal one
+// entry per column of a page that is away from home.
 package engine

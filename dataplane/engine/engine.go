@@ -5,27 +5,32 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
-// Config describes a volume at the moment its new owner opens it. All fields are needed but Near.
+// Config describes a volume at the moment its new owner opens it.
 type Config struct {
 	Vol      cluster.VolumeKey
-	Owner    cluster.Owner // as just stored: Epoch is this owner's, Out and Residencies are inherited
+	Owner    cluster.Owner // as just stored: Epoch is this owner's, the rest is inherited
 	Geometry stripe.Geometry
-	Table    *placement.Table
-	Near     map[cluster.DeviceID]bool // devices to read from by preference (the gateway's own node)
-	// Patience is how many ticks an open waits for the Awaited devices before it records them out: those that
-	// may come up any moment, as after a start of the whole cluster. For others it does not wait.
+	Code     cluster.Code
+	// Tables by number: those that Owner.Layout names, and the pool's newest.
+	Tables map[uint32]*placement.Table
+	View   chunk.View
+	// MinColumns is how many columns of a row must be writable for a host write to begin; 0 means n.
+	MinColumns int
+	Near       map[cluster.DeviceID]bool // devices to read from by preference (the gateway's own node)
+	// Patience is how many ticks an open waits for the Awaited devices before it goes on without them: those
+	// that may come up any moment, as after a start of the whole cluster. For others it does not wait.
 	Patience int
 	Awaited  map[cluster.DeviceID]bool
-	// Doubted devices seem to be gone: an open does not spend time on asking them, unless nobody else has a
-	// copy.
+	// Doubted devices seem to be gone: an open does not spend time on asking them, unless nobody else has what
+	// it needs.
 	Doubted map[cluster.DeviceID]bool
-	// ReserveBlocks is the free space of a device, in blocks, below which host writes are refused: room for what
-	// was already sent, for resync and for tombstones.
-	ReserveBlocks uint64
+	// Mutant plants a bug, for tests of the simulator.
+	Mutant mutant.Set
 }
 
 // Ready is what the engine wants done. The receiver owns the slices until it passes the same Ready to Drain
@@ -33,12 +38,13 @@ type Config struct {
 type Ready struct {
 	Sends  []*chunk.Request // carry out; each comes back through ChunkDone exactly once
 	Done   []*Op            // give back to the host
-	Record *cluster.Owner   // store by compare-and-swap, then call Recorded
-	// Serving turns true once the open is complete: host operations are accepted from then on.
+	Record *cluster.Owner   // store Journal and Layout by compare-and-swap, then call Recorded
+	// Serving turns true once the open is complete: host operations are accepted from then on. Before one
+	// is, the owner record must say Served = Epoch: what this owner decided counts from then on.
 	Serving bool
 	// Fenced: this owner is no longer the owner. All operations come back with PathGone.
 	Fenced bool
-	// Exhausted: the sequence numbers of this epoch run out; open again under the next epoch.
+	// Exhausted: the numbers of this epoch run out; open again under the next epoch.
 	Exhausted bool
 }
 
@@ -52,41 +58,46 @@ const (
 
 // Counters are cumulative figures of one engine.
 type Counters struct {
-	Repaired uint64 // blocks rewritten after a checksum error
-	Degraded uint64 // reads answered by another device than the one asked first
-	Forward  uint64 // rows completed by the open
-	Undone   uint64 // unreadable versions removed by the open
-	Copied   uint64 // blocks copied by resyncs
+	Repaired   uint64 // blocks rewritten after a checksum error or a lost write
+	Degraded   uint64 // reads that needed other columns than the ones asked first
+	Forward    uint64 // row versions completed by the open
+	Undone     uint64 // row versions removed by the open
+	Judged     uint64 // blocks of returning devices compared with the other columns
+	Entries    uint64 // journal entries made
+	Copied     uint64 // blocks brought home or moved
+	Renumbered uint64 // columns that stayed where they are, under another number
+}
+
+// code is how the rows of the volume are laid out and made redundant.
+type code struct {
+	geo    stripe.Geometry
+	n, p   int
+	copies bool // every column holds the same: n = 1, and no code
+	codec  stripe.Codec
 }
 
 // Engine is the state machine of one volume under one owner epoch. Not safe for concurrent use.
 type Engine struct {
-	cfg     Config
-	geo     stripe.Geometry
+	cfg Config
+	code
 	mode    mode
 	fenced  bool
+	layout  []boundary
 	devices map[cluster.DeviceID]*device
 	order   []*device // by number: iteration order of every decision
 	win     window
-	locks   [lockBuckets][]*extent
-	queued  int
-	blocked []*extent
+	lock    locks
 	rec     recorder
+	jour    journal
 	open    opening
-	rs      *resync
+	mend    mender
+	move    mover
 	out     Ready
 	pools
 	ticks uint64
+	round uint32 // comings and goings of devices, for residencies
 	// Counters may be read by the driver between calls.
 	Counters Counters
-}
-
-// pools are free lists, so that steady state allocates nothing.
-type pools struct {
-	extents  []*extent
-	requests []*chunk.Request
-	bounces  [][]byte
-	zeroes   []byte
 }
 
 // New starts the open of a volume. The owner record must already name this gateway with a new epoch.
@@ -94,14 +105,21 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Owner.Epoch == 0 || cfg.Owner.Epoch > cluster.MaxOwnerEpoch {
 		return nil, fmt.Errorf("open volume %v: owner epoch %d is out of range", cfg.Vol, cfg.Owner.Epoch)
 	}
-	if cfg.Geometry.Data != 1 {
-		return nil, fmt.Errorf("open volume %v: %d data columns are not supported yet", cfg.Vol, cfg.Geometry.Data)
+	codec, err := stripe.NewCodec(cfg.Code, cfg.Geometry.Data, cfg.Geometry.Parity)
+	if err != nil {
+		return nil, fmt.Errorf("open volume %v: %w", cfg.Vol, err)
 	}
-	e := &Engine{cfg: cfg, geo: cfg.Geometry, devices: make(map[cluster.DeviceID]*device)}
-	e.zeroes = make([]byte, cluster.BlockSize)
+	n := cfg.Geometry.Data
+	e := &Engine{cfg: cfg, devices: make(map[cluster.DeviceID]*device), code: code{geo: cfg.Geometry, n: n,
+		p: cfg.Geometry.Parity, copies: n == 1 && cfg.Code != cluster.CodeRDP, codec: codec}}
+	e.scratch = make([][]byte, e.n+e.p)
+	e.cfg.MinColumns = max(cfg.MinColumns, e.n)
 	e.win.next, e.win.base = 1, 1
 	e.rec.have = cfg.Owner.Clone()
-	e.makeDevices()
+	if err := e.takeLayout(); err != nil {
+		return nil, fmt.Errorf("open volume %v: %w", cfg.Vol, err)
+	}
+	e.jour.init()
 	e.startOpen()
 	return e, nil
 }
@@ -135,11 +153,13 @@ func (e *Engine) partDone(op *Op, s Status) {
 
 // Drain moves what is ready into r, reusing its slices.
 func (e *Engine) Drain(r *Ready) {
+	e.flushJournal()
 	r.Sends = append(r.Sends[:0], e.out.Sends...)
 	r.Done = append(r.Done[:0], e.out.Done...)
 	r.Record, e.out.Record = e.out.Record, nil
 	r.Serving = e.mode == modeServing
-	r.Fenced, r.Exhausted = e.fenced, e.win.next > cluster.MaxSeqCounter/2
+	r.Fenced = e.fenced
+	r.Exhausted = e.win.next > cluster.MaxSeqCounter/2 || e.round >= chunk.MaxRound
 	e.out.Sends, e.out.Done = e.out.Sends[:0], e.out.Done[:0]
 }
 
@@ -149,8 +169,11 @@ func (e *Engine) Stop() {
 		return
 	}
 	e.mode = modeStopped
-	e.rs = nil
-	e.flushBlocked()
+	e.wake()
+	for _, d := range e.order {
+		e.dropCredit(d)
+	}
+	e.jour.abort()
 }
 
 // fence stops the engine because somebody else owns the volume.
@@ -161,15 +184,7 @@ func (e *Engine) fence() {
 
 // Idle reports that no operation and no request is left: after Stop, the engine can be dropped.
 func (e *Engine) Idle() bool {
-	if len(e.out.Sends) > 0 || len(e.out.Done) > 0 {
-		return false
-	}
-	for i := range e.locks {
-		if len(e.locks[i]) > 0 {
-			return false
-		}
-	}
-	return true
+	return len(e.out.Sends) == 0 && len(e.out.Done) == 0 && e.lock.empty() && len(e.lock.parked) == 0
 }
 
 // Tick is called at a steady pace (100 ms); counts of ticks are the engine's only notion of time.
@@ -179,24 +194,39 @@ func (e *Engine) Tick() {
 	case modeOpening:
 		e.tickOpen()
 	case modeServing:
-		e.probeSuspects()
-		e.tickResync()
+		e.tickDevices()
+		e.tickJournal()
+		e.tickMend()
+		e.tickMove()
+		e.spreadView()
 		e.sendStable()
+		if e.ticks%parkedTicks == 0 {
+			e.wake()
+		}
 	}
 }
+
+// parkedTicks is the pace at which parked operations are looked at even if nothing was noticed to change.
+const parkedTicks = 10
 
 // ChunkDone takes a finished request back.
 func (e *Engine) ChunkDone(r *chunk.Request) {
 	d := e.devices[r.Device]
-	if r.Status != chunk.Unreachable && r.Status != chunk.Invalid {
-		d.free, d.freeKnown = r.Free, true
+	d.inFlight--
+	if r.Op == chunk.OpWrite {
+		d.credit.onWay -= uint32(r.Count)
+	}
+	if r.Status == chunk.OK && int32(r.Granted-d.credit.granted) > 0 {
+		d.credit.granted = r.Granted
 	}
 	if r.Status == chunk.Fenced {
 		e.fence()
 	}
 	switch t := r.Tag.(type) {
 	case *extent:
-		e.extentDone(t, d, r)
+		e.readDone(t, d, r)
+	case *batch:
+		e.batchDone(t, d, r)
 	case control:
 		t(d, r)
 	default:
@@ -205,64 +235,55 @@ func (e *Engine) ChunkDone(r *chunk.Request) {
 	e.freeRequest(r)
 }
 
-// control is the continuation of a request that belongs to no extent: open, probe, resync, stable.
+// control is the continuation of a request outside the paths of healthy reads and writes. d has not been
+// told about a failure yet: see [Engine.failed].
 type control func(d *device, r *chunk.Request)
 
-// request prepares a request to a device under its present residency.
+// request prepares a request to a device.
 func (e *Engine) request(op chunk.Op, d *device, tag any) *chunk.Request {
 	r := e.newRequest()
 	r.Op, r.Device, r.Vol, r.Epoch, r.Tag = op, d.id, e.cfg.Vol, e.cfg.Owner.Epoch, tag
-	r.Residency, r.Stable = d.residency, e.stable()
+	if d.viewed >= e.cfg.View.Version { // else it might free what a pin sees
+		r.Stable = e.stable()
+	}
 	return r
 }
 
-func (e *Engine) send(r *chunk.Request) { e.out.Sends = append(e.out.Sends, r) }
-
-func (e *Engine) newRequest() *chunk.Request {
-	if n := len(e.requests); n > 0 {
-		r := e.requests[n-1]
-		e.requests = e.requests[:n-1]
-		return r
-	}
-	return new(chunk.Request)
+// requestAt prepares a request for blocks of a column at a place.
+func (e *Engine) requestAt(op chunk.Op, at chunk.Place, page uint64, c int, first, count uint16,
+	tag any) *chunk.Request {
+	r := e.request(op, e.devices[at.Device], tag)
+	r.Residency, r.Page, r.Column, r.Block, r.Count = at.Residency, page, uint8(c), first, count
+	return r
 }
 
-func (e *Engine) freeRequest(r *chunk.Request) {
-	*r = chunk.Request{}
-	e.requests = append(e.requests, r)
+func (e *Engine) send(r *chunk.Request) {
+	d := e.devices[r.Device]
+	d.inFlight++
+	if r.Op == chunk.OpWrite {
+		d.credit.sent += uint32(r.Count)
+		d.credit.onWay += uint32(r.Count)
+	}
+	e.out.Sends = append(e.out.Sends, r)
 }
 
-func (e *Engine) newExtent(page uint64, first, count uint16) *extent {
-	var x *extent
-	if n := len(e.extents); n > 0 {
-		x = e.extents[n-1]
-		e.extents = e.extents[:n-1]
-	} else {
-		x = new(extent)
+// failed notes the outcome of a request for its device and reports whether the request failed. A device that
+// is full is not at fault, and a fence ends the engine.
+func (e *Engine) failed(d *device, r *chunk.Request) bool {
+	switch r.Status {
+	case chunk.OK:
+		return false
+	case chunk.Full, chunk.Fenced:
+	default:
+		e.deviceFailed(d)
 	}
-	blocks := x.blocks
-	*x = extent{page: page, first: first, count: count, blocks: blocks[:0]}
-	for len(x.blocks) < int(count) {
-		x.blocks = append(x.blocks, chunk.BlockInfo{})
-	}
-	clear(x.blocks)
-	x.row = e.cfg.Table.Row(placement.Group(e.cfg.Vol, page))
-	return x
+	return true
 }
 
-func (e *Engine) freeExtent(x *extent) {
-	if x.partial {
-		e.bounces = append(e.bounces, x.data)
+// lost is failed for requests that a device has to be able to carry out, full or not.
+func (e *Engine) lost(d *device, r *chunk.Request) bool {
+	if r.Status == chunk.Full {
+		e.deviceFailed(d)
 	}
-	x.op, x.data, x.user, x.repair = nil, nil, nil, nil
-	e.extents = append(e.extents, x)
-}
-
-func (e *Engine) newBounce() []byte {
-	if n := len(e.bounces); n > 0 {
-		b := e.bounces[n-1]
-		e.bounces = e.bounces[:n-1]
-		return b
-	}
-	return make([]byte, cluster.BlockSize)
+	return e.failed(d, r)
 }

@@ -23,16 +23,17 @@ const (
 	OK       Status = iota
 	PathGone        // this engine no longer serves; the host must use another path
 	NoSpace         // capacity exceeded, nothing was written
-	Media           // every copy of a block is unreadable
+	Media           // a block cannot be had from any n columns
 )
 
 // Op is one host operation. The submitter keeps it alive and leaves Data alone until it comes back in
 // Ready.Done; then it may be reused.
 type Op struct {
 	Kind    Kind
-	LBA     uint64 // in units of 512 B
-	Sectors uint32 // length in units of 512 B, at least 1
-	Data    []byte // Sectors * 512; nil for Zero
+	LBA     uint64      // in units of 512 B
+	Sectors uint32      // length in units of 512 B, at least 1
+	Data    []byte      // Sectors * 512; nil for Zero
+	AsOf    cluster.Seq // Read: as of this pin of the view list; 0 for the present
 	Status  Status
 	Tag     any // the submitter's
 
@@ -44,55 +45,45 @@ const sectorsPerBlock = cluster.BlockSize / cluster.LBASize
 type extKind uint8
 
 const (
-	extRead extKind = iota
-	extWrite
-	extZero
-	extCopy // resync: read here, write to one device
+	extRead     extKind = iota // host read of cells: shared with everything but a change of these very cells
+	extRows                    // host read that needs whole rows: shared with reads
+	extWrite                   // host write or zero: alone on its rows
+	extInternal                // work of the engine's own, alone on its rows
 )
 
-type phase uint8
-
-const (
-	phaseQueued phase = iota // waits for an earlier conflicting extent
-	phaseRead                // read sent
-	phaseWrite               // writes sent, or some of them to be sent again
-	phaseUndo                // the same with the removal of a write that found no space
-	phaseRepair              // reading and rewriting bad blocks one by one
-	phaseCopy                // resync: writing to the target
-)
-
-// extent is the part of an operation within one page: the unit of locking and of chunk requests.
+// extent is the part of an operation within one page: the unit of locking.
 type extent struct {
 	kind    extKind
-	phase   phase
-	partial bool // covers less than a block: merged into bounce under the lock
-	blocked bool // in Engine.blocked: waits for a device or a record
-	full    bool // write: a device has no space for it
-	column  int8 // read: column asked last
-	first   uint16
-	count   uint16
+	started bool
+	partial bool // covers a part of one block
+	failed  bool // read: a column did not give what was asked
 	page    uint64
-	row     []cluster.DeviceID
-	w       cluster.Seq
-	op      *Op
-	data    []byte // count blocks: the host's buffer, or bounce
-	user    []byte // partial: the host's bytes
-	offset  int    // partial: where user begins in the block
-	blocks  []chunk.BlockInfo
+	off     uint16 // first block within the page
+	count   uint16 // blocks
+	row     uint16 // first block row
+	rows    uint16
+	inBlock uint16 // partial: where data begins in its block
 	waiting uint32 // requests outstanding
-	failed  uint32 // write: bit per column that has not got it, and counts; else not 0 when the request failed
-	copied  int    // extCopy: blocks dealt with
-	repair  *repair
+	op      *Op
+	data    []byte   // the host's: count blocks, or a part of one; nil for Zero
+	bounce  [][]byte // read: where columns are read to
+	info    []chunk.BlockInfo
+	run     func() // extInternal: called when the lock is held
 }
 
-// conflicts reports whether two extents of one bucket may not run at the same time.
+// conflicts reports whether two extents of one page may not run at the same time.
 func (x *extent) conflicts(y *extent) bool {
-	return x.page == y.page && (x.kind != extRead || y.kind != extRead) &&
-		x.first < y.first+y.count && y.first < x.first+x.count
+	if x.page != y.page || x.kind <= extRows && y.kind <= extRows {
+		return false
+	}
+	if x.kind == extRead && y.kind == extWrite || x.kind == extWrite && y.kind == extRead {
+		return x.off < y.off+y.count && y.off < x.off+x.count
+	}
+	return x.row < y.row+y.rows && y.row < x.row+x.rows
 }
 
-// split cuts an operation into extents, in order of address, and gives each to f. A piece that covers less
-// than one block becomes an extent of its own.
+// split cuts an operation into extents, in order of address, and enqueues them. A piece that covers less than
+// one block becomes an extent of its own.
 func (e *Engine) split(op *Op) {
 	lba, left := op.LBA, uint64(op.Sectors)
 	data := op.Data
@@ -102,23 +93,14 @@ func (e *Engine) split(op *Op) {
 		n := min(left, sectorsPerBlock-inBlock)
 		partial := n < sectorsPerBlock
 		if !partial {
-			blocks := min(left/sectorsPerBlock, e.geo.PageBlocks()-offset, chunk.MaxBlocks)
-			n = blocks * sectorsPerBlock
+			n = min(left/sectorsPerBlock, e.geo.PageBlocks()-offset) * sectorsPerBlock
 		}
-		var piece []byte
+		x := e.newExtent(kindOf(op.Kind), page, offset, max(n/sectorsPerBlock, 1))
+		x.op, x.partial, x.inBlock = op, partial, uint16(inBlock*cluster.LBASize)
 		if data != nil {
-			piece, data = data[:n*cluster.LBASize:n*cluster.LBASize], data[n*cluster.LBASize:]
-		}
-		x := e.newExtent(page, uint16(offset), uint16(max(n/sectorsPerBlock, 1)))
-		x.op, x.kind = op, kindOf(op.Kind)
-		if partial {
-			x.partial, x.user, x.offset = true, piece, int(inBlock)*cluster.LBASize
-			x.data = e.newBounce()
-			if x.kind == extZero { // part of a block: written as data
-				x.kind, x.user = extWrite, e.zeroes[:n*cluster.LBASize]
-			}
-		} else {
-			x.data = piece
+			x.data, data = data[:n*cluster.LBASize:n*cluster.LBASize], data[n*cluster.LBASize:]
+		} else if partial { // part of a block: written as data
+			x.data = e.zeroes[:n*cluster.LBASize]
 		}
 		op.parts++
 		e.enqueue(x)
@@ -127,11 +109,24 @@ func (e *Engine) split(op *Op) {
 }
 
 func kindOf(k Kind) extKind {
-	switch k {
-	case Write:
-		return extWrite
-	case Zero:
-		return extZero
+	if k == Read {
+		return extRead
 	}
-	return extRead
+	return extWrite
+}
+
+// newExtent makes an extent of blocks of a page.
+func (e *Engine) newExtent(kind extKind, page, offset, count uint64) *extent {
+	x := e.pools.extent()
+	x.kind, x.page, x.off, x.count = kind, page, uint16(offset), uint16(count)
+	x.row, x.rows = e.geo.RowSpan(offset, count)
+	return x
+}
+
+// finish ends an extent of a host and lets waiting extents start.
+func (e *Engine) finish(x *extent, s Status) {
+	op := x.op
+	e.release(x)
+	e.freeExtent(x)
+	e.partDone(op, s)
 }

@@ -1,33 +1,33 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
+	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
 // The open of a volume by a new owner:
 //
-//	fence --> list unstable --> record the unreachable out --> resolve row by row --> settle --> serve
+//	fence, list unstable, read the journal --> journal to a majority --> renumber what it says
+//	  --> resolve row by row --> judge devices that missed an earlier open --> settle --> serve
 //
-// Any failure on the way starts it again from the fence; every step may be repeated.
+// Any failure on the way starts it again from the fence; every step may be repeated, and nothing that it
+// decides counts before the owner record says Served: until then no host has seen any of it, and a later open
+// may decide otherwise.
 
 type openPhase uint8
 
 const (
-	openGather  openPhase = iota // fences and inventories under way
-	openRecord                   // unreachable devices are being recorded out
-	openResolve                  // rows are being completed
-	openSettle                   // devices are being told that they are settled
-)
-
-type openState uint8
-
-const (
-	openAsked  openState = iota // fence or list outstanding
-	openListed                  // inventory complete
-	openFailed                  // did not answer
+	openGather   openPhase = iota // fences, inventories and the journal are being read
+	openJournal                   // the journal is being brought to a majority, its members recorded
+	openRenumber                  // devices are being brought to the numbers that the journal names
+	openResolve                   // rows are being completed
+	openJudge                     // unstable versions of devices that are behind are being judged
+	openSettle                    // devices are being told that they are settled
 )
 
 // resolveWidth bounds the rows that are completed at the same time.
@@ -38,186 +38,384 @@ const openRetryTicks = 5
 
 // opening is the state of the open.
 type opening struct {
-	phase   openPhase
-	round   int // answers of an earlier round are ignored
-	rows    map[rowKey][]holder
-	keys    []rowKey // rows not yet taken up, ascending
-	active  int
-	failed  bool
-	waiting int
-	retryAt uint64
+	phase    openPhase
+	round    int // answers of an earlier round are ignored
+	rows     map[rowKey][]holder
+	keys     []rowKey        // rows not yet taken up, ascending
+	journals []memberJournal // of the members that were read
+	active   int
+	waiting  int
+	failed   bool // start over as soon as nothing is under way
+	stuck    bool // a row cannot be decided with what has answered
+	retryAt  uint64
 }
 
 type rowKey struct {
-	page  uint64
-	block uint16
+	page uint64
+	row  uint16
 }
 
-// holder says that a device has version w of a row, unstable.
+func (k rowKey) compare(o rowKey) int {
+	return cmp.Or(cmp.Compare(k.page, o.page), cmp.Compare(k.row, o.row))
+}
+
+// holder says that a column has version w of a row, unstable.
 type holder struct {
-	device *device
-	w      cluster.Seq
+	c   int
+	w   cluster.Seq
+	set stripe.Cols
+	at  chunk.Place
+	bad bool
 }
 
-// reachableAtOpen: while the volume is being opened a device counts as present only when its inventory is
-// complete.
-func (d *device) reachableAtOpen(m mode) bool { return m != modeOpening || d.open == openListed }
+// memberJournal is what a member had.
+type memberJournal struct {
+	m       *member
+	seal    uint32 // epoch of the last open that sealed it; 0: none
+	entries []chunk.JournalEntry
+}
 
-// startOpen begins (again) with fencing every device that is not out.
+// kept is the newest entry of a (page, column) that an open read, and who had it.
+type kept struct {
+	entry chunk.JournalEntry
+	by    []*member
+}
+
+// startOpen begins (again) with fencing every device.
 func (e *Engine) startOpen() {
-	round := e.open.round + 1
-	e.open = opening{round: round, rows: make(map[rowKey][]holder)}
+	e.open = opening{round: e.open.round + 1, retryAt: e.open.retryAt}
+	e.jour.init()
+	for _, id := range e.rec.have.Journal.Members {
+		e.jour.members = append(e.jour.members, &member{d: e.device(id)})
+	}
 	for _, d := range e.order {
-		if d.state != devOut {
-			d.state = devIn
-			e.askOpen(d)
-		}
+		e.askOpen(d)
 	}
 	e.gathered()
 }
 
 func (e *Engine) askOpen(d *device) {
 	if d.condemned {
-		d.condemned, d.open = false, openFailed
+		d.condemned, d.state = false, devDown
 		return
 	}
-	d.open = openAsked
+	d.state = devAsked
 	round := e.open.round
 	e.open.waiting++
 	e.send(e.request(chunk.OpFence, d, control(func(d *device, r *chunk.Request) {
-		e.fenceDone(round, d, r)
+		e.openAnswer(round, d, r, func() {
+			e.fencedDevice(d, r)
+			e.openView(round, d)
+		})
 	})))
 }
 
-// openCurrent filters answers that belong to an earlier attempt.
-func (e *Engine) openCurrent(round int) bool { return e.mode == modeOpening && round == e.open.round }
-
-func (e *Engine) fenceDone(round int, d *device, r *chunk.Request) {
-	if !e.openCurrent(round) {
+// openAnswer takes an answer to a question of the gathering.
+func (e *Engine) openAnswer(round int, d *device, r *chunk.Request, then func()) {
+	if e.mode != modeOpening || round != e.open.round {
 		return
+	}
+	if r.Status == chunk.OK && d.state == devAsked {
+		then()
+	} else {
+		d.state = devDown
 	}
 	e.open.waiting--
-	if r.Status != chunk.OK {
-		d.open = openFailed
-		e.gathered()
-		return
-	}
-	e.askList(round, d, chunk.Cursor{})
+	e.gathered()
 }
 
-func (e *Engine) askList(round int, d *device, after chunk.Cursor) {
-	r := e.request(chunk.OpList, d, control(func(d *device, r *chunk.Request) { e.listDone(round, d, r) }))
+// openView brings the view list before anything else: with a mark that passes a pin, a device that does not
+// know the pin would free what it sees.
+func (e *Engine) openView(round int, d *device) {
+	if d.viewed >= e.cfg.View.Version {
+		e.openList(round, d, chunk.Cursor{})
+		return
+	}
+	r := e.request(chunk.OpView, d, control(func(d *device, r *chunk.Request) {
+		e.openAnswer(round, d, r, func() {
+			d.viewed = e.cfg.View.Version
+			e.openList(round, d, chunk.Cursor{})
+		})
+	}))
+	r.View = e.cfg.View
+	e.open.waiting++
+	e.send(r)
+}
+
+func (e *Engine) openList(round int, d *device, after chunk.Cursor) {
+	r := e.request(chunk.OpList, d, control(func(d *device, r *chunk.Request) {
+		e.openAnswer(round, d, r, func() {
+			d.unstable = append(d.unstable, r.Entries...)
+			switch n := len(r.Entries); {
+			case r.More && n > 0:
+				e.openList(round, d, r.Entries[n-1].Cursor)
+			case e.memberOf(d) != nil:
+				e.openJournalList(round, d, chunk.Cursor{}, memberJournal{m: e.memberOf(d)})
+			default:
+				d.state = devListed
+			}
+		})
+	}))
 	r.Mode, r.Count, r.After = chunk.ListUnstable, chunk.MaxEntries, after
 	e.open.waiting++
 	e.send(r)
 }
 
-func (e *Engine) listDone(round int, d *device, r *chunk.Request) {
-	if !e.openCurrent(round) {
-		return
+func (e *Engine) memberOf(d *device) *member {
+	for _, m := range e.jour.members {
+		if m.d == d {
+			return m
+		}
 	}
-	e.open.waiting--
-	if r.Status != chunk.OK {
-		d.open = openFailed
-		e.gathered()
-		return
-	}
-	for _, x := range r.Entries {
-		k := rowKey{x.Page, x.Block}
-		e.open.rows[k] = append(e.open.rows[k], holder{d, x.W})
-	}
-	if n := len(r.Entries); r.More && n > 0 {
-		e.askList(round, d, r.Entries[n-1].Cursor)
-		return
-	}
-	d.open = openListed
-	e.gathered()
+	return nil
 }
 
-// gathered goes on once every device has answered or failed: when each group has a device that answered.
+func (e *Engine) openJournalList(round int, d *device, after chunk.Cursor, have memberJournal) {
+	r := e.request(chunk.OpJournalList, d, control(func(d *device, r *chunk.Request) {
+		e.openAnswer(round, d, r, func() {
+			for _, x := range r.Journal {
+				if x.IsSeal() {
+					have.seal = x.Seq.Epoch()
+					continue
+				}
+				x.Places = slices.Clone(x.Places)
+				for _, at := range x.Places {
+					e.device(at.Device)
+				}
+				have.entries = append(have.entries, x)
+			}
+			if n := len(r.Journal); r.More && n > 0 {
+				last := r.Journal[n-1]
+				e.openJournalList(round, d, last.Cursor(), have)
+				return
+			}
+			e.open.journals = append(e.open.journals, have)
+			d.state = devListed
+		})
+	}))
+	r.Count, r.After = chunk.MaxJournalEntries, after
+	e.open.waiting++
+	e.send(r)
+}
+
+// gathered goes on once every device has answered or failed: when what is there can decide every row.
 func (e *Engine) gathered() {
 	o := &e.open
-	if o.waiting > 0 || o.phase != openGather {
+	if o.waiting > 0 || o.phase != openGather || o.failed {
 		return
 	}
-	missing, awaited := false, false
+	awaited := false
 	for _, d := range e.order {
-		if d.state == devIn && d.open == openFailed {
-			missing, awaited = true, awaited || e.cfg.Awaited[d.id]
-		}
+		awaited = awaited || d.state == devDown && e.cfg.Awaited[d.id]
 	}
-	if patient := e.ticks < uint64(e.cfg.Patience); missing && (awaited && patient || !e.covered()) {
-		o.retryAt = e.ticks + openRetryTicks
+	if patient := e.ticks < uint64(e.cfg.Patience); awaited && patient || !e.covered() {
+		o.retryAt = max(o.retryAt, e.ticks+openRetryTicks)
 		return
 	}
-	o.phase = openRecord
-	for _, d := range e.order {
-		if d.state == devIn && d.open == openFailed {
-			d.state = devSuspect
+	o.phase = openJournal
+	e.adoptJournal()
+}
+
+// covered reports whether every group has n columns whose inventory is complete, and the journal was read
+// from a majority.
+func (e *Engine) covered() bool {
+	if len(e.jour.members) > 0 && len(e.open.journals) < e.jour.majority() {
+		return false
+	}
+	for i := range e.layout {
+		for _, row := range e.layout[i].table.Rows() {
+			listed := 0
+			for _, id := range row {
+				if e.devices[id].state == devListed {
+					listed++
+				}
+			}
+			if listed < e.n && !(listed == e.n-1 && e.cfg.Mutant.Is(mutant.OpenTooFew)) {
+				return false
+			}
 		}
 	}
-	e.wantRecord()
-	if e.rec.pending == nil {
-		e.openRecorded()
+	return true
+}
+
+// adoptJournal takes the newest entries of the members with the newest seal over, brings them to all members
+// that were read, and seals these.
+func (e *Engine) adoptJournal() {
+	j := &e.jour
+	seal := uint32(0)
+	for _, x := range e.open.journals {
+		seal = max(seal, x.seal)
+	}
+	union := make(map[colKey]*kept)
+	for _, x := range e.open.journals {
+		x.m.wipe = x.seal != seal && !e.cfg.Mutant.Is(mutant.SealForgotten)
+		for i := range x.entries {
+			if !x.m.wipe {
+				keep(union, x.m, x.entries[i])
+			}
+		}
+	}
+	for _, m := range j.members {
+		m.synced, m.lostAt = m.d.state == devListed, e.ticks
+	}
+	keys := make([]colKey, 0, len(union))
+	for k := range union {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, colKey.compare)
+	for _, k := range keys {
+		e.adopt(k, union[k])
+	}
+	for _, m := range j.members {
+		if m.synced {
+			m.queue = append(m.queue, e.sealUpdate())
+		}
+	}
+	if len(j.members) == 0 {
+		e.chooseMembers()
+	}
+	e.journalSynced()
+}
+
+// keep takes an entry that a member has.
+func keep(union map[colKey]*kept, m *member, x chunk.JournalEntry) {
+	key := colKey{x.Page, int(x.Column)}
+	k := union[key]
+	switch {
+	case k == nil || k.entry.Seq < x.Seq:
+		union[key] = &kept{entry: x, by: []*member{m}}
+	case k.entry.Seq == x.Seq:
+		k.by = append(k.by, m)
 	}
 }
 
-// covered reports whether every group has a device whose inventory is complete.
-func (e *Engine) covered() bool {
-	for _, row := range e.cfg.Table.Rows() {
-		if !slices.ContainsFunc(row, func(id cluster.DeviceID) bool {
-			d := e.devices[id]
-			return d.state == devIn && d.open == openListed
-		}) {
+// adopt makes an entry count and queues it for the members that lack it.
+func (e *Engine) adopt(k colKey, x *kept) {
+	j := &e.jour
+	j.seq = max(j.seq, x.entry.Seq.Counter()) // of this epoch, if an attempt failed before
+	u := &update{key: k, entry: x.entry, durable: true, acked: x.by}
+	j.set(&u.entry)
+	if u.entry.Gone {
+		j.gone[k] = u
+	}
+	for _, m := range j.members {
+		if m.synced && !slices.Contains(x.by, m) {
+			m.queue = append(m.queue, u)
+		}
+	}
+}
+
+// chooseMembers names the first members of a volume's journal.
+func (e *Engine) chooseMembers() {
+	j := &e.jour
+	for range e.memberCount() {
+		d := e.newMember()
+		if d == nil {
+			break
+		}
+		m := &member{d: d}
+		e.fill(m)
+		j.members = append(j.members, m)
+	}
+	if n := len(j.members); n > 1 && n%2 == 0 {
+		j.members = j.members[:n-1]
+	}
+	j.fresh = true
+	e.wantRecord()
+}
+
+// journalSynced goes on when a majority of the members has every entry, and the record names the members.
+func (e *Engine) journalSynced() {
+	j := &e.jour
+	if e.open.phase != openJournal || e.open.failed || j.fresh || e.rec.pending != nil {
+		return
+	}
+	synced := 0
+	for _, m := range j.members {
+		if m.sealed && len(m.queue) == 0 && !m.busy {
+			synced++
+		}
+	}
+	if synced < j.majority() {
+		return
+	}
+	o := &e.open
+	o.phase = openRenumber
+	round := o.round
+	o.waiting++
+	for _, d := range e.order {
+		if d.state == devListed {
+			o.waiting++
+			e.renumberAll(d, func() { e.renumbered(round) })
+		}
+	}
+	e.renumbered(round)
+}
+
+// renumbered goes on when every device that takes part is.
+func (e *Engine) renumbered(round int) {
+	o := &e.open
+	if e.mode != modeOpening || round != o.round || o.failed {
+		return
+	}
+	if o.waiting--; o.waiting > 0 {
+		return
+	}
+	for _, d := range e.order {
+		if d.state == devListed {
+			e.question(d)
+		}
+	}
+	if !e.pagesCovered() {
+		e.openStuck()
+		return
+	}
+	o.phase = openResolve
+	if e.cfg.Mutant.Is(mutant.ResolveSkipped) {
+		e.settleAll()
+		return
+	}
+	e.startResolve()
+}
+
+// pagesCovered is covered for the pages that the journal names: n columns have all their places there.
+func (e *Engine) pagesCovered() bool {
+	for page := range e.jour.pages {
+		there := 0
+		for c := range e.n + e.p {
+			if !e.stale(page, c) && !slices.ContainsFunc(e.chain(page, c).places, func(at chunk.Place) bool {
+				return !e.devices[at.Device].usable()
+			}) {
+				there++
+			}
+		}
+		if there < e.n {
 			return false
 		}
 	}
 	return true
 }
 
-// openRecorded goes on once the owner record says what the devices' states say.
-func (e *Engine) openRecorded() {
-	if e.open.phase != openRecord {
-		return
-	}
-	for _, d := range e.order {
-		if d.state == devSuspect {
-			e.wantRecord()
-			return
-		}
-	}
-	o := &e.open
-	o.phase = openResolve
-	for k := range o.rows {
-		o.keys = append(o.keys, k)
-	}
-	slices.SortFunc(o.keys, func(a, b rowKey) int {
-		if a.page != b.page {
-			return cmpUint(a.page, b.page)
-		}
-		return int(a.block) - int(b.block)
-	})
-	e.resolveMore()
-}
-
-func cmpUint(a, b uint64) int {
-	if a < b {
-		return -1
-	}
-	return 1
-}
+// openRecorded goes on after a change of the owner record.
+func (e *Engine) openRecorded() { e.journalSynced() }
 
 // tickOpen asks again the devices that the open waits for, or starts over after a failure.
 func (e *Engine) tickOpen() {
 	o := &e.open
+	if len(e.stuck) > 0 && e.quiet() && e.rec.pending == nil { // nothing will bring these on
+		o.failed, o.retryAt = true, e.ticks+openRetryTicks
+		e.endStuck()
+	}
+	if e.ticks < o.retryAt || e.rec.pending != nil {
+		return
+	}
 	switch {
-	case o.failed && o.active == 0 && o.waiting == 0 && e.rec.pending == nil:
-		if e.ticks >= o.retryAt {
-			e.startOpen()
-		}
-	case o.phase == openGather && o.waiting == 0 && e.ticks >= o.retryAt:
+	case (o.failed || o.stuck) && o.active == 0 && e.quiet():
+		o.retryAt = e.ticks + openRetryTicks
+		e.startOpen()
+	case o.phase == openGather && !o.failed && o.waiting == 0:
 		for _, d := range e.order {
-			if d.state == devIn && d.open == openFailed {
+			if d.state == devDown && d.inFlight == 0 {
 				e.askOpen(d)
 			}
 		}
@@ -225,41 +423,72 @@ func (e *Engine) tickOpen() {
 	}
 }
 
-// openFailure notes a failure after gathering: wait for what is outstanding, then start over without the
-// device.
-func (e *Engine) openFailure(d *device) {
+// quiet reports that no request is outstanding.
+func (e *Engine) quiet() bool {
+	for _, d := range e.order {
+		if d.inFlight > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// openFailure notes that a device failed after it had answered: wait for what is outstanding, then start over
+// without it.
+func (e *Engine) openFailure(d *device, was devState) {
+	if was == devAsked && e.open.phase == openGather {
+		return // gathered counts it as one that did not answer
+	}
 	d.condemned = true
 	e.open.failed = true
 	e.open.retryAt = e.ticks + 1
+	e.endStuck()
 }
 
-// settle tells every device that all versions of earlier epochs are resolved; then the volume serves.
-func (e *Engine) settle() {
+// endStuck ends the completions of rows that wait for something, in an attempt that has failed.
+func (e *Engine) endStuck() {
+	for _, b := range slices.Clone(e.stuck) {
+		if b.inFlight == 0 && slices.Contains(e.stuck, b) {
+			e.endBatch(b, PathGone)
+		}
+	}
+}
+
+// settleAll tells every device that all versions of earlier epochs are resolved; then the volume serves.
+func (e *Engine) settleAll() {
 	o := &e.open
 	o.phase = openSettle
 	round := o.round
+	o.waiting++
 	for _, d := range e.order {
-		if d.state != devIn {
+		if d.state != devListed || d.questioned && len(d.unstable) > 0 {
 			continue
 		}
 		o.waiting++
-		e.send(e.request(chunk.OpSettle, d, control(func(d *device, r *chunk.Request) {
-			e.settleDone(round, d, r)
-		})))
+		e.settle(d, func() {
+			d.questioned = false
+			if e.mode == modeOpening && round == o.round {
+				e.settledOne()
+			}
+		})
 	}
+	e.settledOne()
 }
 
-func (e *Engine) settleDone(round int, d *device, r *chunk.Request) {
-	if !e.openCurrent(round) {
+func (e *Engine) settledOne() {
+	o := &e.open
+	if o.waiting--; o.waiting > 0 || o.failed {
 		return
 	}
-	o := &e.open
-	o.waiting--
-	if r.Status != chunk.OK {
-		e.openFailure(d)
+	e.mode = modeServing
+	for _, d := range e.order {
+		if d.state == devListed {
+			d.state = devUp
+		}
+		if !d.questioned {
+			d.unstable = nil
+		}
 	}
-	if o.waiting == 0 && !o.failed {
-		e.mode = modeServing
-		o.rows, o.keys = nil, nil
-	}
+	e.open = opening{round: o.round}
+	e.mend.dirty = true
 }

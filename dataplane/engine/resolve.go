@@ -1,45 +1,63 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
+	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
-// resolving is one row on its way to a single version. With whole copies one readable copy of the newest
-// version is enough to go forward: an acknowledged write has it on every device that is in. A version that no
-// device can read was not acknowledged by all of them, or is rotten on all of them; it is removed and the
-// next older one is looked at.
+// resolving is one row on its way to a state in which every column agrees about its newest version: that goes
+// forward (it is completed on every column of its write set) or back (it is removed), see [stripe.Resolve].
+// An acknowledged version always goes forward while at most p columns are lost: its write set has at least
+// p + 1 columns, so one that names it is there. Older versions need no decision: a row write begins when the
+// one before is complete, so where any column has a newer version, all older ones are.
 type resolving struct {
 	key     rowKey
 	round   int
-	row     []cluster.DeviceID
-	holders []holder
-	w       cluster.Seq // version under examination
-	asked   uint32      // bit per column of the row
-	again   bool        // every column has been asked a second time
-	data    [cluster.BlockSize]byte
-	info    [1]chunk.BlockInfo
 	waiting int
 	failed  bool
 }
 
-// resolveMore takes up rows while there is room, and settles when none is left.
+// startResolve sorts the unstable versions by rows. Versions at places that the volume does not look at any
+// more, and those on devices that missed an earlier open, decide nothing.
+func (e *Engine) startResolve() {
+	o := &e.open
+	o.rows = make(map[rowKey][]holder)
+	for _, d := range e.order {
+		if d.state != devListed || d.questioned {
+			continue
+		}
+		for _, x := range d.unstable {
+			at := chunk.Place{Device: d.id, Residency: x.Residency}
+			if !e.looksAt(x.Page, int(x.Column), at) {
+				continue
+			}
+			k := rowKey{x.Page, x.Block}
+			o.rows[k] = append(o.rows[k], holder{int(x.Column), x.W, stripe.Cols(x.Set), at, x.State == chunk.Bad})
+		}
+	}
+	for k := range o.rows {
+		o.keys = append(o.keys, k)
+	}
+	slices.SortFunc(o.keys, rowKey.compare)
+	e.resolveMore()
+}
+
+// resolveMore takes up rows while there is room, and goes on to judge when none is left.
 func (e *Engine) resolveMore() {
 	o := &e.open
 	for o.active < resolveWidth && len(o.keys) > 0 && !o.failed {
 		k := o.keys[0]
 		o.keys = o.keys[1:]
-		rv := &resolving{key: k, round: o.round, row: e.rowOf(k.page)}
-		for _, h := range o.rows[k] {
-			if h.device.state == devIn {
-				rv.holders = append(rv.holders, h)
-			}
-		}
 		o.active++
-		e.nextVersion(rv)
+		e.resolve(&resolving{key: k, round: o.round}, o.rows[k])
 	}
-	if o.active == 0 && len(o.keys) == 0 && !o.failed && o.phase == openResolve {
-		e.settle()
+	if o.active == 0 && len(o.keys) == 0 && !o.failed && !o.stuck && o.phase == openResolve {
+		o.phase = openJudge
+		e.judgeAll(0)
 	}
 }
 
@@ -48,119 +66,196 @@ func (e *Engine) resolved(rv *resolving) {
 	e.resolveMore()
 }
 
-// nextVersion takes up the newest version that is left.
-func (e *Engine) nextVersion(rv *resolving) {
-	rv.w = 0
-	for _, h := range rv.holders {
-		rv.w = max(rv.w, h.w)
+// over reports that the attempt that a row belongs to has failed, and ends the row if so.
+func (e *Engine) over(rv *resolving) bool {
+	if e.mode == modeOpening && rv.round == e.open.round && !e.open.failed && !rv.failed {
+		return false
 	}
-	if rv.w == 0 {
+	if rv.round == e.open.round {
 		e.resolved(rv)
-		return
 	}
-	rv.asked, rv.again = 0, false
-	e.readVersion(rv)
+	return true
 }
 
-// readVersion asks the next device of the row for the version. Devices that did not list it are asked too:
-// they may hold it as stable, and then theirs may be the only readable copy. An undo is for ever, so all are
-// asked twice before it: what came back bad may have been spoiled on the way.
-func (e *Engine) readVersion(rv *resolving) {
-	for c, id := range rv.row {
-		d := e.devices[id]
-		if d.state != devIn || rv.asked&(1<<c) != 0 {
-			continue
+// resolve takes up the newest of the unstable versions of a row.
+func (e *Engine) resolve(rv *resolving, holders []holder) {
+	if e.p == 0 {
+		e.resolveAlone(rv, holders)
+		return
+	}
+	top := holders[0]
+	for _, h := range holders {
+		if h.w > top.w {
+			top = h
 		}
-		rv.asked |= 1 << c
-		r := e.request(chunk.OpRead, d, control(func(d *device, r *chunk.Request) { e.versionRead(rv, d, r) }))
-		r.Page, r.Block, r.Count, r.W = rv.key.page, rv.key.block, 1, rv.w
-		r.Data, r.Blocks = rv.data[:], rv.info[:]
-		e.send(r)
-		return
 	}
-	if !rv.again {
-		rv.asked, rv.again = 0, true
-		e.readVersion(rv)
-		return
-	}
-	e.undo(rv)
+	g := &gather{page: rv.key.page, first: rv.key.row, count: 1, heads: true}
+	e.gather(g, func() {
+		if !e.over(rv) {
+			e.decide(rv, top, g)
+		}
+	})
 }
 
-func (e *Engine) versionRead(rv *resolving, d *device, r *chunk.Request) {
-	if !e.openCurrent(rv.round) {
-		return
+// resolveAlone is for rows without parity: no column depends on another, so each keeps what it has, and only
+// what is torn is removed.
+func (e *Engine) resolveAlone(rv *resolving, holders []holder) {
+	rv.waiting++
+	for _, h := range holders {
+		if h.bad {
+			rv.waiting++
+			e.Counters.Undone++
+			e.undoAt(h.at, rv.key, h.c, h.w, func(ok bool) {
+				rv.failed = rv.failed || !ok
+				e.undone(rv)
+			})
+		}
 	}
-	if r.Status != chunk.OK {
-		e.openFailure(d)
+	e.undone(rv)
+}
+
+// decide looks at what every column says of a version.
+func (e *Engine) decide(rv *resolving, top holder, g *gather) {
+	h := head{w: top.w, set: top.set, sure: true}
+	named := false
+	for c := range g.cols {
+		x := g.cell(c, rv.key.row)
+		if x.found && x.info.W > top.w && !e.cfg.Mutant.Is(mutant.OlderUndone) {
+			e.resolved(rv) // a later one has begun since
+			return
+		}
+		if x.found && x.info.W == top.w {
+			h.mask, named = stripe.Cols(x.info.Mask), true
+		}
+	}
+	states := make([]stripe.ColumnState, e.n+e.p)
+	answered, missing, refuted := 0, 0, false
+	for c := range states {
+		switch x := g.cell(c, rv.key.row); {
+		case x.state == cellMissing:
+			missing++
+		case x.state != cellFact:
+			if x.found {
+				answered++ // bad
+			}
+		case x.info.W == top.w, named && x.info.State == chunk.Absent && e.empty(c, h.mask):
+			states[c] = stripe.Has
+			answered++
+		default:
+			states[c] = stripe.Old
+			answered++
+			refuted = refuted || c >= e.n || top.set.Has(c)
+		}
+	}
+	if e.cfg.Mutant.Is(mutant.ForwardAnyhow) {
+		top.set = 0
+	}
+	res := stripe.Resolve(e.n, e.p, top.set, states)
+	switch {
+	case e.cfg.Mutant.Is(mutant.BackAnyhow) && res.Complete != 0:
+		e.undo(rv, top.w, 0)
+	case res.Decision == stripe.Forward:
+		e.forward(rv, h, res)
+	case res.Decision == stripe.Back, answered >= e.n && (refuted || missing == 0):
+		// Undecided by what can be read, but a column of the write set lacks it, so it was not acknowledged; or it
+		// is torn or rotten on so many columns that nothing can bring it back.
+		e.undo(rv, top.w, e.kept(g, h))
+	case missing > 0:
+		e.openStuck()
 		e.resolved(rv)
-		return
+	default: // to be read as a media error, or written anew
+		e.resolved(rv)
 	}
-	if info := rv.info[0]; info.W == rv.w && (info.State == chunk.Data || info.State == chunk.Tombstone) {
-		e.forward(rv)
-		return
-	}
-	e.readVersion(rv)
 }
 
-// forward completes the version on every device of the row that is in, byte for byte. Devices that have it
-// answer at once: commands are idempotent by (key, w).
-func (e *Engine) forward(rv *resolving) {
+// kept are the columns that keep a version which goes back: its tombstones, when a parity holds nothing at
+// all. Then the row is empty, for a parity takes part in every write: either it was before, or a later write
+// has emptied it, whose tombstones are gone. What lies under the tombstones must not come back.
+func (e *Engine) kept(g *gather, h head) (keep stripe.Cols) {
+	void := false
+	for c := range g.cols {
+		x := &g.cols[c].cells[0]
+		void = void || c >= e.n && x.state == cellFact && x.info.State == chunk.Absent
+		if x.found && x.info.W == h.w && x.info.State == chunk.Tombstone {
+			keep |= stripe.ColsOf(c)
+		}
+	}
+	if !void {
+		return 0
+	}
+	return keep
+}
+
+// openStuck notes that a row cannot be decided with what has answered: try again.
+func (e *Engine) openStuck() { e.open.stuck, e.open.retryAt = true, e.ticks+openRetryTicks }
+
+// empty reports that a column holds nothing when the present mask of its row is this. A tombstone that says
+// so may be gone already, so absent is as good.
+func (e *Engine) empty(c int, mask stripe.Cols) bool {
+	if c < e.n {
+		return !mask.Has(c)
+	}
+	return mask == 0
+}
+
+// forward completes a version on the columns that lack it.
+func (e *Engine) forward(rv *resolving, h head, res stripe.Resolution) {
 	e.Counters.Forward++
-	op := chunk.OpWrite
-	if rv.info[0].State == chunk.Tombstone {
-		op = chunk.OpTombstone
+	if res.Complete == 0 {
+		e.resolved(rv)
+		return
 	}
-	e.resolveAll(rv, op, func(r *chunk.Request) {
-		if op == chunk.OpWrite {
-			r.Data, r.Blocks = rv.data[:], rv.info[:]
+	g := &gather{page: rv.key.page, first: rv.key.row, count: 1, want: res.Complete, not: res.Complete,
+		given: &h}
+	e.gather(g, func() {
+		if e.over(rv) {
+			return
 		}
-	}, func() { e.resolved(rv) })
-}
-
-// undo removes a version that no copy of can be read, and looks at the next older one.
-func (e *Engine) undo(rv *resolving) {
-	e.Counters.Undone++
-	w := rv.w
-	e.resolveAll(rv, chunk.OpUndo, func(*chunk.Request) {}, func() {
-		left := rv.holders[:0]
-		for _, h := range rv.holders {
-			if h.w != w {
-				left = append(left, h)
+		for c := range res.Complete.All() {
+			if g.cell(c, rv.key.row).state != cellFact { // a source failed meanwhile
+				e.openStuck()
+				e.resolved(rv)
+				return
 			}
 		}
-		rv.holders = left
-		e.nextVersion(rv)
+		e.complete(rv.key.page, rv.key.row, res.Complete, g, func(ok bool) {
+			rv.failed = !ok
+			if !e.over(rv) {
+				e.resolved(rv)
+			}
+		})
 	})
 }
 
-// resolveAll sends one request to every device of the row that is in, then goes on.
-func (e *Engine) resolveAll(rv *resolving, op chunk.Op, fill func(*chunk.Request), then func()) {
-	answered := control(func(d *device, r *chunk.Request) {
-		if !e.openCurrent(rv.round) {
-			return
+// undo removes a version from every place of every column, but some.
+func (e *Engine) undo(rv *resolving, w cluster.Seq, but stripe.Cols) {
+	e.Counters.Undone++
+	rv.waiting++
+	for c := range (stripe.FirstCols(e.n+e.p) &^ but).All() {
+		for _, at := range e.chain(rv.key.page, c).places {
+			if !e.devices[at.Device].usable() || e.inQuestion(at, rv.key.page, c, rv.key.row) {
+				continue
+			}
+			rv.waiting++
+			e.undoAt(at, rv.key, c, w, func(ok bool) {
+				rv.failed = rv.failed || !ok
+				e.undone(rv)
+			})
 		}
-		if r.Status != chunk.OK {
-			rv.failed = true
-			e.openFailure(d)
-		}
-		if rv.waiting--; rv.waiting > 0 {
-			return
-		}
-		if rv.failed {
-			e.resolved(rv)
-			return
-		}
-		then()
-	})
-	for _, id := range rv.row {
-		d := e.devices[id]
-		if d.state != devIn {
-			continue
-		}
-		r := e.request(op, d, answered)
-		r.Page, r.Block, r.Count, r.W = rv.key.page, rv.key.block, 1, rv.w
-		fill(r)
-		rv.waiting++
-		e.send(r)
+	}
+	e.undone(rv)
+}
+
+func (e *Engine) undoAt(at chunk.Place, k rowKey, c int, w cluster.Seq, done func(ok bool)) {
+	r := e.requestAt(chunk.OpUndo, at, k.page, c, k.row, 1, control(func(d *device, r *chunk.Request) {
+		done(!e.lost(d, r))
+	}))
+	r.W = w
+	e.send(r)
+}
+
+func (e *Engine) undone(rv *resolving) {
+	if rv.waiting--; rv.waiting == 0 && !e.over(rv) {
+		e.resolved(rv)
 	}
 }

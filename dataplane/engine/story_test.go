@@ -1,9 +1,9 @@
-package engine
+package engine_test
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,259 +11,381 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
 )
 
-// TestStories plays the scenarios of testdata: prose, commands, and what happens. Every command prints the
-// events it caused; requests are on their way until a command delivers them.
+// TestStories plays the scenarios of testdata. The input of "story" and, to go on with it, of "then" are
+// commands, one a line; expected is what they cause, at once and to the end, unless something holds it.
 //
-//	volume copies=2 devices=2    a new volume, open; or closed, without owner
-//	open [doubted=2] [patience=5] a new owner begins to open the volume; the one before goes on
-//	run [owner=2]                deliver all, store records, until nothing is left to deliver
-//	deliver device=1 [n=2]       deliver the oldest requests to a device
-//	record [owner=1]             let an owner store the change of the record that it wants
-//	tick [n=10]                  let time pass for the current owner
-//	write|read|zero block=0 [blocks=1] | sector=3 sectors=2 [owner=1]
-//	crash|hang|up|detach device=2
-//	lose device=2 [owner=1] [carried-out | ghost]  a connection breaks: were its requests carried out?
-//	part|heal device=2           cut the current owner off from a device
-//	haunt                        the ghosts are carried out
-//	rot|tear device=2 block=0    spoil the newest version as age, or a power cut, does
-//	forget device=2 block=0      the device loses the newest version, against all promises
-//	capacity device=2 n=3
-//	show block=0                 what the devices hold
-//	net                          what is on its way
-//	state                        what the current owner thinks
+//	volume rs 4+2 devices=7         a new volume and its first owner; with "closed", without; min=5:
+//	                                min_columns, blocks=64: of a device
+//	open                            a new owner; the one before goes on. patience=5, awaited=p0,p1, doubted=d0
+//	write|read|zero CELLS           a host's operation, owner=1 at that owner. CELLS: d1, d0-d2, row, each of
+//	                                row 0; d1/3 of row 3, row/3+2 from row 3, B:d1 of page B
+//	write d1 sectors=2+3            a part of a block
+//	read d1 asof=1.7                as of a pin
+//	hold d0 p1 [op=write]           what is sent to these devices is on its way until released;
+//	                                "hold record": so is the owner record
+//	release d0 p1
+//	lose d0 [carried-out | ghost]   what is on its way gets no answer: it was not carried out, or it was, or it
+//	                                still may be until the owner's next session
+//	crash d0                        the device is away, with all that was on its way to it
+//	detach d0                       its node says that the device is not its own
+//	up d0                           it is back
+//	power [torn=d0,d1]              all lose their power; the devices are back, the owner is not. Writes on
+//	                                their way to some have arrived in part
+//	rot d1/3 | forget d1/3          the newest version's data is spoiled, or it is gone; at=s0: there
+//	fill s0 free=3 | unfill s0      somebody else uses its space
+//	tick [n]                        time passes for all owners
+//	table remove=d0                 the pool has a new group table, which owners hear of
+//	pin | view | unpin 1.7          take a pin; hand in the view list with the pins so far; without one
+//	show [B:]row/3                  what the devices hold of a row
+//	state                           what the current owner says of itself
 func TestStories(t *testing.T) {
-	tables := map[[2]int]*placement.Table{}
+	tables := map[shape]*placement.Table{}
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		var s story
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) (out string) {
-			defer func() {
-				switch p := recover().(type) {
-				case nil:
-				case broken:
-					out = "BROKEN: " + string(p) + "\n"
-				default:
-					panic(p)
-				}
-			}()
-			if d.Cmd == "volume" {
-				size := [2]int{number(t, d, "copies", 2), number(t, d, "devices", 2)}
-				if tables[size] == nil {
-					var err error
-					if tables[size], err = testTable(size[0], size[1]); err != nil {
-						t.Fatal(err)
-					}
-				}
-				s.world = newWorld(nil, tables[size], size[1])
-				if !d.HasArg("closed") {
-					s.takeOver()
-					s.run(s.current)
-				}
-				s.tracing = true
-				return s.rows()
+		s := &story{t: t, tables: tables}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			s.t, s.pos = t, d.Pos
+			for _, command := range strings.Split(d.Input, "\n") {
+				s.play(command)
 			}
-			text := s.command(t, d)
-			if text == "" {
-				text = cmp.Or(strings.Join(s.trace, "\n"), "ok")
-			}
-			s.trace = s.trace[:0]
-			return strings.TrimSuffix(text, "\n") + "\n"
+			return s.world.told()
 		})
 	})
 }
 
-type story struct{ *world }
+// story plays commands in a world.
+type story struct {
+	*world
+	t      *testing.T
+	pos    string
+	tables map[shape]*placement.Table
+	name   string            // of the command
+	args   []string          // without a key
+	keys   map[string]string // with one
+}
 
-// number is an argument of a command.
-func number(t *testing.T, d *datadriven.TestData, key string, missing int) int {
-	n := missing
-	if d.HasArg(key) {
-		d.ScanArgs(t, key, &n)
+func (s *story) fatalf(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf("%s: %s", s.pos, fmt.Sprintf(format, args...))
+}
+
+func (s *story) play(command string) {
+	fields := strings.Fields(command)
+	s.name, s.args, s.keys = fields[0], nil, map[string]string{}
+	for _, f := range fields[1:] {
+		if k, v, ok := strings.Cut(f, "="); ok {
+			s.keys[k] = v
+		} else {
+			s.args = append(s.args, f)
+		}
+	}
+	if s.name == "volume" {
+		s.volume()
+		return
+	}
+	s.world.story = append(s.world.story, line{text: "> " + command})
+	switch s.name {
+	case "open":
+		s.open()
+	case "write", "read", "zero":
+		s.operation()
+	case "tick":
+		for range s.number(append(s.args, "1")[0]) {
+			s.tick()
+		}
+	case "table":
+		s.table()
+	case "pin", "view", "unpin":
+		s.views()
+	case "show":
+		page, _, row, _ := s.cells(s.args[0])
+		s.show(page, row)
+	case "state":
+		s.state()
+	default:
+		s.misfortune()
+	}
+	s.run()
+}
+
+func (s *story) tick() {
+	for _, o := range s.owners {
+		o.Tick()
+		s.drain(o)
+	}
+	s.run()
+}
+
+func (s *story) number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		s.fatalf("%v", err)
 	}
 	return n
 }
 
-func (s *story) rows() string {
-	var out strings.Builder
-	for page := range uint64(testPages) {
-		row := s.cfg.Table.Row(placement.Group(s.cfg.Vol, page))
-		fmt.Fprintf(&out, "blocks %d..%d on devices %v\n", page*pageBlocks, (page+1)*pageBlocks-1, row)
+// pair reads "a+b" as two numbers, and "a" as a and 1.
+func (s *story) pair(text string) (a, b int) {
+	first, second, ok := strings.Cut(text, "+")
+	if !ok {
+		second = "1"
 	}
-	return out.String()
+	return s.number(first), s.number(second)
 }
 
-func (s *story) command(t *testing.T, d *datadriven.TestData) string {
-	id := cluster.DeviceID(number(t, d, "device", 0))
-	switch d.Cmd {
-	case "open":
-		s.cfg.Patience = number(t, d, "patience", 0)
-		s.cfg.Awaited = map[cluster.DeviceID]bool{cluster.DeviceID(number(t, d, "awaited", 0)): true}
-		s.cfg.Doubted = map[cluster.DeviceID]bool{cluster.DeviceID(number(t, d, "doubted", 0)): true}
-		s.takeOver()
-	case "run":
-		if d.HasArg("owner") {
-			s.run(s.ownerOf(t, d))
-		} else {
-			s.run(s.engines()...)
-		}
-	case "deliver":
-		for range number(t, d, "n", 1) {
-			s.deliver(slices.IndexFunc(s.net, func(p pending) bool { return p.device == id }))
-		}
-	case "record":
-		s.record(s.ownerOf(t, d))
-	case "tick":
-		for range number(t, d, "n", 1) {
-			s.current.Tick()
-			s.drain(s.current)
-		}
-	case "write", "read", "zero":
-		s.host(t, d)
-	case "show":
-		return s.show(uint64(number(t, d, "block", 0)))
-	case "net":
-		return s.pendings()
-	case "state":
-		return s.state()
-	default:
-		s.misfortune(t, d, id)
-	}
-	return ""
+func (s *story) seq(text string) cluster.Seq {
+	epoch, counter, _ := strings.Cut(text, ".")
+	return cluster.MakeSeq(uint32(s.number(epoch)), uint64(s.number(counter)))
 }
 
-// run delivers everything that owners sent, oldest first, and stores what they want stored.
-func (s *story) run(owners ...*Engine) {
-	for again := true; again; {
-		again = false
-		for {
-			i := slices.IndexFunc(s.net, func(p pending) bool { return slices.Contains(owners, p.owner) })
-			if i < 0 {
-				break
+func (s *story) device(name string) cluster.DeviceID {
+	i := slices.Index(s.names, name)
+	if i < 0 {
+		s.fatalf("no device %s", name)
+	}
+	return cluster.DeviceID(i + 1)
+}
+
+func (s *story) devicesOf(key string) map[cluster.DeviceID]bool {
+	out := map[cluster.DeviceID]bool{}
+	for _, name := range strings.FieldsFunc(s.keys[key], func(r rune) bool { return r == ',' }) {
+		out[s.device(name)] = true
+	}
+	return out
+}
+
+func (s *story) volume() {
+	x := shape{code: cluster.Code(s.args[0]), blocks: 4096}
+	x.n, x.p = s.pair(s.args[1])
+	x.devices = x.n + x.p
+	for key, to := range map[string]*int{"devices": &x.devices, "min": &x.minColumns} {
+		if v := s.keys[key]; v != "" {
+			*to = s.number(v)
+		}
+	}
+	if v := s.keys["blocks"]; v != "" {
+		x.blocks = uint64(s.number(v))
+	}
+	of := shape{p: x.n + x.p, devices: x.devices}
+	if s.tables[of] == nil {
+		table, err := placement.New((&world{shape: x}).pool())
+		if err != nil {
+			s.fatalf("%v", err)
+		}
+		s.tables[of] = table
+	}
+	s.world = newWorld(s.t, x, s.tables[of])
+	if !slices.Contains(s.args, "closed") {
+		s.world.open(s.t, engine.Config{})
+		s.run()
+		s.tick()
+		s.world.story = nil
+	}
+}
+
+func (s *story) open() {
+	cfg := engine.Config{Awaited: s.devicesOf("awaited"), Doubted: s.devicesOf("doubted")}
+	if v := s.keys["patience"]; v != "" {
+		cfg.Patience = s.number(v)
+	}
+	s.world.open(s.t, cfg)
+}
+
+// current is the owner that a command is for: the last one, unless another is named.
+func (s *story) current() *owner {
+	epoch := s.world.owner.Epoch
+	if v := s.keys["owner"]; v != "" {
+		epoch = uint32(s.number(v))
+	}
+	for _, o := range s.owners {
+		if o.Epoch() == epoch {
+			return o
+		}
+	}
+	s.fatalf("no owner %d", epoch)
+	return nil
+}
+
+// cells reads "B:d1-d3/7+2": the page, the first data column and row, and how many blocks.
+func (s *story) cells(text string) (page uint64, c int, row uint16, blocks int) {
+	if name, rest, ok := strings.Cut(text, ":"); ok {
+		page, text = s.pages[name[0]-'A'], rest
+	}
+	cols, rows, ok := strings.Cut(text, "/")
+	if !ok {
+		rows = "0"
+	}
+	first, count := s.pair(rows)
+	if cols == "row" {
+		return page, 0, uint16(first), count * s.n
+	}
+	from, to, ok := strings.Cut(cols, "-")
+	if !ok {
+		to = from
+	}
+	c = s.number(from[1:])
+	return page, c, uint16(first), s.number(to[1:]) - c + 1
+}
+
+func (s *story) operation() {
+	page, c, row, blocks := s.cells(s.args[0])
+	g := s.geometry()
+	const perBlock = cluster.BlockSize / cluster.LBASize
+	kinds := map[string]engine.Kind{"read": engine.Read, "write": engine.Write, "zero": engine.Zero}
+	op := &engine.Op{Kind: kinds[s.name], LBA: (page*g.PageBlocks() + g.Offset(c, row)) * perBlock,
+		Sectors: uint32(blocks * perBlock)}
+	text := s.name + " " + s.args[0]
+	if v := s.keys["sectors"]; v != "" {
+		first, count := s.pair(v)
+		op.LBA, op.Sectors = op.LBA+uint64(first), uint32(count)
+		text += " sectors " + v
+	}
+	if v := s.keys["asof"]; v != "" {
+		op.AsOf = s.seq(v)
+		text += " as of " + v
+	}
+	s.submit(s.current(), op, text)
+}
+
+func (s *story) misfortune() {
+	if s.name == "power" {
+		for id := range s.disks {
+			if s.devicesOf("torn")[cluster.DeviceID(id+1)] {
+				s.tear(cluster.DeviceID(id + 1))
 			}
-			s.deliver(i)
 		}
-		for _, e := range owners {
-			if s.records[e] != nil {
-				s.record(e)
-				again = true
+		s.power()
+		return
+	}
+	if s.name == "rot" || s.name == "forget" {
+		s.spoil()
+		return
+	}
+	for _, name := range s.args {
+		if name == "carried-out" || name == "ghost" {
+			continue
+		}
+		if name == "record" {
+			s.holds = slices.DeleteFunc(s.holds, func(h hold) bool { return h.op == name })
+			if s.name == "hold" {
+				s.holds = append(s.holds, hold{op: name})
 			}
+			continue
+		}
+		id := s.device(name)
+		switch s.name {
+		case "hold":
+			s.holds = append(s.holds, hold{id, s.keys["op"]})
+		case "release":
+			s.holds = slices.DeleteFunc(s.holds, func(h hold) bool { return h.device == id })
+		case "lose":
+			s.lose(id, s.args[len(s.args)-1])
+		case "crash":
+			s.crash(id)
+		case "up":
+			s.disk(id).up, s.disk(id).detached = true, false
+			s.disk(id).Restart()
+		case "detach":
+			s.disk(id).detached = true
+		case "fill":
+			s.disk(id).Fill(s.number(s.keys["free"]))
+		case "unfill":
+			s.disk(id).Unfill()
+		default:
+			s.fatalf("unknown command %s", s.name)
 		}
 	}
 }
 
-// ownerOf is the owner of an epoch, the current one when none is named.
-func (s *story) ownerOf(t *testing.T, d *datadriven.TestData) *Engine {
-	epoch := uint32(number(t, d, "owner", int(s.current.Epoch())))
-	all := s.engines()
-	return all[slices.IndexFunc(all, func(e *Engine) bool { return e.Epoch() == epoch })]
+// spoil destroys the newest version of a block, or makes its device forget it.
+func (s *story) spoil() {
+	page, c, row, _ := s.cells(s.args[0])
+	if strings.HasPrefix(s.args[0], "p") {
+		c += s.n
+	}
+	at := s.column(c)
+	if v := s.keys["at"]; v != "" {
+		at = v
+	}
+	d := s.disk(s.device(at))
+	residency, held := d.Versions(s.key, page, uint8(c), row)
+	if len(held) == 0 {
+		s.fatalf("%s holds nothing there", at)
+	}
+	if s.name == "rot" {
+		d.Spoil(s.key, page, uint8(c), row, held[0].W)
+		return
+	}
+	d.Do(&chunk.Request{Op: chunk.OpUndo, Vol: s.key, Epoch: s.world.owner.Epoch, Residency: residency,
+		Page: page, Column: uint8(c), Block: row, Count: 1, W: held[0].W})
 }
 
-func (s *story) host(t *testing.T, d *datadriven.TestData) {
-	kind := map[string]Kind{"read": Read, "write": Write, "zero": Zero}[d.Cmd]
-	lba := number(t, d, "sector", number(t, d, "block", 0)*sectorsPerBlock)
-	sectors := number(t, d, "sectors", number(t, d, "blocks", 1)*sectorsPerBlock)
-	s.submit(s.ownerOf(t, d), kind, uint64(lba), uint32(sectors))
-}
-
-func (s *story) misfortune(t *testing.T, d *datadriven.TestData, id cluster.DeviceID) {
-	dev := s.devices[id]
-	here := func(l link) bool { return l.device == id }
-	switch d.Cmd {
-	case "crash":
-		s.crash(id)
-	case "hang":
-		dev.up = false
-		s.cut(here)
-	case "up":
-		dev.mend()
-	case "detach":
-		dev.served = false
-	case "lose":
-		owner := s.ownerOf(t, d)
-		s.fate = map[bool]int{d.HasArg("carried-out"): 1, d.HasArg("ghost"): 2}[true]
-		s.cut(func(l link) bool { return l == link{owner, id} })
-		s.fate = 0
-	case "haunt":
-		for len(s.ghosts) > 0 {
-			s.haunt(0)
+// table makes the pool's next group table and tells the owners.
+func (s *story) table() {
+	last := s.world.tables[len(s.world.tables)-1]
+	next, err := last.Fold(cluster.Change{Kind: cluster.ChangeRemove,
+		Members: []cluster.Member{{Device: s.device(s.keys["remove"])}}})
+	if err != nil {
+		s.fatalf("%v", err)
+	}
+	s.world.tables = append(s.world.tables, next)
+	for i, page := range s.pages[:2] {
+		var row []string
+		for _, id := range next.Row(placement.Group(s.key, page)) {
+			row = append(row, s.world.name(id))
 		}
-	case "part", "heal":
-		s.parted[link{s.current, id}] = d.Cmd == "part"
-		if d.Cmd == "part" {
-			s.cut(func(l link) bool { return l == link{s.current, id} })
+		s.world.story = append(s.world.story, line{text: fmt.Sprintf("table %d: page %c at %s", next.Number(),
+			'A'+i, strings.Join(row, " "))})
+	}
+	for _, o := range s.owners {
+		o.SetTable(next)
+		s.drain(o)
+	}
+}
+
+func (s *story) views() {
+	o := s.current()
+	switch s.name {
+	case "pin":
+		pin := o.Pin()
+		s.world.view.Pins = append(slices.Clone(s.world.view.Pins), pin)
+		s.say(o, "takes pin "+pin.String())
+		s.drain(o)
+		return
+	case "unpin":
+		pin := s.seq(s.args[0])
+		s.world.view.Pins = slices.DeleteFunc(slices.Clone(s.world.view.Pins),
+			func(x cluster.Seq) bool { return x == pin })
+	}
+	s.world.view.Version++
+	o.SetView(s.world.view)
+	s.drain(o)
+}
+
+func (s *story) state() {
+	o := s.current()
+	x := o.Stats()
+	text := map[bool]string{true: "serves", false: "does not serve"}[o.serving && !o.fenced]
+	for _, id := range x.Down {
+		text += ", " + s.world.name(id) + " down"
+	}
+	for _, n := range []struct {
+		n    int
+		what string
+	}{{x.Away, "away"}, {x.Stale, "stale"}, {x.Waiting, "waiting"}} {
+		if n.n > 0 {
+			text += fmt.Sprintf(", %d %s", n.n, n.what)
 		}
-	case "rot", "tear":
-		page, offset := s.cfg.Geometry.Locate(uint64(number(t, d, "block", 0)))
-		vs := dev.rows[rowKey{page, uint16(offset)}]
-		v := &vs[len(vs)-1]
-		v.state, v.data, v.rotten = chunk.Bad, nil, d.Cmd == "rot"
-	case "forget":
-		page, offset := s.cfg.Geometry.Locate(uint64(number(t, d, "block", 0)))
-		k := rowKey{page, uint16(offset)}
-		dev.rows[k] = dev.rows[k][:len(dev.rows[k])-1]
-	case "capacity":
-		dev.capacity, s.full = number(t, d, "n", 0), true
-	default:
-		t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	}
-}
-
-func (s *story) show(block uint64) string {
-	page, offset := s.cfg.Geometry.Locate(block)
-	var out strings.Builder
-	for _, id := range s.current.rowOf(page) {
-		d := s.devices[id]
-		fmt.Fprintf(&out, "device %d, residency %d:", id, d.residency)
-		vs := d.rows[rowKey{page, uint16(offset)}]
-		if len(vs) == 0 {
-			out.WriteString(" absent")
-		}
-		for _, v := range vs {
-			stable := ""
-			if d.isStable(v.w) {
-				stable = " stable"
-			}
-			fmt.Fprintf(&out, " [%v %s%s]", v.w, s.content(v), stable)
-		}
-		out.WriteString("\n")
+	if o.AtRest() {
+		text += ", at rest"
 	}
-	return out.String()
-}
-
-// content names the writes a version is made of.
-func (s *story) content(v version) string {
-	switch v.state {
-	case chunk.Bad:
-		return "bad"
-	case chunk.Tombstone:
-		return "tombstone"
+	text += "; journal"
+	for _, id := range s.world.owner.Journal.Members {
+		text += " " + s.world.name(id)
 	}
-	op := &Op{Kind: Read, Sectors: sectorsPerBlock, Data: v.data}
-	return strings.TrimPrefix(s.found(op), ", ")
-}
-
-func (s *story) pendings() string {
-	if len(s.net) == 0 {
-		return "nothing"
-	}
-	var out []string
-	for _, p := range s.net {
-		out = append(out, strings.TrimSuffix(describe(p, chunk.OK), ": ok"))
-	}
-	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(a[:1], b[:1]) })
-	return strings.Join(out, "\n")
-}
-
-func (s *story) state() string {
-	e := s.current
-	out := []string{fmt.Sprintf("owner %d %s, stable %v, %s", e.Epoch(),
-		map[mode]string{modeOpening: "opening", modeServing: "serving", modeStopped: "stopped"}[e.mode], e.stable(),
-		recordText(s.owner))}
-	for _, d := range e.order {
-		out = append(out, fmt.Sprintf("device %d: %s", d.id, map[devState]string{devIn: "in", devSuspect: "suspect",
-			devOut: "out", devResync: "resync"}[d.state]))
-	}
-	return strings.Join(out, "\n")
+	s.say(o, text)
 }

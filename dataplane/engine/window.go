@@ -3,13 +3,16 @@ package engine
 import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 )
 
-// window tracks the counters of writes that are not complete. Invariant: base <= next; every counter below
-// base is complete; done[c % len] tells it for base <= c < next.
+// window tracks the counters of row writes that are not complete. Invariant: base <= next; every counter
+// below base is complete; done[c % len] tells it for base <= c < next.
 type window struct {
 	base, next uint64
-	done       []bool // ring, length a power of two, at least next-base
+	cap        uint64        // first pin that not all devices know, which the mark may not pass; 0: none
+	pinned     []cluster.Seq // pins that the view list does not name yet
+	done       []bool        // ring, length a power of two, at least next-base
 }
 
 // take gives out the next counter.
@@ -36,28 +39,69 @@ func (w *window) complete(c uint64) {
 	}
 }
 
-// stable is the mark that requests carry: every write of this epoch up to it is complete on all devices that
-// count.
-func (e *Engine) stable() cluster.Seq { return cluster.MakeSeq(e.cfg.Owner.Epoch, e.win.base-1) }
-
-// sendStable brings the mark to devices that have seen no request since it moved: otherwise an idle volume
-// would keep old versions for ever. Devices that writes were refused for are asked, too: nothing else might
-// tell that they have space again.
-func (e *Engine) sendStable() {
-	s := e.stable()
-	for _, d := range e.order {
-		if d.state == devIn && (d.stableSent < s || d.short) && !d.stableBusy {
-			d.stableBusy, d.short = true, false
-			e.send(e.request(chunk.OpStable, d, control(e.stableDone)))
+// mark is the highest complete counter up to which at most chunk.MaxHoles are not complete, and these.
+func (w *window) mark(epoch uint32) (mark uint64, holes []cluster.Seq) {
+	mark = w.base - 1
+	for c := w.base; c < w.next; c++ {
+		if w.done[c%uint64(len(w.done))] {
+			mark = c
+			continue
 		}
+		if len(holes) == chunk.MaxHoles {
+			break
+		}
+		holes = append(holes, cluster.MakeSeq(epoch, c))
+	}
+	for n := len(holes); n > 0 && holes[n-1].Counter() > mark; n-- {
+		holes = holes[:n-1]
+	}
+	return mark, holes
+}
+
+// seq is the sequence number of a counter of this epoch.
+func (e *Engine) seq(c uint64) cluster.Seq { return cluster.MakeSeq(e.cfg.Owner.Epoch, c) }
+
+// stable is the mark that every request carries: every write of this epoch up to it is complete.
+func (e *Engine) stable() cluster.Seq {
+	if e.cfg.Mutant.Is(mutant.StableEarly) {
+		return e.seq(e.win.next - 1)
+	}
+	return e.capped(e.win.base - 1)
+}
+
+// capped holds a mark back while a pin is not known to all devices.
+func (e *Engine) capped(mark uint64) cluster.Seq {
+	if e.win.cap != 0 && !e.cfg.Mutant.Is(mutant.PinUnprotected) {
+		mark = min(mark, e.win.cap)
+	}
+	return e.seq(mark)
+}
+
+// sendStable brings the mark, with its holes, to devices that do not know it: otherwise an idle volume would
+// keep old versions for ever, and so would one with a single row that cannot be completed.
+func (e *Engine) sendStable() {
+	counter, holes := e.win.mark(e.cfg.Owner.Epoch)
+	mark := e.capped(counter)
+	for n := len(holes); n > 0 && holes[n-1] > mark; n-- {
+		holes = holes[:n-1]
+	}
+	for _, d := range e.order {
+		if d.state != devUp || d.stableBusy || d.viewed < e.cfg.View.Version {
+			continue
+		}
+		if mark <= d.stableSent && (len(holes) > 0 || !d.holes) {
+			continue
+		}
+		d.stableBusy = true
+		r := e.request(chunk.OpStable, d, control(e.stableDone))
+		r.W, r.Holes = mark, holes
+		e.send(r)
 	}
 }
 
 func (e *Engine) stableDone(d *device, r *chunk.Request) {
 	d.stableBusy = false
-	if r.Status == chunk.OK {
-		d.stableSent = max(d.stableSent, r.Stable)
-	} else if r.Status != chunk.Fenced {
-		e.deviceFailed(d)
+	if !e.lost(d, r) {
+		d.stableSent, d.holes = max(d.stableSent, r.W), len(r.Holes) > 0
 	}
 }

@@ -18,6 +18,9 @@
 //  4. record Served, then report ANA optimized.
 //
 // A session ends for good when an answer says "fenced", the owner record names somebody else, a voter's fence
-// takes it away, or the node stops. Completions are held back while the lease is not valid: they go out when
-// it is again, or turn into a path error when the volume is lost.
+// takes it away, the lease has been gone for lostAfter, or the node stops. Completions are held back while
+// the lease is not valid: they go out when it is again, or turn into a path error when the session ends.
+// Hosts then use the new owner's path. Where there is none, because no majority of the voters is left, every
+// path says "inaccessible" and hosts wait, without an error; the first gateway with a lease takes the volume
+// over.
 package gateway

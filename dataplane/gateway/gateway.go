@@ -59,13 +59,16 @@ type Options struct {
 	// Patience is how long after the start of this process an open waits for devices of nodes that have not been
 	// met, or only just: after a start of the whole cluster nodes come up one by one.
 	Patience time.Duration
-	// ReserveBlocks is the free space of a device, in 4 KiB blocks, below which writes are refused.
-	ReserveBlocks uint64
-	Log           *logrus.Entry
+	Log      *logrus.Entry
 }
 
 // tickEvery is the pace of the engines and of the look-out for volumes without an owner.
 const tickEvery = 100 * time.Millisecond
+
+// lostAfter is how long a session outlives the lease. Until then what it keeps back may still go out as it
+// is; after that somebody else is likely to serve, and hosts that still reach this node must not wait here
+// for what they could have elsewhere.
+const lostAfter = time.Duration(lease.Duration)
 
 // openWidth bounds the take-overs under way at the same time.
 const openWidth = 16
@@ -86,7 +89,7 @@ type Gateway struct {
 		sync.Mutex
 		state   *cluster.State
 		volumes map[cluster.VolumeKey]*Volume
-		tables  map[string]*placement.Table
+		tables  map[string][]*placement.Table // of every pool, by number
 		holder  *lease.Holder
 		silent  map[cluster.NodeID]time.Time // nodes that refuse connections, since when
 		met     map[cluster.NodeID]time.Time // when a node was first connected to
@@ -100,7 +103,7 @@ func New(o Options) *Gateway {
 	g := &Gateway{o: o, start: time.Now(), opens: make(chan struct{}, openWidth)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.mu.volumes = make(map[cluster.VolumeKey]*Volume)
-	g.mu.tables = make(map[string]*placement.Table)
+	g.mu.tables = make(map[string][]*placement.Table)
 	g.mu.silent = make(map[cluster.NodeID]time.Time)
 	g.mu.probing = make(map[cluster.NodeID]bool)
 	g.mu.met = make(map[cluster.NodeID]time.Time)
@@ -116,6 +119,9 @@ func (g *Gateway) now() int64 { return int64(time.Since(g.start)) }
 // leased reports whether hosts may be answered now.
 func (g *Gateway) leased() bool { return g.now() < g.validUntil.Load() }
 
+// bereft reports whether the lease has been gone for so long that sessions end.
+func (g *Gateway) bereft() bool { return g.now() >= g.validUntil.Load()+int64(lostAfter) }
+
 // Apply follows the cluster state: new, changed and deleted volumes, new owners, the voter list.
 func (g *Gateway) Apply(s *cluster.State) error {
 	g.mu.Lock()
@@ -124,18 +130,17 @@ func (g *Gateway) Apply(s *cluster.State) error {
 		return nil
 	}
 	g.mu.state = s
-	var firstErr error
 	var resized []*Volume
 	var lost []*session
+	moved, firstErr := g.followPools(s)
 	for key, rec := range s.Volumes {
 		v := g.mu.volumes[key]
 		if v == nil {
-			table, err := g.table(s, rec.Pool)
-			if err != nil {
-				firstErr = fmt.Errorf("volume %s: %w", rec.Name, err)
+			if len(g.mu.tables[rec.Pool]) == 0 {
+				firstErr = fmt.Errorf("volume %s: pool %q does not exist or has no group table", rec.Name, rec.Pool)
 				continue
 			}
-			g.mu.volumes[key] = newVolume(g, rec, s.Map.Pools[rec.Pool], table)
+			g.mu.volumes[key] = newVolume(g, rec, s.Map.Pools[rec.Pool])
 			continue
 		}
 		if v.blocks.Swap(rec.Size/cluster.LBASize) != rec.Size/cluster.LBASize {
@@ -161,27 +166,59 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	for _, ses := range lost {
 		ses.end("the owner record names another owner or is gone")
 	}
+	for _, ses := range moved {
+		ses.followTables()
+	}
 	for _, v := range resized {
 		g.o.Events.SizeChanged(v)
 	}
 	return firstErr
 }
 
-// table computes the group table of a pool once; pool records never change what it depends on.
-func (g *Gateway) table(s *cluster.State, pool string) (*placement.Table, error) {
-	if t := g.mu.tables[pool]; t != nil {
-		return t, nil
+// followPools computes the group tables of new pools and of changes of known ones, and names the sessions
+// whose pool has changed. A pool's history is only ever appended to, so a table that was computed stays
+// right. g.mu is held.
+func (g *Gateway) followPools(s *cluster.State) (moved []*session, err error) {
+	changed := make(map[string]bool)
+	for name, p := range s.Map.Pools {
+		for len(g.mu.tables[name]) <= len(p.Changes) {
+			known := g.mu.tables[name]
+			t, failed := nextTable(p, known)
+			if failed != nil {
+				err = fmt.Errorf("group table %d of pool %q: %w", len(known), name, failed)
+				break
+			}
+			g.mu.tables[name] = append(known, t)
+			changed[name] = true
+		}
 	}
-	p := s.Map.Pools[pool]
-	if p == nil {
-		return nil, fmt.Errorf("pool %q does not exist", pool)
+	for _, v := range g.mu.volumes {
+		if ses := v.session.Load(); ses != nil && changed[v.pool] {
+			moved = append(moved, ses)
+		}
 	}
-	t, err := placement.New(p, s.Map)
-	if err != nil {
-		return nil, err
+	return moved, err
+}
+
+// nextTable is the first table of a pool, or the fold of its next change.
+func nextTable(p *cluster.Pool, known []*placement.Table) (*placement.Table, error) {
+	if n := len(known); n > 0 {
+		return known[n-1].Fold(p.Changes[n-1])
 	}
-	g.mu.tables[pool] = t
-	return t, nil
+	first := *p
+	first.Changes = nil
+	return placement.New(&first)
+}
+
+// tables are the group tables of a volume's pool by number.
+func (g *Gateway) tables(v *Volume) map[uint32]*placement.Table {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make(map[uint32]*placement.Table)
+	for _, t := range g.mu.tables[v.pool] {
+		out[t.Number()] = t
+	}
+	return out
 }
 
 // Volume finds a volume; nil when there is none.
@@ -214,10 +251,13 @@ func (g *Gateway) tick() {
 		}
 		g.probeSilent()
 		for _, v := range g.volumes() {
-			if s := v.session.Load(); s != nil {
-				s.tick()
-			} else {
+			switch s := v.session.Load(); {
+			case s == nil:
 				g.consider(v)
+			case g.bereft():
+				s.end("no majority of the voters has renewed the lease")
+			default:
+				s.tick()
 			}
 		}
 	}

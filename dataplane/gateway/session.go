@@ -3,10 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -82,6 +83,18 @@ func (s *session) tick() {
 	s.mu.Unlock()
 	s.carryOut(rd)
 	s.releaseHeld()
+}
+
+// followTables hands the newest group table of the pool to the engine.
+func (s *session) followTables() {
+	tables := s.v.g.tables(s.v)
+	newest := tables[uint32(len(tables)-1)]
+	rd := s.v.g.pools.ready.Get().(*engine.Ready)
+	s.mu.Lock()
+	s.eng.SetTable(newest)
+	s.eng.Drain(rd)
+	s.mu.Unlock()
+	s.carryOut(rd)
 }
 
 // carryOut does what the engine wants done. No lock is held: requests to local devices may come back at once.
@@ -204,12 +217,13 @@ func (s *session) serve() {
 
 // record stores a change that the engine asked for and tells it the outcome.
 func (s *session) record(next *cluster.Owner) {
-	ok := s.store(func(o *cluster.Owner) { o.Out, o.Residencies = next.Out, next.Residencies })
+	ok := s.store(func(o *cluster.Owner) { o.Journal, o.Layout = next.Journal, next.Layout })
 	if s.ctx.Err() != nil {
 		return
 	}
 	if ok {
-		s.log().WithField("out", next.Out).Warn("devices of the volume recorded")
+		s.log().WithFields(logrus.Fields{"journal": next.Journal.Members, "layout": next.Layout}).
+			Info("placement of the volume recorded")
 	}
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
@@ -226,7 +240,6 @@ func (s *session) store(change func(*cluster.Owner)) bool {
 	defer s.rec.Unlock()
 	next := s.rec.owner.Clone()
 	change(&next)
-	date(next.Out, s.rec.owner.Out)
 	for n := 0; s.ctx.Err() == nil; n++ {
 		rev, err := s.swap(next, attemptTimeout(n))
 		if err == nil {
@@ -244,20 +257,6 @@ func (s *session) store(change func(*cluster.Owner)) bool {
 		}
 	}
 	return false
-}
-
-// date notes since when devices are out: now, or what the record before says.
-func date(out, before []cluster.Out) {
-	for i, x := range out {
-		j := slices.IndexFunc(before, func(o cluster.Out) bool { return o.Device == x.Device && o.At == x.At })
-		switch {
-		case x.Since != "":
-		case j >= 0:
-			out[i].Since = before[j].Since
-		default:
-			out[i].Since = time.Now().UTC().Format(time.RFC3339)
-		}
-	}
 }
 
 // swap is one attempt. A conflict may be our own earlier attempt whose answer was lost: the record tells.
@@ -340,13 +339,13 @@ func (s *session) idle() bool {
 func (s *session) stats() cluster.VolumeStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := cluster.VolumeStats{Key: s.v.key, State: "opening", RepairedBad: s.eng.Counters.Repaired,
-		DegradedRead: s.eng.Counters.Degraded}
+	now, c := s.eng.Stats(), s.eng.Counters
+	st := cluster.VolumeStats{Key: s.v.key, Epoch: s.epoch, State: "opening", Down: now.Down,
+		Away: uint64(now.Away), Stale: uint64(now.Stale), MovingTo: now.MovingTo, MovedGroups: now.Cursor,
+		Copied: c.Copied * cluster.BlockSize, RepairedBad: c.Repaired, DegradedRead: c.Degraded}
 	if s.serving.Load() {
 		st.State = "serving"
 	}
-	d, blocks := s.eng.Resyncing()
-	st.Resyncing, st.ResyncDone = d, blocks*cluster.BlockSize
 	return st
 }
 

@@ -180,9 +180,9 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	s.rec.owner = next
 	s.rec.rev.Store(rev)
 	near, awaited, doubted, patience := g.outlook()
-	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Table: v.table,
-		Near: near, Patience: int(patience / tickEvery), Awaited: awaited, Doubted: doubted,
-		ReserveBlocks: g.o.ReserveBlocks})
+	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Code: v.code,
+		Tables: g.tables(v), MinColumns: v.minColumns, Near: near, Patience: int(patience / tickEvery),
+		Awaited: awaited, Doubted: doubted})
 	if err != nil {
 		s.stop()
 		return err
@@ -192,7 +192,8 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 		return fmt.Errorf("open volume %v: %w: it was deleted, has a newer owner, or this node stops", v.key,
 			cluster.ErrConflict)
 	}
-	s.log().WithFields(logrus.Fields{"from": prev.Gateway, "out": next.Out}).Info("taking the volume over")
+	s.followTables() // those that came between
+	s.log().WithFields(logrus.Fields{"from": prev.Gateway}).Info("taking the volume over")
 	g.wg.Add(1)
 	go func() {
 		defer g.wg.Done()

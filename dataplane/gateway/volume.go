@@ -9,7 +9,6 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
-	"github.com/ashlar-storage/ashlar/dataplane/placement"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
@@ -21,10 +20,13 @@ type Volume struct {
 	uuid     cluster.UUID
 	geometry stripe.Geometry
 	geoErr   error
-	table    *placement.Table
-	blocks   atomic.Uint64           // of 512 B
-	session  atomic.Pointer[session] // nil: not the owner
-	opening  atomic.Bool             // a take-over is under way
+	pool     string
+	code     cluster.Code
+	// minColumns of a row must be writable for a host write to begin; 0: as many as there are data columns.
+	minColumns int
+	blocks     atomic.Uint64           // of 512 B
+	session    atomic.Pointer[session] // nil: not the owner
+	opening    atomic.Bool             // a take-over is under way
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
 	unowned time.Time
 	retry   time.Time
@@ -32,8 +34,9 @@ type Volume struct {
 	attempts int
 }
 
-func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool, table *placement.Table) *Volume {
-	v := &Volume{g: g, key: rec.Key, uuid: rec.UUID, table: table}
+func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool) *Volume {
+	v := &Volume{g: g, key: rec.Key, uuid: rec.UUID, pool: pool.Name, code: pool.Code,
+		minColumns: pool.MinColumns}
 	v.geometry, v.geoErr = stripe.New(pool)
 	v.blocks.Store(rec.Size / cluster.LBASize)
 	return v

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -101,7 +102,8 @@ func (w *world) state() *cluster.State {
 		m.Nodes[n] = &cluster.Node{Number: n}
 		m.Devices[d] = &cluster.Device{Number: d, Node: n, Weight: 1, State: cluster.DeviceOnline}
 		m.Voters.Nodes = append(m.Voters.Nodes, n)
-		pool.Devices = append(pool.Devices, d)
+		pool.Members = append(pool.Members, cluster.Member{Device: d, Weight: 1,
+			Domain: fmt.Sprintf("az/rack/%d", n)})
 	}
 	s := &cluster.State{Map: m, Revision: w.record.Revision, Volumes: map[cluster.VolumeKey]*cluster.Volume{},
 		Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}}
@@ -215,7 +217,7 @@ func (w *world) setDeaf(n cluster.NodeID, deaf bool) {
 
 // other is the node of the other copy of the first block, whose first copy is wherever.
 func (w *world) other(n cluster.NodeID) cluster.NodeID {
-	for _, d := range w.volume(n).table.Row(placement.Group(key(), 0)) {
+	for _, d := range w.gateways[n].tables(w.volume(n))[0].Row(placement.Group(key(), 0)) {
 		if d != cluster.DeviceID(n) {
 			return cluster.NodeID(d)
 		}

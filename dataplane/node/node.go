@@ -44,8 +44,6 @@ type Options struct {
 	Patience time.Duration
 	// ChunkTimeout is how long a device of another node may take to answer. Default 2 s.
 	ChunkTimeout time.Duration
-	// ReserveBytes is the free space of a device below which host writes are refused. Default 64 MiB.
-	ReserveBytes uint64
 	Log          logrus.FieldLogger
 }
 
@@ -80,7 +78,6 @@ type listener struct {
 func New(o Options) (*Node, error) {
 	o.Patience = orDefault(o.Patience, 10*time.Second)
 	o.ChunkTimeout = orDefault(o.ChunkTimeout, 2*time.Second)
-	o.ReserveBytes = orDefault(o.ReserveBytes, 64<<20)
 	n := &Node{o: o, log: o.Log.WithField("node", o.Self), chunks: chunkd.New()}
 	n.disks.init(n)
 	n.shown.init(n)
@@ -101,7 +98,7 @@ func New(o Options) (*Node, error) {
 		Log:     n.log})
 	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Arbiter: o.Arbiter, Votes: votes{n},
 		Events: &n.shown,
-		Near:   n.isLocal, Patience: o.Patience, ReserveBlocks: o.ReserveBytes / cluster.BlockSize, Log: n.log})
+		Near:   n.isLocal, Patience: o.Patience, Log: n.log})
 	return n, nil
 }
 

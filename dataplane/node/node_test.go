@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -147,9 +148,9 @@ func TestANodeStopsAndReturns(t *testing.T) {
 	if o := w.owner(vol); o.Gateway == owner {
 		t.Fatalf("the stopped node still owns the volume: %+v", o)
 	}
-	w.until("the stopped node's device is out", func() bool { return len(w.owner(vol).Out) == 1 })
+	w.until("the stopped node's device is missed", func() bool { return len(w.healing(vol).Down) == 1 })
 	w.start(owner)
-	w.until("resync", func() bool { return len(w.owner(vol).Out) == 0 })
+	w.until("everything is home", func() bool { return w.whole(vol) })
 	w.stop(w.owner(vol).Gateway) // now the returned device must hold everything
 	n = l.writes.Load()
 	w.until("writes after the second stop", func() bool { return l.writes.Load() > n+200 })
@@ -286,7 +287,7 @@ func TestADeviceIsLost(t *testing.T) {
 	if err := disk.Truncate(0); err != nil { // from now on every write fails
 		t.Fatal(err)
 	}
-	w.until("the device is out", func() bool { o := w.owner(vol); return o.IsOut(2) })
+	w.until("the device is missed", func() bool { return slices.Contains(w.healing(vol).Down, 2) })
 	n := l.writes.Load()
 	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
 	w.until("the node reports it", func() bool {
@@ -297,8 +298,7 @@ func TestADeviceIsLost(t *testing.T) {
 }
 
 // TestSteadyStateNeedsNoArbiter: with the owner records out of reach I/O goes on for longer than a lease
-// lasts (promise P4); a device lost meanwhile makes writes wait, without an error, until it can be recorded
-// out.
+// lasts (promise P4), also when a device is lost meanwhile: the placement journal is kept by devices.
 func TestSteadyStateNeedsNoArbiter(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	for n := range cluster.NodeID(3) {
@@ -314,13 +314,8 @@ func TestSteadyStateNeedsNoArbiter(t *testing.T) {
 	})
 	owner := w.owner(vol).Gateway
 	w.stop(owner%3 + 1) // another node, whose device holds a third of the pages' copies
-	w.until("writes to stall", func() bool {
-		before := l.writes.Load()
-		<-time.After(200 * time.Millisecond)
-		return l.writes.Load() == before
-	})
-	w.ctl.setAway(false)
 	n = l.writes.Load()
 	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	w.ctl.setAway(false)
 	l.finish()
 }

@@ -142,7 +142,8 @@ func newWorld(t testing.TB, nodes, copies int) *world {
 		d := &cluster.Device{Number: cluster.DeviceID(i), UUID: cluster.UUID{9, byte(i)}, Node: n, Weight: 1,
 			State: cluster.DeviceOnline, Path: filepath.Join(w.dir, fmt.Sprint("disk", i)), Size: deviceSize}
 		m.Devices[d.Number] = d
-		pool.Devices = append(pool.Devices, d.Number)
+		pool.Members = append(pool.Members, cluster.Member{Device: d.Number, Weight: 1,
+			Domain: fmt.Sprintf("az/rack/%d", n)})
 		w.format(d)
 		m.Voters.Nodes = append(m.Voters.Nodes, n)
 	}
@@ -178,7 +179,10 @@ func (w *world) format(d *cluster.Device) {
 	}
 }
 
-func (w *world) start(n cluster.NodeID) {
+func (w *world) start(n cluster.NodeID) { w.run(n, w.build(n)) }
+
+// build makes a node that does nothing yet.
+func (w *world) build(n cluster.NodeID) *Node {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	if testing.Verbose() {
@@ -187,10 +191,14 @@ func (w *world) start(n cluster.NodeID) {
 	rec := w.ctl.Newest().Map.Nodes[n]
 	node, err := New(Options{Self: n, ClusterID: w.id, Secret: []byte("a secret of the cluster, 32 byte"),
 		DataDir: filepath.Join(w.dir, fmt.Sprint("data", n)), Hosts: rec.Addresses.Host, Peers: rec.Addresses.Peer,
-		States: w.ctl, Arbiter: w.ctl, ReserveBytes: 8 << 20, Patience: 2 * time.Second, Log: log})
+		States: w.ctl, Arbiter: w.ctl, Patience: 2 * time.Second, Log: log})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return node
+}
+
+func (w *world) run(n cluster.NodeID, node *Node) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &run{node: node, stop: cancel, done: make(chan error, 1)}
 	go func() { r.done <- node.Run(ctx) }()
@@ -253,3 +261,24 @@ func (w *world) owners() (out []cluster.Owner) {
 }
 
 func (w *world) owner(v *cluster.Volume) cluster.Owner { return w.ctl.Newest().Owners[v.Key].Owner }
+
+// healing is what the owner of a volume says of it; the zero value while nobody serves it.
+func (w *world) healing(vol *cluster.Volume) cluster.VolumeStats {
+	o := w.owner(vol)
+	r := w.running[o.Gateway]
+	if r == nil {
+		return cluster.VolumeStats{}
+	}
+	for _, s := range r.node.Stats().Volumes {
+		if s.Key == vol.Key && s.Epoch == o.Epoch {
+			return s
+		}
+	}
+	return cluster.VolumeStats{}
+}
+
+// whole reports that the owner of a volume serves and has nothing left to heal.
+func (w *world) whole(vol *cluster.Volume) bool {
+	s := w.healing(vol)
+	return s.State == "serving" && len(s.Down) == 0 && s.Away == 0
+}

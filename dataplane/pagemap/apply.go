@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
@@ -14,24 +15,29 @@ type RecordKind uint8
 
 // The kinds of records. Part of the on-disk format of the page store's log.
 const (
-	Put    RecordKind = iota + 1 // add version W of the extent's blocks
-	Stable                       // W is the stable mark of its epoch in the volume, if there is one
-	Settle                       // Epoch is the settled epoch of the volume
-	Undo                         // remove version W of the extent's blocks
-	Drop                         // remove the volume
+	Put       RecordKind = iota + 1 // add version W of the extent's blocks
+	Stable                          // W with Holes is a stable mark of its epoch, if the volume is known
+	Settle                          // Epoch is the settled epoch of the volume
+	Undo                            // remove version W of the extent's blocks
+	Drop                            // remove the volume
+	DropChunk                       // free all of the chunk that is held under the residency or an older one
+	View                            // View is the view list of the volume, if it is newer
+	Renumber                        // hold all of the chunk that is held under an older residency under this one
 )
 
 // Record is one change of the map.
 type Record struct {
 	Kind      RecordKind
-	Extent                // Put, Undo; the others use Vol only
-	W         cluster.Seq // Put, Undo, Stable
-	Epoch     uint32      // Settle
-	Loc       uint64      // Put with data: first of N consecutive data blocks, pending
-	Mask      uint16      // Put
-	Tombstone bool        // Put: no data
-	Replace   bool        // Put: take the place of a version W that is bad
-	CRC       []uint32    // Put with data: N
+	Extent                  // Put, Undo; DropChunk, Renumber (without blocks); the others use Vol only
+	W         cluster.Seq   // Put, Undo, Stable
+	Epoch     uint32        // Settle
+	Loc       uint64        // Put with data: first of N consecutive data blocks, pending
+	Tombstone bool          // Put: no data
+	Replace   bool          // Put: take the place of a version W that is bad
+	Columns   []Columns     // Put: of all blocks if it is one, else N
+	CRC       []uint32      // Put with data: N
+	Holes     []cluster.Seq // Stable
+	View      chunk.View    // View
 }
 
 // Validate checks a record that was read from a log.
@@ -47,7 +53,20 @@ func (r *Record) Validate() error {
 		if r.Kind == Put && !r.Tombstone && len(r.CRC) != int(r.N) {
 			return fmt.Errorf("%w: %d checksums of %d blocks", ErrCorrupt, len(r.CRC), r.N)
 		}
-	case Stable, Settle, Drop:
+		if n := len(r.Columns); r.Kind == Put && n != 1 && n != int(r.N) {
+			return fmt.Errorf("%w: columns of %d of %d blocks", ErrCorrupt, n, r.N)
+		}
+	case Stable:
+		return Mark{r.W, r.Holes}.validate()
+	case View:
+		if err := r.View.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	case DropChunk, Renumber:
+		if r.Residency == 0 {
+			return fmt.Errorf("%w: kind %d of residency 0", ErrCorrupt, r.Kind)
+		}
+	case Settle, Drop:
 	default:
 		return fmt.Errorf("%w: kind %d", ErrCorrupt, r.Kind)
 	}
@@ -55,19 +74,24 @@ func (r *Record) Validate() error {
 }
 
 // Apply carries out a valid record. The data blocks of a Put are pending before (Alloc or Claim); afterwards
-// they are live, or free when the version was held already.
+// they are live, or free when the version was held already. A Put or Undo under a residency that another
+// record has ended meanwhile changes nothing: see Superseded.
 func (m *Map) Apply(r *Record) {
 	switch r.Kind {
 	case Put:
 		m.put(r)
 	case Stable:
-		if v := m.vols[r.Vol]; v != nil && v.setMark(r.W) {
-			m.promote(v)
-		}
+		m.setStable(r.Vol, Mark{r.W, r.Holes})
 	case Settle:
 		m.settle(m.volume(r.Vol), r.Epoch)
 	case Undo:
 		m.undo(r)
+	case DropChunk:
+		m.dropChunk(r)
+	case Renumber:
+		m.renumber(r)
+	case View:
+		m.setView(m.volume(r.Vol), r.View)
 	case Drop:
 		m.drop(r.Vol)
 	}
@@ -83,15 +107,20 @@ func (m *Map) volume(key cluster.VolumeKey) *volume {
 	return v
 }
 
-// chunkOf finds or makes a chunk with room for blocks below end.
-func (m *Map) chunkOf(v *volume, key chunkKey, end int) *chunk {
-	c := v.chunks[key]
+// chunkOf finds or makes a chunk, under the residency of an extent, with room for blocks below end. What is
+// held of it under an older residency is freed.
+func (m *Map) chunkOf(v *volume, e Extent, end int) *chunkMap {
+	c := v.chunks[e.key()]
 	if c == nil {
-		c = &chunk{key: key, snap: m.snaps}
-		v.chunks[key] = c
+		c = &chunkMap{key: e.key(), residency: e.Residency, snap: m.snaps}
+		v.chunks[c.key] = c
 		v.index.insert(c)
 	} else {
 		m.touch(v, c)
+	}
+	if c.residency != e.Residency {
+		m.empty(v, c)
+		c.residency = e.Residency
 	}
 	if end > len(c.heads) {
 		size := 8
@@ -103,11 +132,55 @@ func (m *Map) chunkOf(v *volume, key chunkKey, end int) *chunk {
 	return c
 }
 
+// empty frees all that is held of a chunk.
+func (m *Map) empty(v *volume, c *chunkMap) {
+	for b := range c.heads {
+		for c.heads[b] != 0 {
+			m.unlink(v, c, &c.heads[b])
+		}
+	}
+}
+
+func (m *Map) dropChunk(r *Record) {
+	v := m.vols[r.Vol]
+	if v == nil {
+		return
+	}
+	if c := v.chunks[r.key()]; c != nil && c.residency <= r.Residency {
+		m.touch(v, c)
+		m.empty(v, c)
+		m.forget(v, c)
+	}
+}
+
+// renumber moves a chunk to a higher residency with all that it holds. Where that lies over no other device
+// any more, tombstones that were kept to hide what is below go.
+func (m *Map) renumber(r *Record) {
+	v := m.vols[r.Vol]
+	if v == nil {
+		return
+	}
+	if c := v.chunks[r.key()]; c != nil && c.residency < r.Residency {
+		m.touch(v, c)
+		c.residency = r.Residency
+		for b := range c.heads {
+			m.collect(v, c, uint16(b))
+		}
+		m.forget(v, c)
+	}
+}
+
 func (m *Map) put(r *Record) {
+	if m.Superseded(r.Extent) {
+		if !r.Tombstone {
+			m.Release(Run{Loc: r.Loc, N: r.N})
+		}
+		return
+	}
 	v := m.volume(r.Vol)
-	c := m.chunkOf(v, chunkKey{r.Page, r.Column}, int(r.First)+int(r.N))
+	c := m.chunkOf(v, r.Extent, int(r.First)+int(r.N))
 	for i := range r.N {
-		n := node{w: r.W, mask: r.Mask}
+		n := node{w: r.W, columns: r.Columns[int(i)%len(r.Columns)]}
 		if r.Tombstone {
 			n.flags = flagTombstone
 		} else {
@@ -118,7 +191,7 @@ func (m *Map) put(r *Record) {
 	m.forget(v, c)
 }
 
-func (m *Map) putBlock(v *volume, c *chunk, block uint16, n node, replace bool) {
+func (m *Map) putBlock(v *volume, c *chunkMap, block uint16, n node, replace bool) {
 	link := m.slot(c, block, n.w)
 	if *link != 0 && m.slabs.at(*link).w == n.w {
 		if !replace {
@@ -155,12 +228,31 @@ func (m *Map) giveUp(n *node) {
 }
 
 // count and uncount keep the totals.
-func (m *Map) count(v *volume, c *chunk, n *node) { m.tally(v, c, n, 1) }
+func (m *Map) count(v *volume, c *chunkMap, n *node) { m.tally(v, c, n, plus) }
 
-func (m *Map) uncount(v *volume, c *chunk, n *node) { m.tally(v, c, n, math.MaxUint64) }
+func (m *Map) uncount(v *volume, c *chunkMap, n *node) { m.tally(v, c, n, minus) }
 
-// tally adds one, the number given as a two's complement, to every total a version belongs to.
-func (m *Map) tally(v *volume, c *chunk, n *node, one uint64) {
+// Numbers to add, minus as a two's complement.
+const (
+	plus  = 1
+	minus = math.MaxUint64
+)
+
+// account adds one of what a volume has to the totals, or takes it away.
+func (m *Map) account(v *volume, one uint64) {
+	m.notes.Marks += one * uint64(len(v.marks))
+	for _, k := range v.marks {
+		m.notes.Holes += one * uint64(len(k.Holes))
+	}
+	if v.view.Version > 0 {
+		m.notes.Views += one
+	}
+	m.notes.Pins += one * uint64(len(v.view.Pins))
+	m.notes.Hidden += one * uint64(len(v.view.Hidden))
+}
+
+// tally adds one to every total a version belongs to, or takes it away.
+func (m *Map) tally(v *volume, c *chunkMap, n *node, one uint64) {
 	c.versions += int32(one)
 	v.nVersions += one
 	if n.flags&flagTombstone != 0 {
@@ -180,7 +272,7 @@ func (m *Map) tally(v *volume, c *chunk, n *node, one uint64) {
 }
 
 // unlink removes the version that link names and frees its space.
-func (m *Map) unlink(v *volume, c *chunk, link *nodeID) {
+func (m *Map) unlink(v *volume, c *chunkMap, link *nodeID) {
 	id := *link
 	n := m.slabs.at(id)
 	m.uncount(v, c, n)
@@ -190,7 +282,7 @@ func (m *Map) unlink(v *volume, c *chunk, link *nodeID) {
 }
 
 // forget removes a chunk that holds nothing.
-func (m *Map) forget(v *volume, c *chunk) {
+func (m *Map) forget(v *volume, c *chunkMap) {
 	if c.versions == 0 {
 		v.index.remove(c)
 		delete(v.chunks, c.key)
@@ -231,14 +323,27 @@ func (m *Map) collectRef(v *volume, ref blockRef) {
 	}
 }
 
+func (m *Map) setStable(key cluster.VolumeKey, mark Mark) {
+	v := m.vols[key]
+	if v == nil || !v.isNews(mark) {
+		return
+	}
+	m.account(v, minus)
+	v.setMark(mark)
+	m.account(v, plus)
+	m.promote(v)
+}
+
 func (m *Map) settle(v *volume, epoch uint32) {
 	if epoch <= v.settled {
 		return
 	}
 	v.settled = epoch
-	for len(v.marks) > 0 && v.marks[0].Epoch() < epoch {
+	m.account(v, minus)
+	for len(v.marks) > 0 && v.marks[0].W.Epoch() < epoch {
 		v.marks = v.marks[1:]
 	}
+	m.account(v, plus)
 	m.promote(v)
 	waiting := slices.SortedFunc(maps.Keys(v.waiting), blockRef.compare)
 	clear(v.waiting)
@@ -248,14 +353,11 @@ func (m *Map) settle(v *volume, epoch uint32) {
 }
 
 func (m *Map) undo(r *Record) {
-	v := m.vols[r.Vol]
-	if v == nil {
-		return
-	}
-	c := v.chunks[chunkKey{r.Page, r.Column}]
+	c := m.chunk(r.Extent)
 	if c == nil {
 		return
 	}
+	v := m.vols[r.Vol]
 	m.touch(v, c)
 	for i := range r.N {
 		link := m.slot(c, r.First+i, r.W)
@@ -265,38 +367,6 @@ func (m *Map) undo(r *Record) {
 		}
 	}
 	m.forget(v, c)
-}
-
-// superseded decides whether version old is freed, given the oldest version above it that is stable and not
-// bad. Snapshots' pins will be asked here.
-func (v *volume) superseded(old, by cluster.Seq) bool {
-	return old.Epoch() < v.settled || old.Epoch() == by.Epoch()
-}
-
-// collect frees the versions of a block that are superseded, and a tombstone that says nothing any more.
-// Those that only wait for their epoch to be settled are remembered.
-func (m *Map) collect(v *volume, c *chunk, block uint16) {
-	var by cluster.Seq
-	for link := &c.heads[block]; *link != 0; {
-		n := m.slabs.at(*link)
-		if by != 0 && v.superseded(n.w, by) {
-			m.unlink(v, c, link)
-			continue
-		}
-		if by != 0 {
-			v.waiting[blockRef{c.key, block}] = struct{}{}
-		}
-		if n.flags&(flagBad|flagQueued) == 0 && v.stable(n.w) {
-			by = n.w
-		}
-		link = &n.older
-	}
-	if id := c.heads[block]; id != 0 {
-		n := m.slabs.at(id)
-		if n.flags&flagTombstone != 0 && n.older == 0 && v.stable(n.w) {
-			m.unlink(v, c, &c.heads[block])
-		}
-	}
 }
 
 // drop makes a volume unknown; Purge gives its space back.
@@ -310,6 +380,7 @@ func (m *Map) drop(key cluster.VolumeKey) {
 	m.live -= v.nBlocks
 	m.tombs -= v.nTombs
 	m.bad -= v.nBad
+	m.account(v, minus)
 	m.dropping = append(m.dropping, v)
 }
 

@@ -3,6 +3,8 @@ package pagemap
 import (
 	"errors"
 	"fmt"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
 // maxProblems bounds what Check reports.
@@ -16,6 +18,7 @@ type checker struct {
 	nodes    uint64
 	tombs    uint64
 	bad      uint64
+	notes    Notes
 	problems []error
 }
 
@@ -47,7 +50,10 @@ func (m *Map) Check() error {
 
 func (k *checker) space(live uint64) {
 	m := k.m
-	if u := m.Usage(); live != m.live || k.tombs != m.tombs || k.bad != m.bad ||
+	k.notes.Volumes = uint64(len(m.vols))
+	if u := m.Usage(); k.notes != u.Notes {
+		k.failf("counted %+v, the map says %+v", k.notes, u.Notes)
+	} else if live != m.live || k.tombs != m.tombs || k.bad != m.bad ||
 		u.Free+u.Live+u.Pending != u.Total {
 		k.failf("counted %d live blocks, %d tombstones, %d bad; the map says %+v", live, k.tombs, k.bad, u)
 	}
@@ -77,7 +83,7 @@ func (k *checker) space(live uint64) {
 func (k *checker) volume(v *volume, known bool) {
 	var sum VolumeState
 	chunks := 0
-	var prev *chunk
+	var prev *chunkMap
 	for c := v.index.seek(chunkKey{}); c != nil; c = v.index.after(c.key) {
 		if v.chunks[c.key] != c || prev != nil && prev.key.compare(c.key) >= 0 {
 			k.failf("volume %v: chunk %v is misplaced", v.key, c.key)
@@ -99,6 +105,7 @@ func (k *checker) volume(v *volume, known bool) {
 	if !known {
 		return
 	}
+	k.note(v)
 	k.tombs += sum.Tombstones
 	k.bad += sum.Bad
 	if sum.Versions != v.nVersions || sum.Blocks != v.nBlocks || sum.Unstable != v.nUnstable ||
@@ -109,15 +116,35 @@ func (k *checker) volume(v *volume, known bool) {
 	k.unstable(v)
 }
 
+// note counts what the map knows of a volume besides versions.
+func (k *checker) note(v *volume) {
+	k.notes.Marks += uint64(len(v.marks))
+	for i, mark := range v.marks {
+		k.notes.Holes += uint64(len(mark.Holes))
+		if mark.validate() != nil || mark.W.Epoch() < v.settled || i > 0 &&
+			v.marks[i-1].W.Epoch() >= mark.W.Epoch() || i == maxMarks {
+			k.failf("volume %v: marks %v, settled %d", v.key, v.marks, v.settled)
+		}
+	}
+	if err := v.view.Validate(); err != nil {
+		k.failf("volume %v: %v", v.key, err)
+	}
+	if v.view.Version > 0 {
+		k.notes.Views++
+	}
+	k.notes.Pins += uint64(len(v.view.Pins))
+	k.notes.Hidden += uint64(len(v.view.Hidden))
+}
+
 // block checks one list of versions.
-func (k *checker) block(v *volume, c *chunk, block uint16, id nodeID, sum *VolumeState) {
+func (k *checker) block(v *volume, c *chunkMap, block uint16, id nodeID, sum *VolumeState) {
 	where := func() string { return fmt.Sprintf("%v/%d/%d[%d]", v.key, c.key.page, c.key.column, block) }
-	var prev, by *node
-	for ; id != 0; id = prev.older {
+	var above []*node
+	for ; id != 0; id = k.m.slabs.at(id).older {
 		n := k.m.slabs.at(id)
 		k.nodes++
 		sum.Versions++
-		if prev != nil && prev.w <= n.w || n.w == 0 {
+		if i := len(above); i > 0 && above[i-1].w <= n.w || n.w == 0 {
 			k.failf("%s: version %v out of order", where(), n.w)
 			return
 		}
@@ -134,12 +161,15 @@ func (k *checker) block(v *volume, c *chunk, block uint16, id nodeID, sum *Volum
 			sum.Unstable++
 		}
 		if v.dropped == 0 {
-			k.rules(v, n, by, blockRef{c.key, block}, where)
+			k.rules(v, n, above, c, block, where)
 		}
-		if n.flags&(flagBad|flagQueued) == 0 {
-			by = n
-		}
-		prev = n
+		above = append(above, n)
+	}
+	if len(above) != 1 || v.dropped != 0 {
+		return
+	}
+	if n := above[0]; n.flags&flagTombstone != 0 && v.stable(n.w) && !c.residency.Overlay() {
+		k.failf("%s: tombstone %v covers nothing", where(), n.w)
 	}
 }
 
@@ -153,24 +183,35 @@ func (k *checker) reference(loc uint64, where func() string) {
 	k.live++
 }
 
-// rules checks that nothing is kept that should be freed, and that what waits is remembered.
-func (k *checker) rules(v *volume, n, by *node, ref blockRef, where func() string) {
+// rules checks that nothing is kept that should be freed, and that what waits is remembered. It asks every
+// viewpoint, where sight asks classes of them.
+func (k *checker) rules(v *volume, n *node, above []*node, c *chunkMap, block uint16, where func() string) {
 	if (n.flags&flagQueued != 0) == v.stable(n.w) {
 		k.failf("%s: version %v: queued as unstable %v, stable %v", where(), n.w, n.flags&flagQueued != 0,
 			v.stable(n.w))
 	}
-	if by == nil {
-		if n.flags&flagTombstone != 0 && n.older == 0 && v.stable(n.w) &&
-			v.chunks[ref.chunkKey].heads[ref.block] != 0 &&
-			k.m.slabs.at(v.chunks[ref.chunkKey].heads[ref.block]) == n {
-			k.failf("%s: tombstone %v covers nothing", where(), n.w)
+	needed, seen, waits := false, false, false
+	for i := range len(v.view.Pins) + 1 {
+		var s cluster.Seq // the present
+		if i > 0 {
+			s = v.view.Pins[i-1]
 		}
-		return
+		if !v.view.Sees(s, n.w) {
+			continue
+		}
+		replaced, covered := false, false
+		for _, y := range above {
+			if v.view.Sees(s, y.w) && y.flags&(flagBad|flagQueued) == 0 {
+				covered, replaced = true, replaced || v.superseded(n.w, y.w)
+			}
+		}
+		needed, seen, waits = needed || !replaced, true, waits || covered && !replaced
 	}
-	if _, waits := v.waiting[ref]; v.superseded(n.w, by.w) {
-		k.failf("%s: version %v is superseded by %v and kept", where(), n.w, by.w)
-	} else if !waits {
-		k.failf("%s: version %v waits below %v and is forgotten", where(), n.w, by.w)
+	if !needed && (seen || n.flags&flagQueued == 0) {
+		k.failf("%s: nobody needs version %v and it is kept", where(), n.w)
+	}
+	if _, remembered := v.waiting[blockRef{c.key, block}]; waits && !remembered {
+		k.failf("%s: version %v waits for a settlement and is forgotten", where(), n.w)
 	}
 }
 

@@ -16,14 +16,23 @@
 //
 // A block has a list of versions, newest (largest W) first. A version is data in one 4 KiB block of the
 // device, or a tombstone, and may be marked bad: it exists, its data is lost, and no older version takes its
-// place.
+// place. It keeps the write set of its row write and the present mask of the row (Columns).
 //
-// W is stable when its counter is not above the stable mark of its own epoch, or its epoch is below the
-// volume's settled epoch. A mark says nothing about other epochs.
+// All that is held of a chunk, a (page, column), is held under one residency (chunk.Residency). A Put under a
+// higher number frees all of it first; DropChunk frees it, and then no number is remembered; Renumber takes
+// all of it along. Whoever names a lower number is to be refused (Superseded), a higher one sees nothing.
 //
-// superseded is the one rule by which a version is freed: a newer version of the block is stable and not bad,
-// and either of the same epoch or this version's epoch is settled. Pins of snapshots will join it there. A
-// newest stable tombstone with nothing under it is dropped.
+// W is stable when it is not above the stable mark of its own epoch and not one of its holes, or its epoch is
+// below the volume's settled epoch. A mark says nothing about other epochs. Marks only grow (Mark.Merge).
+//
+// A version is freed when nobody needs it: neither the present nor any pin of the view list sees it, or those
+// who do see a newer version of the block too that is stable and not bad, and of the same epoch unless this
+// version's epoch is settled (superseded). A version that nobody sees at all, because a revert has hidden it,
+// goes when it is stable. sight decides this for one block, in one walk.
+//
+// A newest stable tombstone with nothing under it is dropped, unless its residency lies over another device's
+// (chunk.Residency.Overlay): there it hides what is below. Nothing older can come after it: a row write that
+// is not complete, a hole, holds its row against newer ones.
 //
 // # Space
 //
@@ -39,6 +48,6 @@
 //
 // # Memory
 //
-// A version takes 24 bytes in slabs without pointers, a block of a chunk 4 bytes (the head of its list), a
-// chunk about 150: 30 bytes per 4 KiB of a filled 256 KiB chunk.
+// A version takes 32 bytes in slabs without pointers, a block of a chunk 4 bytes (the head of its list), a
+// chunk about 160: 39 bytes per 4 KiB of a filled 256 KiB chunk.
 package pagemap

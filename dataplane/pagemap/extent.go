@@ -3,20 +3,22 @@ package pagemap
 import (
 	"fmt"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
 // MaxChunkBlocks is the largest number of 4 KiB blocks of a chunk (1 MiB).
-const MaxChunkBlocks = 256
+const MaxChunkBlocks = chunk.MaxBlocks
 
 // Extent names N consecutive 4 KiB blocks of one chunk: the part of a page of a volume that lies on one
-// column.
+// column, as it is under a residency.
 type Extent struct {
-	Vol    cluster.VolumeKey
-	Page   uint64
-	Column uint8
-	First  uint16 // block within the chunk
-	N      uint16 // blocks, First+N <= MaxChunkBlocks
+	Vol       cluster.VolumeKey
+	Page      uint64
+	Residency chunk.Residency
+	Column    uint8
+	First     uint16 // block within the chunk
+	N         uint16 // blocks, First+N <= MaxChunkBlocks
 }
 
 // Validate checks the ranges.
@@ -27,8 +29,13 @@ func (e Extent) Validate() error {
 	if e.N == 0 || int(e.First)+int(e.N) > MaxChunkBlocks {
 		return fmt.Errorf("blocks %d+%d of a chunk, at most %d", e.First, e.N, MaxChunkBlocks)
 	}
+	if e.Residency == 0 {
+		return fmt.Errorf("residency 0")
+	}
 	return nil
 }
+
+func (e Extent) key() chunkKey { return chunkKey{e.Page, e.Column} }
 
 // String gives "vol/page/column[first+n]".
 func (e Extent) String() string {
@@ -36,30 +43,15 @@ func (e Extent) String() string {
 }
 
 // State says what the map holds of a block.
-type State uint8
+type State = chunk.State
 
-// The states of a block.
+// The states of a block. Bad: a version exists but its data is lost; no older version takes its place.
 const (
-	Absent    State = iota // no version
-	Data                   // a version with data
-	Tombstone              // a version that says: nothing here since W
-	Bad                    // a version exists but its data is lost; no older version takes its place
+	Absent    = chunk.Absent
+	Data      = chunk.Data
+	Tombstone = chunk.Tombstone
+	Bad       = chunk.Bad
 )
-
-// String names the state.
-func (s State) String() string {
-	switch s {
-	case Absent:
-		return "absent"
-	case Data:
-		return "data"
-	case Tombstone:
-		return "tombstone"
-	case Bad:
-		return "bad"
-	}
-	return fmt.Sprintf("state %d", uint8(s))
-}
 
 // Cursor is a position in the versions of a volume, ordered by page, column, block and descending W: the
 // newest version of a block comes first.
@@ -70,10 +62,17 @@ type Cursor struct {
 	W      cluster.Seq
 }
 
-// Entry is one listed version.
+// Columns are the data columns that a version is about, bit per column.
+type Columns struct {
+	Set  uint16 // write set: those that the row write changed
+	Mask uint16 // present mask: those that hold data, for a version of a parity column
+}
+
+// Entry is one listed version, or with ListChunks one chunk.
 type Entry struct {
 	Cursor
-	State State
-	CRC   uint32 // CRC32C of the 4 KiB; 0 for a tombstone
-	Mask  uint16
+	Residency chunk.Residency
+	State     State
+	CRC       uint32 // CRC32C of the 4 KiB; 0 for a tombstone
+	Columns
 }

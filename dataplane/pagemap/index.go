@@ -24,7 +24,7 @@ const leafMax = 256
 
 // index keeps the chunks of a volume in key order: a sorted list of sorted leaves, none of them empty.
 type index struct {
-	leaves [][]*chunk
+	leaves [][]*chunkMap
 }
 
 // find returns the leaf that holds key, or should, and the position there.
@@ -39,7 +39,7 @@ func (x *index) find(key chunkKey) (leaf, pos int) {
 }
 
 // seek returns the first chunk not before key, or nil.
-func (x *index) seek(key chunkKey) *chunk {
+func (x *index) seek(key chunkKey) *chunkMap {
 	leaf, pos := x.find(key)
 	switch {
 	case leaf >= len(x.leaves):
@@ -53,7 +53,7 @@ func (x *index) seek(key chunkKey) *chunk {
 }
 
 // after returns the first chunk behind key, or nil.
-func (x *index) after(key chunkKey) *chunk {
+func (x *index) after(key chunkKey) *chunkMap {
 	if key.column < 1<<8-1 {
 		return x.seek(chunkKey{key.page, key.column + 1})
 	}
@@ -63,24 +63,24 @@ func (x *index) after(key chunkKey) *chunk {
 	return x.seek(chunkKey{page: key.page + 1})
 }
 
-func (x *index) insert(c *chunk) {
+func (x *index) insert(c *chunkMap) {
 	leaf, pos := x.find(c.key)
 	if leaf == len(x.leaves) {
-		x.leaves = append(x.leaves, []*chunk{c})
+		x.leaves = append(x.leaves, []*chunkMap{c})
 		return
 	}
 	l := slices.Insert(x.leaves[leaf], pos, c)
 	x.leaves[leaf] = l
 	if len(l) > leafMax {
 		half := len(l) / 2
-		right := append(make([]*chunk, 0, leafMax+1), l[half:]...)
+		right := append(make([]*chunkMap, 0, leafMax+1), l[half:]...)
 		clear(l[half:])
 		x.leaves[leaf] = l[:half]
 		x.leaves = slices.Insert(x.leaves, leaf+1, right)
 	}
 }
 
-func (x *index) remove(c *chunk) {
+func (x *index) remove(c *chunkMap) {
 	leaf, pos := x.find(c.key)
 	l := slices.Delete(x.leaves[leaf], pos, pos+1)
 	x.leaves[leaf] = l
@@ -90,7 +90,7 @@ func (x *index) remove(c *chunk) {
 }
 
 // last returns the chunk with the largest key, or nil.
-func (x *index) last() *chunk {
+func (x *index) last() *chunkMap {
 	if len(x.leaves) == 0 {
 		return nil
 	}

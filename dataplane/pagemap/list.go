@@ -15,6 +15,7 @@ const (
 	ListAll      ListKind = iota // the newest version of every block
 	ListUnstable                 // every version that is not stable
 	ListVersions                 // every version
+	ListChunks                   // one entry for every chunk, with the last cursor of it: Block 255, W 0
 )
 
 // compare orders cursors: page, column, block, then descending W.
@@ -40,10 +41,13 @@ func (m *Map) List(key cluster.VolumeKey, kind ListKind, after Cursor,
 	if v == nil || len(buf) == 0 {
 		return 0, after, v != nil
 	}
-	if kind == ListUnstable {
+	switch kind {
+	case ListUnstable:
 		n, more = m.listUnstable(v, after, buf)
-	} else {
-		n, more = m.listChunks(v, kind == ListAll, after, buf)
+	case ListChunks:
+		n, more = m.listChunks(v, after, buf)
+	default:
+		n, more = m.listVersions(v, kind == ListAll, after, buf)
 	}
 	if n > 0 {
 		after = buf[n-1].Cursor
@@ -51,12 +55,25 @@ func (m *Map) List(key cluster.VolumeKey, kind ListKind, after Cursor,
 	return n, after, more
 }
 
-func (n *node) entry(at chunkKey, block uint16) Entry {
-	return Entry{Cursor: Cursor{Page: at.page, Column: at.column, Block: block, W: n.w}, State: n.state(),
-		CRC: n.crc, Mask: n.mask}
+func (n *node) entry(c *chunkMap, block uint16) Entry {
+	return Entry{Cursor: Cursor{Page: c.key.page, Column: c.key.column, Block: block, W: n.w},
+		Residency: c.residency, State: n.state(), CRC: n.crc, Columns: n.columns}
 }
 
-func (m *Map) listChunks(v *volume, newest bool, after Cursor, buf []Entry) (n int, more bool) {
+func (m *Map) listChunks(v *volume, after Cursor, buf []Entry) (n int, more bool) {
+	c := v.index.seek(chunkKey{})
+	if after != (Cursor{}) {
+		c = v.index.after(chunkKey{after.Page, after.Column})
+	}
+	for ; c != nil && n < len(buf); c = v.index.after(c.key) {
+		buf[n] = Entry{Cursor: Cursor{Page: c.key.page, Column: c.key.column, Block: MaxChunkBlocks - 1},
+			Residency: c.residency}
+		n++
+	}
+	return n, c != nil
+}
+
+func (m *Map) listVersions(v *volume, newest bool, after Cursor, buf []Entry) (n int, more bool) {
 	start := chunkKey{after.Page, after.Column}
 	for c := v.index.seek(start); c != nil; c = v.index.after(c.key) {
 		first := 0
@@ -65,7 +82,7 @@ func (m *Map) listChunks(v *volume, newest bool, after Cursor, buf []Entry) (n i
 		}
 		for b := first; b < len(c.heads); b++ {
 			for id := c.heads[b]; id != 0; id = m.slabs.at(id).older {
-				e := m.slabs.at(id).entry(c.key, uint16(b))
+				e := m.slabs.at(id).entry(c, uint16(b))
 				done := newest && c.key == start && b == first && after.W != 0 // this block was listed
 				if !done && after.behind(e.Cursor) {
 					if n == len(buf) {
@@ -96,7 +113,7 @@ func (m *Map) listUnstable(v *volume, after Cursor, buf []Entry) (n int, more bo
 			if id == 0 || m.slabs.at(id).w != u.w || m.slabs.at(id).flags&flagQueued == 0 {
 				continue
 			}
-			if e := m.slabs.at(id).entry(c.key, u.ref.block); after.behind(e.Cursor) {
+			if e := m.slabs.at(id).entry(c, u.ref.block); after.behind(e.Cursor) {
 				all = append(all, e)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
@@ -20,6 +21,7 @@ type Map struct {
 	live     uint64    // blocks referenced by versions of vols
 	tombs    uint64
 	bad      uint64
+	notes    Notes
 	snap     *Snapshot // being taken, or nil
 	snaps    uint64    // begun so far
 	ripe     []unstableRef
@@ -39,13 +41,21 @@ type Usage struct {
 	Versions                   uint64 // of volumes not dropped, tombstones included
 	Tombstones                 uint64
 	Bad                        uint64
+	Notes                      Notes
+}
+
+// Notes counts what the map knows about volumes as a whole, and a checkpoint has to hold.
+type Notes struct {
+	Volumes, Marks, Holes, Views, Pins, Hidden uint64
 }
 
 // Usage tells how space is used.
 func (m *Map) Usage() Usage {
-	u := Usage{Total: m.alloc.total, Free: m.alloc.nfree, Live: m.live, Tombstones: m.tombs, Bad: m.bad}
+	u := Usage{Total: m.alloc.total, Free: m.alloc.nfree, Live: m.live, Tombstones: m.tombs, Bad: m.bad,
+		Notes: m.notes}
 	u.Pending = u.Total - u.Free - u.Live
 	u.Versions = u.Live + u.Tombstones
+	u.Notes.Volumes = uint64(len(m.vols))
 	return u
 }
 
@@ -96,11 +106,8 @@ func compareKeys(a, b cluster.VolumeKey) int {
 	return 0
 }
 
-// VolumeCount is the number of volumes.
-func (m *Map) VolumeCount() uint64 { return uint64(len(m.vols)) }
-
 // MarkIsNews reports whether a stable mark would change anything. The mark of an unknown volume does not.
-func (m *Map) MarkIsNews(key cluster.VolumeKey, mark cluster.Seq) bool {
+func (m *Map) MarkIsNews(key cluster.VolumeKey, mark Mark) bool {
 	v := m.vols[key]
 	return v != nil && v.isNews(mark)
 }
@@ -108,8 +115,9 @@ func (m *Map) MarkIsNews(key cluster.VolumeKey, mark cluster.Seq) bool {
 // VolumeState is what the map knows about a volume as a whole.
 type VolumeState struct {
 	Key        cluster.VolumeKey
-	Settled    uint32        // versions of epochs below are stable
-	Marks      []cluster.Seq // ascending, at most one per epoch, epochs >= Settled; read only
+	Settled    uint32     // versions of epochs below are stable
+	Marks      []Mark     // ascending, at most one per epoch, epochs >= Settled; read only
+	View       chunk.View // read only
 	Versions   uint64
 	Blocks     uint64 // data blocks in use
 	Unstable   uint64
@@ -123,7 +131,8 @@ func (m *Map) Volume(key cluster.VolumeKey) (VolumeState, bool) {
 	if v == nil {
 		return VolumeState{Key: key}, false
 	}
-	return VolumeState{Key: key, Settled: v.settled, Marks: v.marks, Versions: v.nVersions, Blocks: v.nBlocks,
+	return VolumeState{Key: key, Settled: v.settled, Marks: v.marks, View: v.view, Versions: v.nVersions,
+		Blocks:   v.nBlocks,
 		Unstable: v.nUnstable, Tombstones: v.nTombs, Bad: v.nBad}, true
 }
 
@@ -133,11 +142,11 @@ type Version struct {
 	W     cluster.Seq
 	Loc   uint64 // data block; 0 unless Data or Bad
 	CRC   uint32
-	Mask  uint16
+	Columns
 }
 
 func (n *node) version() Version {
-	v := Version{State: n.state(), W: n.w, CRC: n.crc, Mask: n.mask}
+	v := Version{State: n.state(), W: n.w, CRC: n.crc, Columns: n.columns}
 	if v.State != Tombstone {
 		v.Loc = uint64(n.loc)
 	}
@@ -154,8 +163,19 @@ func (n *node) state() State {
 	return Data
 }
 
-// Lookup fills out[0:N] with the newest version of each block of an extent, or the newest not after asOf when
-// that is not 0.
+// Superseded reports whether an extent names a residency below the one that is held: what the map says about
+// it is not to be told. One above the one held sees nothing.
+func (m *Map) Superseded(e Extent) bool {
+	v := m.vols[e.Vol]
+	if v == nil {
+		return false
+	}
+	c := v.chunks[e.key()]
+	return c != nil && e.Residency < c.residency
+}
+
+// Lookup fills out[0:N] with the version of each block of an extent that is seen at present, or as of asOf
+// when that is not 0.
 func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) {
 	out = out[:e.N]
 	clear(out)
@@ -163,6 +183,7 @@ func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) {
 	if c == nil {
 		return
 	}
+	view := &m.vols[e.Vol].view
 	for i := range out {
 		b := int(e.First) + i
 		if b >= len(c.heads) {
@@ -170,7 +191,7 @@ func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) {
 		}
 		for id := c.heads[b]; id != 0; {
 			n := m.slabs.at(id)
-			if asOf == 0 || n.w <= asOf {
+			if view.Sees(asOf, n.w) {
 				out[i] = n.version()
 				break
 			}
@@ -194,16 +215,21 @@ func (m *Map) Exact(e Extent, w cluster.Seq, out []Version) {
 	}
 }
 
-func (m *Map) chunk(e Extent) *chunk {
+// chunk finds what is held under the residency of an extent.
+func (m *Map) chunk(e Extent) *chunkMap {
 	v := m.vols[e.Vol]
 	if v == nil {
 		return nil
 	}
-	return v.chunks[chunkKey{e.Page, e.Column}]
+	c := v.chunks[e.key()]
+	if c == nil || c.residency != e.Residency {
+		return nil
+	}
+	return c
 }
 
 // slot returns the link that names version w of a block, or the place where it belongs.
-func (m *Map) slot(c *chunk, block uint16, w cluster.Seq) *nodeID {
+func (m *Map) slot(c *chunkMap, block uint16, w cluster.Seq) *nodeID {
 	if int(block) >= len(c.heads) {
 		return new(nodeID)
 	}

@@ -2,26 +2,26 @@ package pagemap
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
 // Sink receives a snapshot of the map. What it is given is valid only during the call.
 type Sink interface {
-	// Volume comes once for every volume, before any chunk.
-	Volume(VolumeState)
+	// Record comes before any chunk, at least once for every volume: applied to an empty map, in order, the
+	// records make the volumes without their versions.
+	Record(*Record)
 	// Chunk gives versions of one chunk: all of them, in any order of chunks, each chunk once.
 	Chunk(e Extent, versions []ChunkVersion)
 }
 
 // ChunkVersion is one version of a block of a chunk, as a checkpoint keeps it.
 type ChunkVersion struct {
-	Block     uint16
-	W         cluster.Seq
-	Loc       uint64 // 0 for a tombstone
-	CRC       uint32
-	Mask      uint16
+	Block uint16
+	W     cluster.Seq
+	Loc   uint64 // 0 for a tombstone
+	CRC   uint32
+	Columns
 	Tombstone bool
 	Bad       bool
 }
@@ -46,11 +46,22 @@ func (m *Map) BeginSnapshot(sink Sink) *Snapshot {
 	s := &Snapshot{m: m, seq: m.snaps, sink: sink}
 	for _, key := range m.Volumes() {
 		s.vols = append(s.vols, m.vols[key])
-		state, _ := m.Volume(key)
-		sink.Volume(state)
+		m.vols[key].records(sink.Record)
 	}
 	m.snap = s
 	return s
+}
+
+// records gives what makes the volume without its versions.
+func (v *volume) records(emit func(*Record)) {
+	e := Extent{Vol: v.key}
+	emit(&Record{Kind: Settle, Extent: e, Epoch: v.settled})
+	for _, k := range v.marks {
+		emit(&Record{Kind: Stable, Extent: e, W: k.W, Holes: k.Holes})
+	}
+	if v.view.Version > 0 {
+		emit(&Record{Kind: View, Extent: e, View: v.view})
+	}
 }
 
 // Next emits about limit versions, each chunk once, and reports whether there are more.
@@ -85,7 +96,7 @@ func (s *Snapshot) Abort() {
 }
 
 // touch emits a chunk that is about to change, if a snapshot still needs it.
-func (m *Map) touch(v *volume, c *chunk) {
+func (m *Map) touch(v *volume, c *chunkMap) {
 	s := m.snap
 	if s == nil || c.snap == s.seq || v.dropped != 0 && v.dropped <= s.seq {
 		return
@@ -93,47 +104,35 @@ func (m *Map) touch(v *volume, c *chunk) {
 	s.emit(v, c)
 }
 
-func (s *Snapshot) emit(v *volume, c *chunk) {
+func (s *Snapshot) emit(v *volume, c *chunkMap) {
 	c.snap = s.seq
 	s.buf = s.buf[:0]
 	for b, head := range c.heads {
 		for id := head; id != 0; {
 			n := s.m.slabs.at(id)
 			ver := n.version()
-			s.buf = append(s.buf, ChunkVersion{Block: uint16(b), W: n.w, Loc: ver.Loc, CRC: n.crc, Mask: n.mask,
+			s.buf = append(s.buf, ChunkVersion{Block: uint16(b), W: n.w, Loc: ver.Loc, CRC: n.crc, Columns: n.columns,
 				Tombstone: n.flags&flagTombstone != 0, Bad: n.flags&flagBad != 0})
 			id = n.older
 		}
 	}
 	if len(s.buf) > 0 {
-		s.sink.Chunk(Extent{Vol: v.key, Page: c.key.page, Column: c.key.column}, s.buf)
+		s.sink.Chunk(Extent{Vol: v.key, Page: c.key.page, Column: c.key.column,
+			Residency: c.residency}, s.buf)
 	}
-}
-
-// LoadVolume takes over a volume from a checkpoint, before its versions.
-func (m *Map) LoadVolume(st VolumeState) error {
-	if !st.Key.Valid() || m.vols[st.Key] != nil {
-		return fmt.Errorf("%w: volume %v", ErrCorrupt, st.Key)
-	}
-	v := newVolume(st.Key)
-	v.settled = st.Settled
-	for i, mark := range st.Marks {
-		if mark.Epoch() < st.Settled || i > 0 && st.Marks[i-1].Epoch() >= mark.Epoch() || i == maxMarks {
-			return fmt.Errorf("%w: marks of volume %v", ErrCorrupt, st.Key)
-		}
-	}
-	v.marks = slices.Clone(st.Marks)
-	m.vols[st.Key] = v
-	return nil
 }
 
 // LoadVersion takes over one version from a checkpoint. Load ends with FinishLoad.
 func (m *Map) LoadVersion(e Extent, cv ChunkVersion) error {
 	v := m.vols[e.Vol]
-	if v == nil || cv.W == 0 || cv.Block >= MaxChunkBlocks || cv.Bad && cv.Tombstone {
+	if v == nil || cv.W == 0 || e.Residency == 0 || cv.Block >= MaxChunkBlocks || cv.Bad && cv.Tombstone {
 		return fmt.Errorf("%w: version %v of %v/%d/%d[%d]", ErrCorrupt, cv.W, e.Vol, e.Page, e.Column, cv.Block)
 	}
-	n := node{w: cv.W, mask: cv.Mask, crc: cv.CRC}
+	if c := v.chunks[e.key()]; c != nil && c.residency != e.Residency {
+		return fmt.Errorf("%w: %v/%d/%d under residencies %v and %v", ErrCorrupt, e.Vol, e.Page, e.Column,
+			c.residency, e.Residency)
+	}
+	n := node{w: cv.W, columns: cv.Columns, crc: cv.CRC}
 	if cv.Tombstone {
 		n.flags = flagTombstone
 	} else if err := m.Claim(Run{Loc: cv.Loc, N: 1}); err != nil {
@@ -143,7 +142,7 @@ func (m *Map) LoadVersion(e Extent, cv ChunkVersion) error {
 	if cv.Bad {
 		n.flags |= flagBad
 	}
-	c := m.chunkOf(v, chunkKey{e.Page, e.Column}, int(cv.Block)+1)
+	c := m.chunkOf(v, e, int(cv.Block)+1)
 	link := m.slot(c, cv.Block, cv.W)
 	if *link != 0 && m.slabs.at(*link).w == cv.W {
 		return fmt.Errorf("%w: version %v of %v/%d/%d[%d] twice", ErrCorrupt, cv.W, e.Vol, e.Page, e.Column,

@@ -5,24 +5,21 @@ import (
 	"container/heap"
 	"slices"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
-
-// maxMarks bounds the epochs of a volume that have a mark and are not settled. A mark of one more epoch is
-// not kept, which only means that space comes back after the next Settle instead of now.
-const maxMarks = 16
 
 // nodeID names a version in the slabs; 0 is none.
 type nodeID uint32
 
 // node is one version, in a list ordered by descending w.
 type node struct {
-	w     cluster.Seq
-	loc   uint32 // data block; unused for a tombstone
-	crc   uint32
-	older nodeID
-	mask  uint16
-	flags flags
+	w       cluster.Seq
+	loc     uint32 // data block; unused for a tombstone
+	crc     uint32
+	older   nodeID
+	columns Columns
+	flags   flags
 }
 
 type flags uint8
@@ -68,22 +65,24 @@ func (s *slabs) put(id nodeID) {
 	s.used--
 }
 
-// chunk is the part of a page that lies on one column: the heads of the version lists of its blocks.
-type chunk struct {
-	key      chunkKey
-	snap     uint64 // the last snapshot that has this chunk already, or does not need it
-	versions int32
-	heads    []nodeID // up to the highest block ever held, rounded up
+// chunkMap is the map of one chunk: the heads of the version lists of its blocks.
+type chunkMap struct {
+	key       chunkKey
+	residency chunk.Residency
+	snap      uint64 // the last snapshot that has this chunk already, or does not need it
+	versions  int32
+	heads     []nodeID // up to the highest block ever held, rounded up
 }
 
 // volume is everything the map knows about one volume.
 type volume struct {
 	key       cluster.VolumeKey
-	dropped   uint64        // snapshots begun when it was dropped, plus 1; 0: not dropped
-	settled   uint32        // epochs below are stable
-	marks     []cluster.Seq // ascending, at most one per epoch, epochs >= settled
+	dropped   uint64 // snapshots begun when it was dropped, plus 1; 0: not dropped
+	settled   uint32 // epochs below are stable
+	marks     []Mark // ascending, at most one per epoch, epochs >= settled
+	view      chunk.View
 	index     index
-	chunks    map[chunkKey]*chunk
+	chunks    map[chunkKey]*chunkMap
 	unstable  []*epochHeap // by ascending epoch
 	waiting   map[blockRef]struct{}
 	nVersions uint64
@@ -107,45 +106,7 @@ func (r blockRef) compare(o blockRef) int {
 }
 
 func newVolume(key cluster.VolumeKey) *volume {
-	return &volume{key: key, chunks: map[chunkKey]*chunk{}, waiting: map[blockRef]struct{}{}}
-}
-
-// stable is the rule of DESIGN section 5: a mark speaks for its own epoch only.
-func (v *volume) stable(w cluster.Seq) bool {
-	e := w.Epoch()
-	if e < v.settled {
-		return true
-	}
-	for _, m := range v.marks {
-		if m.Epoch() == e {
-			return w <= m
-		}
-	}
-	return false
-}
-
-// isNews reports whether a mark would change anything.
-func (v *volume) isNews(mark cluster.Seq) bool {
-	return mark.Epoch() >= v.settled && !v.stable(mark) &&
-		(len(v.marks) < maxMarks || slices.ContainsFunc(v.marks, func(m cluster.Seq) bool {
-			return m.Epoch() == mark.Epoch()
-		}))
-}
-
-// setMark raises the mark of an epoch. It reports whether anything changed.
-func (v *volume) setMark(mark cluster.Seq) bool {
-	if !v.isNews(mark) {
-		return false
-	}
-	i, found := slices.BinarySearchFunc(v.marks, mark.Epoch(), func(m cluster.Seq, e uint32) int {
-		return cmp.Compare(m.Epoch(), e)
-	})
-	if found {
-		v.marks[i] = mark
-	} else {
-		v.marks = slices.Insert(v.marks, i, mark)
-	}
-	return true
+	return &volume{key: key, chunks: map[chunkKey]*chunkMap{}, waiting: map[blockRef]struct{}{}}
 }
 
 // unstableRef is a version that was not stable when it came.
@@ -207,12 +168,21 @@ func (v *volume) queue(w cluster.Seq, ref blockRef) {
 	v.unstable[i].push(unstableRef{w, ref})
 }
 
-// ripe removes and returns the listed versions that have become stable, appended to dst.
+// ripe removes and returns the listed versions that have become stable, appended to dst. Holes stay.
 func (v *volume) ripe(dst []unstableRef) []unstableRef {
 	keep := v.unstable[:0]
 	for _, h := range v.unstable {
-		for len(h.refs) > 0 && v.stable(h.refs[0].w) {
-			dst = append(dst, h.pop())
+		limit := v.limit(h.epoch)
+		var holes []unstableRef
+		for len(h.refs) > 0 && h.refs[0].w <= limit {
+			if u := h.pop(); v.stable(u.w) {
+				dst = append(dst, u)
+			} else {
+				holes = append(holes, u)
+			}
+		}
+		for _, u := range holes {
+			h.push(u)
 		}
 		if len(h.refs) > 0 || h.epoch >= v.settled {
 			keep = append(keep, h)

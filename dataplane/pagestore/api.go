@@ -3,6 +3,7 @@ package pagestore
 import (
 	"errors"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
@@ -35,21 +36,24 @@ var (
 	// ErrConflict means that (block, W) exists with other content. One W is one content, for ever: the caller
 	// has a bug or a fence was missed. Nothing was changed.
 	ErrConflict = errors.New("sequence already holds other content")
+	// ErrNotMine means that the chunk is held under a newer residency than the request names. Nothing was
+	// changed.
+	ErrNotMine = errors.New("a newer residency is held")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("page store closed")
 )
 
 // Write stores one version of consecutive blocks. The caller fills the exported fields, calls Store.Write and
-// must leave the struct, CRC and Data alone until Done. The struct can be used again then, which saves
-// allocations; a zero Write is ready for use.
+// must leave the struct, Columns, CRC and Data alone until Done. The struct can be used again then, which
+// saves allocations; a zero Write is ready for use.
 type Write struct {
 	pagemap.Extent
-	W         cluster.Seq // > 0; (block, W) already held with the same CRC: nothing to do, success
-	Stable    cluster.Seq // stable mark known to the owner, 0 for none: as SetStable
-	Mask      uint16      // present mask, kept and returned by Read
-	Tombstone bool        // the blocks hold nothing from W on; no CRC, no Data
-	CRC       []uint32    // N: CRC32C (Castagnoli) of each 4 KiB, verified before anything is written
-	Data      []byte      // N * 4 KiB
+	W         cluster.Seq       // > 0; (block, W) already held with the same CRC: nothing to do, success
+	Stable    cluster.Seq       // stable mark known to the owner, 0 for none. A hint: it may be lost, in a crash
+	Tombstone bool              // the blocks hold nothing from W on; no CRC, no Data
+	Columns   []pagemap.Columns // N, kept and returned by Read
+	CRC       []uint32          // N: CRC32C (Castagnoli) of each 4 KiB, verified before anything is written
+	Data      []byte            // N * 4 KiB
 	// Done is called exactly once, from any goroutine, perhaps before Store.Write returns. nil: every block of
 	// the version is durable.
 	Done func(*Write, error)
@@ -62,20 +66,22 @@ type BlockInfo struct {
 	State pagemap.State
 	W     cluster.Seq // 0 when Absent
 	CRC   uint32      // of the data, as it was written; also for Bad
-	Mask  uint16
+	pagemap.Columns
 }
 
-// Read fetches the newest version of consecutive blocks, or the newest not after AsOf. The same ownership
-// rules as for Write.
+// Read fetches the version of consecutive blocks that the present sees, or the view as of AsOf. The same
+// ownership rules as for Write.
 type Read struct {
 	pagemap.Extent
-	AsOf cluster.Seq // 0: newest
-	// Data has N * 4 KiB. Blocks in state Data are filled and have passed their CRC; Bad blocks are zeroed; the
-	// others are untouched.
+	AsOf cluster.Seq // 0: the present
+	Head bool        // fill Info only; what is not known to be bad is Data then
+	// Data has N * 4 KiB, or nothing for Head. Blocks in state Data are filled and have passed their CRC; Bad
+	// blocks are zeroed; the others are untouched.
 	Data []byte
 	Info []BlockInfo // N, filled
 	// Done is called exactly once, from any goroutine, perhaps before Store.Read returns. A block that cannot be
-	// read is Bad in Info, not an error: errors are ErrInvalid and ErrClosed.
+	// read is Bad in Info, not an error: errors are ErrInvalid, ErrNotMine
+	// and ErrClosed.
 	Done func(*Read, error)
 
 	readState
@@ -89,15 +95,17 @@ const (
 	ListAll      = pagemap.ListAll      // the newest version of every block
 	ListUnstable = pagemap.ListUnstable // every version that is not stable
 	ListVersions = pagemap.ListVersions // every version
+	ListChunks   = pagemap.ListChunks   // every chunk
 )
 
 // VolumeInfo is what the store knows about a volume.
 type VolumeInfo struct {
-	Settled  uint32        // versions of epochs below are stable
-	Marks    []cluster.Seq // stable marks, ascending, at most one per epoch >= Settled
-	Versions uint64        // versions held, tombstones included
-	Blocks   uint64        // 4 KiB of the device in use
-	Unstable uint64        // versions that are not stable
+	Settled  uint32         // versions of epochs below are stable
+	Marks    []pagemap.Mark // stable marks, ascending, at most one per epoch >= Settled
+	View     chunk.View
+	Versions uint64 // versions held, tombstones included
+	Blocks   uint64 // 4 KiB of the device in use
+	Unstable uint64 // versions that are not stable
 }
 
 // Stats are gauges and counters of a store.

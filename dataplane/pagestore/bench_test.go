@@ -73,7 +73,8 @@ func benchWrite(b *testing.B, blocks uint16) {
 		free := make(chan *Write, depth)
 		for i := range depth {
 			data, crc := fill(blocks, uint64(i))
-			free <- &Write{Data: data, CRC: crc, Done: func(w *Write, err error) {
+			free <- &Write{Data: data, CRC: crc, Columns: columnsOf(2, blocks), Done: func(w *Write,
+				err error) {
 				if err != nil {
 					panic(err)
 				}

@@ -108,7 +108,8 @@ func (rep *Report) data(r *recovery) error {
 			var n int
 			n, after, more = r.m.List(vol, ListVersions, after, entries)
 			for _, e := range entries[:n] {
-				ext := pagemap.Extent{Vol: vol, Page: e.Page, Column: e.Column, First: e.Block, N: 1}
+				ext := pagemap.Extent{Vol: vol, Page: e.Page, Residency: e.Residency, Column: e.Column,
+					First: e.Block, N: 1}
 				r.m.Exact(ext, e.W, one)
 				if e.State == pagemap.Tombstone {
 					continue

@@ -277,10 +277,8 @@ func (x *encoder) add(n int) []byte {
 	return x.open.buf[at : at+n]
 }
 
-// Volume implements pagemap.Sink.
-func (x *encoder) Volume(st pagemap.VolumeState) {
-	encodeCkptVolume(x.add(ckptVolumeSize+8*len(st.Marks)), &st)
-}
+// Record implements pagemap.Sink.
+func (x *encoder) Record(r *pagemap.Record) { encodeRecord(x.add(recordSize(r)), r) }
 
 // Chunk implements pagemap.Sink. A chunk that does not fit into the rest of a block is cut.
 func (x *encoder) Chunk(e pagemap.Extent, versions []pagemap.ChunkVersion) {
@@ -298,7 +296,7 @@ func (x *encoder) Chunk(e pagemap.Extent, versions []pagemap.ChunkVersion) {
 
 func (x *encoder) metadata(t *metaTable) {
 	for _, k := range slices.Sorted(maps.Keys(t.m)) {
-		e := metaEntry{key: k, value: t.m[k]}
+		e := t.m[k]
 		encodeMeta(x.add(e.size()), &e)
 	}
 }

@@ -65,7 +65,8 @@ func manyGoroutines(t *testing.T, s *Store) {
 					crc[i] = checksum(data[i*BlockSize:][:BlockSize])
 				}
 				req := &Write{Extent: ext(uint32(w)+1, page, 0, 4), W: seq(1, n), Data: data, CRC: crc,
-					Stable: seq(1, n-1)}
+					Columns: columnsOf(1, 4),
+					Stable:  seq(1, n-1)}
 				if err := do(s, req); err != nil {
 					t.Errorf("write %d: %v", n, err)
 					return
@@ -128,7 +129,8 @@ func TestRequestsBeyondTheLog(t *testing.T) {
 	for i := range uint64(n) {
 		data, crc := fill(3, i)
 		s.Write(&Write{Extent: ext(1, i%10, 0, 3), W: seq(1, i+1), Stable: seq(1, i), Data: data, CRC: crc,
-			Done: func(_ *Write, err error) { done <- err }})
+			Columns: columnsOf(1, 3),
+			Done:    func(_ *Write, err error) { done <- err }})
 		for range 10 {
 			s.Undo(ext(1, 99, 0, 1), seq(1, i+1), func(err error) { done <- err })
 		}

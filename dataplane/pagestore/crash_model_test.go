@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
@@ -32,10 +33,15 @@ type opModel struct {
 	undone   bool // durably
 }
 
+// blockKey names a block under a residency: what is held under another is another block.
 type blockKey struct {
-	page  uint64
-	block uint16
+	page      uint64
+	residency chunk.Residency
+	block     uint16
 }
+
+// pin is a pin of the view list that is durable. Versions written since then leave what it sees alone.
+type pin struct{ at, since cluster.Seq }
 
 // volModel is one volume generation.
 type volModel struct {
@@ -44,10 +50,15 @@ type volModel struct {
 	counter  uint64                             // sequences ascend within the epoch
 	ops      []*opModel                         // ascending w
 	blocks   map[blockKey]map[cluster.Seq]*fate // every version sent
-	marks    map[uint32]cluster.Seq             // largest sent of each epoch
-	settled  uint32                             // largest asked for
-	dropping bool                               // asked for
-	exists   bool                               // something of it was answered or seen
+	marks    map[uint32]pagemap.Mark            // what was sent, of each epoch
+	res      map[uint64]chunk.Residency         // of each page: that the owner uses now
+	begun    map[uint64]chunk.Residency         // of each page: that is known to have begun, or ended
+	view     chunk.View                         // the last sent
+	viewing  bool                               // it was not answered yet
+	pins     []pin
+	settled  uint32 // largest asked for
+	dropping bool   // asked for
+	exists   bool   // something of it was answered or seen
 }
 
 // stampBlock writes who a block is into each of its sectors.
@@ -57,7 +68,7 @@ func stampBlock(b []byte, key cluster.VolumeKey, at blockKey, w cluster.Seq) {
 		le.PutUint32(b[i:], key.VUID)
 		le.PutUint32(b[i+4:], key.Generation)
 		le.PutUint64(b[i+8:], at.page)
-		le.PutUint64(b[i+16:], uint64(at.block))
+		le.PutUint64(b[i+16:], uint64(at.residency)<<8|uint64(at.block))
 		le.PutUint64(b[i+24:], uint64(w))
 		le.PutUint64(b[i+blockdev.SectorSize-8:], uint64(w))
 	}
@@ -65,13 +76,14 @@ func stampBlock(b []byte, key cluster.VolumeKey, at blockKey, w cluster.Seq) {
 
 func newVolModel(key cluster.VolumeKey) *volModel {
 	return &volModel{key: key, epoch: 1, blocks: map[blockKey]map[cluster.Seq]*fate{},
-		marks: map[uint32]cluster.Seq{}}
+		marks: map[uint32]pagemap.Mark{}, res: map[uint64]chunk.Residency{},
+		begun: map[uint64]chunk.Residency{}}
 }
 
 // each visits the fates of the blocks of a write.
 func (v *volModel) each(o *opModel, f func(blockKey, *fate)) {
 	for i := range o.e.N {
-		at := blockKey{o.e.Page, o.e.First + i}
+		at := blockKey{o.e.Page, o.e.Residency, o.e.First + i}
 		if v.blocks[at] == nil {
 			v.blocks[at] = map[cluster.Seq]*fate{}
 		}
@@ -82,7 +94,7 @@ func (v *volModel) each(o *opModel, f func(blockKey, *fate)) {
 	}
 }
 
-// mark is the largest mark an owner may send now: everything of the epoch up to it is resolved.
+// mark is the largest prefix an owner may send now: everything of the epoch up to it is resolved.
 func (v *volModel) mark() cluster.Seq {
 	m := cluster.MakeSeq(v.epoch, 0)
 	for _, o := range v.ops {
@@ -97,24 +109,78 @@ func (v *volModel) mark() cluster.Seq {
 	return m
 }
 
+// overtaken tells whether a newer write was sent to a block of a write. An owner that holds a write open
+// holds its rows, so it does not happen to holes, nor to what is completed after it was undone.
+func (v *volModel) overtaken(o *opModel) bool {
+	return slices.ContainsFunc(v.ops, func(x *opModel) bool {
+		return x.w > o.w && x.e.Page == o.e.Page && x.e.First < o.e.First+o.e.N && o.e.First < x.e.First+x.e.N
+	})
+}
+
+// holey is the largest mark with holes: everything of the epoch that is not resolved is one.
+func (v *volModel) holey() pagemap.Mark {
+	m := pagemap.Mark{W: cluster.MakeSeq(v.epoch, v.counter)}
+	for _, o := range v.ops {
+		if o.w.Epoch() != v.epoch || o.resolved {
+			continue
+		}
+		if m.Holes = append(m.Holes, o.w); v.overtaken(o) || len(m.Holes) > chunk.MaxHoles {
+			return pagemap.Mark{W: v.mark()}
+		}
+	}
+	return m
+}
+
+// tell notes what the store is told to be stable.
+func (v *volModel) tell(m pagemap.Mark) pagemap.Mark {
+	v.marks[m.W.Epoch()] = v.marks[m.W.Epoch()].Merge(m)
+	return m
+}
+
 // mayBeStable tells whether the store was told that w is stable.
 func (v *volModel) mayBeStable(w cluster.Seq) bool {
-	return w.Epoch() < v.settled || w <= v.marks[w.Epoch()]
+	m := v.marks[w.Epoch()]
+	return w.Epoch() < v.settled || w <= m.W && !slices.Contains(m.Holes, w)
+}
+
+// pinned tells whether a pin keeps a version although a newer one is stable.
+func (v *volModel) pinned(w, by cluster.Seq) bool {
+	return slices.ContainsFunc(v.pins, func(p pin) bool { return w <= p.at && by > p.since })
 }
 
 // mayBeFreed tells whether a version may have been superseded.
 func (v *volModel) mayBeFreed(all map[cluster.Seq]*fate, w cluster.Seq) bool {
 	for by, f := range all {
-		if by > w && f.held && v.mayBeStable(by) && (by.Epoch() == w.Epoch() || w.Epoch() < v.settled) {
+		if by > w && f.held && v.mayBeStable(by) && (by.Epoch() == w.Epoch() || w.Epoch() < v.settled) &&
+			!v.pinned(w, by) {
 			return true
 		}
 	}
 	return false
 }
 
+// judgeResidency compares the residency under which a page is held, 0 if nothing is, with what was sent.
+// ended: what was held of the page under an older number is gone, in one step.
+func (v *volModel) judgeResidency(page uint64, held chunk.Residency) (ended chunk.Residency, err error) {
+	if held != 0 && held < v.begun[page] {
+		return 0, fmt.Errorf("page %d is held under %v, and %v has begun or ended", page, held, v.begun[page])
+	}
+	v.begun[page] = max(v.begun[page], held)
+	if held == 0 {
+		return v.res[page], nil // whatever began last may have been emptied
+	}
+	return held, nil
+}
+
 // judge compares what a store holds of one block after a mount with what it may hold. present is ascending.
-func (v *volModel) judge(at blockKey, present []pagemap.Entry) error {
+func (v *volModel) judge(at blockKey, present []pagemap.Entry, ended chunk.Residency) error {
 	all := v.blocks[at]
+	if at.residency < ended {
+		if len(present) > 0 {
+			return fmt.Errorf("versions %v under an ended residency", present)
+		}
+		return nil
+	}
 	here := map[cluster.Seq]pagemap.State{}
 	for _, e := range present {
 		here[e.W] = e.State
@@ -147,7 +213,8 @@ func (v *volModel) judge(at blockKey, present []pagemap.Entry) error {
 func (v *volModel) goneBelowTombstone(all map[cluster.Seq]*fate, here map[cluster.Seq]pagemap.State,
 	w cluster.Seq) bool {
 	for by, f := range all {
-		if _, present := here[by]; by > w && !present && f.held && f.op.tomb && v.mayBeStable(by) {
+		if _, present := here[by]; by > w && !present && f.held && f.op.tomb && v.mayBeStable(by) &&
+			!v.pinned(w, by) {
 			return true
 		}
 	}
@@ -193,7 +260,46 @@ func (v *volModel) learn(held map[blockKey][]pagemap.Entry) {
 		v.each(o, func(_ blockKey, f *fate) { gone = gone && f.lost })
 		o.resolved = gone && !o.undone
 	}
+	v.settleBegun()
 	v.forget()
+}
+
+// learnView takes the view list that was found after a mount as known.
+func (v *volModel) learnView(view chunk.View) error {
+	if view.Version > v.view.Version || view.Version < v.view.Version && !v.viewing {
+		return fmt.Errorf("view list %d is there, %d was sent", view.Version, v.view.Version)
+	}
+	v.view, v.viewing = view, false
+	v.repin()
+	return nil
+}
+
+// repin makes the pins those of the view list, which is durable now.
+func (v *volModel) repin() {
+	was := v.pins
+	v.pins = nil
+	for _, at := range v.view.Pins {
+		p := pin{at: at, since: cluster.MakeSeq(v.epoch, v.counter)}
+		if i := slices.IndexFunc(was, func(x pin) bool { return x.at == at }); i >= 0 {
+			p = was[i]
+		}
+		v.pins = append(v.pins, p)
+	}
+}
+
+// settleBegun resolves what lies under residencies that are known to be over: nothing of it can come back.
+func (v *volModel) settleBegun() {
+	for _, o := range v.ops {
+		if o.e.Residency < v.begun[o.e.Page] && !o.flying {
+			v.gone(o)
+		}
+	}
+}
+
+// gone notes that a write is not there and never will be.
+func (v *volModel) gone(o *opModel) {
+	o.resolved, o.undone = true, true
+	v.each(o, func(_ blockKey, f *fate) { f.held, f.undoing = false, false })
 }
 
 // forget drops old knowledge, so that long runs stay fast: writes that are resolved and of which nothing is

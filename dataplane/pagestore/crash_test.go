@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
@@ -37,7 +39,13 @@ type crashWorld struct {
 }
 
 type crashStats struct {
-	cuts, mountCuts, bads, acks, groups, checkpoints, laps, fulls uint64
+	cuts, mountCuts, bads, acks, groups, checkpoints, laps, fulls, begins, drops, views uint64
+}
+
+func (s *crashStats) add(o crashStats) {
+	s.cuts, s.mountCuts, s.bads, s.acks = s.cuts+o.cuts, s.mountCuts+o.mountCuts, s.bads+o.bads, s.acks+o.acks
+	s.groups, s.checkpoints, s.laps = s.groups+o.groups, s.checkpoints+o.checkpoints, s.laps+o.laps
+	s.fulls, s.begins, s.drops, s.views = s.fulls+o.fulls, s.begins+o.begins, s.drops+o.drops, s.views+o.views
 }
 
 // metaModel is the history of one metadata key: the values since the last that is known to be durable.
@@ -177,19 +185,32 @@ func (w *crashWorld) step() {
 		w.send(v, w.newOp(v, w.rng.IntN(6) == 0))
 	case p < 70:
 		v.counter++ // marks may name a sequence that touched other devices only
-		m := v.mark()
-		v.marks[v.epoch] = max(v.marks[v.epoch], m)
-		w.s.SetStable(v.key, m)
+		if m := v.mark(); w.rng.IntN(2) == 0 {
+			w.s.SetStable(v.key, v.tell(pagemap.Mark{W: m}), w.mayBeFull)
+		} else {
+			w.s.SetStable(v.key, v.tell(v.holey()), w.mayBeFull)
+		}
 	case p < 84:
 		w.decide(v)
-	case p < 90:
+	case p < 88:
 		w.putMeta()
+	case p < 90:
+		w.setView(v)
 	case p < 92:
 		v.epoch, v.counter = v.epoch+1, 0
 	case p < 98:
 		w.settle(v)
 	case p < 99 && len(w.vols) > 1:
 		w.drop(v)
+	default:
+		w.leave(v)
+	}
+}
+
+// mayBeFull takes the answer to what a full device may refuse.
+func (w *crashWorld) mayBeFull(err error) {
+	if err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, ErrIO) {
+		panic(err)
 	}
 }
 
@@ -201,6 +222,7 @@ func (w *crashWorld) newOp(v *volModel, tomb bool) *opModel {
 	if w.large {
 		o.e.Page, o.e.First, o.e.N = w.rng.Uint64N(200), uint16(w.rng.IntN(4)), 1+uint16(w.rng.IntN(8))
 	}
+	o.e.Residency = v.residency(o.e.Page)
 	v.ops = append(v.ops, o)
 	return o
 }
@@ -211,18 +233,18 @@ func (w *crashWorld) send(v *volModel, o *opModel) {
 	o.flying = true
 	again := false
 	v.each(o, func(_ blockKey, f *fate) { again, f.lost = again || f.held, false })
-	req := &Write{Extent: o.e, W: o.w, Tombstone: o.tomb, Mask: uint16(o.w)}
+	req := &Write{Extent: o.e, W: o.w, Tombstone: o.tomb, Columns: columnsOf(o.w, o.e.N)}
 	if !o.tomb {
 		req.Data = make([]byte, int(o.e.N)*BlockSize)
 		for i := range o.e.N {
 			b := req.Data[int(i)*BlockSize:][:BlockSize]
-			stampBlock(b, v.key, blockKey{o.e.Page, o.e.First + i}, o.w)
+			stampBlock(b, v.key, blockKey{o.e.Page, o.e.Residency, o.e.First + i}, o.w)
 			req.CRC = append(req.CRC, checksum(b))
 		}
 	}
 	if w.rng.IntN(4) == 0 {
 		req.Stable = v.mark()
-		v.marks[v.epoch] = max(v.marks[v.epoch], req.Stable)
+		v.tell(pagemap.Mark{W: req.Stable})
 	}
 	req.Done = func(_ *Write, err error) {
 		if life != w.life {
@@ -233,7 +255,11 @@ func (w *crashWorld) send(v *volModel, o *opModel) {
 		case err == nil:
 			o.resolved, v.exists = true, true
 			v.each(o, func(_ blockKey, f *fate) { f.held, f.bad = true, false })
+			v.begun[o.e.Page] = max(v.begun[o.e.Page], o.e.Residency)
+			v.settleBegun()
 			w.stats.acks++
+		case errors.Is(err, ErrNotMine) && o.e.Residency < v.res[o.e.Page]:
+			v.gone(o)
 		case errors.Is(err, ErrFull):
 			w.stats.fulls++
 			o.resolved = !again
@@ -249,7 +275,11 @@ func (w *crashWorld) send(v *volModel, o *opModel) {
 func (w *crashWorld) decide(v *volModel) {
 	var open []*opModel
 	for _, o := range v.ops {
-		if !o.flying && !o.undone && !v.mayBeStable(o.w) && (!o.resolved || w.rng.IntN(10) == 0) {
+		if o.undone && v.overtaken(o) {
+			continue
+		}
+		if !o.flying && o.e.Residency == v.res[o.e.Page] && !v.mayBeStable(o.w) &&
+			(!o.resolved || w.rng.IntN(10) == 0) {
 			open = append(open, o)
 		}
 	}
@@ -257,7 +287,8 @@ func (w *crashWorld) decide(v *volModel) {
 		return
 	}
 	o := open[w.rng.IntN(len(open))]
-	if !o.resolved && w.rng.IntN(2) == 0 {
+	if !o.resolved && w.rng.IntN(2) == 0 || o.undone { // a later owner may complete what was undone
+		o.resolved, o.undone = false, false
 		w.send(v, o)
 		return
 	}
@@ -268,11 +299,11 @@ func (w *crashWorld) decide(v *volModel) {
 		if life != w.life {
 			return
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNotMine) {
 			panic(err)
 		}
-		o.flying, o.resolved, o.undone = false, true, true
-		v.each(o, func(_ blockKey, f *fate) { f.held, f.undoing = false, false })
+		o.flying = false
+		v.gone(o)
 	})
 }
 
@@ -371,7 +402,7 @@ func (w *crashWorld) judge() error {
 }
 
 func (w *crashWorld) judgeVolume(v *volModel) error {
-	held := map[blockKey][]pagemap.Entry{}
+	held, under := map[blockKey][]pagemap.Entry{}, map[uint64]chunk.Residency{}
 	buf := make([]pagemap.Entry, 4096)
 	n, _, more := w.s.List(v.key, ListVersions, pagemap.Cursor{}, buf)
 	if more {
@@ -379,7 +410,8 @@ func (w *crashWorld) judgeVolume(v *volModel) error {
 	}
 	slices.Reverse(buf[:n])
 	for _, e := range buf[:n] {
-		at := blockKey{e.Page, e.Block}
+		at := blockKey{e.Page, e.Residency, e.Block}
+		under[e.Page] = e.Residency
 		held[at] = append(held[at], e)
 		if e.State == pagemap.Bad {
 			w.stats.bads++
@@ -388,13 +420,21 @@ func (w *crashWorld) judgeVolume(v *volModel) error {
 			return fmt.Errorf("page %d block %d version %v has mask %d", e.Page, e.Block, e.W, e.Mask)
 		}
 	}
+	info, _ := w.s.Volume(v.key)
+	if err := v.learnView(info.View); err != nil {
+		return err
+	}
 	for at, present := range held {
 		if v.blocks[at] == nil {
 			return fmt.Errorf("%v: never written, and holds %v", at, present)
 		}
 	}
 	for at := range v.blocks {
-		if err := v.judge(at, held[at]); err != nil {
+		ended, err := v.judgeResidency(at.page, under[at.page])
+		if err == nil {
+			err = v.judge(at, held[at], ended)
+		}
+		if err != nil {
 			return fmt.Errorf("page %d block %d: %w", at.page, at.block, err)
 		}
 		if err := w.judgeData(v, at, held[at]); err != nil {
@@ -414,7 +454,7 @@ func (w *crashWorld) judgeData(v *volModel, at blockKey, present []pagemap.Entry
 		if e.State != pagemap.Data {
 			continue
 		}
-		ext := pagemap.Extent{Vol: v.key, Page: at.page, First: at.block, N: 1}
+		ext := pagemap.Extent{Vol: v.key, Page: at.page, Residency: at.residency, First: at.block, N: 1}
 		w.s.mu.m.Exact(ext, e.W, version)
 		w.dev.Peek(w.s.lay.dataOffset(version[0].Loc), got)
 		if stampBlock(want, v.key, at, e.W); !bytes.Equal(got, want) {
@@ -458,7 +498,7 @@ func TestPowerCuts(t *testing.T) {
 	}
 	const perWorld = 200
 	var total crashStats
-	sum := func(into *uint64, n uint64) { atomic.AddUint64(into, n) }
+	var mu sync.Mutex
 	t.Run("worlds", func(t *testing.T) {
 		var next atomic.Int64
 		for shard := range 4 {
@@ -470,22 +510,19 @@ func TestPowerCuts(t *testing.T) {
 						return
 					}
 					st := powerCuts(t, *crashSeed+uint64(i), perWorld)
-					sum(&total.cuts, st.cuts)
-					sum(&total.mountCuts, st.mountCuts)
-					sum(&total.bads, st.bads)
-					sum(&total.acks, st.acks)
-					sum(&total.groups, st.groups)
-					sum(&total.checkpoints, st.checkpoints)
-					sum(&total.laps, st.laps)
-					sum(&total.fulls, st.fulls)
+					mu.Lock()
+					total.add(st)
+					mu.Unlock()
 				}
 			})
 		}
 	})
 	t.Logf("%d power cuts (%d during recovery), %d acknowledged writes, %d groups, %d log blocks, "+
-		"%d checkpoints, %d bad versions, %d refused for space", total.cuts, total.mountCuts, total.acks,
-		total.groups, total.laps, total.checkpoints, total.bads, total.fulls)
-	if total.mountCuts == 0 || total.bads == 0 || total.checkpoints < total.cuts || total.fulls == 0 {
+		"%d checkpoints, %d bad versions, %d refused for space, %d residencies left, %d chunks dropped, "+
+		"%d view lists", total.cuts, total.mountCuts, total.acks, total.groups, total.laps, total.checkpoints,
+		total.bads, total.fulls, total.begins, total.drops, total.views)
+	if total.mountCuts == 0 || total.bads == 0 || total.checkpoints < total.cuts || total.fulls == 0 ||
+		total.drops == 0 || total.views == 0 {
 		t.Errorf("the test does not reach what it is for: %+v", total)
 	}
 }

@@ -201,7 +201,7 @@ func TestTornWriteStaysBad(t *testing.T) {
 		must(t, write(s, ext(1, 0, 0, 1), seq(1, 1), 1))
 		dev.Manual(true)
 		data, crc := fill(1, 2)
-		s.Write(&Write{Extent: ext(1, 0, 0, 1), W: seq(1, 2), Data: data, CRC: crc, Mask: 2,
+		s.Write(&Write{Extent: ext(1, 0, 0, 1), W: seq(1, 2), Data: data, CRC: crc, Columns: columnsOf(2, 1),
 			Done: func(*Write, error) { t.Error("acknowledged without data") }})
 		if dev.Pending() != 2 {
 			t.Fatalf("%d operations, want data and log in parallel", dev.Pending())
@@ -244,7 +244,7 @@ func TestCloseWaitsForAStalledDevice(t *testing.T) {
 	dev.Inject(blockdev.Fault{Kind: blockdev.Stall})
 	data, crc := fill(1, 1)
 	done, closed := make(chan error, 1), make(chan error, 1)
-	s.Write(&Write{Extent: ext(1, 0, 0, 1), W: 1, Data: data, CRC: crc,
+	s.Write(&Write{Extent: ext(1, 0, 0, 1), W: 1, Data: data, CRC: crc, Columns: columnsOf(1, 1),
 		Done: func(_ *Write, err error) { done <- err }})
 	go func() { closed <- s.Close() }()
 	for dev.Stalled() < 2 {

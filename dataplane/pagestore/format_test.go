@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
@@ -24,17 +25,25 @@ func sampleID() identity {
 
 func sampleRecords() []pagemap.Record {
 	e := pagemap.Extent{Vol: cluster.VolumeKey{VUID: 0x123456, Generation: 0xabcd}, Page: 0x1122334455667788,
-		Column: 9, First: 0x10, N: 2}
+		Residency: 0x99aabbccddeeff, Column: 9, First: 0x10, N: 2}
+	one, two := []pagemap.Columns{{Set: 0x7654, Mask: 0x8001}}, []pagemap.Columns{{Set: 1, Mask: 2}, {Set: 3}}
+	c := e
+	c.First, c.N = 0, 0
 	v := pagemap.Extent{Vol: e.Vol}
 	return []pagemap.Record{
-		{Kind: pagemap.Put, Extent: e, W: seq(3, 7), Loc: 0x665544332211, Mask: 0x8001,
+		{Kind: pagemap.Put, Extent: e, W: seq(3, 7), Loc: 0x665544332211, Columns: one,
 			CRC: []uint32{0xdeadbeef, 1}},
-		{Kind: pagemap.Put, Extent: e, W: seq(3, 8), Loc: 5, Replace: true, CRC: []uint32{2, 3}},
-		{Kind: pagemap.Put, Extent: e, W: seq(3, 9), Tombstone: true, Mask: 3},
+		{Kind: pagemap.Put, Extent: e, W: seq(3, 8), Loc: 5, Replace: true, Columns: two, CRC: []uint32{2, 3}},
+		{Kind: pagemap.Put, Extent: e, W: seq(3, 9), Tombstone: true, Columns: two},
 		{Kind: pagemap.Stable, Extent: v, W: seq(3, 9)},
+		{Kind: pagemap.Stable, Extent: v, W: seq(3, 9), Holes: []cluster.Seq{seq(3, 4), seq(3, 6)}},
 		{Kind: pagemap.Settle, Extent: v, Epoch: 3},
 		{Kind: pagemap.Undo, Extent: e, W: seq(3, 8)},
 		{Kind: pagemap.Drop, Extent: v},
+		{Kind: pagemap.DropChunk, Extent: c},
+		{Kind: pagemap.View, Extent: v, View: chunk.View{Version: 5, Pins: []cluster.Seq{seq(2, 8)},
+			Hidden: []chunk.Interval{{After: seq(2, 8), To: seq(3, 1)}}}},
+		{Kind: pagemap.Renumber, Extent: c},
 	}
 }
 
@@ -53,7 +62,8 @@ func sampleBlocks(t testing.TB) map[string][]byte {
 		encodeRecord(log[used:], &r)
 		used += recordSize(&r)
 	}
-	for _, e := range []metaEntry{{key: "fence/1.1", value: []byte("7")}, {key: "old", gone: true}} {
+	for _, e := range []metaEntry{{key: "fence/1.1", value: []byte("7"), order: 0x0102},
+		{key: "old", gone: true}} {
 		encodeMeta(log[used:], &e)
 		used += e.size()
 	}
@@ -62,13 +72,16 @@ func sampleBlocks(t testing.TB) map[string][]byte {
 	h.seal(log)
 
 	ckpt, used := make([]byte, BlockSize), headerSize
-	st := pagemap.VolumeState{Key: cluster.VolumeKey{VUID: 0x123456, Generation: 0xabcd}, Settled: 2,
-		Marks: []cluster.Seq{seq(2, 5), seq(3, 9)}}
-	encodeCkptVolume(ckpt[used:], &st)
-	used += ckptVolumeSize + 16
+	for _, r := range sampleRecords() {
+		if r.Kind == pagemap.Settle || r.Kind == pagemap.Stable || r.Kind == pagemap.View {
+			encodeRecord(ckpt[used:], &r)
+			used += recordSize(&r)
+		}
+	}
 	e := sampleRecords()[0].Extent
 	versions := []pagemap.ChunkVersion{
-		{Block: 16, W: seq(3, 7), Loc: 0x665544332211, CRC: 0xdeadbeef, Mask: 0x8001},
+		{Block: 16, W: seq(3, 7), Loc: 0x665544332211, CRC: 0xdeadbeef,
+			Columns: pagemap.Columns{Set: 0x7654, Mask: 0x8001}},
 		{Block: 17, W: seq(3, 8), Loc: 6, CRC: 3, Bad: true}, {Block: 18, W: seq(3, 9), Tombstone: true}}
 	encodeCkptChunk(ckpt[used:], &e, versions)
 	used += ckptChunkSize + 3*ckptVersionSize
@@ -108,7 +121,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	p := h.payload(block)
 	for _, want := range sampleRecords() {
 		var got pagemap.Record
-		n, _, err := decodeRecord(p, &got, nil)
+		n, err := decodeRecord(p, &got)
 		must(t, err)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
@@ -117,7 +130,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}
 	fence, n, err := decodeMeta(p)
 	must(t, err)
-	if fence.key != "fence/1.1" || string(fence.value) != "7" || fence.gone {
+	if fence.key != "fence/1.1" || fence.order != 0x0102 || string(fence.value) != "7" || fence.gone {
 		t.Errorf("metadata %+v", fence)
 	}
 	if old, n2, err := decodeMeta(p[n:]); err != nil || old.key != "old" || !old.gone || len(p) != n+n2 {
@@ -190,14 +203,15 @@ func FuzzLog(f *testing.F) {
 	f.Add(h.payload(block))
 	one := make([]byte, mapRecordSize+4)
 	encodeRecord(one, &pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 2), Loc: 9,
-		CRC: []uint32{1}})
+		Columns: columnsOf(2, 1), CRC: []uint32{1}})
 	f.Add(slices.Concat(one, one))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		m, err := pagemap.New(100)
 		must(t, err)
-		r := &recovery{m: m, meta: metaTable{m: map[string][]byte{}}}
+		r := &recovery{m: m, meta: metaTable{m: map[string]metaEntry{}}}
 		must(t, m.Claim(pagemap.Run{Loc: 3, N: 1}))
-		m.Apply(&pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 1), Loc: 3, CRC: []uint32{5}})
+		m.Apply(&pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 1), Loc: 3,
+			Columns: columnsOf(2, 1), CRC: []uint32{5}})
 		b := reseal(logBlock, payload)
 		h, err := openBlock(b, logBlock)
 		must(t, err)
@@ -216,7 +230,7 @@ func FuzzCheckpoint(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		m, err := pagemap.New(100)
 		must(t, err)
-		r := &recovery{m: m, meta: metaTable{m: map[string][]byte{}}}
+		r := &recovery{m: m, meta: metaTable{m: map[string]metaEntry{}}}
 		var versions uint64
 		var totals ckptTotals
 		b := reseal(checkpointBlock, payload)
@@ -232,7 +246,7 @@ func TestDescribe(t *testing.T) {
 	dev := formatted(t, 1000, 0)
 	s := open(t, dev)
 	must(t, write(s, ext(1, 0, 0, 3), seq(1, 1), 1))
-	s.SetStable(vol(1), seq(1, 1))
+	must(t, setStable(s, vol(1), stable(seq(1, 1))))
 	must(t, s.Close())
 	dev.Corrupt(BlockSize+9, 1)
 	rep, err := Check(t.Context(), dev, CheckOptions{Data: true})

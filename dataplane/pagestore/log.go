@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -37,7 +38,7 @@ const maxGroupBlocks = 16
 type request struct {
 	next  *request
 	recs  []pagemap.Record // map records, in order
-	meta  metaEntry        // or a metadata record
+	metas []metaEntry      // or metadata records
 	room  room             // reserved by admit
 	data  int              // data operations in flight
 	ioErr error            // of one of them
@@ -124,18 +125,27 @@ func (l *groupCommit) pop() *request {
 }
 
 // noteMark remembers a stable mark for the next group, if it is news.
-func (s *Store) noteMark(vol cluster.VolumeKey, mark cluster.Seq) {
+func (s *Store) noteMark(vol cluster.VolumeKey, mark pagemap.Mark) {
 	if !s.mu.m.MarkIsNews(vol, mark) {
 		return
 	}
 	l := &s.mu.log
-	key := markKey{vol, mark.Epoch()}
+	key := markKey{vol, mark.W.Epoch()}
 	if i, ok := l.markOf[key]; ok {
-		l.marks[i].W = max(l.marks[i].W, mark)
+		rec := &l.marks[i]
+		all := pagemap.Mark{W: rec.W, Holes: rec.Holes}.Merge(mark)
+		s.mu.inFlight.marks += 8 * (len(all.Holes) - len(rec.Holes))
+		rec.W, rec.Holes = all.W, all.Holes
 		return
 	}
+	rec := pagemap.Record{Kind: pagemap.Stable, Extent: pagemap.Extent{Vol: vol}, W: mark.W,
+		Holes: slices.Clone(mark.Holes)}
+	if s.aux()+uint64(recordSize(&rec)) > s.lay.auxBytes() {
+		return // space comes back later than it could
+	}
+	s.mu.inFlight.marks += recordSize(&rec)
 	l.markOf[key] = len(l.marks)
-	l.marks = append(l.marks, pagemap.Record{Kind: pagemap.Stable, Extent: pagemap.Extent{Vol: vol}, W: mark})
+	l.marks = append(l.marks, rec)
 }
 
 // commit makes groups of what waits, as far as the log has room.
@@ -196,8 +206,8 @@ func (l *groupCommit) take(g *group, room uint64, b *box) bool {
 	for i := range r.recs {
 		encodeRecord(g.add(recordSize(&r.recs[i])), &r.recs[i])
 	}
-	if r.meta.key != "" {
-		encodeMeta(g.add(r.meta.size()), &r.meta)
+	for i := range r.metas {
+		encodeMeta(g.add(r.metas[i].size()), &r.metas[i])
 	}
 	r.group = g
 	if r.data > 0 {
@@ -215,8 +225,12 @@ func (l *groupCommit) take(g *group, room uint64, b *box) bool {
 // takeMarks moves stable marks into the group, as many as fit; the others wait.
 func (l *groupCommit) takeMarks(g *group, room uint64) {
 	n := 0
-	for ; n < len(l.marks) && (g.blocks < room || g.blocks > 0 && g.used+mapRecordSize <= payloadSize); n++ {
-		encodeRecord(g.add(mapRecordSize), &l.marks[n])
+	for ; n < len(l.marks); n++ {
+		size := recordSize(&l.marks[n])
+		if g.blocks >= room && (g.blocks == 0 || g.used+size > payloadSize) {
+			break
+		}
+		encodeRecord(g.add(size), &l.marks[n])
 	}
 	g.marks = append(g.marks, l.marks[:n]...)
 	l.marks = l.marks[:copy(l.marks, l.marks[n:])]
@@ -238,8 +252,8 @@ func (g *group) fits(r *request, room uint64) bool {
 	for i := range r.recs {
 		add(recordSize(&r.recs[i]))
 	}
-	if r.meta.key != "" {
-		add(r.meta.size())
+	for i := range r.metas {
+		add(r.metas[i].size())
 	}
 	return blocks <= room
 }
@@ -377,6 +391,7 @@ func (l *groupCommit) settleGroups(n int, b *box) {
 		}
 		for i := range g.marks {
 			l.s.mu.m.Apply(&g.marks[i])
+			l.s.mu.inFlight.marks -= recordSize(&g.marks[i])
 		}
 		l.recycle(g)
 	}
@@ -396,11 +411,14 @@ func (l *groupCommit) popGroup() *group {
 // apply carries out a durable request.
 func (s *Store) apply(r *request) {
 	s.leave(r)
-	if r.meta.key != "" {
-		s.mu.meta.put(r.meta)
+	for _, e := range r.metas {
+		s.mu.meta.put(e)
 	}
 	for i := range r.recs {
 		rec := &r.recs[i]
+		if rec.Residency != 0 && s.mu.m.Superseded(rec.Extent) {
+			r.ioErr = ErrNotMine // by a record that was on its way when this one was admitted
+		}
 		s.mu.m.Apply(rec)
 		if r.ioErr == nil || rec.Kind != pagemap.Put || rec.Tombstone {
 			continue

@@ -121,7 +121,8 @@ func TestChildProcess(t *testing.T) {
 	s := open(t, openFile(t, path))
 	slots := make(chan *Write, 16)
 	for range cap(slots) {
-		slots <- &Write{Data: make([]byte, BlockSize), CRC: make([]uint32, 1)}
+		slots <- &Write{Data: make([]byte, BlockSize), CRC: make([]uint32, 1),
+			Columns: columnsOf(1, 1)}
 	}
 	busy := map[uint64]bool{}
 	freed := make(chan uint64, childPages)

@@ -57,7 +57,7 @@ func (r *Read) validate() error {
 	if err := r.Extent.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if len(r.Data) != int(r.N)*BlockSize || len(r.Info) != int(r.N) {
+	if !r.Head && len(r.Data) != int(r.N)*BlockSize || len(r.Info) != int(r.N) {
 		return fmt.Errorf("%w: %d bytes and %d infos for %d blocks", ErrInvalid, len(r.Data), len(r.Info), r.N)
 	}
 	return nil
@@ -71,18 +71,23 @@ func (r *Read) start() {
 	r.versions = r.versions[:r.N]
 	s := r.store
 	s.mu.Lock()
+	superseded := s.mu.m.Superseded(r.Extent)
 	s.mu.m.Lookup(r.Extent, r.AsOf, r.versions)
 	s.mu.Unlock()
+	if superseded {
+		r.finish(ErrNotMine)
+		return
+	}
 	for i := range r.versions {
 		v := &r.versions[i]
-		r.Info[i] = BlockInfo{State: v.State, W: v.W, CRC: v.CRC, Mask: v.Mask}
-		if v.State == pagemap.Bad {
+		r.Info[i] = BlockInfo{State: v.State, W: v.W, CRC: v.CRC, Columns: v.Columns}
+		if v.State == pagemap.Bad && !r.Head {
 			clear(r.Data[i*BlockSize:][:BlockSize])
 		}
 	}
 	r.plan()
 	if len(r.ops) == 0 {
-		r.finish()
+		r.finish(nil)
 		return
 	}
 	r.submit()
@@ -93,7 +98,7 @@ func (r *Read) plan() {
 	r.ops = r.ops[:0]
 	for i := range r.versions {
 		v := &r.versions[i]
-		if v.State != pagemap.Data {
+		if r.Head || v.State != pagemap.Data {
 			continue
 		}
 		if k := len(r.ops) - 1; k >= 0 && !r.single && r.ops[k].first+r.ops[k].n == i &&
@@ -152,7 +157,7 @@ func (r *Read) verify() {
 		r.start()
 		return
 	}
-	r.finish()
+	r.finish(nil)
 }
 
 // lost notes that the data of a block is lost. False when the version is not there any more: it was freed
@@ -170,7 +175,7 @@ func (r *Read) lost(i int) bool {
 	return true
 }
 
-func (r *Read) finish() {
+func (r *Read) finish(err error) {
 	s := r.store
 	s.mu.Lock()
 	s.mu.reads--
@@ -178,5 +183,5 @@ func (r *Read) finish() {
 		s.quiet.Broadcast()
 	}
 	s.mu.Unlock()
-	r.Done(r, nil)
+	r.Done(r, err)
 }

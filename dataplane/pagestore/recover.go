@@ -117,7 +117,7 @@ func recoverMap(ctx context.Context, dev blockdev.Device, sb super) (*recovery, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	r := &recovery{ctx: ctx, dev: dev, sb: sb, m: m, meta: metaTable{m: map[string][]byte{}},
+	r := &recovery{ctx: ctx, dev: dev, sb: sb, m: m, meta: metaTable{m: map[string]metaEntry{}},
 		buf: make([]byte, readPiece*BlockSize)}
 	if err := r.checkpoint(); err != nil {
 		return nil, fmt.Errorf("checkpoint %d: %w", sb.ckpt.number, err)
@@ -173,10 +173,10 @@ func (r *recovery) ckptPayload(p []byte, versions *uint64, totals *ckptTotals) e
 		var n int
 		var err error
 		switch p[0] {
-		case ckptVolume:
-			var st pagemap.VolumeState
-			if st, n, err = decodeCkptVolume(p); err == nil {
-				err = r.m.LoadVolume(st)
+		case byte(pagemap.Settle), byte(pagemap.Stable), byte(pagemap.View):
+			var rec pagemap.Record
+			if n, err = decodeRecord(p, &rec); err == nil {
+				r.m.Apply(&rec)
 			}
 		case ckptChunk:
 			var e pagemap.Extent
@@ -278,7 +278,7 @@ func (r *recovery) replay(h *header, p []byte) error {
 			p = p[n:]
 			continue
 		}
-		n, _, err := decodeRecord(p, &rec, nil)
+		n, err := decodeRecord(p, &rec)
 		if err != nil {
 			return err
 		}
@@ -379,5 +379,6 @@ func (s *Store) mount() error {
 	for s.mu.ckpt.busy() {
 		s.quiet.Wait()
 	}
+	s.free.Store(s.mu.m.Usage().Free)
 	return s.mu.failed
 }

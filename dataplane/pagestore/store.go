@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
@@ -29,7 +30,8 @@ type Store struct {
 	incarnation uint64
 	volatile    bool
 	boxes       sync.Pool
-	quiet       *sync.Cond // on mu: something ended that Close or mount waits for
+	free        atomic.Uint64 // blocks, for who does not want to wait for the lock
+	quiet       *sync.Cond    // on mu: something ended that Close or mount waits for
 
 	mu struct {
 		sync.Mutex
@@ -51,25 +53,8 @@ type Store struct {
 type room struct {
 	tombstones uint64
 	volumes    uint64 // requests that may each make a volume
-	meta       uint64 // bytes
-}
-
-// metaTable holds the metadata records.
-type metaTable struct {
-	m     map[string][]byte
-	bytes uint64 // in a checkpoint
-}
-
-// put applies a record.
-func (t *metaTable) put(e metaEntry) {
-	if old, ok := t.m[e.key]; ok {
-		t.bytes -= uint64((&metaEntry{key: e.key, value: old}).size())
-		delete(t.m, e.key)
-	}
-	if !e.gone {
-		t.m[e.key] = e.value
-		t.bytes += uint64(e.size())
-	}
+	meta       uint64 // bytes, of view lists and marks too
+	marks      int    // bytes, of those that came with writes
 }
 
 // Options say what Open expects.
@@ -92,7 +77,7 @@ func newStore(dev blockdev.Device, sb *super, groups int) (*Store, error) {
 		volatile: dev.Geometry().VolatileCache}
 	s.boxes.New = func() any { return &box{} }
 	s.quiet = sync.NewCond(&s.mu)
-	s.mu.m, s.mu.meta.m, s.mu.superSeq = m, map[string][]byte{}, sb.seq
+	s.mu.m, s.mu.meta.m, s.mu.superSeq = m, map[string]metaEntry{}, sb.seq
 	s.mu.log.init(s, max(groups, 1))
 	s.mu.ckpt.init(s, sb)
 	return s, nil
@@ -145,6 +130,7 @@ func (s *Store) locked(f func(*box)) {
 func (s *Store) progress(b *box) {
 	s.commit(b)
 	s.maybeCheckpoint(b)
+	s.free.Store(s.mu.m.Usage().Free)
 	if s.mu.closed {
 		s.quiet.Broadcast()
 	}
@@ -194,18 +180,24 @@ func (s *Store) admit(r *request) error {
 		if rec.Kind == pagemap.Put && rec.Tombstone {
 			want.tombstones += uint64(rec.N)
 		}
-		if _, known := s.mu.m.Volume(rec.Vol); !known && (rec.Kind == pagemap.Put || rec.Kind == pagemap.Settle) {
+		if _, known := s.mu.m.Volume(rec.Vol); !known &&
+			(rec.Kind == pagemap.Put || rec.Kind == pagemap.Settle || rec.Kind == pagemap.View) {
 			want.volumes = 1
 		}
+		if rec.Kind == pagemap.View || rec.Kind == pagemap.Stable {
+			want.meta += uint64(recordSize(rec))
+		}
 	}
-	if r.meta.key != "" && !r.meta.gone {
-		want.meta = uint64(r.meta.size())
+	for i := range r.metas {
+		if e := &r.metas[i]; !e.gone {
+			want.meta += uint64(e.size())
+		}
 	}
 	f := &s.mu.inFlight
 	if s.mu.m.Usage().Tombstones+f.tombstones+want.tombstones > tombstones(s.lay.dataBlocks) {
 		return fmt.Errorf("%w: too many tombstones that are not stable", ErrFull)
 	}
-	aux := s.mu.meta.bytes + f.meta + want.meta + (s.mu.m.VolumeCount()+f.volumes+want.volumes)*maxVolumeSize
+	aux := s.aux() + want.meta + want.volumes*mapRecordSize
 	if (want.meta > 0 || want.volumes > 0) && aux > s.lay.auxBytes() {
 		return fmt.Errorf("%w: metadata of %d bytes, room for %d", ErrFull, aux, s.lay.auxBytes())
 	}
@@ -214,6 +206,12 @@ func (s *Store) admit(r *request) error {
 	f.volumes += want.volumes
 	f.meta += want.meta
 	return nil
+}
+
+// aux is what volumes and metadata take of a checkpoint, those on their way included.
+func (s *Store) aux() uint64 {
+	f := &s.mu.inFlight
+	return s.mu.meta.bytes + f.meta + notesSize(s.mu.m.Usage().Notes) + f.volumes*mapRecordSize + uint64(f.marks)
 }
 
 // leave gives back what admit reserved.
@@ -234,18 +232,60 @@ func (s *Store) Undo(e pagemap.Extent, w cluster.Seq, done func(error)) {
 	s.change(&request{recs: []pagemap.Record{{Kind: pagemap.Undo, Extent: e, W: w}}, done: done})
 }
 
-// SetStable notes that every write of mark's epoch up to mark is complete on all its columns. It is applied,
-// and made durable, with the next group, which it starts when nothing else does; losing it in a crash is
-// harmless.
-func (s *Store) SetStable(vol cluster.VolumeKey, mark cluster.Seq) {
-	if !vol.Valid() || mark == 0 {
+// DropChunk durably frees all that is held of a chunk under a residency or older ones; First and N are of no
+// interest.
+func (s *Store) DropChunk(e pagemap.Extent, done func(error)) {
+	s.changeChunk(pagemap.Record{Kind: pagemap.DropChunk, Extent: e}, done)
+}
+
+// Renumber durably holds under a residency what is held of a chunk under an older one; First and N are of no
+// interest. Writes that name the older one and are still on their way get ErrNotMine.
+func (s *Store) Renumber(e pagemap.Extent, done func(error)) {
+	s.changeChunk(pagemap.Record{Kind: pagemap.Renumber, Extent: e}, done)
+}
+
+// changeChunk makes a record about a whole chunk durable.
+func (s *Store) changeChunk(rec pagemap.Record, done func(error)) {
+	if err := rec.Validate(); err != nil {
+		done(fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
 	}
-	s.locked(func(*box) {
-		if s.refuse() == nil {
-			s.noteMark(vol, mark)
-		}
-	})
+	s.change(&request{recs: []pagemap.Record{rec}, done: done})
+}
+
+// SetView durably replaces the view list of a volume by a newer one; an older one is fine, and changes
+// nothing. Freeing what only the older list needed takes time in proportion to the chunks of the volume.
+func (s *Store) SetView(vol cluster.VolumeKey, view chunk.View, done func(error)) {
+	rec := pagemap.Record{Kind: pagemap.View, Extent: pagemap.Extent{Vol: vol}, View: chunk.View{
+		Version: view.Version, Pins: slices.Clone(view.Pins), Hidden: slices.Clone(view.Hidden)}}
+	if err := rec.Validate(); err != nil {
+		done(fmt.Errorf("%w: %w", ErrInvalid, err))
+		return
+	}
+	if now, known := s.Volume(vol); known && view.Version <= now.View.Version {
+		done(nil)
+		return
+	}
+	s.change(&request{recs: []pagemap.Record{rec}, done: done})
+}
+
+// SetStable notes that every write of the mark's epoch up to W, except its holes, is complete on all its
+// columns, durably. A volume that the store does not know has nothing to note.
+func (s *Store) SetStable(vol cluster.VolumeKey, mark pagemap.Mark, done func(error)) {
+	rec := pagemap.Record{Kind: pagemap.Stable, Extent: pagemap.Extent{Vol: vol}, W: mark.W,
+		Holes: slices.Clone(mark.Holes)}
+	if err := rec.Validate(); err != nil {
+		done(fmt.Errorf("%w: %w", ErrInvalid, err))
+		return
+	}
+	s.mu.Lock()
+	news := s.mu.m.MarkIsNews(vol, mark)
+	s.mu.Unlock()
+	if !news {
+		done(nil)
+		return
+	}
+	s.change(&request{recs: []pagemap.Record{rec}, done: done})
 }
 
 // Settle durably notes that an open at this owner epoch has judged every version of older epochs that this
@@ -271,30 +311,6 @@ func (s *Store) DropVolume(vol cluster.VolumeKey, done func(error)) {
 	s.change(&request{recs: []pagemap.Record{rec}, done: done})
 }
 
-// PutMeta durably stores a small record under a key (at most MaxMetaKey and MaxMetaValue bytes), in the order
-// of the calls; a nil value deletes it. ErrFull when the room for metadata is used up. Value is copied.
-func (s *Store) PutMeta(key string, value []byte, done func(error)) {
-	if key == "" || len(key) > MaxMetaKey || len(value) > MaxMetaValue {
-		done(fmt.Errorf("%w: metadata key of %d bytes, value of %d", ErrInvalid, len(key), len(value)))
-		return
-	}
-	e := metaEntry{key: key, value: append([]byte{}, value...), gone: value == nil}
-	s.change(&request{meta: e, done: done})
-}
-
-// Meta returns the durable records whose key starts with prefix. The values must not be changed.
-func (s *Store) Meta(prefix string) map[string][]byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := map[string][]byte{}
-	for k, v := range s.mu.meta.m {
-		if strings.HasPrefix(k, prefix) {
-			out[k] = v
-		}
-	}
-	return out
-}
-
 // List fills buf with versions behind the cursor (the zero Cursor: from the start), in Cursor order. It
 // returns how many, the cursor to go on from, and whether there may be more. It is a snapshot only within one
 // call.
@@ -317,9 +333,12 @@ func (s *Store) Volume(vol cluster.VolumeKey) (VolumeInfo, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st, ok := s.mu.m.Volume(vol)
-	return VolumeInfo{Settled: st.Settled, Marks: slices.Clone(st.Marks), Versions: st.Versions,
+	return VolumeInfo{Settled: st.Settled, Marks: slices.Clone(st.Marks), View: st.View, Versions: st.Versions,
 		Blocks: st.Blocks, Unstable: st.Unstable}, ok
 }
+
+// Free is how many blocks are free now. It does not wait for the store's lock.
+func (s *Store) Free() uint64 { return s.free.Load() }
 
 // Stats tells how the store is doing.
 func (s *Store) Stats() Stats {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
@@ -33,7 +34,7 @@ func formatOptions() FormatOptions {
 func vol(n uint32) cluster.VolumeKey { return cluster.VolumeKey{VUID: n, Generation: 1} }
 
 func ext(v uint32, page uint64, first, n uint16) pagemap.Extent {
-	return pagemap.Extent{Vol: vol(v), Page: page, First: first, N: n}
+	return pagemap.Extent{Vol: vol(v), Page: page, Residency: chunk.Home(0), First: first, N: n}
 }
 
 // newMem makes a device of so many blocks.
@@ -93,12 +94,31 @@ func fill(n uint16, stamp uint64) ([]byte, []uint32) {
 	return data, crc
 }
 
+// columnsOf gives the columns of n blocks of a version: all the same where the sequence is even.
+func columnsOf(w cluster.Seq, n uint16) []pagemap.Columns {
+	out := make([]pagemap.Columns, n)
+	for i := range out {
+		out[i] = pagemap.Columns{Set: 1<<(w%16) | uint16(i)*uint16(w%2), Mask: uint16(w)}
+	}
+	return out
+}
+
+// stable is a mark without holes.
+func stable(w cluster.Seq) pagemap.Mark { return pagemap.Mark{W: w} }
+
+func setStable(s *Store, v cluster.VolumeKey, m pagemap.Mark) error {
+	return wait(func(done func(error)) { s.SetStable(v, m, done) })
+}
+
 func write(s *Store, e pagemap.Extent, w cluster.Seq, stamp uint64) error {
 	data, crc := fill(e.N, stamp)
-	return do(s, &Write{Extent: e, W: w, Data: data, CRC: crc, Mask: uint16(w)})
+	return do(s, &Write{Extent: e, W: w, Data: data, CRC: crc, Columns: columnsOf(w, e.N)})
 }
 
 func do(s *Store, w *Write) error {
+	if w.Columns == nil {
+		w.Columns = columnsOf(w.W, w.N)
+	}
 	done := make(chan error, 1)
 	w.Done = func(_ *Write, err error) { done <- err }
 	s.Write(w)
@@ -129,7 +149,7 @@ func expect(t testing.TB, s *Store, e pagemap.Extent, w cluster.Seq, stamp uint6
 	want, crc := fill(e.N, stamp)
 	got, info := read(t, s, e, 0)
 	for i := range info {
-		if info[i] != (BlockInfo{State: pagemap.Data, W: w, CRC: crc[i], Mask: uint16(w)}) {
+		if info[i] != (BlockInfo{State: pagemap.Data, W: w, CRC: crc[i], Columns: columnsOf(w, e.N)[i]}) {
 			t.Fatalf("%v block %d: %+v, want version %v", e, i, info[i], w)
 		}
 	}
@@ -158,6 +178,7 @@ func must(t testing.TB, err error) {
 }
 
 func TestWhatWasAcknowledgedIsThereAfterReopening(t *testing.T) {
+	edge := pagemap.Extent{Vol: vol(2), Page: 1 << 60, Residency: 9, Column: 255, First: 255, N: 1}
 	for _, cache := range []bool{false, true} {
 		dev := newMem(t, 1000, cache)
 		must(t, Format(t.Context(), dev, formatOptions()))
@@ -165,7 +186,7 @@ func TestWhatWasAcknowledgedIsThereAfterReopening(t *testing.T) {
 		must(t, write(s, ext(1, 0, 0, 4), seq(1, 1), 10))
 		must(t, write(s, ext(1, 0, 2, 1), seq(1, 2), 11))
 		must(t, do(s, &Write{Extent: ext(1, 0, 3, 1), W: seq(1, 3), Tombstone: true}))
-		must(t, write(s, pagemap.Extent{Vol: vol(2), Page: 1 << 60, Column: 255, First: 255, N: 1}, seq(1, 1), 12))
+		must(t, write(s, edge, seq(1, 1), 12))
 		must(t, wait(func(done func(error)) { s.PutMeta("fence/1.1", []byte("7"), done) }))
 		must(t, wait(func(done func(error)) { s.PutMeta("gone", []byte("x"), done) }))
 		must(t, wait(func(done func(error)) { s.PutMeta("gone", nil, done) }))
@@ -179,7 +200,7 @@ func TestWhatWasAcknowledgedIsThereAfterReopening(t *testing.T) {
 			if _, old := read(t, s, ext(1, 0, 2, 2), seq(1, 1)); old[0].W != seq(1, 1) || old[1].W != seq(1, 1) {
 				t.Fatalf("as of 1.1: %+v", old)
 			}
-			expect(t, s, pagemap.Extent{Vol: vol(2), Page: 1 << 60, Column: 255, First: 255, N: 1}, seq(1, 1), 12)
+			expect(t, s, edge, seq(1, 1), 12)
 			if m := s.Meta(""); len(m) != 1 || string(s.Meta("fence/")["fence/1.1"]) != "7" {
 				t.Fatalf("metadata %q", m)
 			}
@@ -230,10 +251,10 @@ func TestStableMarksFreeSpaceAndSurvive(t *testing.T) {
 		must(t, do(s, &Write{Extent: ext(1, 0, 0, 1), W: seq(1, i+1), Data: data, CRC: crc, Stable: seq(1, i)}))
 	}
 	// The mark 1.9 rides with the last write; two versions are left.
-	if v, _ := s.Volume(vol(1)); v.Blocks != 2 || v.Unstable != 1 || v.Marks[0] != seq(1, 9) {
+	if v, _ := s.Volume(vol(1)); v.Blocks != 2 || v.Unstable != 1 || v.Marks[0].W != seq(1, 9) {
 		t.Fatalf("volume %+v", v)
 	}
-	s.SetStable(vol(1), seq(1, 10))
+	must(t, setStable(s, vol(1), stable(seq(1, 10))))
 	// Later in the log than the mark.
 	barrier := func(done func(error)) { s.Undo(ext(1, 7, 0, 1), seq(1, 1), done) }
 	must(t, wait(barrier))
@@ -241,7 +262,7 @@ func TestStableMarksFreeSpaceAndSurvive(t *testing.T) {
 		t.Fatalf("volume %+v", v)
 	}
 	must(t, write(s, ext(1, 0, 0, 1), seq(2, 1), 99))
-	s.SetStable(vol(1), seq(2, 1))
+	must(t, setStable(s, vol(1), stable(seq(2, 1))))
 	must(t, wait(func(done func(error)) { s.Undo(ext(1, 7, 0, 1), seq(1, 1), done) }))
 	if v, _ := s.Volume(vol(1)); v.Blocks != 2 {
 		t.Fatalf("before it is settled at 2 nothing of epoch 1 is freed: %+v", v)
@@ -249,7 +270,7 @@ func TestStableMarksFreeSpaceAndSurvive(t *testing.T) {
 	must(t, wait(func(done func(error)) { s.Settle(vol(1), 2, done) }))
 	closeAndCheck(t, s)
 	s = open(t, dev)
-	if v, _ := s.Volume(vol(1)); v.Blocks != 1 || v.Settled != 2 || v.Marks[0] != seq(2, 1) {
+	if v, _ := s.Volume(vol(1)); v.Blocks != 1 || v.Settled != 2 || v.Marks[0].W != seq(2, 1) {
 		t.Fatalf("after reopening %+v", v)
 	}
 	closeAndCheck(t, s)
@@ -302,7 +323,7 @@ func TestFullDevice(t *testing.T) {
 		w++
 		must(t, do(s, &Write{Extent: ext(1, p, 0, 1), W: seq(1, w), Tombstone: true, Stable: seq(1, w-1)}))
 	}
-	s.SetStable(vol(1), seq(1, w))
+	must(t, setStable(s, vol(1), stable(seq(1, w))))
 	must(t, wait(func(done func(error)) { s.PutMeta("note", nil, done) }))
 	if st := s.Stats(); st.FreeBlocks != st.TotalBlocks || st.Tombstones != 0 {
 		t.Fatalf("after deleting everything %+v", st)

@@ -13,7 +13,7 @@ const (
 	defaultMinLog   = 64
 	defaultMaxLog   = 1 << 18 // 1 GiB
 	minDataBlocks   = 16
-	versionsPerCkpt = 83 // checkpoint block: versions, each in a chunk of its own, and one chunk cut in two
+	versionsPerCkpt = 71 // checkpoint block: versions, each in a chunk of its own, and one chunk cut in two
 )
 
 // layout says where the regions of a device are, in blocks of 4 KiB.
@@ -30,8 +30,9 @@ type layout struct {
 // tombstones is how many tombstones the map may hold: what a checkpoint area has room for besides all data.
 func tombstones(dataBlocks uint64) uint64 { return dataBlocks/4 + 64 }
 
-// auxBlocks is the part of a checkpoint area for volumes and metadata records.
-func auxBlocks(total uint64) uint64 { return min(max(total/256, 4), 512) }
+// auxBlocks is the part of a checkpoint area for volumes and metadata records: at most 256 MiB, which is the
+// placement journal of a million chunks.
+func auxBlocks(total uint64) uint64 { return min(max(total/256, 4), 1<<16) }
 
 // auxBytes is how much of it may be used: records are not split, so most of a block may stay empty.
 func (l *layout) auxBytes() uint64 { return (auxBlocks(l.total) - 1) * (payloadSize - maxMetaSize) }

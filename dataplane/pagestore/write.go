@@ -47,6 +47,9 @@ func (w *Write) validate() error {
 	if w.W == 0 {
 		return fmt.Errorf("%w: write without a sequence", ErrInvalid)
 	}
+	if len(w.Columns) != int(w.N) {
+		return fmt.Errorf("%w: columns of %d of %d blocks", ErrInvalid, len(w.Columns), w.N)
+	}
 	if w.Tombstone {
 		return nil
 	}
@@ -67,7 +70,10 @@ func (s *Store) startWrite(w *Write, b *box) (done bool, err error) {
 		return false, err
 	}
 	if w.Stable != 0 {
-		s.noteMark(w.Vol, w.Stable)
+		s.noteMark(w.Vol, pagemap.Mark{W: w.Stable})
+	}
+	if s.mu.m.Superseded(w.Extent) {
+		return false, ErrNotMine
 	}
 	missing, err := s.compare(w)
 	if missing == 0 || err != nil {
@@ -75,8 +81,8 @@ func (s *Store) startWrite(w *Write, b *box) (done bool, err error) {
 	}
 	w.req = request{w: w, recs: w.req.recs[:0]}
 	if w.Tombstone {
-		w.req.recs = append(w.req.recs, pagemap.Record{Kind: pagemap.Put, Extent: w.Extent, W: w.W, Mask: w.Mask,
-			Tombstone: true})
+		w.req.recs = append(w.req.recs, pagemap.Record{Kind: pagemap.Put, Extent: w.Extent, W: w.W,
+			Columns: columns(w.Columns), Tombstone: true})
 		err = s.admit(&w.req)
 	} else {
 		err = s.allocate(w, missing)
@@ -112,6 +118,16 @@ func (s *Store) compare(w *Write) (missing int, err error) {
 	return missing, nil
 }
 
+// columns makes one of many that are the same, as they nearly always are.
+func columns(of []pagemap.Columns) []pagemap.Columns {
+	for _, c := range of {
+		if c != of[0] {
+			return of
+		}
+	}
+	return of[:1]
+}
+
 // allocate finds blocks for the missing data of a write, and prepares a record and an operation for each
 // piece. A good version is never replaced: until the new data is durable it would be lost.
 func (s *Store) allocate(w *Write, missing int) error {
@@ -132,8 +148,9 @@ func (s *Store) allocate(w *Write, missing int) error {
 		}
 		e := w.Extent
 		e.First, e.N = e.First+i, n
-		w.req.recs = append(w.req.recs, pagemap.Record{Kind: pagemap.Put, Extent: e, W: w.W, Mask: w.Mask,
-			Loc: w.runs[run].Loc + uint64(used), Replace: state == pagemap.Bad, CRC: w.CRC[i : i+n]})
+		w.req.recs = append(w.req.recs, pagemap.Record{Kind: pagemap.Put, Extent: e, W: w.W,
+			Loc: w.runs[run].Loc + uint64(used), Replace: state == pagemap.Bad, CRC: w.CRC[i : i+n],
+			Columns: columns(w.Columns[i : i+n])})
 		if used += n; used == w.runs[run].N {
 			run, used = run+1, 0
 		}

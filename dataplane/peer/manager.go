@@ -137,6 +137,7 @@ func newCall() *call {
 
 // Submit sends a chunk request to a device of another node. It comes back through its Completer exactly once.
 func (m *Manager) Submit(node cluster.NodeID, r *chunk.Request) {
+	r.Result = chunk.Result{Entries: r.Entries[:0]}
 	p := m.peer(node)
 	if p == nil {
 		r.Complete(chunk.Unreachable)
@@ -145,16 +146,12 @@ func (m *Manager) Submit(node cluster.NodeID, r *chunk.Request) {
 	c := m.calls.Get().(*call)
 	c.r, c.pool = r, &m.calls
 	chunk.EncodeCommand(r, &c.io.Cmd)
-	c.io.Data, c.io.Tail = nil, nil
-	switch r.Op {
-	case chunk.OpRead, chunk.OpWrite:
-		c.io.Data = r.Data[:r.Bytes()]
-		c.io.Tail = c.buffer(int(r.Count) * chunk.BlockRecordSize)
-		if r.Op == chunk.OpWrite {
-			chunk.PutBlocks(c.io.Tail, r.Blocks)
-		}
-	case chunk.OpList:
-		c.io.Data = c.buffer(int(r.Count) * chunk.EntryRecordSize)
+	records := c.buffer(chunk.RecordsSize(r))
+	chunk.PutRequest(records, r)
+	if r.Op == chunk.OpRead || r.Op == chunk.OpWrite {
+		c.io.Data, c.io.Tail = r.Data[:r.Bytes()], records
+	} else {
+		c.io.Data, c.io.Tail = records, nil
 	}
 	p.path.Submit(&c.io)
 }
@@ -163,7 +160,8 @@ func (c *call) buffer(n int) []byte {
 	if cap(c.records) < n {
 		c.records = make([]byte, n)
 	}
-	return c.records[:n]
+	c.records = c.records[:n]
+	return c.records
 }
 
 // done takes the completion apart and gives the request back.
@@ -171,17 +169,10 @@ func (c *call) done(io *initiator.IO) {
 	r := c.r
 	n := chunk.DecodeResult(r, io.Completion.Status, io.Completion.DW0, io.Completion.DW1)
 	if r.Status == chunk.OK {
-		var err error
-		switch r.Op {
-		case chunk.OpRead:
-			if err = chunk.GetBlocks(io.Tail, r.Blocks[:r.Count]); err == nil {
-				verify(r)
-			}
-		case chunk.OpList:
-			r.Entries, err = chunk.GetEntries(io.Data, n, r.Entries[:0])
-		}
-		if err != nil {
+		if chunk.GetAnswer(c.records, n, r) != nil {
 			r.Status = chunk.Invalid
+		} else if r.Op == chunk.OpRead {
+			verify(r)
 		}
 	}
 	c.r = nil

@@ -1,7 +1,9 @@
 package peer_test
 
 import (
+	"bytes"
 	"context"
+	"hash/crc32"
 	"io"
 	"testing"
 	"time"
@@ -35,9 +37,9 @@ func (g givenUp) Yield(f lease.Fence) { g <- f }
 // Submit implements chunkdtest.Submitter.
 func (r remote) Submit(q *chunk.Request) { r.Manager.Submit(2, q) }
 
-func newRemote(t *testing.T, hostSecret string) remote {
+func newRemote(t testing.TB, hostSecret string) remote {
 	t.Helper()
-	dev := blockdev.NewMem(blockdev.MemOptions{Size: 16 << 20, VolatileCache: true})
+	dev := blockdev.NewMem(blockdev.MemOptions{Size: 64 << 20, VolatileCache: true})
 	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4},
 		DeviceUUID: [16]byte{1}}); err != nil {
 		t.Fatal(err)
@@ -87,7 +89,7 @@ func newRemote(t *testing.T, hostSecret string) remote {
 	return remote{m, target, given}
 }
 
-func connected(t *testing.T, r remote) remote {
+func connected(t testing.TB, r remote) remote {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -147,5 +149,54 @@ func TestVotes(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("a closed listener must refuse")
 		}
+	}
+}
+
+type answered chan *chunk.Request
+
+func (a answered) ChunkDone(r *chunk.Request) { a <- r }
+
+// TestAnAnswerHoldsNobodyElsesBytes: what a server's buffer held before is not for others.
+func TestAnAnswerHoldsNobodyElsesBytes(t *testing.T) {
+	r, done := connected(t, newRemote(t, "secret of a cluster of thirtytwo")), make(answered, 1)
+	for i := range uint64(20) {
+		q := &chunk.Request{Op: chunk.OpWrite, Device: chunkdtest.Device, Vol: cluster.VolumeKey{VUID: 1,
+			Generation: 1}, Epoch: 1, Count: 1, Residency: chunk.Home(0), W: cluster.MakeSeq(1, i+1),
+			Data: bytes.Repeat([]byte{0xee}, cluster.BlockSize), Completer: done}
+		q.Blocks = []chunk.BlockInfo{{CRC: crc32.Checksum(q.Data, crc32.MakeTable(crc32.Castagnoli))}}
+		for _, op := range []chunk.Op{chunk.OpWrite, chunk.OpRead} {
+			if r.Submit(q); (<-done).Status != chunk.OK {
+				t.Fatalf("%#x: %v", op, q.Status)
+			}
+			q.Op, q.Page, q.W = chunk.OpRead, 99, 0
+		}
+		if q.Blocks[0].State != chunk.Absent || bytes.IndexByte(q.Data, 0xee) >= 0 {
+			t.Fatalf("a block that is %v came with somebody's data", q.Blocks[0].State)
+		}
+	}
+}
+
+// BenchmarkRequests sends requests one after the other over a real connection. Nothing is allocated for one,
+// on either side.
+func BenchmarkRequests(b *testing.B) {
+	const n = 4
+	r, done := connected(b, newRemote(b, "secret of a cluster of thirtytwo")), make(answered, 1)
+	for name, op := range map[string]chunk.Op{"head": chunk.OpHead, "read": chunk.OpRead,
+		"stable": chunk.OpStable, "fence": chunk.OpFence, "list": chunk.OpList} {
+		b.Run(name, func(b *testing.B) {
+			q := &chunk.Request{Op: op, Device: chunkdtest.Device, Vol: cluster.VolumeKey{VUID: 1, Generation: 1},
+				Epoch: 1, Count: n, Residency: chunk.Home(0), Data: make([]byte, n*cluster.BlockSize),
+				Blocks: make([]chunk.BlockInfo, n), Completer: done}
+			if op == chunk.OpStable {
+				q.W, q.Holes = cluster.MakeSeq(1, 9), []cluster.Seq{cluster.MakeSeq(1, 3)}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Submit(q)
+				if <-done; q.Status != chunk.OK {
+					b.Fatal(q.Status)
+				}
+			}
+		})
 	}
 }

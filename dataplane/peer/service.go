@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
@@ -75,44 +76,53 @@ func (s *Service) Submit(req *nvmet.Request) {
 
 func (s *Service) submitChunk(req *nvmet.Request) {
 	c := s.served.Get().(*served)
-	blocks, entries := c.Blocks[:0], c.Entries[:0]
-	c.Request = chunk.Request{Completer: c}
 	c.req = req
-	chunk.DecodeCommand(&req.Cmd, &c.Request)
-	c.Blocks, c.Entries = blocks, entries
-	if len(req.Data) != chunk.TransferSize(c.Op, c.Count) || c.Count > chunk.MaxEntries {
+	if c.receive() != nil {
 		c.Complete(chunk.Invalid)
 		return
 	}
-	if c.Op == chunk.OpRead || c.Op == chunk.OpWrite {
-		n := c.Bytes()
-		c.Data, c.records = req.Data[:n:n], req.Data[n:]
-		for len(c.Blocks) < int(c.Count) {
-			c.Blocks = append(c.Blocks, chunk.BlockInfo{})
-		}
-		if c.Op == chunk.OpWrite && chunk.GetBlocks(c.records, c.Blocks) != nil {
-			c.Complete(chunk.Invalid)
-			return
-		}
-	}
 	s.chunks.Submit(&c.Request)
+}
+
+// receive makes the request of a command and its data. Slices are used again.
+func (c *served) receive() error {
+	blocks, entries, journal, holes := c.Blocks[:0], c.Entries[:0], c.Journal[:0], c.Holes[:0]
+	c.Request = chunk.Request{Completer: c, Result: chunk.Result{Entries: entries},
+		Control: chunk.Control{Journal: journal, Holes: holes}}
+	c.records = c.req.Data
+	err := chunk.DecodeCommand(&c.req.Cmd, len(c.req.Data), &c.Request)
+	c.Blocks = blocks
+	if err != nil {
+		return err
+	}
+	switch c.Op {
+	case chunk.OpRead, chunk.OpWrite:
+		n := c.Bytes()
+		c.Data, c.records = c.req.Data[:n:n], c.req.Data[n:]
+		c.Blocks = grow(blocks, int(c.Count))
+	case chunk.OpHead, chunk.OpTombstone:
+		c.Blocks = grow(blocks, int(c.Count))
+	}
+	return chunk.GetRequest(c.records, &c.Request)
+}
+
+func grow(blocks []chunk.BlockInfo, n int) []chunk.BlockInfo {
+	blocks = slices.Grow(blocks, n)[:n]
+	clear(blocks)
+	return blocks
 }
 
 // ChunkDone implements chunk.Completer: it writes the answer into the command's data and completes it.
 func (c *served) ChunkDone(r *chunk.Request) {
 	if r.Status == chunk.OK {
-		switch r.Op {
-		case chunk.OpRead:
+		if r.Op == chunk.OpRead {
 			for i := range r.Blocks {
 				if r.Blocks[i].State != chunk.Data { // the buffer holds old bytes: not for others
 					clear(r.Data[i*cluster.BlockSize : (i+1)*cluster.BlockSize])
 				}
 			}
-			chunk.PutBlocks(c.records, r.Blocks)
-		case chunk.OpList:
-			clear(c.req.Data[len(r.Entries)*chunk.EntryRecordSize:])
-			chunk.PutEntries(c.req.Data, r.Entries)
 		}
+		chunk.PutAnswer(c.records, r)
 	}
 	st, dw0, dw1 := chunk.EncodeResult(r)
 	req := c.req

@@ -1,24 +1,9 @@
-// Package placement computes which devices hold a page: hash(vuid, page) names one of 65,536 groups, and the
-// pool's table names the n+p devices of the group. Nothing is stored: every node computes the same table from
-// the same pool record. It is pure.
-//
-// The table comes from the list bucket: devices stand in a list in the order of the pool record, the newest
-// last. Device i takes a key with probability w(i) / (w(0)+...+w(i)), newest first, so that growing the list
-// moves keys only to the new device. The key is (group, chunk index + try*q), q the prime [retryStep]; a
-// device or failure domain that the group already uses is drawn again, a bounded number of times, then the
-// devices are scanned from the last draw on. All arithmetic is on integers, so every architecture computes
-// the same table (see the golden vectors in the tests).
-//
-// A pool's table is fixed by the device list of its record; devices added to the cluster later serve pools
-// made later. Folding a table to a new map, alternates and the O(log) form of the draw come with the engine's
-// full protocol.
 package placement
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"math/bits"
+	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
@@ -26,77 +11,116 @@ import (
 // Groups is the number of groups of every pool.
 const Groups = 1 << 16
 
-// retryStep is the first prime above the largest chunk index (n + p <= 19), so the retries of two chunk
-// indices never draw the same key.
-const retryStep = 23
-
-// maxTries bounds the draws for one chunk before the scan.
-const maxTries = 64
-
 // ErrTooFewDomains tells that no table exists: fewer failure domains than chunks.
-var ErrTooFewDomains = errors.New("too few failure domains for the pool's code")
+var ErrTooFewDomains = cluster.ErrTooFewDomains
+
+// vacant marks a slot without a device; no table that is given out has one.
+const vacant = -1
 
 // Table names the devices of every group. Immutable; lookups cost one array access and allocate nothing.
 type Table struct {
+	policy  *cluster.Pool // name, level, width and relaxation; never its members, which are in roster
 	width   int
-	devices []cluster.DeviceID // Groups * width
+	number  uint32
+	roster  *cluster.Roster
+	list    list
+	rule    rule
+	slots   []int32 // Groups * width positions of the roster
+	since   []uint32
+	aim     []int // by position: slots that the last fold wanted it to have
+	devices []cluster.DeviceID
 	rows    [][]cluster.DeviceID
 }
 
 // Group is the group of a page of a volume. The generation is left out on purpose: it changes what data is
 // visible, not where it lies.
 func Group(vol cluster.VolumeKey, page uint64) int {
-	return int(mix(mix(uint64(vol.VUID)+0x9e3779b97f4a7c15)^page) >> 48)
+	return int(mix(mix(uint64(vol.VUID)+golden)^page) >> 48)
 }
 
-// Row gives the n+p devices of a group, column by column. The caller must not change it.
-func (t *Table) Row(group int) []cluster.DeviceID {
-	return t.devices[group*t.width : (group+1)*t.width : (group+1)*t.width]
-}
-
-// Rows gives every different row once, in the order of the groups: all that a rule about each group has to
-// look at. The caller must not change it.
-func (t *Table) Rows() [][]cluster.DeviceID { return t.rows }
-
-// Width is the number of devices of a group.
-func (t *Table) Width() int { return t.width }
-
-type segment struct {
-	device cluster.DeviceID
-	weight uint64
-	sum    uint64 // weights up to and including this one
-	domain int
-}
-
-// New computes the table of a pool. The devices are those of the pool record, whatever their state now: a
-// table never depends on what answers at the moment.
+// New computes the newest table of a pool: the first one, and a fold for each change of its history.
+// Whether a device answers at the moment, and what else the cluster map says of it, does not enter.
 //
-// Errors: ErrTooFewDomains, or a device that the map does not have.
-func New(pool *cluster.Pool, m *cluster.Map) (*Table, error) {
-	list, domains, err := segments(pool, m)
+// Errors: ErrTooFewDomains, or a malformed history.
+func New(pool *cluster.Pool) (*Table, error) {
+	t, err := first(pool)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("placement of pool %q: %w", pool.Name, err)
 	}
-	width := pool.Width()
-	if domains < width {
-		return nil, fmt.Errorf("%w: pool %q needs %d at level %s, its devices have %d",
-			ErrTooFewDomains, pool.Name, width, pool.Domain, domains)
-	}
-	t := &Table{width: width, devices: make([]cluster.DeviceID, Groups*width)}
-	used := make([]int, 0, width)
-	for g := 0; g < Groups; g++ {
-		used = used[:0]
-		for c := 0; c < width; c++ {
-			s := draw(list, g, c, used)
-			used = append(used, list[s].domain)
-			t.devices[g*width+c] = list[s].device
+	for i, c := range pool.Changes {
+		if err := t.fold(c); err != nil {
+			return nil, fmt.Errorf("placement of pool %q, change %d: %w", pool.Name, i+1, err)
 		}
 	}
-	t.findRows()
+	t.finish()
 	return t, nil
 }
 
-func (t *Table) findRows() {
+// Fold computes the table after one more change and leaves t as it is.
+//
+// Errors: ErrTooFewDomains if the members that remain cannot hold the pool's rows, or a change that does
+// not fit the members.
+func (t *Table) Fold(c cluster.Change) (*Table, error) {
+	n := *t
+	n.roster, n.list = t.roster.Clone(), t.list.clone()
+	n.slots, n.since = slices.Clone(t.slots), slices.Clone(t.since)
+	if err := n.fold(c); err != nil {
+		return nil, fmt.Errorf("fold table %d of pool %q: %w", t.number, t.policy.Name, err)
+	}
+	n.finish()
+	return &n, nil
+}
+
+func first(pool *cluster.Pool) (*Table, error) {
+	width := pool.Width()
+	if width < 1 || width > cluster.MaxData+cluster.MaxParity {
+		return nil, fmt.Errorf("%d chunks, there may be 1 to %d", width, cluster.MaxData+cluster.MaxParity)
+	}
+	if len(pool.Changes) > cluster.MaxChanges {
+		return nil, fmt.Errorf("%d changes, at most %d are allowed", len(pool.Changes), cluster.MaxChanges)
+	}
+	roster, err := cluster.NewRoster(pool.Members)
+	if err != nil {
+		return nil, err
+	}
+	policy := *pool
+	policy.Members, policy.Changes = nil, nil
+	t := &Table{policy: &policy, width: width, roster: roster, list: newList(roster.Members),
+		slots: make([]int32, Groups*width), since: make([]uint32, Groups*width)}
+	if t.rule, err = newRule(&policy, roster); err != nil {
+		return nil, err
+	}
+	for g := range Groups {
+		row := t.row(g)
+		for c := range row {
+			row[c], _ = t.list.draw(g, c, func(pos int32) bool { return t.rule.fits(row[:c], vacant, pos) })
+		}
+	}
+	t.level()
+	return t, nil
+}
+
+// fold turns t into the next table; after an error t is of no use.
+func (t *Table) fold(c cluster.Change) (err error) {
+	if err := t.roster.Apply(c); err != nil {
+		return err
+	}
+	if t.rule, err = newRule(t.policy, t.roster); err != nil {
+		return err
+	}
+	t.list.apply(c, t.roster)
+	t.number++
+	t.level()
+	return nil
+}
+
+// finish makes what is looked up from what was computed.
+func (t *Table) finish() {
+	t.devices = make([]cluster.DeviceID, len(t.slots))
+	for i, pos := range t.slots {
+		t.devices[i] = t.roster.Members[pos].Device
+	}
+	t.rows = nil
 	seen := make(map[string]struct{})
 	key := make([]byte, 0, 4*t.width)
 	for g := range Groups {
@@ -112,71 +136,36 @@ func (t *Table) findRows() {
 	}
 }
 
-func segments(pool *cluster.Pool, m *cluster.Map) ([]segment, int, error) {
-	list := make([]segment, 0, len(pool.Devices))
-	domains := make(map[string]int)
-	sum := uint64(0)
-	for _, id := range pool.Devices {
-		d := m.Devices[id]
-		if d == nil {
-			return nil, 0, fmt.Errorf("placement of pool %q: device %d is not in the map", pool.Name, id)
-		}
-		path := m.DomainPath(d, pool.Domain)
-		n, ok := domains[path]
-		if !ok {
-			n = len(domains)
-			domains[path] = n
-		}
-		w := max(uint64(d.Weight), 1)
-		sum += w
-		list = append(list, segment{device: id, weight: w, sum: sum, domain: n})
-	}
-	return list, len(domains), nil
+func (t *Table) row(group int) []int32 { return t.slots[group*t.width : (group+1)*t.width] }
+
+// Row gives the n+p devices of a group, column by column. The caller must not change it.
+func (t *Table) Row(group int) []cluster.DeviceID {
+	return t.devices[group*t.width : (group+1)*t.width : (group+1)*t.width]
 }
 
-// draw picks the list position for a chunk of a group, avoiding the domains already used. There are more
-// domains than used ones, so the scan always ends.
-func draw(list []segment, group, chunk int, used []int) int {
-	at := 0
-	for try := 0; try < maxTries; try++ {
-		at = bucket(list, uint64(group)<<32|uint64(chunk+try*retryStep))
-		if !contains(used, list[at].domain) {
-			return at
-		}
-	}
-	for contains(used, list[at].domain) {
-		at = (at + 1) % len(list)
-	}
-	return at
-}
+// Rows gives every different row once, in the order of the groups: all that a rule about each group has to
+// look at. The caller must not change it.
+func (t *Table) Rows() [][]cluster.DeviceID { return t.rows }
 
-// bucket is the list-bucket draw: from the newest device back, each takes the key with probability weight /
-// sum.
-func bucket(list []segment, key uint64) int {
-	for i := len(list) - 1; i > 0; i-- {
-		// A 64-bit draw scaled to [0, sum): the high word of the product, without bias worth naming (sum < 2^40).
-		hi, _ := bits.Mul64(mix(key^mix(uint64(list[i].device))), list[i].sum)
-		if hi < list[i].weight {
-			return i
-		}
-	}
-	return 0
-}
+// Width is the number of devices of a group.
+func (t *Table) Width() int { return t.width }
 
-func contains(a []int, x int) bool {
-	for _, v := range a {
-		if v == x {
-			return true
-		}
-	}
-	return false
-}
+// Number is 0 for the first table of the pool and k after the k-th change of its history.
+func (t *Table) Number() uint32 { return t.number }
 
-// mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit words that spreads
-// every bit.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+// Since is the number of the table since which the slot has been held by its present device without
+// interruption.
+func (t *Table) Since(group, column int) uint32 { return t.since[group*t.width+column] }
+
+// PerDomain is how many chunks of a page may meet in one failure domain of the pool's level: 1 unless the
+// pool relaxes its rule because there are too few domains.
+func (t *Table) PerDomain() int { return t.rule.limit }
+
+// Sum is a checksum by which nodes compare their tables.
+func (t *Table) Sum() uint64 {
+	sum := mix(uint64(t.number)<<32 | uint64(t.width))
+	for i, d := range t.devices {
+		sum = mix(sum ^ (uint64(d)<<32 | uint64(t.since[i])))
+	}
+	return sum
 }

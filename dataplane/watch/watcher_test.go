@@ -181,7 +181,8 @@ func TestAMapOfAllRecords(t *testing.T) {
 
 func pool(name string) *cluster.Pool {
 	return &cluster.Pool{ID: 1, Name: name, Code: cluster.CodeReplica, Data: 1, Parity: 1,
-		Domain: cluster.DomainNode, ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.MinStripeUnit}
+		Domain: cluster.DomainNode, ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.MinStripeUnit,
+		Members: []cluster.Member{{Device: 4, Weight: 1, Domain: "az/rack/1"}}}
 }
 
 // TestReadsEverythingAfterCompaction lets the watcher sleep while what it would go on from is compacted away.

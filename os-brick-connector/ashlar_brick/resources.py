@@ -39,6 +39,9 @@ class Pool:
     """A pool and what volumes can hold in it, redundancy taken off."""
 
     name: str
+    code: str
+    data: int
+    parity: int
     volumes: int
     total_bytes: int
     free_bytes: int
@@ -48,6 +51,9 @@ class Pool:
     def parse(cls, answer):
         room = _member(answer, 'capacity', dict)
         return cls(name=_member(answer, 'name', str),
+                   code=_member(answer, 'code', str),
+                   data=_member(answer, 'data', int),
+                   parity=_member(answer, 'parity', int),
                    volumes=_member(answer, 'volumes', int),
                    total_bytes=_member(room, 'total_bytes', int),
                    free_bytes=_member(room, 'free_bytes', int),

@@ -45,6 +45,10 @@ func TestEveryOperation(t *testing.T) {
 	ok(200, "POST", "/v1/pools", `{"name":"gold","parity":1,"code":"replica"}`)
 	ok(200, "GET", "/v1/pools", "")
 	ok(200, "GET", "/v1/pools/gold", "")
+	w.Device(2, 2)
+	ok(200, "POST", "/v1/pools/gold/changes", `{"kind":"add","devices":[3]}`)
+	ok(200, "GET", "/v1/pools/gold/balance", "")
+	ok(200, "PATCH", "/v1/devices/3", `{"state":"failed"}`)
 
 	body := `{"name":"volume-1","pool":"gold","size_bytes":1048576,"metadata":{"a":"b"}}`
 	r := ok(201, "POST", "/v1/volumes", body, "Idempotency-Key", "k1")
@@ -138,7 +142,7 @@ type refusal struct {
 // refusals is the table; v is the path of a volume "taken" in pool "gold", exported to HostA.
 func refusals(v string) []refusal {
 	return slices.Concat(refusedAsking(v), refusedForms(v), refusedValues(v), refusedChanging(v),
-		refusedExporting(v), refusedPooling(v), refusedAdding(v), refusedCredentials(v))
+		refusedExporting(v), refusedPooling(v), refusedMembers(v), refusedAdding(v), refusedCredentials(v))
 }
 
 const (
@@ -275,12 +279,18 @@ func refusedExporting(v string) []refusal {
 // refusedPooling: pools.
 func refusedPooling(_ string) []refusal {
 	return []refusal{
-		{"pool without parity", "POST", pools, `{"name":"p"}`, nil, 400, field, "parity"},
-		{"pool with rs", "POST", pools, `{"name":"p","parity":2,"data":4,"code":"rs"}`, nil, 422, wire.NotSupported,
-			"code"},
+		{"rs of the default shape", "POST", pools, `{"name":"p","code":"rs"}`, nil, 409, wire.NotEnoughDomains,
+			"domain"},
+		{"min_columns too few", "POST", pools, `{"name":"p","code":"rs","data":2,"parity":1,"min_columns":1}`, nil,
+			400, field, "min_columns"},
+		{"rs without the domains", "POST", pools, `{"name":"p","parity":2,"data":4,"code":"rs"}`, nil, 409,
+			wire.NotEnoughDomains, "domain"},
+		{"rs too wide", "POST", pools, `{"name":"p","parity":2,"data":17,"code":"rs"}`, nil, 400, field, "data"},
+		{"rdp with one parity", "POST", pools, `{"name":"p","parity":1,"data":4,"code":"rdp"}`, nil, 400, field,
+			"parity"},
 		{"pool with nonsense", "POST", pools, `{"name":"p","parity":1,"code":"zip"}`, nil, 400, field, "code"},
 		{"replica with 2 data", "POST", pools, `{"name":"p","parity":1,"data":2}`, nil, 400, field, "data"},
-		{"parity 3", "POST", pools, `{"name":"p","parity":3}`, nil, 400, field, "parity"},
+		{"parity 4", "POST", pools, `{"name":"p","parity":4}`, nil, 400, field, "parity"},
 		{"parity -1", "POST", pools, `{"name":"p","parity":-1}`, nil, 400, field, "parity"},
 		{"too few domains", "POST", pools, `{"name":"p","parity":2,"domain":"az"}`, nil, 409, wire.NotEnoughDomains,
 			"domain"},
@@ -293,6 +303,34 @@ func refusedPooling(_ string) []refusal {
 		{"device twice", "POST", pools, `{"name":"p","parity":1,"devices":[1,1]}`, nil, 400, field, "devices"},
 		{"other pool of that name", "POST", pools, `{"name":"gold","parity":0}`, nil, 409, wire.Conflict, "name"},
 		{"no such pool", "GET", pools + "/tin", "", nil, 404, wire.NotFound, ""},
+		{"balance of no pool", "GET", pools + "/tin/balance", "", nil, 404, wire.NotFound, ""},
+	}
+}
+
+// refusedMembers: changes of a pool's devices. Pool gold has devices 1 to 3, each the only one of its node.
+func refusedMembers(_ string) []refusal {
+	at := pools + "/gold/changes"
+	return []refusal{
+		{"change of no pool", "POST", pools + "/tin/changes", `{"kind":"remove","devices":[1]}`, nil, 404,
+			wire.NotFound, ""},
+		{"change of no kind", "POST", at, `{"kind":"swap","devices":[1]}`, nil, 400, field, "kind"},
+		{"change without kind", "POST", at, `{"devices":[1]}`, nil, 400, field, "kind"},
+		{"fail in one pool", "POST", at, `{"kind":"fail","devices":[1]}`, nil, 422, wire.NotSupported, "kind"},
+		{"change of nothing", "POST", at, `{"kind":"remove","devices":[]}`, nil, 400, field, "devices"},
+		{"change of one twice", "POST", at, `{"kind":"remove","devices":[1,1]}`, nil, 400, field, "devices"},
+		{"add what is not there", "POST", at, `{"kind":"add","devices":[77]}`, nil, 400, field, "devices"},
+		{"remove what is not there", "POST", at, `{"kind":"remove","devices":[77]}`, nil, 400, field, "devices"},
+		{"weight 0", "POST", at, `{"kind":"reweight","devices":[1]}`, nil, 400, field, "weight"},
+		{"weight too large", "POST", at, `{"kind":"reweight","devices":[1],"weight":16777217}`, nil, 400, field,
+			"weight"},
+		{"remove with a weight", "POST", at, `{"kind":"remove","devices":[1],"weight":3}`, nil, 400, field,
+			"weight"},
+		{"remove too many", "POST", at, `{"kind":"remove","devices":[1,2]}`, nil, 409, wire.NotEnoughDomains,
+			"domain"},
+		{"device back to online", "PATCH", "/v1/devices/1", `{"state":"online"}`, nil, 400, field, "state"},
+		{"remove a device in use", "PATCH", "/v1/devices/1", `{"state":"removed"}`, nil, 409, wire.Conflict,
+			"state"},
+		{"fail no device", "PATCH", "/v1/devices/77", `{"state":"failed"}`, nil, 404, wire.NotFound, ""},
 	}
 }
 

@@ -39,3 +39,23 @@ func (s *Server) getPool(c *gin.Context) error {
 	}
 	return answer(c, p)
 }
+
+func (s *Server) changePool(c *gin.Context) error {
+	var r wire.PoolChange
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	p, err := s.o.Manager.ChangePool(c, param(c, "pool"), r)
+	if err != nil {
+		return err
+	}
+	return answer(c, p)
+}
+
+func (s *Server) getPoolBalance(c *gin.Context) error {
+	b, err := s.o.Manager.PoolBalance(c, param(c, "pool"))
+	if err != nil {
+		return err
+	}
+	return answer(c, b)
+}

@@ -74,3 +74,12 @@ func (c *Client) AllDevices(ctx context.Context, node cluster.NodeID) ([]wire.De
 func (c *Client) GetDevice(ctx context.Context, d cluster.DeviceID) (wire.Device, error) {
 	return get[wire.Device](ctx, c, "/v1/devices/"+number(d), nil)
 }
+
+// UpdateDevice declares a device failed or removes it; repeating it changes nothing.
+func (c *Client) UpdateDevice(ctx context.Context, d cluster.DeviceID,
+	state cluster.DeviceState) (wire.Device, error) {
+	var out wire.Device
+	_, err := c.do(ctx, call{method: http.MethodPatch, path: "/v1/devices/" + number(d),
+		body: wire.DeviceUpdate{State: state}, repeatable: true}, &out)
+	return out, err
+}

@@ -36,3 +36,16 @@ func (c *Client) AllPools(ctx context.Context) ([]wire.Pool, error) {
 func (c *Client) GetPool(ctx context.Context, name string) (wire.Pool, error) {
 	return get[wire.Pool](ctx, c, "/v1/pools/"+segment(name), nil)
 }
+
+// ChangePool changes who belongs to a pool; repeating it changes nothing.
+func (c *Client) ChangePool(ctx context.Context, name string, change wire.PoolChange) (wire.Pool, error) {
+	var out wire.Pool
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/pools/" + segment(name) + "/changes",
+		body: change, repeatable: true}, &out)
+	return out, err
+}
+
+// GetPoolBalance computes how evenly a pool fills its devices.
+func (c *Client) GetPoolBalance(ctx context.Context, name string) (wire.PoolBalance, error) {
+	return get[wire.PoolBalance](ctx, c, "/v1/pools/"+segment(name)+"/balance", nil)
+}

@@ -63,7 +63,13 @@ func (a *audit) auditMap() {
 	for name, p := range a.v.Pools {
 		a.say(a.v.revs[cluster.KeyPool(name)] != 0, "pool %q is not at its key", name)
 		a.say(uint64(p.ID) <= a.lastPool, "pool %q has id %d above the counter %d", name, p.ID, a.lastPool)
-		for _, d := range p.Devices {
+		a.say(p.Validate() == nil, "pool %q is malformed: %v", name, p.Validate())
+		a.say(p.Validate() == nil, "pool %q is malformed: %v", name, p.Validate())
+		for _, d := range p.Devices() {
+			a.say(a.v.Devices[d] == nil || a.v.Devices[d].State == cluster.DeviceOnline,
+				"pool %q is on device %d, which is not online", name, d)
+		}
+		for _, d := range p.Devices() {
 			a.say(a.v.Devices[d] != nil, "pool %q is on device %d, which does not exist", name, d)
 		}
 	}

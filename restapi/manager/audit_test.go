@@ -36,6 +36,9 @@ func TestAuditFinds(t *testing.T) {
 		"two voters":                 {put: cluster.KeyVoters, value: `{"nodes":[1,2]}`, want: "even number"},
 		"a malformed volume": {put: vol, value: `{"uuid":"` + id.String() + `","name":"v","pool":"gold",` +
 			`"size":5,"key":{"vuid":1,"generation":1}}`, want: "malformed"},
+		"a pool on a failed device": {put: cluster.KeyDevice(2), value: `{"number":2,"node":2,"state":"failed"}`,
+			want: "not online"},
+		"a malformed pool": {put: cluster.KeyPool("gold"), value: `{"name":"gold"}`, want: "malformed"},
 		"two nodes of one uuid": {put: cluster.KeyNode(3), value: `{"number":3,"uuid":"` + id.String() + `"}`,
 			want: "two nodes"},
 	} {

@@ -1,6 +1,8 @@
 package manager
 
 import (
+	"maps"
+	"math"
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -39,33 +41,55 @@ func usable(domains []uint64, data, width int) uint64 {
 	return 0
 }
 
-// capacity adds up the devices of a pool per failure domain. Failed and removed devices hold nothing.
+// weightScale keeps fractions of small weights; all weights of a pool together stay below 2^39.
+const weightScale = 20
+
+// capacity adds up the devices of a pool. Failed and removed devices hold nothing. What is used is what lies
+// on the devices; what is free is what can be written until the first device is full: the group table gives
+// every device a fixed share, so space on the others does not help then.
 func (v *view) capacity(p *cluster.Pool, stats map[cluster.NodeID]cluster.NodeStats) wire.Capacity {
-	total, free := make(map[string]uint64), make(map[string]uint64)
-	for _, id := range p.Devices {
-		d := v.Devices[id]
+	total, free, weight := make(map[string]uint64), make(map[string]uint64), make(map[string]uint64)
+	level := p.Domain
+	members := p.Present()
+	if limit, err := p.ChunksPerDomain(members); err == nil && limit > 1 {
+		level = level.Below() // where a relaxed pool keeps its chunks apart
+	}
+	figures := make(map[cluster.DeviceID]cluster.DeviceStats)
+	var used uint64
+	for _, m := range members {
+		d := v.Devices[m.Device]
 		if d == nil || d.State != cluster.DeviceOnline {
 			continue
 		}
-		t, f := d.Size, d.Size
+		f := cluster.DeviceStats{Total: d.Size, Free: d.Size}
 		for _, st := range stats[d.Node].Devices {
-			if st.Device == id {
-				t, f = st.Total, min(st.Free, st.Total)
+			if st.Device == d.Number {
+				f.Total, f.Free = st.Total, min(st.Free, st.Total)
 			}
 		}
-		domain := v.DomainPath(d, p.Domain)
-		total[domain] += t
-		free[domain] += f
+		figures[m.Device] = f
+		domain := m.Path(level)
+		total[domain] += f.Total
+		free[domain] += f.Free
+		weight[domain] += uint64(m.Weight) << weightScale
+		used += f.Total - f.Free
 	}
-	values := func(m map[string]uint64) (out []uint64) {
-		for _, x := range m {
-			out = append(out, x)
-		}
-		return out
-	}
+	values := func(m map[string]uint64) []uint64 { return slices.Collect(maps.Values(m)) }
 	c := wire.Capacity{Total: usable(values(total), p.Data, p.Width()),
-		Free: usable(values(free), p.Data, p.Width())}
-	c.Free = min(c.Free, c.Total)
-	c.Used = c.Total - c.Free
+		Used: used / uint64(p.Width()) * uint64(p.Data)}
+	c.Free = min(c.Total, usable(values(free), p.Data, p.Width()))
+	most := usable(values(weight), 1, p.Width()) // of a domain, by weight
+	for _, m := range members {
+		f, online := figures[m.Device]
+		if !online || f.Free == f.Total { // an empty device is limited by its size, which total counts
+			continue
+		}
+		domain := weight[m.Path(level)]
+		// The device holds the part weight/domain of what its domain holds, which is at most one chunk of every
+		// page.
+		share := float64(uint64(m.Weight)<<weightScale) / float64(domain) * float64(min(domain, most)) /
+			float64(max(most, 1))
+		c.Free = min(c.Free, uint64(math.Round(float64(f.Free)/share*float64(p.Data))))
+	}
 	return c
 }

@@ -63,7 +63,8 @@ func TestCapacity(t *testing.T) {
 		v.Devices[cluster.DeviceID(n)] = &cluster.Device{Number: cluster.DeviceID(n), Node: n, Size: 100,
 			State: cluster.DeviceOnline}
 	}
-	p := &cluster.Pool{Data: 1, Parity: 1, Domain: cluster.DomainNode, Devices: []cluster.DeviceID{1, 2, 3}}
+	p := &cluster.Pool{Data: 1, Parity: 1, Domain: cluster.DomainNode}
+	p.Members, _ = v.Members([]cluster.DeviceID{1, 2, 3})
 	if c := v.capacity(p, nil); c.Total != 150 || c.Free != 150 || c.Used != 0 {
 		t.Errorf("before anything is published: %+v", c)
 	}
@@ -78,5 +79,14 @@ func TestCapacity(t *testing.T) {
 	v.Devices[3].State = cluster.DeviceFailed
 	if c := v.capacity(p, stats); c.Total != 80 || c.Free != 20 || c.Used != 60 {
 		t.Errorf("one failed: %+v", c)
+	}
+	v.Devices[3].State = cluster.DeviceOnline
+	stats[2].Devices[0].Free = 5 // of 80; every device gets two thirds of a chunk of every page
+	if c := v.capacity(p, stats); c.Total != 120 || c.Free != 8 || c.Used != 97 {
+		t.Errorf("one is nearly full: %+v", c)
+	}
+	coded := &cluster.Pool{Data: 2, Parity: 1, Domain: cluster.DomainNode, Members: p.Members}
+	if c := v.capacity(coded, nil); c.Total != 200 || c.Free != 200 {
+		t.Errorf("2+1: %+v", c)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +88,33 @@ type change struct {
 
 type doer = func(ctx context.Context) error
 
-func changes() []change { return append(mapChanges(), volumeChanges()...) }
+func changes() []change { return slices.Concat(mapChanges(), poolChanges(), volumeChanges()) }
+
+// poolChanges: pool gold is on devices 1 to 3, there is a fourth, and another pool on all.
+func poolChanges() []change {
+	prepare := func(c *apitest.Cluster) {
+		c.Pool()
+		c.Device(1, 2)
+		if _, _, err := c.Manager.CreatePool(c.T.Context(), wire.PoolCreate{Name: "other"}); err != nil {
+			c.T.Fatal(err)
+		}
+	}
+	return []change{
+		{"add a device to a pool", func(c *apitest.Cluster) doer {
+			prepare(c)
+			return func(ctx context.Context) error {
+				r := wire.PoolChange{Kind: cluster.ChangeAdd, Devices: []cluster.DeviceID{4}}
+				return errOf(c.Manager.ChangePool(ctx, "gold", r))
+			}
+		}},
+		{"fail a device of two pools", func(c *apitest.Cluster) doer {
+			prepare(c)
+			return func(ctx context.Context) error {
+				return errOf(c.Manager.UpdateDevice(ctx, 3, wire.DeviceUpdate{State: cluster.DeviceFailed}))
+			}
+		}},
+	}
+}
 
 func mapChanges() []change {
 	return []change{

@@ -84,12 +84,12 @@ func (v *view) placeDevice(a DeviceAdd) (rec cluster.Device, known bool, err err
 	}
 	for _, d := range v.Devices {
 		switch {
-		case d.UUID == a.UUID && d.Node == a.Node && d.Path == a.Path && d.State != cluster.DeviceRemoved:
+		case d.UUID == a.UUID && d.Node == a.Node && d.Path == a.Path && d.State == cluster.DeviceOnline:
 			return *d, true, nil
 		case d.UUID == a.UUID:
 			return rec, false, refuse(wire.Conflict, "uuid", "is device %d, %s, at %s of node %d",
 				d.Number, d.State, d.Path, d.Node)
-		case d.Node == a.Node && d.Path == a.Path && d.State != cluster.DeviceRemoved:
+		case d.Node == a.Node && d.Path == a.Path && d.State == cluster.DeviceOnline:
 			return rec, false, refuse(wire.Conflict, "path", "node %d has device %d (%s) there",
 				a.Node, d.Number, d.UUID)
 		}

@@ -49,9 +49,15 @@ func (m *Manager) Health(ctx context.Context) (wire.Health, error) {
 		h.Nodes = append(h.Nodes, nh)
 	}
 	v.deviceHealth(&h, stats)
-	if err := volumeHealth(&h, v.extra[2], v.extra[3]); err != nil {
+	s := newSituation(stats, v.extra[0])
+	for _, p := range v.Pools {
+		s.newest(p)
+	}
+	volumes, err := s.judgeAll(v.extra[2], v.extra[3])
+	if err != nil {
 		return h, err
 	}
+	volumeHealth(&h.Volumes, volumes)
 	if len(h.Devices.Bad) > 0 || h.Volumes.Degraded > 0 {
 		h.Status = wire.Degraded
 	}
@@ -82,31 +88,19 @@ func (v *view) deviceHealth(h *wire.Health, stats map[cluster.NodeID]cluster.Nod
 	}
 }
 
-func volumeHealth(h *wire.Health, volumes, owners store.Result) error {
-	degraded := make(map[cluster.VolumeKey]bool)
-	for _, it := range owners.Items {
-		key, err := cluster.ParseOwnerKey(it.Key)
-		if err != nil {
-			return err
-		}
-		o, err := decode[cluster.Owner](it)
-		if err != nil {
-			return err
-		}
-		degraded[key] = len(o.Out) > 0
-	}
-	for _, it := range volumes.Items {
-		rec, err := decode[cluster.Volume](it)
-		if err != nil {
-			return err
-		}
-		h.Volumes.Total++
-		if degraded[rec.Key] {
-			h.Volumes.Degraded++
-			if len(h.Volumes.DegradedIDs) < maxListed {
-				h.Volumes.DegradedIDs = append(h.Volumes.DegradedIDs, rec.UUID)
+func volumeHealth(h *wire.VolumesHealth, volumes []judged) {
+	h.Total = len(volumes)
+	for _, x := range volumes {
+		switch x.health {
+		case wire.OnTheWay:
+			h.Moving++
+		case wire.Unknown:
+			h.Unknown++
+		case wire.Degraded:
+			h.Degraded++
+			if len(h.DegradedIDs) < maxListed {
+				h.DegradedIDs = append(h.DegradedIDs, x.rec.UUID)
 			}
 		}
 	}
-	return nil
 }

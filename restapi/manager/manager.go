@@ -59,17 +59,20 @@ type Options struct {
 	Random  io.Reader        // default crypto/rand.Reader
 }
 
-// Manager applies the rules. It keeps nothing: any number of them may work on one store.
+// Manager applies the rules. It keeps nothing that is not computed from records: any number of them may work
+// on one store.
 type Manager struct {
-	store   Store
-	members Members
-	now     func() time.Time
-	random  io.Reader
+	store    Store
+	members  Members
+	now      func() time.Time
+	random   io.Reader
+	balances balances
 }
 
 // New makes a manager.
 func New(o Options) *Manager {
 	m := &Manager{store: o.Store, members: o.Members, now: o.Now, random: o.Random}
+	m.balances.pools = make(map[cluster.PoolID]wire.PoolBalance)
 	if m.now == nil {
 		m.now = time.Now
 	}

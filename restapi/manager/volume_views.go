@@ -37,9 +37,11 @@ func (m *Manager) drawVolume(ctx context.Context, it store.Item) (Volume, error)
 // drawVolumes adds their status to records. Status is read after the records, so it may be newer.
 func (m *Manager) drawVolumes(ctx context.Context, items []store.Item) ([]wire.Volume, error) {
 	out := make([]wire.Volume, 0, len(items))
-	for batch := range slices.Chunk(items, store.MaxOps-1) {
+	status := []store.Query{store.All(cluster.PrefixStats), store.All(cluster.PrefixAlive),
+		store.All(cluster.PrefixPools)}
+	for batch := range slices.Chunk(items, store.MaxOps-len(status)) {
 		recs := make([]cluster.Volume, len(batch))
-		queries := []store.Query{store.All(cluster.PrefixStats)}
+		queries := slices.Clone(status)
 		for i, it := range batch {
 			var err error
 			if recs[i], err = decode[cluster.Volume](it); err != nil {
@@ -51,51 +53,56 @@ func (m *Manager) drawVolumes(ctx context.Context, items []store.Item) ([]wire.V
 		if err != nil {
 			return nil, err
 		}
-		stats, err := readStats(snap.Results[0])
+		s, err := readSituation(snap)
 		if err != nil {
 			return nil, err
 		}
 		for i, rec := range recs {
 			var owner cluster.Owner
-			if it := snap.One(i + 1); it.Rev != 0 {
+			if it := snap.One(len(status) + i); it.Rev != 0 {
 				if owner, err = decode[cluster.Owner](it); err != nil {
 					return nil, err
 				}
 			}
-			out = append(out, drawVolume(rec, owner, stats))
+			out = append(out, drawVolume(rec, owner, s))
 		}
 	}
 	return out, nil
 }
 
+// readSituation reads the first three results of a snapshot: stats, nodes alive, pools.
+func readSituation(snap store.Snapshot) (*situation, error) {
+	stats, err := readStats(snap.Results[0])
+	if err != nil {
+		return nil, err
+	}
+	s := newSituation(stats, snap.Results[1])
+	for _, it := range snap.Results[2].Items {
+		p, err := decode[cluster.Pool](it)
+		if err != nil {
+			return nil, err
+		}
+		s.newest(&p)
+	}
+	return s, nil
+}
+
 // drawVolume makes the shape of the API from the records and from what the owner published.
-func drawVolume(rec cluster.Volume, owner cluster.Owner,
-	stats map[cluster.NodeID]cluster.NodeStats) wire.Volume {
+func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volume {
 	w := wire.Volume{
 		ID: rec.UUID, Name: rec.Name, Pool: rec.Pool, Size: rec.Size, VUID: rec.Key.VUID,
-		Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID), Health: wire.OK,
-		Out: []wire.Out{}, Hosts: append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
+		Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID), Healing: s.healing(&rec, &owner),
+		Hosts: append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
 	}
+	w.Health, w.Reasons = s.judge(&rec, &owner)
 	if w.Metadata == nil {
 		w.Metadata = cluster.Metadata{}
 	}
-	if owner.Epoch == 0 {
-		return w
+	if owner.Epoch > 0 {
+		w.Owner = &wire.Owner{Gateway: owner.Gateway, Epoch: owner.Epoch}
 	}
-	w.Owner = &wire.Owner{Gateway: owner.Gateway, Epoch: owner.Epoch}
-	var published cluster.VolumeStats
-	for _, st := range stats[owner.Gateway].Volumes {
-		if st.Key == rec.Key {
-			published, w.State = st, st.State
-		}
-	}
-	for _, o := range owner.Out {
-		w.Health = wire.Degraded
-		x := wire.Out{Device: o.Device, Since: o.Since}
-		if published.Resyncing == o.Device {
-			x.Resync = &wire.Resync{Done: published.ResyncDone, Total: published.ResyncTotal}
-		}
-		w.Out = append(w.Out, x)
+	if st := s.of(&rec, &owner); st != nil {
+		w.State = st.State
 	}
 	return w
 }

@@ -140,7 +140,7 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 	if err != nil {
 		return Volume{}, err
 	}
-	return Volume{Volume: drawVolume(rec, owner, nil), Rev: rev}, nil
+	return Volume{Volume: drawVolume(rec, owner, &situation{}), Rev: rev}, nil
 }
 
 // preferredGateway spreads the volumes of a pool over the nodes that hold its devices.
@@ -155,7 +155,7 @@ func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluste
 	}
 	seen := make(map[cluster.NodeID]bool)
 	var nodes []cluster.NodeID
-	for _, id := range p.Devices {
+	for _, id := range p.Devices() {
 		if n := nodeOf[id]; n != 0 && !seen[n] {
 			seen[n] = true
 			nodes = append(nodes, n)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -17,7 +16,7 @@ type KV interface {
 	Commit(ctx context.Context, t Txn) (int64, error)
 }
 
-// Arbiter decides, through compare-and-swap, who owns a volume and which devices are out for it. A former
+// Arbiter decides, through compare-and-swap, who owns a volume, and what its owners rely on. A former
 // owner finds that the revision moved and learns that it is former.
 type Arbiter struct {
 	ways []KV
@@ -93,12 +92,36 @@ func checkOwner(o cluster.Owner) error {
 	if o.Epoch == 0 || o.Epoch > cluster.MaxOwnerEpoch {
 		return fmt.Errorf("owner epoch %d is not in 1..%d", o.Epoch, cluster.MaxOwnerEpoch)
 	}
-	seen := make([]cluster.DeviceID, 0, len(o.Out))
-	for _, x := range o.Out {
-		if slices.Contains(seen, x.Device) {
-			return fmt.Errorf("device %d is out twice", x.Device)
+	seen := make(map[cluster.DeviceID]bool, len(o.Journal.Members))
+	for _, d := range o.Journal.Members {
+		if d == 0 || seen[d] {
+			return fmt.Errorf("device %d is a journal member twice, or none", d)
 		}
-		seen = append(seen, x.Device)
+		seen[d] = true
+	}
+	if len(o.Journal.Members) > 0 && o.Journal.Version == 0 {
+		return errors.New("the journal has members but no version")
+	}
+	return checkLayout(o.Layout)
+}
+
+// checkLayout refuses layouts that leave a group without a table, or that would move one back to an older
+// table.
+func checkLayout(layout []cluster.Boundary) error {
+	for i, b := range layout {
+		below := cluster.Boundary{}
+		if i > 0 {
+			below = layout[i-1]
+		}
+		switch {
+		case b.Cursor > cluster.Groups || b.Cursor < below.Cursor:
+			return fmt.Errorf("boundary %d of the layout is at group %d, after %d", i, b.Cursor, below.Cursor)
+		case i > 0 && b.Table >= below.Table:
+			return fmt.Errorf("boundary %d of the layout leads from table %d to %d", i, below.Table, b.Table)
+		}
+	}
+	if n := len(layout); n > 0 && layout[n-1].Cursor != cluster.Groups {
+		return fmt.Errorf("the layout ends at group %d of %d", layout[n-1].Cursor, cluster.Groups)
 	}
 	return nil
 }

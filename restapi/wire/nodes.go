@@ -60,6 +60,11 @@ type DeviceCreate struct {
 	Size uint64         `json:"size_bytes,omitempty"`
 }
 
+// DeviceUpdate declares a device failed or removes it.
+type DeviceUpdate struct {
+	State cluster.DeviceState `json:"state"`
+}
+
 // Device is a disk or file managed by a node.
 type Device struct {
 	Number cluster.DeviceID    `json:"number"`

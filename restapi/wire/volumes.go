@@ -2,44 +2,6 @@ package wire
 
 import "github.com/ashlar-storage/ashlar/dataplane/cluster"
 
-// PoolCreate asks for a pool. Zero values (and a nil Devices) mean the defaults; Parity has none.
-type PoolCreate struct {
-	Name        string              `json:"name"`
-	Code        cluster.Code        `json:"code,omitempty"`
-	Data        int                 `json:"data,omitempty"`
-	Parity      *int                `json:"parity"`
-	Domain      cluster.DomainLevel `json:"domain,omitempty"`
-	ChunkSize   uint32              `json:"chunk_size,omitempty"`
-	StripeUnit  uint32              `json:"stripe_unit,omitempty"`
-	Devices     []cluster.DeviceID  `json:"devices,omitempty"`
-	Description string              `json:"description,omitempty"`
-}
-
-// Pool is a policy for volumes and the devices they live on.
-type Pool struct {
-	ID          cluster.PoolID      `json:"id"`
-	Name        string              `json:"name"`
-	Code        cluster.Code        `json:"code"`
-	Data        int                 `json:"data"`
-	Parity      int                 `json:"parity"`
-	Domain      cluster.DomainLevel `json:"domain"`
-	ChunkSize   uint32              `json:"chunk_size"`
-	StripeUnit  uint32              `json:"stripe_unit"`
-	Devices     []cluster.DeviceID  `json:"devices"`
-	Description string              `json:"description,omitempty"`
-	Volumes     int                 `json:"volumes"`
-	Capacity    Capacity            `json:"capacity"`
-	Created     string              `json:"created"`
-}
-
-// Capacity is in bytes of user data: redundancy is taken off already.
-type Capacity struct {
-	Total       uint64 `json:"total_bytes"`
-	Used        uint64 `json:"used_bytes"`
-	Free        uint64 `json:"free_bytes"`
-	Provisioned uint64 `json:"provisioned_bytes"`
-}
-
 // VolumeCreate asks for a volume. ID is the identity by which a repetition is recognised.
 type VolumeCreate struct {
 	ID       cluster.UUID     `json:"id,omitzero"`
@@ -64,9 +26,10 @@ type Volume struct {
 	Generation uint32           `json:"generation"`
 	NQN        string           `json:"nqn"`
 	Health     Status           `json:"health"`
+	Reasons    []string         `json:"reasons"` // why it is not ok, for people
 	State      string           `json:"state,omitempty"`
 	Owner      *Owner           `json:"owner,omitempty"`
-	Out        []Out            `json:"out"`
+	Healing    *Healing         `json:"healing,omitempty"` // absent while its present owner published nothing
 	Hosts      []string         `json:"hosts"`
 	Metadata   cluster.Metadata `json:"metadata"`
 	Created    string           `json:"created"`
@@ -78,17 +41,22 @@ type Owner struct {
 	Epoch   uint32         `json:"epoch"`
 }
 
-// Out is a device that lacks writes of the volume.
-type Out struct {
-	Device cluster.DeviceID `json:"device"`
-	Since  string           `json:"since,omitempty"`
-	Resync *Resync          `json:"resync,omitempty"`
+// Healing is how far a volume is from lying whole where it belongs.
+type Healing struct {
+	Down    []cluster.DeviceID `json:"down"`         // devices that do not answer its owner
+	Away    uint64             `json:"away_chunks"`  // at alternates, or moved already
+	Stale   uint64             `json:"stale_chunks"` // that missed writes, which are nowhere else
+	Moving  *Moving            `json:"moving,omitempty"`
+	Copied  uint64             `json:"copied_bytes"`    // brought home or moved, since the owner began
+	Mended  uint64             `json:"repaired_blocks"` // after a checksum error, since the owner began
+	Rebuilt uint64             `json:"degraded_reads"`  // reads that needed other columns, since the owner began
 }
 
-// Resync is how far the copying back is.
-type Resync struct {
-	Done  uint64 `json:"done_bytes"`
-	Total uint64 `json:"total_bytes"`
+// Moving is a volume's way to a newer group table of its pool.
+type Moving struct {
+	Table  uint32 `json:"table"`
+	Moved  uint32 `json:"moved_groups"`
+	Groups uint32 `json:"groups"`
 }
 
 // Export is how one host reaches a volume.

@@ -65,6 +65,8 @@ const (
 	OK       Status = "ok"
 	Degraded Status = "degraded"
 	Down     Status = "unavailable"
+	OnTheWay Status = "moving"  // of volumes: whole, and on the way to where its pool wants it
+	Unknown  Status = "unknown" // of volumes: its present owner has not published anything yet
 )
 
 // Liveness answers that the process does.
@@ -119,10 +121,12 @@ type BadDevice struct {
 	Detail string              `json:"detail,omitempty"`
 }
 
-// VolumesHealth counts volumes that some device is recorded out of.
+// VolumesHealth counts volumes by their health and names those that are degraded.
 type VolumesHealth struct {
 	Total       int            `json:"total"`
 	Degraded    int            `json:"degraded"`
+	Moving      int            `json:"moving"`
+	Unknown     int            `json:"unknown"`
 	DegradedIDs []cluster.UUID `json:"degraded_ids"`
 }
 

@@ -320,6 +320,9 @@ class StatsTest(DriverTestCase):
                           fast['thick_provisioning_support'],
                           fast['online_extend_support'],
                           fast['multiattach']))
+        self.assertEqual(('replica', 1, 1),
+                         (fast['ashlar_code'], fast['ashlar_data'],
+                          fast['ashlar_parity']))
 
     def test_no_made_up_figures_when_the_api_is_away(self):
         self.twin.stop()

@@ -106,6 +106,32 @@ func TestADay(t *testing.T) {
 	x.c.Audit()
 }
 
+// TestALostDisk is a pool of an erasure code that grows and then loses a disk.
+func TestALostDisk(t *testing.T) {
+	x := newTerminal(t)
+	for d := 1; d <= 7; d++ {
+		x.c.Device(1, d)
+	}
+	contains(t, x.run("pool", "create", "ec", "--code", "rs", "--data", "4", "--parity", "2",
+		"--domain", "device", "--device", "1,2,3,4,5,6", "--min-columns", "5"),
+		"rs 4+2", "5 of 6", "67 %", "there are 6, 6 needed; no spare")
+	x.fails("Add a device to the pool first", "device", "fail", "3", "--yes")
+	contains(t, x.run("pool", "add-device", "ec", "7"), "1,2,3,4,5,6,7", "there are 7, 6 needed")
+	x.fails("--yes", "device", "fail", "3")
+	contains(t, x.run("device", "fail", "3", "--yes"), "STATE", "failed")
+	contains(t, x.run("pool", "reweight", "ec", "7", "8"), "ec")
+	contains(t, x.run("pool", "show", "ec"), "1,2,4,5,6,7", "LAST CHANGE", "its weight 8 asks for", "DEVICE 7")
+	contains(t, x.run("pool", "show", "ec", "-o", "json"), `"balance"`, `"usable_fraction"`)
+	contains(t, x.run("device", "remove", "3", "--yes"), "removed")
+	x.fails("is on it", "device", "remove", "4", "--yes")
+	x.fails("failure domains", "pool", "remove-device", "ec", "4")
+	x.fails("no number of a device", "pool", "add-device", "ec", "x")
+	x.fails("no weight", "pool", "reweight", "ec", "7", "much")
+	x.fails("say --copies", "pool", "create", "p", "--parity", "2")
+	x.fails("say --data", "pool", "create", "p", "--code", "rs", "--copies", "2")
+	x.c.Audit()
+}
+
 func TestTokens(t *testing.T) {
 	x := newTerminal(t)
 	secret, notes, err := x.try("node", "join-token", "--expires", "10m")

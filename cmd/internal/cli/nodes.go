@@ -126,7 +126,7 @@ func nodeJoinToken(g *global) *cobra.Command {
 
 func deviceCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "device", Short: "Disks and files that nodes manage"}
-	c.AddCommand(deviceAdd(g), deviceList(g), deviceShow(g))
+	c.AddCommand(deviceAdd(g), deviceList(g), deviceShow(g), deviceFail(g), deviceRemove(g))
 	return c
 }
 

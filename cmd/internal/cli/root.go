@@ -28,7 +28,7 @@ func New(more ...*cobra.Command) *cobra.Command {
 	}
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
-		tokenCommand(g), contextCommand(g), versionCommand(g))
+		placementCommand(g), tokenCommand(g), contextCommand(g), versionCommand(g))
 	root.AddCommand(more...)
 	return root
 }
@@ -44,7 +44,8 @@ func Explain(err error) string {
 	case client.Is(err, wire.Forbidden):
 		text += "\n  the token's role does not allow this: use an admin token"
 	case client.Is(err, wire.NotEnoughDomains):
-		text += "\n  add devices on more nodes, ask for fewer copies, or choose a narrower --domain"
+		text += "\n  add devices on more nodes, ask for fewer copies or chunks, or choose a narrower " +
+			"--domain or --relax"
 	case client.Is(err, wire.VolumeExported):
 		text += "\n  detach the hosts and `ashlar volume deny VOLUME --all` first"
 	case client.Is(err, wire.Unavailable):

@@ -65,7 +65,8 @@ func statusTable(r statusResult) table {
 		t.add("DEVICE "+strconv.FormatUint(uint64(d.Number), 10), joined(string(d.State)+" on node "+
 			strconv.FormatUint(uint64(d.Node), 10), d.Detail))
 	}
-	t.add("VOLUMES", fmt.Sprintf("%d, %d of them lack redundancy", h.Volumes.Total, h.Volumes.Degraded))
+	t.add("VOLUMES", fmt.Sprintf("%d, %d of them degraded, %d moving, %d unknown", h.Volumes.Total,
+		h.Volumes.Degraded, h.Volumes.Moving, h.Volumes.Unknown))
 	for _, id := range h.Volumes.DegradedIDs {
 		t.add("", id)
 	}

@@ -130,12 +130,11 @@ func volumeTable(v wire.Volume) table {
 	t.add("STATE", v.State)
 	t.add("OWNER", ownerText(v))
 	t.add("NQN", v.NQN)
-	for _, o := range v.Out {
-		text := fmt.Sprintf("device %d, since %s", o.Device, o.Since)
-		if o.Resync != nil {
-			text += fmt.Sprintf(", copied back %s of %s", bytesText(o.Resync.Done), bytesText(o.Resync.Total))
-		}
-		t.add("OUT", text)
+	for _, why := range v.Reasons {
+		t.add("WHY", why)
+	}
+	if h := v.Healing; h != nil && h.Copied > 0 {
+		t.add("COPIED", bytesText(h.Copied)+" brought home or moved")
 	}
 	for _, h := range v.Hosts {
 		t.add("HOST", h)

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
@@ -35,7 +37,9 @@ func TestTheFounderDiesRightAfterTheOthersJoined(t *testing.T) {
 	defer func() { _ = etcd.Close() }()
 	rest := admin(t, a, others...)
 	eventually(t, ctx, "three voters", func() error {
-		n, err := embedetcd.Settle(ctx, etcd)
+		try, cancel := context.WithTimeout(ctx, 10*time.Second) // one attempt must not use up all the time
+		defer cancel()
+		n, err := embedetcd.Settle(try, etcd)
 		if err == nil && n.Voters != 3 {
 			err = fmt.Errorf("%+v", n)
 		}

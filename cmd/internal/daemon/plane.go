@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -35,7 +36,8 @@ type DataPlaneOptions struct {
 }
 
 const (
-	statsEvery   = 3 * time.Second
+	statsLook    = time.Second
+	statsEvery   = 3 // looks
 	statsTimeout = 10 * time.Second
 )
 
@@ -76,17 +78,40 @@ func (d *daemon) arbiter() (*store.Arbiter, error) {
 	return store.NewArbiter(store.NewEtcd(own), store.NewEtcd(d.client)), nil
 }
 
-// publish tells the cluster how this node is, every few seconds when something changed.
+// publish tells the cluster how this node is: figures every few seconds when something changed, a change of
+// what is well and what is not at the next look, so that nobody takes a volume for healthy for long that is
+// not.
 func (d *daemon) publish(ctx context.Context, plane DataPlane) {
-	for pause(ctx, statsEvery) == nil {
+	var told cluster.NodeStats
+	for n := 1; pause(ctx, statsLook) == nil; n++ {
 		st := plane.Stats()
+		now := alarms(st)
+		if n%statsEvery != 0 && reflect.DeepEqual(now, told) {
+			continue
+		}
 		st.Node = d.state.Node
 		once, cancel := context.WithTimeout(ctx, statsTimeout)
-		if err := d.manager.PublishStats(once, st); err != nil && ctx.Err() == nil {
+		err := d.manager.PublishStats(once, st)
+		cancel()
+		if err == nil {
+			told = now
+		} else if ctx.Err() == nil {
 			d.log.WithError(err).Debug("figures not published")
 		}
-		cancel()
 	}
+}
+
+// alarms is what of stats says that something is well or not; figures that count on are left out.
+func alarms(st cluster.NodeStats) cluster.NodeStats {
+	var out cluster.NodeStats
+	for _, d := range st.Devices {
+		out.Devices = append(out.Devices, cluster.DeviceStats{Device: d.Device, Healthy: d.Healthy})
+	}
+	for _, v := range st.Volumes {
+		out.Volumes = append(out.Volumes, cluster.VolumeStats{Key: v.Key, Epoch: v.Epoch, State: v.State,
+			Down: v.Down, Away: min(v.Away, 1), Stale: min(v.Stale, 1), MovingTo: v.MovingTo})
+	}
+	return out
 }
 
 // announce records where this node is reached now, until etcd has taken it.

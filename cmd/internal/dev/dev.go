@@ -25,7 +25,14 @@ const (
 	poolName   = "dev"
 	volumeName = "disk1"
 	copies     = 2
+	// codedPool is made too when there are enough disks.
+	codedPool = "ec42"
+	codedData = 4
+	codedLost = 2
 )
+
+// coded tells whether the disks are enough for the coded pool. One more gives it a place to rebuild on.
+func (s *state) coded() bool { return nodeCount*s.Disks >= codedData+codedLost }
 
 const (
 	startTimeout = 2 * time.Minute
@@ -52,7 +59,8 @@ func Command() *cobra.Command {
 		Use:   "dev",
 		Short: "Run a cluster of three nodes on this machine, until Ctrl-C",
 		Long: "Run a cluster of three nodes on this machine, until Ctrl-C: three ashlard processes on loopback " +
-			"with files as disks, a pool that keeps two copies, and a volume. What is stored stays for the next run.",
+			"with files as disks, a pool that keeps two copies, one of Reed-Solomon 4+2, and a volume. What is " +
+			"stored stays for the next run.",
 		Example: "  ashlar dev\n  ashlar dev --fresh --dir /tmp/try",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,7 +78,7 @@ func Command() *cobra.Command {
 	f.BoolVar(&o.once, "exit-after-ready", false, "stop again as soon as everything is ready")
 	f.StringVar(&o.binary, "ashlard", "", "the daemon (default: beside this program, else from PATH)")
 	f.StringVar(&o.host, "host-nqn", "", "host to allow on the volume (default: the one in "+cli.HostNQNFile+")")
-	f.IntVar(&o.wanted.Disks, "disks", 2, "disks of each node; takes effect with a new cluster")
+	f.IntVar(&o.wanted.Disks, "disks", 3, "disks of each node; takes effect with a new cluster")
 	f.StringVar(&disk, "disk-size", "8GiB", "size of each disk, a sparse file; takes effect with a new cluster")
 	f.StringVar(&volume, "volume-size", "4GiB", "size of the volume; takes effect with a new cluster")
 	return c
@@ -223,6 +231,9 @@ func (d *devCluster) start(ctx, life context.Context) error {
 	if err := d.addDisks(ctx); err != nil {
 		return err
 	}
+	if err := d.makePools(ctx); err != nil {
+		return err
+	}
 	v, err := d.firstVolume(ctx)
 	if err != nil {
 		return err
@@ -313,21 +324,33 @@ func (d *devCluster) addDisks(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// firstVolume makes pool and volume, unless they are there, and waits until a node serves the volume.
+// makePools makes the pools, unless they are there.
+func (d *devCluster) makePools(ctx context.Context) error {
+	parity, lost := copies-1, codedLost
+	pools := []wire.PoolCreate{{Name: poolName, Parity: &parity}}
+	if d.state.coded() {
+		pools = append(pools, wire.PoolCreate{Name: codedPool, Code: cluster.CodeRS, Data: codedData, Parity: &lost,
+			Domain: cluster.DomainDevice})
+	}
+	for _, p := range pools {
+		err := d.retry(ctx, "make pool "+p.Name, func() error {
+			_, err := d.api.GetPool(ctx, p.Name)
+			if client.Is(err, wire.NotFound) {
+				_, err = d.api.CreatePool(ctx, p)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstVolume makes the volume, unless it is there, and waits until a node serves it.
 func (d *devCluster) firstVolume(ctx context.Context) (wire.Volume, error) {
 	var v wire.Volume
-	parity := copies - 1
-	err := d.retry(ctx, "make the pool", func() error {
-		_, err := d.api.GetPool(ctx, poolName)
-		if client.Is(err, wire.NotFound) {
-			_, err = d.api.CreatePool(ctx, wire.PoolCreate{Name: poolName, Parity: &parity})
-		}
-		return err
-	})
-	if err != nil {
-		return v, err
-	}
-	err = d.retry(ctx, "make the volume", func() error {
+	err := d.retry(ctx, "make the volume", func() error {
 		found, err := d.api.AllVolumes(ctx, volumeName, poolName)
 		if err == nil && len(found) == 0 {
 			_, err = d.api.CreateVolume(ctx, wire.VolumeCreate{Name: volumeName, Pool: poolName,

@@ -42,7 +42,7 @@ type run struct {
 // launch starts `ashlar dev` and waits until it says that it is ready.
 func launch(t *testing.T, binary, dir string, more ...string) *run {
 	t.Helper()
-	args := append([]string{"dev", "--dir", dir, "--host-nqn", testHost, "--disks", "1", "--disk-size", "1GiB",
+	args := append([]string{"dev", "--dir", dir, "--host-nqn", testHost, "--disks", "2", "--disk-size", "1GiB",
 		"--volume-size", "256MiB"}, more...)
 	r := &run{t: t, dir: dir, cmd: exec.Command(binary, args...), ended: make(chan error, 1)}
 	out, err := r.cmd.StdoutPipe()
@@ -114,8 +114,8 @@ func (r *run) goneBy(deadline time.Time) {
 	}
 }
 
-// open connects to the volume as a host.
-func (r *run) open(ctx context.Context) (*initiator.Volume, wire.Volume) {
+// api is a client of the cluster.
+func (r *run) api() *client.Client {
 	r.t.Helper()
 	s, err := readState(r.dir)
 	if err != nil {
@@ -133,11 +133,25 @@ func (r *run) open(ctx context.Context) (*initiator.Volume, wire.Volume) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	found, err := c.AllVolumes(ctx, volumeName, poolName)
-	if err != nil || len(found) != 1 || found[0].Owner == nil {
-		r.t.Fatalf("volumes %+v, %v", found, err)
+	return c
+}
+
+// open connects to a volume as a host. It is made if it is not there.
+func (r *run) open(ctx context.Context, name, pool string) (*initiator.Volume, wire.Volume) {
+	r.t.Helper()
+	c := r.api()
+	found, err := c.AllVolumes(ctx, name, pool)
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	e, err := c.GetExport(ctx, found[0].ID, testHost)
+	if len(found) == 0 {
+		v, err := c.CreateVolume(ctx, wire.VolumeCreate{Name: name, Pool: pool, Size: 64 << 20})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		found = append(found, v.Volume)
+	}
+	e, err := c.PutExport(ctx, found[0].ID, testHost)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -190,8 +204,8 @@ func verify(t *testing.T, ctx context.Context, v *initiator.Volume, seed uint64,
 	}
 }
 
-// TestDev is a developer's day: start, write, lose the node that serves the volume, write on, stop, start
-// again, find everything, and in the end the terminal is killed.
+// TestDev is a developer's day: start, write to a volume of each pool, lose the node that serves one of them,
+// write on, stop, start again, find everything, and in the end the terminal is killed.
 func TestDev(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts two clusters of real processes")
@@ -207,33 +221,47 @@ func TestDev(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "dev")
 	r := launch(t, binary, dir)
-	v, rec := r.open(ctx)
-	write(t, ctx, v, 100, 0, 64)
-	verify(t, ctx, v, 100, 0, 64)
+	if p, err := r.api().GetPool(ctx, codedPool); err != nil || p.Data != codedData || p.Parity != codedLost ||
+		len(p.Devices) != 2*nodeCount {
+		t.Errorf("pool %s: %+v, %v", codedPool, p, err)
+	}
+	v, rec := r.open(ctx, volumeName, poolName)
+	coded, codedRec := r.open(ctx, "coded", codedPool)
+	both := []*initiator.Volume{v, coded}
+	for _, v := range both {
+		write(t, ctx, v, 100, 0, 64)
+		verify(t, ctx, v, 100, 0, 64)
+	}
 
 	owner := r.pids[rec.Owner.Gateway-1]
 	if err := syscall.Kill(owner, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	write(t, ctx, v, 200, 32, 96)
-	t.Logf("wrote on after the loss of the owner; the first and all other writes took %v", time.Since(begin))
-	verify(t, ctx, v, 100, 0, 32)
-	verify(t, ctx, v, 200, 32, 96)
-	if err := v.Close(); err != nil {
-		t.Error(err)
+	for _, v := range both {
+		begin := time.Now()
+		write(t, ctx, v, 200, 32, 96)
+		t.Logf("wrote on after the loss of the owner; the first and all other writes took %v", time.Since(begin))
+	}
+	for _, v := range both {
+		verify(t, ctx, v, 100, 0, 32)
+		verify(t, ctx, v, 200, 32, 96)
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	r.interrupt()
 
 	r = launch(t, binary, dir)
-	v, again := r.open(ctx)
-	if again.ID != rec.ID {
-		t.Fatalf("volume %v became %v", rec.ID, again.ID)
-	}
-	verify(t, ctx, v, 100, 0, 32)
-	verify(t, ctx, v, 200, 32, 96)
-	if err := v.Close(); err != nil {
-		t.Error(err)
+	for name, pool := range map[string]string{volumeName: poolName, "coded": codedPool} {
+		v, again := r.open(ctx, name, pool)
+		if again.ID != rec.ID && again.ID != codedRec.ID {
+			t.Fatalf("volume %s became %v", name, again.ID)
+		}
+		verify(t, ctx, v, 100, 0, 32)
+		verify(t, ctx, v, 200, 32, 96)
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := r.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -42,6 +42,7 @@ func (d *devCluster) present(ctx context.Context, v wire.Volume, endpoints []str
 	line("  token       %s", d.token)
 	line("  pool        %s: %d copies on %d nodes with %d disks of %d MiB each", poolName, copies, nodeCount,
 		d.state.Disks, d.state.DiskSize>>20)
+	d.presentCoded(line)
 	line("  volume      %s: %s, %d MiB", volumeName, v.ID, v.Size>>20)
 	for _, n := range d.nodes {
 		line("  %s       pid %d, log %s", nodeName(n.number), n.pid.Load(), n.logFile())
@@ -58,16 +59,49 @@ func (d *devCluster) present(ctx context.Context, v wire.Volume, endpoints []str
 		}
 	}
 	line("")
-	line("  Next, in another terminal:")
-	line("    source %s", env)
-	line("    %s status", program())
-	line("    %s volume create disk2 --pool %s --size 1GiB", program(), poolName)
-	line("    kill -9 %d        # lose node 2: volumes go on; it comes back after %v", d.nodes[1].pid.Load(),
-		restartAfter)
+	d.nextSteps(line, env)
 	line("")
 	line("  Ctrl-C stops the cluster.")
 	d.say("%s", b.String())
 	return nil
+}
+
+// presentCoded tells of the pool of an erasure code, or why there is none.
+func (d *devCluster) presentCoded(line func(string, ...any)) {
+	if d.state.coded() {
+		line("  pool        %s: rs %d+%d on the same disks, no two chunks of a page on one: any %d disks may be "+
+			"lost", codedPool, codedData, codedLost, codedLost)
+	} else {
+		line("  no pool %s: rs %d+%d needs %d disks (--fresh --disks 3)", codedPool, codedData, codedLost,
+			codedData+codedLost)
+	}
+}
+
+func (d *devCluster) nextSteps(line func(string, ...any), env string) {
+	line("  Next, in another terminal:")
+	line("    source %s", env)
+	line("    %s status", program())
+	line("    %s volume create disk2 --pool %s --size 1GiB", program(), poolName)
+	if d.state.coded() {
+		line("    %s volume create disk3 --pool %s --size 1GiB", program(), codedPool)
+		line("    %s pool create my42 --code rs --data 4 --parity 2 --domain device  # one more like it",
+			program())
+		line("    %s pool create node42 --code rs --data 4 --parity 2 --relax  # 2 chunks on each node", program())
+	}
+	line("    kill -9 %d        # lose node 2, which comes back after %v: volumes of pool %s go on%s",
+		d.nodes[1].pid.Load(), restartAfter, poolName, d.codedWithoutNode())
+}
+
+// codedWithoutNode tells what the loss of a node means for the pool of an erasure code.
+func (d *devCluster) codedWithoutNode() string {
+	switch {
+	case !d.state.coded():
+		return ""
+	case d.state.Disks <= codedLost:
+		return fmt.Sprintf(", those of %s too", codedPool)
+	default:
+		return fmt.Sprintf(", those of %s may wait (%d disks are gone)", codedPool, d.state.Disks)
+	}
 }
 
 // program is how this program was called.

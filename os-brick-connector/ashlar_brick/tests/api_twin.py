@@ -76,7 +76,12 @@ class Cluster:
         return 200, {
             'id': 1, 'name': name, 'code': 'replica', 'data': 1, 'parity': 1,
             'domain': 'node', 'chunk_size': 262144, 'stripe_unit': 16384,
-            'devices': [1, 2, 3], 'volumes': len(sizes), 'created': CREATED,
+            'relax': False, 'min_columns': 1, 'usable_fraction': 0.5,
+            'domains': {'present': 3, 'needed': 2, 'chunks_per_domain': 1},
+            'devices': [1, 2, 3], 'table': 0, 'volumes': len(sizes),
+            'healing': {'moving': 0, 'degraded': 0, 'unknown': 0, 'down': [],
+                        'moved_groups': 0, 'groups': 0, 'copied_bytes': 0},
+            'created': CREATED,
             'capacity': {'total_bytes': total, 'used_bytes': 0,
                          'free_bytes': total,
                          'provisioned_bytes': sum(sizes)}}
@@ -101,7 +106,7 @@ class Cluster:
         self.volumes[body['id']] = dict(
             body, vuid=len(self.volumes) + 1, generation=1, health='ok',
             nqn=f'nqn.2026-11.io.ashlar:{self.id[:8]}:vol:{body["id"]}',
-            out=[], metadata={}, created=CREATED)
+            reasons=[], metadata={}, created=CREATED)
         self.hosts[body['id']] = set()
         return 201, self.show_volume(body['id'])[1]
 

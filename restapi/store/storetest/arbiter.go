@@ -48,8 +48,8 @@ func arbitration(t *testing.T, ctx context.Context, s Store) {
 	}
 	o, rev, _ = a.Owner(ctx, vol)
 	next := o.Clone()
-	next.Out = []cluster.Out{{Device: 3, At: cluster.MakeSeq(1, 9)}}
-	next.Residencies[4] = 2
+	next.Journal = cluster.Journal{Version: 2, Members: []cluster.DeviceID{3, 1, 2}}
+	next.Layout = []cluster.Boundary{{Table: 3}, {Table: 2}, {Table: 0, Cursor: cluster.Groups}}
 	if rev, err = a.SwapOwner(ctx, vol, rev, next); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,17 @@ func impossibleOwners(t *testing.T, ctx context.Context, s Store) {
 		"nobody":      {Epoch: 4},
 		"no epoch":    {Gateway: 1},
 		"epoch spent": {Gateway: 1, Epoch: cluster.MaxOwnerEpoch + 1},
-		"out twice":   {Gateway: 1, Epoch: 4, Out: []cluster.Out{{Device: 1}, {Device: 1}}},
+		"a member twice": {Gateway: 1, Epoch: 4, Journal: cluster.Journal{Version: 1,
+			Members: []cluster.DeviceID{1, 2, 1}}},
+		"no member": {Gateway: 1, Epoch: 4, Journal: cluster.Journal{Version: 1,
+			Members: make([]cluster.DeviceID, 1)}},
+		"no version":           {Gateway: 1, Epoch: 4, Journal: cluster.Journal{Members: []cluster.DeviceID{1}}},
+		"groups without table": {Gateway: 1, Epoch: 4, Layout: []cluster.Boundary{{Table: 1, Cursor: 65535}}},
+		"too many groups":      {Gateway: 1, Epoch: 4, Layout: []cluster.Boundary{{Table: 1, Cursor: 65537}}},
+		"cursors that go back": {Gateway: 1, Epoch: 4, Layout: []cluster.Boundary{{Table: 3, Cursor: 9},
+			{Table: 2, Cursor: 8}, {Table: 1, Cursor: cluster.Groups}}},
+		"a move to an older table": {Gateway: 1, Epoch: 4, Layout: []cluster.Boundary{{Table: 1, Cursor: 9},
+			{Table: 2, Cursor: cluster.Groups}}},
 	} {
 		if _, err := a.SwapOwner(ctx, vol, rev, o); err == nil || errors.Is(err, cluster.ErrConflict) {
 			t.Errorf("%s: got %v, want a refusal", name, err)

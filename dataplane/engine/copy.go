@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/stripe"
+)
+
+// copying brings a column of a page, whose rows are locked, to a place: as it is now, and before that as
+// every pin sees it, oldest first.
+type copying struct {
+	colKey
+	to chunk.Place
+	// read gives the column as of a pin, 0 for now.
+	read func(asOf cluster.Seq, done func(cells []cell, ok bool))
+	// tombstones lie over something at the place and are copied, too; else only over what was copied before.
+	tombstones bool
+	had        []bool // blocks of which something was copied
+	unread     bool   // failed because the column could not be read
+}
+
+// copyViews copies one view after the other.
+func (e *Engine) copyViews(c *copying, done func(ok bool)) {
+	c.had = make([]bool, e.geo.ChunkBlocks)
+	e.copyView(c, append(e.pins(), 0), done)
+}
+
+func (e *Engine) copyView(c *copying, views []cluster.Seq, done func(ok bool)) {
+	if len(views) == 0 {
+		done(true)
+		return
+	}
+	c.read(views[0], func(cells []cell, ok bool) {
+		if !ok {
+			c.unread = true
+			done(false)
+			return
+		}
+		for i := range cells {
+			c.choose(i, &cells[i])
+		}
+		e.putCells(c.to, c.colKey, cells, func(ok bool) {
+			if !ok {
+				done(false)
+				return
+			}
+			e.copyView(c, views[1:], done)
+		})
+	})
+}
+
+// choose marks a cell as found when it has to be written.
+func (c *copying) choose(i int, x *cell) {
+	if x.info.State != chunk.Data {
+		x.info.State = chunk.Tombstone
+		x.found = x.info.W != 0 && (c.tombstones || c.had[i])
+	} else {
+		x.found = true
+	}
+	c.had[i] = c.had[i] || x.found
+}
+
+// refill empties a place, then copies to it.
+func (e *Engine) refill(c *copying, done func(ok bool)) {
+	e.drop(c.to, c.colKey, func(ok bool) {
+		if !ok {
+			done(false)
+			return
+		}
+		e.copyViews(c, done)
+	})
+}
+
+// gatherColumn gives a whole column of a page, decoded from the others if it is in not.
+func (e *Engine) gatherColumn(k colKey, asOf cluster.Seq, not stripe.Cols, done func(cells []cell, ok bool)) {
+	g := &gather{page: k.page, count: uint16(e.geo.ChunkBlocks), asOf: asOf, want: stripe.ColsOf(k.c), not: not}
+	e.gather(g, func() {
+		cells := g.cols[k.c].cells
+		ok := e.mode == modeServing && !slices.ContainsFunc(cells, func(x cell) bool { return x.state != cellFact })
+		if ok && g.anew && asOf == 0 {
+			e.disown(k, g.asked, func(ok bool) { done(cells, ok) })
+			return
+		}
+		done(cells, ok)
+	})
+}
+
+// disown declares the other parities stale that were not asked when one was made anew. That has the newest
+// version of the data columns, but there may have been a newer one, of which only tombstones were left that
+// are gone: to a parity that is away and knows it, the new one would seem to have lost a write.
+func (e *Engine) disown(k colKey, asked stripe.Cols, done func(ok bool)) {
+	for c := e.n; c < e.n+e.p; c++ {
+		other := colKey{k.page, c}
+		x := e.entry(k.page, c)
+		if asked.Has(c) || c == k.c || x != nil && x.Stale && len(over(x)) == 0 {
+			continue
+		}
+		if e.jour.pending[other] != nil {
+			done(false)
+			return
+		}
+		next := chunk.JournalEntry{Page: k.page, Column: uint8(c)}
+		if x != nil {
+			next = *x
+		}
+		next.Stale, next.Places = true, next.Places[:based(&next):based(&next)]
+		e.putEntry(next, func(ok bool) {
+			if !ok {
+				done(false)
+				return
+			}
+			e.disown(k, asked|stripe.ColsOf(c), done)
+		})
+		return
+	}
+	done(e.mode == modeServing)
+}
+
+// collect reads what the places that lie over a base hold, the last one first.
+func (e *Engine) collect(k colKey, places []chunk.Place, asOf cluster.Seq, cells []cell, done func(ok bool)) {
+	if len(places) == 0 {
+		done(true)
+		return
+	}
+	at := places[len(places)-1]
+	if !e.devices[at.Device].usable() || e.pageInQuestion(at, k.page, k.c) {
+		done(false)
+		return
+	}
+	n := uint16(len(cells))
+	r := e.requestAt(chunk.OpRead, at, k.page, k.c, 0, n, control(func(d *device, r *chunk.Request) {
+		if e.failed(d, r) || e.mode != modeServing {
+			done(false)
+			return
+		}
+		for i, info := range r.Blocks {
+			if cells[i].found || info.State == chunk.Absent {
+				continue
+			}
+			if info.State == chunk.Bad {
+				done(false)
+				return
+			}
+			cells[i] = cell{found: true, data: block(r.Data, i), info: info}
+		}
+		e.collect(k, places[:len(places)-1], asOf, cells, done)
+	}))
+	r.W = asOf
+	r.Data, r.Blocks = make([]byte, len(cells)*cluster.BlockSize), make([]chunk.BlockInfo, len(cells))
+	e.send(r)
+}
+
+// putCells writes the cells that were found to a place, a request for every run of one version.
+func (e *Engine) putCells(at chunk.Place, k colKey, cells []cell, done func(ok bool)) {
+	waiting, good := 1, true
+	end := func(ok bool) {
+		good = good && ok
+		if waiting--; waiting == 0 {
+			done(good && e.mode == modeServing)
+		}
+	}
+	for i := 0; i < len(cells); {
+		j := i + 1
+		for j < len(cells) && cells[j].found && cells[i].found && cells[j].info.W == cells[i].info.W &&
+			cells[j].info.State == cells[i].info.State {
+			j++
+		}
+		if cells[i].found && e.devices[at.Device].usable() {
+			waiting++
+			e.putRun(at, k, i, cells[i:j], end)
+		} else if cells[i].found {
+			good = false
+		}
+		i = j
+	}
+	end(true)
+}
+
+func (e *Engine) putRun(at chunk.Place, k colKey, first int, cells []cell, done func(ok bool)) {
+	op := chunk.OpWrite
+	if cells[0].info.State != chunk.Data {
+		op = chunk.OpTombstone
+	}
+	n := uint16(len(cells))
+	r := e.requestAt(op, at, k.page, k.c, uint16(first), n, control(func(d *device, r *chunk.Request) {
+		if !e.failed(d, r) {
+			e.Counters.Copied += uint64(r.Count)
+			d.answered(r.Page, int(r.Column), r.Block, r.Count)
+			done(true)
+			return
+		}
+		done(false)
+	}))
+	r.W = cells[0].info.W
+	for _, c := range cells {
+		r.Blocks = append(r.Blocks, c.info)
+		if op == chunk.OpWrite {
+			r.Data = append(r.Data, c.data...)
+		}
+	}
+	e.send(r)
+}

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+// A snapshot is a pin: a sequence number. Devices free an old version once a newer one is stable, unless the
+// view list says that a pin sees it; so from the pin on the stable mark is held back until every device that
+// serves has the list that names it. Devices that come back get the list before anything else. Nobody has to
+// name the list in each request, and no write waits.
+
+// Pin takes the next sequence number as a pin: reads as of it see every write completed before, and none that
+// begins after. The caller puts it into a view list and calls SetView; until then nothing that the pin may
+// see is freed.
+func (e *Engine) Pin() cluster.Seq {
+	w := e.freshSeq()
+	if e.win.cap == 0 {
+		e.win.cap = w.Counter()
+	}
+	e.win.pinned = append(e.win.pinned, w)
+	return w
+}
+
+// pins are all that have to be kept, oldest first: of the view list, and those taken since.
+func (e *Engine) pins() []cluster.Seq { return slices.Concat(e.cfg.View.Pins, e.win.pinned) }
+
+// SetView hands in a newer view list, as recorded, which names every pin taken so far that is to be kept.
+func (e *Engine) SetView(v chunk.View) {
+	if v.Version <= e.cfg.View.Version {
+		return
+	}
+	e.cfg.View = v
+	if n := len(v.Pins); n > 0 {
+		last := v.Pins[n-1]
+		e.win.pinned = slices.DeleteFunc(e.win.pinned, func(w cluster.Seq) bool { return w <= last })
+	}
+	e.spreadView()
+}
+
+// spreadView brings the view list to all devices that serve and lack it, then lets the stable mark go on.
+func (e *Engine) spreadView() {
+	missing := false
+	for _, d := range e.order {
+		if d.state != devUp || d.viewed >= e.cfg.View.Version {
+			continue
+		}
+		missing = true
+		if !d.viewBusy {
+			d.viewBusy = true
+			e.bringView(d, e.spreadView)
+		}
+	}
+	if !missing && e.win.cap != 0 {
+		e.win.cap = 0
+		if len(e.win.pinned) > 0 {
+			e.win.cap = e.win.pinned[0].Counter()
+		}
+	}
+}
+
+// freshSeq is a sequence number that counts as complete at once.
+func (e *Engine) freshSeq() cluster.Seq {
+	c := e.win.take()
+	e.win.complete(c)
+	return e.seq(c)
+}

@@ -1,0 +1,77 @@
+package mutant
+
+// Name is a bug that can be planted.
+type Name string
+
+// Bugs of the chunk servers. A1 .. C6 are the counterexamples that the dropped rule answers.
+const (
+	SkipFence       Name = "skip-fence"        // requests of smaller owner epochs are carried out (B3)
+	ForgetFence     Name = "forget-fence"      // a fence does not survive the crash of its device (B3)
+	SettleIgnored   Name = "settle-ignored"    // a fence settles what older epochs left open (A1)
+	MarkOverEpochs  Name = "mark-over-epochs"  // a stable mark speaks for older epochs too (A1)
+	HoleIgnored     Name = "hole-ignored"      // the holes of a stable mark count as complete (C1)
+	FreeUnstable    Name = "free-unstable"     // a newer version frees older ones before it is stable (A4)
+	BadUncovers     Name = "bad-uncovers"      // a version with spoiled data gives way to the older one (A10)
+	OldResidency    Name = "old-residency"     // requests under an older residency are carried out (B1)
+	KeepResidency   Name = "keep-residency"    // a new residency begins with what the older one held (B1)
+	CreditIgnored   Name = "credit-ignored"    // more space is granted than there is (C5)
+	JournalForgets  Name = "journal-forgets"   // journal entries do not survive the crash of their device (B6)
+	UndoIgnored     Name = "undo-ignored"      // an undo is answered and not carried out (A2, A4)
+	AnswerTooSoon   Name = "answer-too-soon"   // a write is answered before it is durable (P1)
+	GhostNewSession Name = "ghost-new-session" // a broken connection outlives its successor (A4)
+)
+
+// Bugs of the gateways and of the voters.
+const (
+	ServeUnrecorded  Name = "serve-unrecorded"   // hosts are let in before the owner record says so (B3)
+	ServeUncleared   Name = "serve-uncleared"    // hosts are let in while the old owner's lease may run (B3)
+	AnswerUnleased   Name = "answer-unleased"    // hosts are answered without a valid lease (B3)
+	FenceOneVoter    Name = "fence-one-voter"    // a take-over is content with the fence of one voter (B3)
+	VoterForgets     Name = "voter-forgets"      // a voter's fences do not survive a restart (B3)
+	LeaseFromArrival Name = "lease-from-arrival" // a lease counts from the answer, not from the request (B3)
+	FencesUnread     Name = "fences-unread"      // fences in lease replies take no volume away (B3)
+	RecordUnchecked  Name = "record-unchecked"   // the owner record is written without comparing (A2)
+)
+
+// Bugs of the engine.
+const (
+	AckUncovered     Name = "ack-uncovered"     // a write is answered though a column missed it (A4)
+	EntryOfOne       Name = "entry-of-one"      // a journal entry counts when one member has it (B6)
+	SealForgotten    Name = "seal-forgotten"    // what a minority of the members kept speaks at an open (B6)
+	StaleUnbounded   Name = "stale-unbounded"   // more columns become stale than the code can stand (A6)
+	AlternateSkipped Name = "alternate-skipped" // an alternate that is away is passed over for the home (B2)
+	EntryUnread      Name = "entry-unread"      // reads go to the home though the journal has an entry (B2)
+	ResidencyReused  Name = "residency-reused"  // all alternates of an epoch have one residency (B1)
+	ResolveSkipped   Name = "resolve-skipped"   // an open leaves unfinished row writes as they are (A2)
+	ForwardAnyhow    Name = "forward-anyhow"    // an open takes older versions of the write set (A5)
+	BackAnyhow       Name = "back-anyhow"       // an open removes a version that n columns have (A3)
+	OlderUndone      Name = "older-undone"      // an open decides versions that a later one has superseded (A3)
+	JudgeSkipped     Name = "judge-skipped"     // a device that missed an open is trusted (A2)
+	StableEarly      Name = "stable-early"      // the stable mark covers writes that are under way (A1)
+	MaskForgotten    Name = "mask-forgotten"    // a partial row write forgets which other columns hold data (A5)
+	MergeUnlocked    Name = "merge-unlocked"    // row writes of one row run at the same time (P2)
+	ReadUnlocked     Name = "read-unlocked"     // reads do not wait for writes of the same blocks (P2)
+	HeadUnchecked    Name = "head-unchecked"    // a row is decoded from columns of different versions (A10)
+	MendUncopied     Name = "mend-uncopied"     // a column counts as home before its data is there (B2)
+	OpenTooFew       Name = "open-too-few"      // an open goes on with n - 1 columns of a group (A3)
+	MoveUnnoticed    Name = "move-unnoticed"    // pages that are new when their group moves stay behind (B7)
+	CursorEarly      Name = "cursor-early"      // a group counts as moved before its pages have (B7)
+	PinUnprotected   Name = "pin-unprotected"   // the stable mark passes a pin that devices do not know (A9)
+)
+
+// All lists the bugs.
+func All() []Name {
+	return []Name{
+		// chunk servers
+		SkipFence, ForgetFence, SettleIgnored, MarkOverEpochs, HoleIgnored, FreeUnstable, BadUncovers,
+		OldResidency, KeepResidency, CreditIgnored, JournalForgets, UndoIgnored, AnswerTooSoon, GhostNewSession,
+		// gateways and voters
+		ServeUnrecorded, ServeUncleared, AnswerUnleased, FenceOneVoter, VoterForgets, LeaseFromArrival,
+		FencesUnread, RecordUnchecked,
+		// engine
+		AckUncovered, EntryOfOne, SealForgotten, StaleUnbounded, AlternateSkipped, EntryUnread,
+		ResidencyReused, ResolveSkipped, ForwardAnyhow, BackAnyhow, OlderUndone, JudgeSkipped, StableEarly,
+		MaskForgotten, MergeUnlocked, ReadUnlocked, HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed,
+		CursorEarly, PinUnprotected,
+	}
+}
