@@ -13,6 +13,11 @@ BENCHTIME ?= 1s
 BENCH     ?= .
 DEV_ARGS  ?=
 
+# The simulator: the seed to play again, how many seeds `make test` plays, how long `make sim-long` does.
+SEED      ?=
+SEEDS     ?= 10000
+HOURS     ?= 8
+
 # Packages whose tests replay many random histories. Under the race detector -short lets them do fewer; here they run
 # once more, in full and without it.
 HEAVY := ./dataplane/engine/... ./dataplane/pagestore/... ./cmd/internal/dev/...
@@ -21,7 +26,7 @@ GO_TEST := go test -json
 TALLIED := .ci/tally
 PYTHON  := os-brick-connector cinder-driver
 
-.PHONY: help build test lint test-go test-python fuzz bench e2e e2e-full dev clean
+.PHONY: help build test lint test-go test-sim test-python sim sim-long mutants fuzz bench e2e e2e-full dev clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,7 +35,7 @@ build: ## build ashlard and ashlar into bin/
 	@.ci/prepare go
 	go build -o bin/ ./cmd/...
 
-test: lint test-go test-python ## lint, then every test but the end-to-end ones
+test: lint test-go test-sim test-python ## lint, then every test but the end-to-end ones
 
 lint: ## gofmt, vet, staticcheck, the house rules, ruff
 	@.ci/prepare go
@@ -45,6 +50,25 @@ test-go: ## the Go tests, with the race detector
 	@.ci/prepare go
 	$(GO_TEST) -race -short -timeout 15m ./... | $(TALLIED)
 	$(GO_TEST) -timeout 15m $(HEAVY) | $(TALLIED)
+
+SCHEDULES := go test ./dataplane/sim -run TestSchedules -count=1 -v
+
+test-sim: ## SEEDS schedules of the simulator
+	@.ci/prepare go
+	$(SCHEDULES) -timeout 15m -sim.seeds=$(SEEDS)
+	$(SCHEDULES) -timeout 15m -sim.seeds=$$(($(SEEDS) / 10)) -sim.returns
+
+sim: ## play the schedule of SEED again, with its trace if it fails
+	@.ci/prepare go
+	$(SCHEDULES) -sim.seed=$(SEED) -sim.trace=100000
+
+sim-long: ## play new schedules for HOURS
+	@.ci/prepare go
+	$(SCHEDULES) -timeout 0 -sim.long=$(HOURS)h -sim.first=$$(date +%s)000
+
+mutants: ## plant bugs in the protocol, one after the other, and see the simulator find them
+	@.ci/prepare go
+	go test -tags mutants ./dataplane/sim -run TestMutants -count=1 -v -timeout 0
 
 test-python: ## the tests of the Cinder driver and the os-brick connector
 	@.ci/prepare python
@@ -61,11 +85,13 @@ bench: ## the benchmarks that match BENCH, as a table
 e2e: build ## real Cinder and a real kernel against a real cluster
 	e2e/openstack/setup.sh
 	e2e/guest/setup.sh
+	@.ci/prepare network
 	$(GO_TEST) -tags e2e -p 1 -count=1 -timeout 25m ./e2e/... | $(TALLIED) --verbose
 
 e2e-full: build ## e2e and its longer variants
 	e2e/openstack/setup.sh
 	e2e/guest/setup.sh
+	@.ci/prepare network
 	$(GO_TEST) -tags e2e,full -p 1 -count=1 -timeout 2h ./e2e/... | $(TALLIED) --verbose
 
 dev: ## build, then a cluster of three nodes on this machine until Ctrl-C

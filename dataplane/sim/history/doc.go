@@ -20,9 +20,11 @@
 //	               ......^.............^....
 //
 // There is an order exactly when no two groups of a sector contradict each other. A write that was never
-// answered may take effect at any time after it began, or never. Zeroes do not tell which write they come
-// from: a read of zeroes is refused when no write of zeroes fits, and otherwise counts for a group only when
-// just one fits.
+// answered may take effect at any time after it began, or never; one that has expired ([Op.Expire]) not any
+// more. Whoever tries a write again after a lost answer begins a new one, and lets the former expire when the
+// new one is answered: it may take effect beside the new one, but not after it was answered. Zeroes do not
+// tell which write they come from: a read of zeroes is refused when no write of zeroes fits, and otherwise
+// counts for a group only when just one fits.
 //
 // Groups that no later operation can touch are dropped, so memory is bounded by the size of the volume and
 // the operations under way.

@@ -23,6 +23,7 @@ type group struct {
 	value       uint64 // stamp, 0 for zeroes
 	began       uint64 // the write
 	ended       uint64 // the write; forever: not answered
+	expired     uint64 // after this the write cannot take effect any more; forever: it can
 	first, last uint64 // see the package documentation
 }
 
@@ -53,7 +54,7 @@ func (v *Violation) Error() string {
 func New(sectors int) *History {
 	h := &History{now: 1, sectors: make([][]group, sectors), running: make(map[*Op]struct{})}
 	for i := range h.sectors {
-		h.sectors[i] = []group{{}}
+		h.sectors[i] = []group{{expired: forever}}
 	}
 	return h
 }
@@ -72,6 +73,19 @@ func (h *History) Read(from, to int) *Op {
 	return op
 }
 
+// Pin notes a moment: who reads as of it sees what a read would have seen that began and ended then.
+func (h *History) Pin() *Op { return h.Read(0, 0) }
+
+// Seen judges what sectors from on looked like as of a pin. The error is a *Violation.
+func (op *Op) Seen(from int, values []uint64) error {
+	for i, value := range values {
+		if !op.h.returned(from+i, value, op.began, op.began) {
+			return op.h.violation(from+i, value, op.began)
+		}
+	}
+	return nil
+}
+
 func (h *History) write(from, to int, zero bool) *Op {
 	op := h.Read(from, to)
 	h.writes++
@@ -79,7 +93,7 @@ func (h *History) write(from, to int, zero bool) *Op {
 	oldest := h.oldest()
 	for s := from; s < to; s++ {
 		h.sectors[s] = append(prune(h.sectors[s], oldest), group{id: op.id, value: op.Stamp(), began: op.began,
-			ended: forever, first: forever, last: op.began})
+			ended: forever, expired: forever, first: forever, last: op.began})
 	}
 	return op
 }
@@ -92,6 +106,9 @@ func (op *Op) Stamp() uint64 {
 	return op.id
 }
 
+// ID numbers the writes of a history from 1 on; a read has 0.
+func (op *Op) ID() uint64 { return op.id }
+
 // Running is the number of operations under way.
 func (h *History) Running() int { return len(h.running) }
 
@@ -99,7 +116,23 @@ func (h *History) Running() int { return len(h.running) }
 func (h *History) Writes() uint64 { return h.writes }
 
 // Abandon notes that an operation ended without an answer that says anything: a write may still take effect.
+// A pin is given up.
 func (op *Op) Abandon() { delete(op.h.running, op) }
+
+// Expire notes that an operation ended without an answer, and that whoever carried it out has been shut out:
+// a write has taken effect by now, or never does.
+func (op *Op) Expire() {
+	h := op.h
+	h.now++
+	delete(h.running, op)
+	for s := op.from; s < op.to && op.id != 0; s++ {
+		for i := range h.sectors[s] {
+			if g := &h.sectors[s][i]; g.id == op.id {
+				g.expired = h.now
+			}
+		}
+	}
+}
 
 // Done notes that an operation was answered with success; values are the stamps that a read found, one per
 // sector. The error is a *Violation.
@@ -110,7 +143,7 @@ func (op *Op) Done(values []uint64) error {
 	for s := op.from; s < op.to; s++ {
 		if op.id != 0 {
 			h.acknowledge(s, op.id)
-		} else if !h.returned(s, values[s-op.from], op.began) {
+		} else if !h.returned(s, values[s-op.from], op.began, h.now) {
 			return h.violation(s, values[s-op.from], op.began)
 		}
 	}
@@ -126,7 +159,7 @@ func (h *History) acknowledge(sector int, id uint64) {
 }
 
 // returned counts a read for the group it belongs to; false when there is none that it fits.
-func (h *History) returned(sector int, value, began uint64) bool {
+func (h *History) returned(sector int, value, began, ended uint64) bool {
 	all := h.sectors[sector]
 	fits, fit := 0, group{}
 	at := 0
@@ -134,7 +167,7 @@ func (h *History) returned(sector int, value, began uint64) bool {
 		if g.value != value {
 			continue
 		}
-		g.first, g.last = min(g.first, h.now), max(g.last, began)
+		g.first, g.last = min(g.first, g.expired, ended), max(g.last, began)
 		if !contradicted(all, i, g) {
 			fits, fit, at = fits+1, g, i
 		}
@@ -176,7 +209,7 @@ func prune(all []group, oldest uint64) []group {
 	}
 	kept := all[:0]
 	for _, g := range all {
-		if max(g.ended, g.first, g.last) >= horizon {
+		if max(min(max(g.ended, g.first), g.expired), g.last) >= horizon {
 			kept = append(kept, g)
 		}
 	}
@@ -187,6 +220,9 @@ func (h *History) violation(sector int, value, began uint64) error {
 	v := &Violation{Sector: sector, Value: value, Began: began}
 	for _, g := range h.sectors[sector] {
 		end := "not answered"
+		if g.expired != forever {
+			end = fmt.Sprintf("given up at %d", g.expired)
+		}
 		if g.ended != forever {
 			end = fmt.Sprintf("answered at %d", g.ended)
 		}

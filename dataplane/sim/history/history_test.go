@@ -9,7 +9,7 @@ import (
 
 // script runs a history of one sector from words: "w1(" begins the write that the script calls 1, "w1)"
 // answers it; "r1(" begins read 1, "r1)=w1" ends it with that write's stamp; "z1(", "z1)" are writes of
-// zeroes; "=0" is zeroes. It returns the first violation.
+// zeroes; "=0" is zeroes, "w1!" lets write 1 expire. It returns the first violation.
 func script(t *testing.T, words string) error {
 	t.Helper()
 	h := New(1)
@@ -25,6 +25,8 @@ func script(t *testing.T, words string) error {
 			if err := ops[name].Done([]uint64{stamp}); err != nil {
 				return err
 			}
+		case strings.HasSuffix(w, "!"):
+			ops[w[:len(w)-1]].Expire()
 		case strings.HasSuffix(w, ")"):
 			if err := ops[w[:len(w)-1]].Done(nil); err != nil {
 				return err
@@ -63,6 +65,12 @@ func TestStories(t *testing.T) {
 		{"zeroes after a deallocation", "w1( w1) z1( z1) r1( r1)=0", true},
 		{"a deallocation is lost", "w1( w1) z1( z1) r1( r1)=w1", false},
 		{"zeroes from nowhere", "z1( z1) w1( w1) r1( r1)=0", false},
+		{"a write that expired has taken effect before", "w1( w2( w2) r1( r1)=w1 w1! r2( r2)=w1", true},
+		{"or never does", "w1( w1! w2( w2) r1( r1)=w1", false},
+		{"or did unnoticed", "w2( w2) w1( w1! r1( r1)=w1", true},
+		{"a second try takes effect beside the first", "w1( w2( r1( r1)=w1 w3( w3) r2( r2)=w2 w2) w1! r3( r3)=w2",
+			true},
+		{"but the first not after the second was answered", "w1( w2( w2) w1! w3( w3) r1( r1)=w1", false},
 		{"two zeroes, one fits", "w1( w1) z1( r1( r1)=0 z1) w2( w2) r2( r2)=0", false},
 	} {
 		if err := script(t, c.words); (err == nil) != c.legal {
@@ -168,4 +176,35 @@ func BenchmarkWrite(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestPin: what is read as of a pin may be what was under way when it was taken, but nothing older and
+// nothing that began later.
+func TestPin(t *testing.T) {
+	h := New(1)
+	done := func(op *Op, values ...uint64) {
+		t.Helper()
+		if err := op.Done(values); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, before := h.Write(0, 1), h.Write(0, 1)
+	done(old)
+	done(before)
+	meanwhile := h.Write(0, 1)
+	pin := h.Pin()
+	done(meanwhile)
+	done(h.Read(0, 1), meanwhile.Stamp())
+	after := h.Write(0, 1)
+	done(after)
+	if err := pin.Seen(0, []uint64{meanwhile.Stamp()}); err != nil {
+		t.Errorf("a write that was under way is not allowed: %v", err)
+	}
+	if pin.Seen(0, []uint64{after.Stamp()}) == nil {
+		t.Error("a write that began later is allowed")
+	}
+	if pin.Seen(0, []uint64{0}) == nil {
+		t.Error("what was there before two writes is allowed")
+	}
+	done(h.Read(0, 1), after.Stamp())
 }

@@ -1,0 +1,45 @@
+// Package sim plays schedules: a small cluster with its hosts in a world where one seed decides the latency
+// of every message, the drift of every clock, what hosts do and what goes wrong when.
+//
+// What decides in production decides here too: engine, guard, pagemap, placement, stripe and lease are the
+// real ones. What only carries out (goroutines, sockets, disks, etcd) is replaced by events on a virtual
+// clock: [Disk] for package chunkd with its page store, gateway and session for package gateway, arbiter for
+// etcd, conn for the connections between nodes. The replacements keep the contracts of what they replace and
+// nothing beyond: requests are carried out in any order, their answers get lost, a broken connection leaves
+// ghosts, a crash keeps any prefix of what was under way and tears data.
+//
+//	hosts --> gateway, session (engine) --> conn --> device (Disk: guard, pagemap)
+//	              |         |
+//	           voters    arbiter
+//
+// # What is checked
+//
+// All the time: every sector that a host reads holds the stamp of a write of that sector, and package history
+// finds an order of all operations (P1, P2, P3); what a host reads as of a pin is what it would have read at
+// the moment of the pin. Between rounds, when all faults are over: every operation is answered, the volume
+// comes to rest within bounded time (no journal entries, nothing unstable, nothing where it does not belong),
+// every row is what the code makes of what hosts read, and every pin can be read as a whole. At the end the
+// space of every device is accounted for.
+//
+// # Themes
+//
+// The seed chooses a pool and one of ten themes (theme.go). One is anything at random; the others concentrate
+// on what breaks one kind of rule: owners that fight, owners that are cut off and do not know, devices that
+// stand in for each other, ghosts of broken connections, writes that are half done when their owner and their
+// host end, moves of growing volumes, full devices, decay, snapshots. Some faults (coup.go) look at what is
+// going on and strike at the worst moment. A theme that finds a planted bug which the others miss is worth
+// its share of the seeds.
+//
+// # Budgets
+//
+// Any number of devices may be away at a time, for what they hold comes back. What is destroyed (bit rot,
+// lost writes, forgotten writes) together with what is away, or stale by the journal, never exceeds p columns
+// of a row; a fault that would exceed it is left out. A device forgets writes of parities only: one that
+// forgets a write of data serves the older data, and who reads only that cannot notice. One schedule in 16
+// goes beyond the budget: hosts may then wait, or hear of lost data, but never read wrong data.
+//
+// # Failures
+//
+// A run that fails names its seed. The same seed is the same run, so playing it again with a trace tells what
+// happened; [Shrink] leaves out faults and operations as long as the schedule still fails.
+package sim

@@ -1,0 +1,205 @@
+package sim
+
+import (
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/lease"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
+)
+
+const (
+	// tickEvery is the pace of the engines and of the look-out for volumes without an owner.
+	tickEvery = 100 * millisecond
+	// retryDelay is the pause after a take-over that failed.
+	retryDelay = 500 * millisecond
+)
+
+// gateway is a gateway process: what package gateway is in production, with the messages, clocks and
+// goroutines of that shell replaced by events of the world.
+type gateway struct {
+	n        *node
+	dead     bool
+	holder   *lease.Holder
+	conns    map[cluster.NodeID]*conn
+	table    uint32     // the newest table that the gateway has heard of
+	known    []record   // owner records as far as the gateway has heard, per volume
+	sessions []*session // per volume
+	opening  []bool
+	retry    []int64
+}
+
+func newGateway(n *node) *gateway {
+	volumes := len(n.w.volumes)
+	g := &gateway{n: n, holder: lease.NewHolder(n.local(), n.w.voters()), conns: map[cluster.NodeID]*conn{},
+		known: make([]record, volumes), sessions: make([]*session, volumes), opening: make([]bool, volumes),
+		retry: make([]int64, volumes)}
+	for _, v := range g.holder.Voters() {
+		n.later(n.w.between(0, 20*millisecond), func() { g.renew(v) })
+	}
+	n.later(n.w.between(0, tickEvery), g.tick)
+	return g
+}
+
+// alive tells whether the process still runs.
+func (g *gateway) alive() bool { return !g.dead }
+
+// die is the end of the process.
+func (g *gateway) die() { g.dead = true }
+
+// leased tells whether hosts may be answered.
+func (g *gateway) leased() bool {
+	return g.n.local() < g.holder.ValidUntil() || g.n.w.mutant.Is(mutant.AnswerUnleased)
+}
+
+// renew asks a voter for a lease, now and again.
+func (g *gateway) renew(voter cluster.NodeID) {
+	g.n.later(lease.RenewEvery, func() { g.renew(voter) })
+	g.renewOnce(voter)
+}
+
+func (g *gateway) renewOnce(voter cluster.NodeID) {
+	w, v := g.n.w, g.n.w.node(voter)
+	if w.now < g.n.muteUntil {
+		return
+	}
+	sent, since := g.n.local(), g.holder.Since(voter)
+	w.message(g.n, v, func() {
+		reply := v.voter.Renew(v.local(), g.n.id, since)
+		w.message(v, g.n, func() {
+			if g.alive() {
+				g.granted(voter, sent, reply)
+			}
+		})
+	})
+}
+
+// granted takes a voter's reply: first what it takes away, then what it gives.
+func (g *gateway) granted(voter cluster.NodeID, sent int64, r lease.Reply) {
+	for _, f := range r.Fences {
+		for _, s := range g.sessions {
+			if s != nil && s.v.key == f.Vol && s.epoch < f.Epoch && !g.n.w.mutant.Is(mutant.FencesUnread) {
+				s.end("a voter knows a newer owner")
+			}
+		}
+	}
+	if g.n.w.mutant.Is(mutant.LeaseFromArrival) {
+		sent = g.n.local()
+	}
+	if !g.holder.Granted(voter, sent, g.n.local(), r) {
+		g.renewOnce(voter)
+		return
+	}
+	for _, s := range g.sessions {
+		if s != nil {
+			s.releaseHeld()
+		}
+	}
+}
+
+// tick drives the engines and looks for volumes without an owner.
+func (g *gateway) tick() {
+	g.n.later(tickEvery, g.tick)
+	g.learnTable()
+	for vol := range g.n.w.volumes {
+		g.learn(vol)
+		if s := g.sessions[vol]; s != nil {
+			s.tick()
+		} else {
+			g.consider(vol)
+		}
+	}
+}
+
+// learn hears of an owner record, some time after it was changed.
+func (g *gateway) learn(vol int) {
+	w := g.n.w
+	if w.now < w.etcd.downUntil || w.now < g.n.blindUntil || w.rng.IntN(3) != 0 {
+		return
+	}
+	g.known[vol] = w.etcd.records[vol]
+	if s := g.sessions[vol]; s != nil && g.known[vol].Epoch > s.epoch {
+		s.end("the owner record names a newer owner")
+	}
+}
+
+// learnTable hears of the next group table, some time after the map has changed.
+func (g *gateway) learnTable() {
+	if w := g.n.w; g.table >= w.newest || w.rng.IntN(5) != 0 {
+		return
+	}
+	g.know(g.table + 1)
+}
+
+// know takes note of a group table, and tells the engines.
+func (g *gateway) know(table uint32) {
+	if table <= g.table {
+		return
+	}
+	g.table = table
+	for _, s := range g.sessions {
+		if s != nil {
+			s.eng.SetTable(g.n.w.table(g.table))
+			s.carryOut()
+		}
+	}
+}
+
+// consider takes a volume over that is this node's, or whose owner seems to be gone.
+func (g *gateway) consider(vol int) {
+	o := &g.known[vol]
+	if o.revision == 0 || o.Gateway != g.n.id && !g.holder.Suspects(o.Gateway, g.n.local()) {
+		return
+	}
+	if o.Gateway != g.n.id && g.n.w.rng.IntN(8) != 0 {
+		return // somebody else may be first
+	}
+	g.takeOver(vol)
+}
+
+// takeOver makes this gateway the owner of a volume, whatever the present owner thinks of it.
+func (g *gateway) takeOver(vol int) {
+	prev := g.known[vol]
+	if g.opening[vol] || g.sessions[vol] != nil || !g.leased() || g.n.local() < g.retry[vol] ||
+		prev.revision == 0 {
+		return
+	}
+	g.opening[vol] = true
+	g.retry[vol] = g.n.local() + retryDelay
+	next := prev.Owner.Clone()
+	next.Gateway, next.Epoch, next.Released = g.n.id, prev.Epoch+1, false
+	g.swap(vol, prev.revision, next, func(r record, err error) {
+		g.opening[vol] = false
+		if err != nil {
+			return
+		}
+		g.known[vol] = r
+		g.sessions[vol] = newSession(g, vol, r)
+		g.sessions[vol].begin(prev)
+	})
+}
+
+// serving is the session of a volume that hosts find here, or nil.
+func (g *gateway) serving(vol int) *session {
+	if s := g.sessions[vol]; s != nil && s.serving && !s.ended {
+		return s
+	}
+	return nil
+}
+
+// outlook tells which devices are near, which may come up any moment and which seem to be gone. It may be
+// wrong about them, unless blocks are rotten: to go on without a device that is there uses up redundancy.
+func (g *gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool, patience int) {
+	w := g.n.w
+	near, awaited = map[cluster.DeviceID]bool{}, map[cluster.DeviceID]bool{}
+	doubted = map[cluster.DeviceID]bool{}
+	hopeful := w.rng.IntN(3) > 0
+	for _, d := range w.order {
+		near[d.id] = d.node == g.n
+		gone := !d.node.up || w.rng.IntN(16) == 0 && (len(w.faults.spots) == 0 || w.plan.Beyond)
+		doubted[d.id] = gone && !hopeful
+		awaited[d.id] = hopeful
+	}
+	if hopeful {
+		patience = w.rng.IntN(2) * w.rng.IntN(50)
+	}
+	return near, awaited, doubted, patience
+}
