@@ -8,16 +8,20 @@ import (
 	"time"
 )
 
-var forFlag = flag.Duration("chaos.for", 20*time.Minute, "how long faults go on")
+var forFlag = flag.Duration("chaos.for", time.Hour, "how long faults go on, in all")
 
 // TestFaultsForLong inflicts faults at random.
 func TestFaultsForLong(t *testing.T) {
 	chosen := choose(t)
-	w := newWorld(t, *seedFlag)
-	n := 0
-	for end := time.Now().Add(*forFlag); time.Now().Before(end); n++ {
-		w.inflict(chosen[w.rng.IntN(len(chosen))], w.volumes[w.rng.IntN(len(w.volumes))])
+	configurations := chooseConfigurations(t, true)
+	for _, c := range configurations {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, c, *seedFlag)
+			share := *forFlag / time.Duration(len(configurations))
+			for end := time.Now().Add(share); time.Now().Before(end); {
+				w.inflict(chosen[w.rng.IntN(len(chosen))], w.volumes[w.rng.IntN(len(w.volumes))])
+			}
+			w.finish()
+		})
 	}
-	t.Logf("%d faults", n)
-	w.finish()
 }

@@ -15,6 +15,7 @@ import (
 	model "github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
 	"github.com/ashlar-storage/ashlar/dataplane/sim/history"
+	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -25,8 +26,8 @@ const (
 	// the second.
 	hotFirst, hotSectors = 256, 512
 	maxSectors           = 256 << 10 / sectorSize
-	// witnessSectors at the beginning of a volume are written by witnesses only.
-	witnessSectors = 128
+	// witnessSectors at the end of a volume, more than a page, are written by witnesses only.
+	witnessFirst, witnessSectors = volumeSectors - witnessSectors, 2048
 	// patience bounds every operation of a writer. Nothing asserts how long a pause is; but it must end.
 	patience = 5 * time.Minute
 )
@@ -34,20 +35,21 @@ const (
 // volume is a volume under test: what its hosts saw, and how long they waited.
 type volume struct {
 	wire.Volume
-	t      *testing.T
-	copies int
+	t        *testing.T
+	policy   policy
+	geometry stripe.Geometry
 
-	mu     sync.Mutex
-	story  *history.History
-	writes []span     // under way
-	ended  *sync.Cond // one of writes is over
+	mu    sync.Mutex
+	story *history.History
+	busy  []span     // writes under way
+	ended *sync.Cond // one of them is over
 
-	host   *initiator.Volume
-	ends   chan struct{} // closed: the writers stop
-	wg     sync.WaitGroup
-	failed atomic.Bool
+	host *initiator.Volume
+	ends chan struct{} // closed: the writers stop
+	wg   sync.WaitGroup
 
-	pause pause
+	reads, writes atomic.Int64 // that the host's writers carried out; zeroing counts as a write
+	pause         pause
 }
 
 // span is a range of sectors.
@@ -65,15 +67,23 @@ type felt struct {
 	gap     time.Duration
 	gapAt   time.Time // when the longest gap ended
 	slowest time.Duration
-	fresh   int // completions of operations that began after the last reset
-	total   int
+	marked  time.Time
+	fresh   int // completions of operations that began after the mark
+	ended   int
 }
 
 func (p *pause) reset() {
 	p.Lock()
 	defer p.Unlock()
 	now := time.Now()
-	p.felt = felt{began: now, last: now, total: p.total}
+	p.felt = felt{began: now, last: now, marked: now}
+}
+
+// mark is where progressed counts from.
+func (p *pause) mark() {
+	p.Lock()
+	defer p.Unlock()
+	p.marked, p.fresh = time.Now(), 0
 }
 
 // completed counts an operation that began then.
@@ -85,12 +95,12 @@ func (p *pause) completed(then time.Time) {
 		p.gap, p.gapAt = gap, now
 	}
 	p.last, p.slowest = now, max(p.slowest, now.Sub(then))
-	if p.total++; then.After(p.began) {
+	if p.ended++; then.After(p.marked) {
 		p.fresh++
 	}
 }
 
-// progressed reports whether n operations that began since the last reset have ended.
+// progressed reports whether n operations that began after the mark have ended.
 func (p *pause) progressed(n int) error {
 	p.Lock()
 	defer p.Unlock()
@@ -100,19 +110,29 @@ func (p *pause) progressed(n int) error {
 	return nil
 }
 
-func (p *pause) String() string {
+// longest is the longest time without a completion, and when it ended.
+func (p *pause) longest() (gap time.Duration, at time.Time) {
 	p.Lock()
 	defer p.Unlock()
-	gap, at := p.gap, p.gapAt
-	if open := time.Since(p.last); open > gap {
-		gap, at = open, time.Now()
+	if open := time.Since(p.last); open > p.gap {
+		return open, time.Now()
 	}
-	return fmt.Sprintf("pause %4d ms, ended at +%4d ms; slowest %4d ms; %d operations", gap.Milliseconds(),
-		at.Sub(p.began).Milliseconds(), p.slowest.Milliseconds(), p.fresh)
+	return p.gap, p.gapAt
 }
 
-func newVolume(t *testing.T, v wire.Volume, copies int) *volume {
-	x := &volume{Volume: v, t: t, copies: copies, story: history.New(volumeSectors), ends: make(chan struct{})}
+func (p *pause) String() string {
+	gap, at := p.longest()
+	p.Lock()
+	defer p.Unlock()
+	return fmt.Sprintf("pause %4d ms, ended at +%4d ms; slowest %4d ms; %d operations", gap.Milliseconds(),
+		at.Sub(p.began).Milliseconds(), p.slowest.Milliseconds(), p.ended)
+}
+
+func newVolume(t *testing.T, v wire.Volume, p policy, pool wire.Pool) *volume {
+	g := stripe.Geometry{Data: p.data, Parity: p.parity, ChunkBlocks: uint64(pool.ChunkSize) / model.BlockSize,
+		UnitBlocks: uint64(pool.StripeUnit) / model.BlockSize}
+	x := &volume{Volume: v, t: t, policy: p, geometry: g, story: history.New(volumeSectors),
+		ends: make(chan struct{})}
 	x.ended = sync.NewCond(&x.mu)
 	return x
 }
@@ -123,17 +143,17 @@ func newVolume(t *testing.T, v wire.Volume, copies int) *volume {
 func (v *volume) reserve(from, n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	busy := func(s span) bool { return s.from < from+n && from < s.to }
-	for slices.ContainsFunc(v.writes, busy) {
+	meets := func(s span) bool { return s.from < from+n && from < s.to }
+	for slices.ContainsFunc(v.busy, meets) {
 		v.ended.Wait()
 	}
-	v.writes = append(v.writes, span{from, from + n})
+	v.busy = append(v.busy, span{from, from + n})
 }
 
 func (v *volume) release(from, n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.writes = slices.DeleteFunc(v.writes, func(s span) bool { return s == span{from, from + n} })
+	v.busy = slices.DeleteFunc(v.busy, func(s span) bool { return s == span{from, from + n} })
 	v.ended.Broadcast()
 }
 
@@ -141,9 +161,9 @@ func (v *volume) key() model.VolumeKey {
 	return model.VolumeKey{VUID: v.VUID, Generation: v.Generation}
 }
 
-// fail ends the test with the first thing that is wrong with the volume.
+// fail ends the test with the first thing that is wrong; what comes after that is its end.
 func (v *volume) fail(err error) {
-	if err != nil && !v.failed.Swap(true) {
+	if err != nil && !v.t.Failed() {
 		v.t.Errorf("%s at %s: %v", v.Name, time.Now().Format("15:04:05.000"), err)
 	}
 }
@@ -237,7 +257,7 @@ func (v *volume) operation(rng *rand.Rand, data []byte) error {
 		v.reserve(from, n)
 		defer v.release(from, n)
 	case kind < 65:
-		from = rng.IntN(witnessSectors)
+		from = min(witnessFirst+rng.IntN(witnessSectors), volumeSectors-n)
 	}
 	data = data[:n*sectorSize]
 	off, size, began := int64(from)*sectorSize, int64(n)*sectorSize, time.Now()
@@ -260,6 +280,11 @@ func (v *volume) operation(rng *rand.Rand, data []byte) error {
 		err = v.host.Read(ctx, data, off)
 	}
 	if err == nil {
+		if got != nil {
+			v.reads.Add(1)
+		} else {
+			v.writes.Add(1)
+		}
 		v.pause.completed(began)
 		err = v.done(op, from, got)
 	}
@@ -284,12 +309,12 @@ func place(rng *rand.Rand) (from, n int) {
 	if rng.IntN(10) < 7 {
 		from = hotFirst + rng.IntN(hotSectors)
 	} else {
-		from = witnessSectors + rng.IntN(volumeSectors-witnessSectors)
+		from = rng.IntN(witnessFirst)
 	}
 	if n%8 == 0 {
 		from &^= 7
 	}
-	return min(from, volumeSectors-n), n
+	return min(from, witnessFirst-n), n
 }
 
 // verify reads the whole volume through a host.

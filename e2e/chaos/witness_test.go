@@ -16,11 +16,24 @@ import (
 )
 
 const (
-	// witnessDepth bounds the commands of a witness that wait in the sockets of a node that hangs.
-	witnessDepth = 120
+	// witnessDepth bounds the commands to each area that wait at a node. The more wait, the fewer are sent: a
+	// witness of an owner that is cut off, where most commands cannot end, must still ask when somebody else
+	// has become the owner.
+	witnessDepth = 42
 	witnessPace  = 50 * time.Millisecond
-	stormPace    = 2 * time.Millisecond
-	writesEvery  = 3 // with writing on, one in so many of the commands to the witnesses' range is a write
+	cutPace      = 10 * time.Millisecond // to a node that is cut off
+	stormPace    = 2 * time.Millisecond  // to a node that just goes on
+	writesEvery  = 3                     // with writing on, one in so many of the commands to the place
+)
+
+// area is a part of a volume; witnesses ask about all of them equally often.
+type area int
+
+const (
+	own      area = iota // the witnesses'
+	hot                  // where hosts write most
+	anywhere             // hardly ever behind a write
+	areas
 )
 
 // witness sends reads to one node, whatever ANA says.
@@ -29,12 +42,12 @@ type witness struct {
 	name string // of the node
 	path *initiator.Path
 	rng  *rand.Rand
-	free chan []byte // buffers, as many as commands may be under way
+	free [areas]chan []byte // buffers, as many as commands may be under way
 	ends chan struct{}
 	wg   sync.WaitGroup
 
-	storm   atomic.Bool // as fast as it goes
-	writing atomic.Bool // also write
+	pace   atomic.Int64 // nanoseconds
+	writes atomic.Int64 // so many sectors at the beginning of the witnesses' area
 
 	answered, refused, acked atomic.Int64
 }
@@ -44,20 +57,25 @@ type testimony struct {
 	initiator.IO
 	w    *witness
 	op   *history.Op
+	area area
 	from int
 	data []byte
 }
 
 func newWitness(v *volume, n *cluster.Node, seed uint64) (*witness, error) {
 	w := &witness{v: v, name: n.Name, rng: rand.New(rand.NewPCG(seed, uint64(n.Number))),
-		ends: make(chan struct{}), free: make(chan []byte, witnessDepth)}
-	for range witnessDepth {
-		w.free <- make([]byte, 16*sectorSize)
+		ends: make(chan struct{})}
+	w.pace.Store(int64(witnessPace))
+	for a := range w.free {
+		w.free[a] = make(chan []byte, witnessDepth)
+		for range witnessDepth {
+			w.free[a] <- make([]byte, 16*sectorSize)
+		}
 	}
 	var err error
 	w.path, err = initiator.NewPath(initiator.PathConfig{
-		Config: initiator.Config{Addr: fmt.Sprintf("127.0.0.1:%d", n.Hosts), SubNQN: v.NQN, HostNQN: witnessNQN,
-			HostID: [16]byte{2}, Depth: 128, KATO: -1, Timeout: patience, ConnectTimeout: 5 * time.Second},
+		Config: initiator.Config{Addr: portal(n), SubNQN: v.NQN, HostNQN: witnessNQN, HostID: [16]byte{2},
+			Depth: int(areas)*witnessDepth + 1, KATO: -1, Timeout: patience, ConnectTimeout: 5 * time.Second},
 		Backoff: initiator.Backoff{First: 20 * time.Millisecond, Max: 200 * time.Millisecond},
 	})
 	if err != nil {
@@ -68,10 +86,16 @@ func newWitness(v *volume, n *cluster.Node, seed uint64) (*witness, error) {
 	return w, nil
 }
 
+// ask sets the witness's pace, and to how many sectors of the witnesses' area it writes, too.
+func (w *witness) ask(pace time.Duration, writes int) {
+	w.pace.Store(int64(pace))
+	w.writes.Store(int64(writes))
+}
+
 func (w *witness) run() {
 	defer w.wg.Done()
-	pace := witnessPace
-	tick := time.NewTicker(pace)
+	pace := w.pace.Load()
+	tick := time.NewTicker(time.Duration(pace))
 	defer tick.Stop()
 	for {
 		select {
@@ -79,34 +103,32 @@ func (w *witness) run() {
 			return
 		case <-tick.C:
 		}
-		want := witnessPace
-		if w.storm.Load() {
-			want = stormPace
-		}
-		if want != pace {
+		if want := w.pace.Load(); want != pace {
 			pace = want
-			tick.Reset(pace)
+			tick.Reset(time.Duration(pace))
 		}
-		if w.path.Client() == nil {
-			continue
-		}
-		select {
-		case data := <-w.free:
-			w.send(data)
-		default: // enough wait already
+		a := area(w.rng.IntN(int(areas)))
+		if w.path.Client() != nil && w.rng.IntN(witnessDepth) < len(w.free[a]) {
+			w.send(a, <-w.free[a])
 		}
 	}
 }
 
-func (w *witness) send(data []byte) {
+func (w *witness) send(a area, data []byte) {
 	n := 1 + w.rng.IntN(len(data)/sectorSize)
-	c := &testimony{w: w, from: hotFirst + w.rng.IntN(hotSectors), data: data[:n*sectorSize]}
+	c := &testimony{w: w, area: a, data: data[:n*sectorSize]}
 	c.Data, c.Done = c.data, c.done
-	if w.rng.IntN(2) == 0 {
-		c.from = w.rng.IntN(witnessSectors - n)
+	switch a {
+	case own:
+		c.from = witnessFirst + w.rng.IntN(witnessSectors-n)
+	case hot:
+		c.from = hotFirst + w.rng.IntN(hotSectors)
+	default:
+		c.from = w.rng.IntN(volumeSectors - n)
 	}
 	opcode := uint8(nvme.OpRead)
-	if w.writing.Load() && c.from < witnessSectors && w.rng.IntN(writesEvery) == 0 {
+	written := witnessFirst + int(w.writes.Load())
+	if a == own && c.from+n <= written && w.rng.IntN(writesEvery) == 0 {
 		opcode, c.op = nvme.OpWrite, w.v.write(c.from, c.data)
 	} else {
 		c.op = w.v.read(c.from, n)
@@ -118,7 +140,7 @@ func (w *witness) send(data []byte) {
 // done judges an answer: refused is fine, wrong is not.
 func (c *testimony) done(io *initiator.IO) {
 	w := c.w
-	defer func() { w.free <- io.Data[:cap(io.Data)] }()
+	defer func() { w.free[c.area] <- io.Data[:cap(io.Data)] }()
 	if !io.Status().OK() {
 		w.refused.Add(1)
 		w.v.abandon(c.op)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,22 +16,28 @@ import (
 	model "github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
 	"github.com/ashlar-storage/ashlar/e2e/build"
+	"github.com/ashlar-storage/ashlar/e2e/network"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// PoolName is the pool that every cluster has.
+// PoolName is the pool that a cluster has unless the options say otherwise.
 const PoolName = "pool"
 
 // Options of a cluster; the zero value means three nodes with a disk of 512 MiB each and two copies of
 // everything.
 type Options struct {
 	Nodes     int
-	DiskSize  int64         // bytes
-	Parity    int           // further copies, default 1
-	Advertise string        // address at which hosts reach this machine's loopback; default 127.0.0.1
-	Patience  time.Duration // bound of every wait, default 2 minutes
+	Disks     int   // of each node
+	DiskSize  int64 // bytes
+	Pools     []wire.PoolCreate
+	Network   *network.Network // to have every node in a namespace of its own instead of on loopback
+	Advertise string           // address at which hosts reach this machine's loopback; default 127.0.0.1
+	Patience  time.Duration    // bound of every wait, default 2 minutes
 }
+
+// attempt bounds a call of the API at one node: the next may answer where this one is cut off.
+const attempt = 5 * time.Second
 
 // Cluster is a running cluster.
 type Cluster struct {
@@ -63,8 +70,12 @@ func (o Options) withDefaults() Options {
 	if o.DiskSize == 0 {
 		o.DiskSize = 512 << 20
 	}
-	if o.Parity == 0 {
-		o.Parity = 1
+	if o.Disks == 0 {
+		o.Disks = 1
+	}
+	if o.Pools == nil {
+		parity := 1
+		o.Pools = []wire.PoolCreate{{Name: PoolName, Parity: &parity}}
 	}
 	if o.Patience == 0 {
 		o.Patience = 2 * time.Minute
@@ -151,7 +162,8 @@ func (c *Cluster) found(ctx context.Context) error {
 	for _, n := range c.Nodes {
 		endpoints = append(endpoints, n.REST)
 	}
-	if c.API, err = client.New(client.Options{Endpoints: endpoints, Token: c.Token}); err != nil {
+	c.API, err = client.New(client.Options{Endpoints: endpoints, Token: c.Token, Timeout: attempt})
+	if err != nil {
 		return err
 	}
 	return c.number(ctx, first)
@@ -184,22 +196,30 @@ func (c *Cluster) number(ctx context.Context, n *Node) error {
 	})
 }
 
-// furnish adds the disks and makes the pool.
+// furnish adds the disks and makes the pools.
 func (c *Cluster) furnish(ctx context.Context, o Options) error {
 	for _, n := range c.Nodes {
-		err := c.until(ctx, "its disk is added", func() error {
-			d, err := c.API.CreateDevice(ctx, wire.DeviceCreate{Node: n.Number, Path: n.Disk.Path()})
-			n.DeviceID = d.Number
+		for _, disk := range n.Disks {
+			err := c.until(ctx, disk.Name+" is added", func() error {
+				d, err := c.API.CreateDevice(ctx, wire.DeviceCreate{Node: n.Number, Path: disk.Path()})
+				disk.Device = d.Number
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", n.Name, err)
+			}
+		}
+	}
+	for _, p := range o.Pools {
+		err := c.until(ctx, "the pool is made", func() error {
+			_, err := c.API.CreatePool(ctx, p)
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("%s: %w", n.Name, err)
+			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
-	return c.until(ctx, "the pool is made", func() error {
-		_, err := c.API.CreatePool(ctx, wire.PoolCreate{Name: PoolName, Parity: &o.Parity})
-		return err
-	})
+	return nil
 }
 
 // CreateVolume makes a volume in the pool.
@@ -245,7 +265,7 @@ func (c *Cluster) Owner(id model.UUID) *Node {
 // Back waits until a node that was restarted takes part again.
 func (c *Cluster) Back(n *Node) {
 	c.t.Helper()
-	api, err := client.New(client.Options{Endpoints: []string{n.REST}, Token: c.Token})
+	api, err := client.New(client.Options{Endpoints: []string{n.REST}, Token: c.Token, Timeout: attempt})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -268,15 +288,29 @@ func (c *Cluster) Node(number model.NodeID) *Node {
 	return nil
 }
 
-// WholeAgain waits until no device is out of a volume.
-func (c *Cluster) WholeAgain(id model.UUID) {
+// told is the time after which what an owner knew can be read: it publishes within a second what stops being
+// well.
+const told = 2 * time.Second
+
+// WholeAgain waits until the present owners of volumes say that nothing is left to heal. What they said
+// before the call, or may have, does not count.
+func (c *Cluster) WholeAgain(volumes ...model.UUID) {
 	c.t.Helper()
-	c.Eventually("the volume has all its copies", func() error {
-		v, err := c.API.GetVolume(c.t.Context(), id)
-		if err == nil && (v.Health != wire.OK || len(v.Out) > 0) {
-			err = fmt.Errorf("it is %s, out are %+v", v.Health, v.Out)
+	begin := time.Now()
+	c.Eventually("the volumes are whole", func() error {
+		for _, id := range volumes {
+			v, err := c.API.GetVolume(c.t.Context(), id)
+			if err != nil {
+				return err
+			}
+			if v.Health != wire.OK {
+				return fmt.Errorf("%s is %s: %q", v.Name, v.Health, v.Reasons)
+			}
 		}
-		return err
+		if time.Since(begin) < told {
+			return errors.New("an owner may not have told its news yet")
+		}
+		return nil
 	})
 }
 
@@ -285,7 +319,7 @@ func (c *Cluster) Healthy() {
 	c.t.Helper()
 	c.Eventually("the cluster is healthy", func() error {
 		h, err := c.API.GetHealth(c.t.Context())
-		if err == nil && h.Status != wire.OK {
+		if err == nil && (h.Status != wire.OK || h.Volumes.Moving+h.Volumes.Unknown > 0) {
 			err = fmt.Errorf("it says %+v", h)
 		}
 		return err
@@ -302,15 +336,23 @@ func (c *Cluster) Eventually(what string, ok func() error) {
 	}
 }
 
-// until asks ten times a second. A process that ended by itself ends the wait.
+// long is a wait that a reader of the test's output wants to know the reason of.
+const long = 10 * time.Second
+
+// until asks ten times a second.
 func (c *Cluster) until(ctx context.Context, what string, ok func() error) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	var last error
+	for began := time.Now(); ; {
 		err := ok()
 		if err == nil {
+			if took := time.Since(began); took > long {
+				c.t.Logf("waited %v until %s; before that: %v", took.Round(time.Millisecond), what, last)
+			}
 			return nil
 		}
+		last = err
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -330,6 +372,11 @@ func (c *Cluster) report() {
 func (c *Cluster) close(dir string) {
 	if c.t.Failed() {
 		c.report()
+		for _, n := range c.Nodes { // all at once: none goes on without the others
+			if n.Running() {
+				n.Pause()
+			}
+		}
 	}
 	for _, n := range c.Nodes {
 		n.close()

@@ -1,14 +1,38 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
 	"testing"
 )
 
+func TestAnUnpluggedDiskComesBackAsItWas(t *testing.T) {
+	d, err := NewDisk(t.TempDir(), "test", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	if err := os.WriteFile(d.Path(), []byte("kept"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Unplug(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.ReadFile(d.Path()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("read while it is unplugged: %v", err)
+	}
+	if err := d.Plug(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(d.Path()); err != nil || string(got) != "kept" {
+		t.Errorf("plugged in again it holds %q, %v", got, err)
+	}
+}
+
 func TestALostDiskFailsAllIO(t *testing.T) {
-	d, err := NewDisk("test", 1<<20)
+	d, err := NewDisk(t.TempDir(), "test", 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,5 +64,26 @@ func TestALostDiskFailsAllIO(t *testing.T) {
 			t.Error("opened again, it takes a write")
 		}
 		_ = again.Close()
+	}
+}
+
+func TestASavedDiskIsLikeIt(t *testing.T) {
+	d, err := NewDisk(t.TempDir(), "test", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	want := make([]byte, 1<<20)
+	for _, at := range []int{0, 300_000, 1<<20 - 5} { // with holes between them
+		copy(want[at:], "there")
+		if _, err := d.file.WriteAt([]byte("there"), int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(d.Path() + ".saved"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the copy differs, %v", err)
 	}
 }

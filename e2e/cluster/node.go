@@ -12,17 +12,19 @@ import (
 	"time"
 
 	model "github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/e2e/network"
 )
 
-// Node is one ashlard process, which may be down, with its disk.
+// Node is one ashlard process, which may be down, with its disks.
 type Node struct {
 	Number    model.NodeID // in the cluster
 	Name      string
-	Disk      *Disk
-	DeviceID  model.DeviceID
-	REST      string // base URL
-	Hosts     int    // port of volumes, on 127.0.0.1
-	Discovery int    // port of discovery, on 127.0.0.1
+	Disks     []*Disk
+	End       *network.End // nil without Options.Network
+	Address   string       // that it listens on
+	REST      string       // base URL
+	Hosts     int          // port of volumes
+	Discovery int          // port of discovery
 
 	t      testing.TB
 	etcd   string // client URL
@@ -41,22 +43,32 @@ func services() []string {
 
 // newNode prepares a node; ports are those of services, in that order.
 func newNode(t testing.TB, o Options, binary, dir string, number int, ports []int) (*Node, error) {
-	n := &Node{t: t, binary: binary, dir: filepath.Join(dir, fmt.Sprintf("node%d", number)), limit: o.Patience,
-		Name: fmt.Sprintf("node%d", number), REST: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
-		Hosts: ports[1], Discovery: ports[2],
-		etcd: fmt.Sprintf("http://127.0.0.1:%d", ports[4])}
+	name := fmt.Sprintf("node%d", number)
+	n := &Node{t: t, binary: binary, dir: filepath.Join(dir, name), limit: o.Patience, Name: name,
+		Address: "127.0.0.1", Hosts: ports[1], Discovery: ports[2]}
+	if o.Network != nil {
+		n.End = o.Network.Add(name)
+		n.Address = n.End.Addr
+	}
+	n.REST = fmt.Sprintf("http://%s:%d", n.Address, ports[0])
+	n.etcd = fmt.Sprintf("http://%s:%d", n.Address, ports[4])
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return nil, err
 	}
-	disk, err := NewDisk(n.Name, o.DiskSize)
-	if err != nil {
-		return nil, err
+	for i := range o.Disks {
+		disk, err := NewDisk(n.dir, fmt.Sprintf("%s-disk%d", name, i+1), o.DiskSize)
+		if err != nil {
+			return nil, err
+		}
+		n.Disks = append(n.Disks, disk)
 	}
-	n.Disk = disk
 	n.args = []string{"run", "--data-dir", filepath.Join(n.dir, "data"), "--name", n.Name,
 		"--log-level", "debug", "--config", filepath.Join(n.dir, "ashlard.yaml")}
 	for i, service := range services() {
 		n.args = append(n.args, fmt.Sprintf("--%s-port=%d", service, ports[i]))
+	}
+	if o.Network != nil {
+		n.args = append(n.args, "--listen-address", n.Address, "--insecure-http")
 	}
 	if o.Advertise != "" {
 		n.args = append(n.args, fmt.Sprintf("--advertise=hosts=%s:%d,discovery=%s:%d",
@@ -75,7 +87,11 @@ func (n *Node) start(more ...string) error {
 	cmd := exec.Command(n.binary, append(n.args[:len(n.args):len(n.args)], more...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if n.End != nil {
+		start = func() error { return n.End.Start(cmd) }
+	}
+	if err := start(); err != nil {
 		return fmt.Errorf("start %s: %w", n.Name, err)
 	}
 	ended := make(chan struct{})
@@ -168,11 +184,18 @@ func (n *Node) tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// close ends the process if it runs and gives the disk back.
+// close ends the process if it runs and gives the disks back; those of a failed test are saved.
 func (n *Node) close() {
 	if n.Running() {
 		_ = n.cmd.Process.Kill()
 		<-n.ended
 	}
-	_ = n.Disk.Close()
+	for _, d := range n.Disks {
+		if n.t.Failed() {
+			if err := d.Save(); err != nil {
+				n.t.Logf("%s is not saved: %v", d.Name, err)
+			}
+		}
+		_ = d.Close()
+	}
 }

@@ -10,14 +10,20 @@ import (
 	"github.com/ashlar-storage/ashlar/e2e/cluster"
 	"github.com/ashlar-storage/ashlar/e2e/guest"
 	"github.com/ashlar-storage/ashlar/e2e/openstack"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// TestFirstLight is the whole path: a volume made by a real Cinder, attached by a real kernel over all
-// portals, with ext4 on it. It is extended online, its owner is killed with -9, comes back, and loses its
-// disk, all under verified I/O; then it is detached and deleted. No I/O error anywhere, and no byte differs.
+// TestFirstLight is the whole path: a volume made by a real Cinder in a pool of Reed-Solomon 4+2 on six disks
+// of three nodes, attached by a real kernel over all portals, with ext4 on it. It is extended online. Its
+// owner is killed with -9, which takes two disks away; when all is resynced, so is another node. Then two
+// disks die for good, one after the other. All that under verified I/O; then the volume is detached and
+// deleted. No I/O error anywhere, and no byte differs.
 func TestFirstLight(t *testing.T) {
 	const gib = 1 << 30
-	c := cluster.Start(t, cluster.Options{Advertise: guest.HostAddr, DiskSize: 4 * gib})
+	parity := 2
+	c := cluster.Start(t, cluster.Options{Advertise: guest.HostAddr, DiskSize: 2 * gib, Disks: 2,
+		Pools: []wire.PoolCreate{{Name: cluster.PoolName, Code: model.CodeRS, Data: 4, Parity: &parity,
+			Domain: model.DomainDevice}}})
 	var endpoints []string
 	for _, n := range c.Nodes {
 		endpoints = append(endpoints, n.REST)
@@ -37,9 +43,12 @@ func TestFirstLight(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.grown(2 * gib)
-	h.survive("kill -9 of the owner", h.killOwner)
+	h.survive("kill -9 of the owner and its two disks", h.killOwner)
 	c.WholeAgain(h.at.volume)
-	h.survive("the death of a disk", h.loseDisk)
+	h.survive("kill -9 of another node and its two disks", h.killOther)
+	c.WholeAgain(h.at.volume)
+	h.survive("the death of a disk of the owner", func() { h.loseDisk(c.Owner(h.at.volume)) })
+	h.survive("the death of a disk of another node", func() { h.loseDisk(h.other()) })
 	h.detach()
 
 	if err := cinder.Detach(t.Context(), a); err != nil {

@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ type host struct {
 	dev    string
 	sum    string // of a file that is written once and read after every event
 	steady *guest.Job
+	dead   []model.DeviceID // disks
 }
 
 // attachment is where a host finds a volume.
@@ -130,6 +132,21 @@ func (h *host) killOwner() {
 	h.c.Back(owner)
 }
 
+// other is a node that does not own the volume.
+func (h *host) other() *cluster.Node {
+	owner := h.c.Owner(h.at.volume)
+	return h.c.Nodes[(slices.Index(h.c.Nodes, owner)+1)%len(h.c.Nodes)]
+}
+
+// killOther has a node that is not the owner end by kill -9 and come back.
+func (h *host) killOther() {
+	n := h.other()
+	n.Kill()
+	h.progress()
+	n.Restart()
+	h.c.Back(n)
+}
+
 // hangOwner has the owner hang with its connections open, and go on when another node has taken over.
 func (h *host) hangOwner() {
 	owner := h.c.Owner(h.at.volume)
@@ -149,17 +166,18 @@ func (h *host) killAll() {
 	h.progress()
 }
 
-// loseDisk takes the owner's disk away; the cluster must take it out of the volume.
-func (h *host) loseDisk() {
-	owner := h.c.Owner(h.at.volume)
-	if err := owner.Disk.Lose(); err != nil {
+// loseDisk takes a node's first disk away for good; the cluster must notice.
+func (h *host) loseDisk(n *cluster.Node) {
+	if err := n.Disks[0].Lose(); err != nil {
 		h.t.Fatal(err)
 	}
+	h.dead = append(h.dead, n.Disks[0].Device)
+	slices.Sort(h.dead)
 	h.progress()
-	h.c.Eventually("the cluster knows that the disk is out", func() error {
-		out := h.c.Volume(h.at.volume).Out
-		if len(out) != 1 || out[0].Device != owner.DeviceID {
-			return fmt.Errorf("out are %+v, want device %d", out, owner.DeviceID)
+	h.c.Eventually("the cluster knows that the disk is gone", func() error {
+		v := h.c.Volume(h.at.volume)
+		if v.Healing == nil || !slices.Equal(slices.Sorted(slices.Values(v.Healing.Down)), h.dead) {
+			return fmt.Errorf("it is %s: %q, want devices %d down", v.Health, v.Reasons, h.dead)
 		}
 		return nil
 	})
