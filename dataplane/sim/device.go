@@ -160,16 +160,30 @@ func (d *device) execute(f *flight) {
 	f.answered(s)
 }
 
-// lose destroys the data of a write that was just answered.
+// lose destroys the data of a write that was just answered. Every other time the data went elsewhere: over a
+// block of another row.
 func (d *device) lose(r *chunk.Request) {
 	d.losing = false
-	row := r.Block
-	s := spot{d: d, vol: d.w.volumeOf(r.Vol).index, page: r.Page, column: r.Column, row: row, version: r.W}
-	if !d.w.affords(s) || !d.disk.Spoil(r.Vol, r.Page, r.Column, row, r.W) {
+	if !d.spoil("lost write", r, r.Block, r.W) || r.W.Counter()%2 == 0 {
 		return
 	}
-	d.w.faults.spots = append(d.w.faults.spots, s)
-	d.w.logf("lost write: page %d column %d row %d on device %d: %v", r.Page, r.Column, row, d.id, r.W)
+	w, vol := d.w, d.w.volumeOf(r.Vol).index
+	row := uint16((uint64(r.Block) + 1) % w.shape.ChunkBlocks)
+	if x := d.newest(r.Vol, r.Page, r.Column, row); x.State == chunk.Data && w.complete(vol, r.Page, row) {
+		d.spoil("misdirected over", r, row, x.W)
+	}
+}
+
+// spoil destroys the data of a version in a row of the page and column of a request, if that is affordable.
+func (d *device) spoil(why string, r *chunk.Request, row uint16, version cluster.Seq) bool {
+	w := d.w
+	s := spot{d: d, vol: w.volumeOf(r.Vol).index, page: r.Page, column: r.Column, row: row, version: version}
+	if !w.affords(s) || !d.disk.Spoil(r.Vol, r.Page, r.Column, row, version) {
+		return false
+	}
+	w.faults.spots = append(w.faults.spots, s)
+	w.logf("%s: page %d column %d row %d on device %d: %v", why, r.Page, r.Column, row, d.id, version)
+	return true
 }
 
 // crash is the end of the process. Of what was under way, a prefix of the log is there afterwards; data that

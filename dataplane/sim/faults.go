@@ -23,7 +23,7 @@ const (
 	Full                  // a device has no more space
 	Detached              // a device is not served by its node for a while
 	Rot                   // a block cannot be read any more
-	LostWrite             // a write was answered, but its data is not there
+	LostWrite             // a write was answered, but its data is not there; perhaps it went over another block
 	NoArbiter             // the arbiter is away
 	Flaky                 // the arbiter is late and its answers get lost
 	TakeOver              // another gateway takes a volume over while the owner lives
