@@ -129,8 +129,10 @@ func (w *World) apply(f Fault) bool {
 		return w.snapshot(f)
 	case Usurp:
 		return w.allows(2*len(n.devices)) && w.usurp(f, n)
-	case Crash, PowerLoss, Stall, Partition:
+	case Crash, PowerLoss, Stall:
 		return w.allows(len(n.devices)) && w.strike(f, n)
+	case Partition: // whoever is cut off may have to do without more than one node
+		return w.allows(len(w.order)) && w.strike(f, n)
 	case PowerCut:
 		return w.powerCut(f)
 	case Break:
