@@ -19,7 +19,7 @@
 //  4. Reads ask the column; what it cannot give is decoded from n others that agree about the row's newest
 //     version, and what was bad is written again under its w (read.go, gather.go). Only "absent" from every
 //     alternate permits the home (place.go).
-//  5. Open. A new owner fences the devices, reads the journal from a majority of its members, and brings
+//  5. Open. A new owner fences the devices, reads the journal from enough of its members, and brings
 //     every row that has an unstable version to one state: forward when n columns have it, back when n
 //     columns are there and it cannot go forward (open.go, resolve.go). It serves when every group has n
 //     columns there.

@@ -20,12 +20,13 @@ func (k colKey) compare(o colKey) int {
 }
 
 // journal is the placement journal: for every (page, column) that does not lie at its home alone an entry,
-// kept on a few devices, the members. An entry counts once a majority of the members has it.
+// kept on a few devices, the members (members.go). An entry counts once a quorum of the members has it.
 //
-// An open reads a majority, and what it has read it writes to a majority and seals there with its epoch: only
-// members that its seal has reached count from then on. Of the members that a later open reads only those
-// with the newest seal speak. So what a minority kept of an earlier owner, an entry that never counted or a
-// "gone" that did, has no say however late it comes back: before such a member is sealed, it is wiped.
+// An open reads so many members that they meet every quorum, and what it has read it brings to a quorum and
+// seals there with its epoch: only members that its seal has reached count from then on. Of the members that
+// a later open reads only those with the newest seal speak. So what a few members kept of an earlier owner,
+// an entry that never counted or a "gone" that did, has no say however late it comes back: an open overrules
+// it under a new number, and a member that comes back later is wiped before it is sealed.
 type journal struct {
 	pages   map[uint64]*[stripeWidth]*chunk.JournalEntry // durable, not gone
 	count   int                                          // of entries in pages
@@ -33,27 +34,14 @@ type journal struct {
 	gone    map[colKey]*update                           // durable "gone", until every member has it
 	members []*member
 	joining *member     // being filled; becomes a member with the next record
-	leaving *member     // makes room for it
-	swap    bool        // the record that swaps them is wanted
+	leaving *member     // makes room for it; nil: nobody has to
+	next    []*member   // the members that the record under way, or the next one, names; nil: no change
 	fresh   bool        // the members were just chosen and are not recorded yet
 	seq     uint64      // counter of entries
 	limit   cluster.Seq // what is gone and not newer is gone everywhere
 }
 
 const stripeWidth = cluster.MaxData + cluster.MaxParity
-
-// member is a device that keeps the journal.
-type member struct {
-	d        *device
-	wipe     bool      // forgets first what it has: it is not of this journal, or of an earlier seal
-	sealed   bool      // has the seal of this epoch: its acknowledgements count
-	queue    []*update // to be written there, in order
-	busy     bool      // a put is under way
-	synced   bool      // has, or gets before anything else, all entries
-	lostAt   uint64    // tick at which it was lost
-	trimming bool
-	trimmed  cluster.Seq // forgot what is gone up to here
-}
 
 // update is one version of an entry on its way to the members.
 type update struct {
@@ -66,26 +54,12 @@ type update struct {
 	seal    bool // not an entry: everything before it in the queue makes the member count
 }
 
-// replaceTicks is how long a member may be away before another device takes its place, while the others are a
-// majority. Without a majority it is replaced at once: this owner knows every entry.
-const replaceTicks = 100
-
 func (j *journal) init() {
 	*j = journal{seq: j.seq}
 	j.pages = make(map[uint64]*[stripeWidth]*chunk.JournalEntry)
 	j.pending = make(map[colKey]*update)
 	j.gone = make(map[colKey]*update)
 }
-
-// memberCount is how many members a volume has: enough to lose p of them, and an odd number.
-func (e *Engine) memberCount() int {
-	if e.p == 0 {
-		return 1
-	}
-	return max(3, 2*e.p+1)
-}
-
-func (j *journal) majority() int { return len(j.members)/2 + 1 }
 
 // put starts to write an entry; then is called when it counts, or with false when the engine stops.
 func (e *Engine) putEntry(x chunk.JournalEntry, then func(ok bool)) *update {
@@ -181,23 +155,14 @@ func (e *Engine) acknowledged(m *member, batch []*update) {
 	}
 }
 
-// settleUpdate makes an entry count when enough members have it: a majority, and the one that is joining.
+// settleUpdate makes an entry count when enough members have it, and the one that is joining.
 func (e *Engine) settleUpdate(u *update) {
 	j := &e.jour
 	if u.durable || j.pending[u.key] != u {
 		return
 	}
-	have := 0
-	for _, m := range j.members {
-		if m.sealed && slices.Contains(u.acked, m) {
-			have++
-		}
-	}
-	need := j.majority()
-	if e.cfg.Mutant.Is(mutant.EntryOfOne) {
-		need = 1
-	}
-	if have < need || j.joining != nil && !slices.Contains(u.acked, j.joining) {
+	if !e.quorate(u, j.members) || j.next != nil && !e.quorate(u, j.next) ||
+		j.joining != nil && !slices.Contains(u.acked, j.joining) {
 		return
 	}
 	u.durable = true
@@ -330,105 +295,6 @@ func (e *Engine) fill(m *member) {
 	}
 }
 
-// tickJournal forgets what is gone everywhere, and replaces members that stay away.
-func (e *Engine) tickJournal() {
-	e.trim()
-	j := &e.jour
-	if j.joining != nil || j.swap || e.rec.pending != nil {
-		return
-	}
-	up := 0
-	for _, m := range j.members {
-		if m.synced {
-			up++
-		}
-	}
-	for _, m := range j.members {
-		if m.synced || up >= j.majority() && e.ticks < m.lostAt+replaceTicks || m.d.state == devAdmit {
-			continue
-		}
-		if d := e.newMember(); d != nil {
-			j.leaving, j.joining = m, &member{d: d}
-			e.fill(j.joining)
-			e.joined(j.joining)
-			return
-		}
-	}
-}
-
-// joined asks for the record that makes the joining device a member, once it has everything.
-func (e *Engine) joined(m *member) {
-	j := &e.jour
-	if m != j.joining || len(m.queue) > 0 || m.busy || m.wipe || j.swap {
-		return
-	}
-	j.swap = true
-	e.wantRecord()
-}
-
-// stopJoining gives a joining device up. Entries that waited for it alone count now.
-func (e *Engine) stopJoining() {
-	j := &e.jour
-	if j.swap && e.rec.pending != nil {
-		return // it may be recorded any moment: then it is a member that is away
-	}
-	j.joining, j.leaving, j.swap = nil, nil, false
-	e.settleUpdates()
-}
-
-// wants adds the journal's part to a change of the owner record.
-func (j *journal) wants(next *cluster.Owner) bool {
-	if !j.fresh && !j.swap {
-		return false
-	}
-	next.Journal = cluster.Journal{Version: next.Journal.Version + 1}
-	for _, m := range j.members {
-		if j.swap && m == j.leaving {
-			m = j.joining
-		}
-		next.Journal.Members = append(next.Journal.Members, m.d.id)
-	}
-	return true
-}
-
-// recorded is called after every stored change of the owner record.
-func (j *journal) recorded(e *Engine) {
-	j.fresh = false
-	if !j.swap || !slices.Contains(e.rec.have.Journal.Members, j.joining.d.id) {
-		return
-	}
-	i := slices.Index(j.members, j.leaving)
-	m := j.joining
-	j.members[i] = m
-	j.joining, j.leaving, j.swap = nil, nil, false
-	if !m.d.usable() {
-		m.synced, m.queue, m.lostAt = false, nil, e.ticks
-	}
-	e.settleUpdates()
-}
-
-// newMember finds a device for the journal: up, not a member, in a domain of its own if there is one.
-func (e *Engine) newMember() *device {
-	var spare *device
-	t := e.layout[0].table
-	var used []cluster.DeviceID
-	for _, m := range e.jour.all() {
-		used = append(used, m.d.id)
-	}
-	for _, d := range e.order {
-		if !d.usable() || slices.Contains(used, d.id) {
-			continue
-		}
-		if t.Apart(d.id, used) {
-			return d
-		}
-		if spare == nil {
-			spare = d
-		}
-	}
-	return spare
-}
-
 // trim has the members forget entries that are gone and that all of them know to be gone.
 func (e *Engine) trim() {
 	j := &e.jour
@@ -504,24 +370,27 @@ func (e *Engine) cover(b *batch, c int) {
 	e.putEntry(x, nil)
 }
 
-// others counts the columns of a page beside c that can be relied upon: neither stale nor about to be, nor in
-// question now or when their device is back.
+// others counts the columns of a page beside c that can be relied upon, come what may: neither stale nor
+// about to be, nor in question, and every place of theirs is there. One that is away may never come back, and
+// then what c has had until now is needed.
 func (e *Engine) others(page uint64, c int) (n int) {
 	for o := range e.n + e.p {
 		u := e.jour.pending[colKey{page, o}]
-		if o != c && !e.stale(page, o) && (u == nil || !u.entry.Stale) && e.certain(page, o) {
+		if o != c && !e.stale(page, o) && (u == nil || !u.entry.Stale) && e.present(page, o) {
 			n++
 		}
 	}
 	return n
 }
 
-// certain reports that nothing a column of a page has is in question, also when devices that are away come
-// back: they took part in the open of this epoch.
-func (e *Engine) certain(page uint64, c int) bool {
+// present reports that all places of a column of a page are there, and that nothing they have is in question.
+func (e *Engine) present(page uint64, c int) bool {
 	for _, at := range e.chain(page, c).places {
 		d := e.devices[at.Device]
-		if d.settled != e.cfg.Owner.Epoch && (!d.usable() || e.pageInQuestion(at, page, c)) {
+		if !d.usable() && !e.cfg.Mutant.Is(mutant.AbsentCounted) {
+			return false
+		}
+		if d.settled != e.cfg.Owner.Epoch && e.pageInQuestion(at, page, c) {
 			return false
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 // The open of a volume by a new owner:
 //
-//	fence, list unstable, read the journal --> journal to a majority --> renumber what it says
+//	fence, list unstable, read the journal --> journal to a quorum --> renumber what it says
 //	  --> resolve row by row --> judge devices that missed an earlier open --> settle --> serve
 //
 // Any failure on the way starts it again from the fence; every step may be repeated, and nothing that it
@@ -23,7 +23,7 @@ type openPhase uint8
 
 const (
 	openGather   openPhase = iota // fences, inventories and the journal are being read
-	openJournal                   // the journal is being brought to a majority, its members recorded
+	openJournal                   // the journal is being brought to a quorum, its members recorded
 	openRenumber                  // devices are being brought to the numbers that the journal names
 	openResolve                   // rows are being completed
 	openJudge                     // unstable versions of devices that are behind are being judged
@@ -216,10 +216,10 @@ func (e *Engine) gathered() {
 	e.adoptJournal()
 }
 
-// covered reports whether every group has n columns whose inventory is complete, and the journal was read
-// from a majority.
+// covered reports whether every group has n columns whose inventory is complete, and enough members of the
+// journal were read.
 func (e *Engine) covered() bool {
-	if len(e.jour.members) > 0 && len(e.open.journals) < e.jour.majority() {
+	if len(e.jour.members) > 0 && len(e.open.journals) < readable(e.p, len(e.jour.members)) {
 		return false
 	}
 	for i := range e.layout {
@@ -239,32 +239,24 @@ func (e *Engine) covered() bool {
 }
 
 // adoptJournal takes the newest entries of the members with the newest seal over, brings them to all members
-// that were read, and seals these.
+// that were read, and seals these. What the others have beyond that is overruled under a new number. Nothing
+// is wiped here: until a quorum is sealed, a later open may need what any of them has.
 func (e *Engine) adoptJournal() {
 	j := &e.jour
-	seal := uint32(0)
-	for _, x := range e.open.journals {
-		seal = max(seal, x.seal)
-	}
-	union := make(map[colKey]*kept)
-	for _, x := range e.open.journals {
-		x.m.wipe = x.seal != seal && !e.cfg.Mutant.Is(mutant.SealForgotten)
-		for i := range x.entries {
-			if !x.m.wipe {
-				keep(union, x.m, x.entries[i])
-			}
-		}
-	}
+	union, rest := e.speakers()
 	for _, m := range j.members {
 		m.synced, m.lostAt = m.d.state == devListed, e.ticks
 	}
-	keys := make([]colKey, 0, len(union))
-	for k := range union {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, colKey.compare)
-	for _, k := range keys {
+	for _, k := range sortedKeys(union) {
 		e.adopt(k, union[k])
+	}
+	for _, k := range sortedKeys(rest) {
+		switch have := union[k]; {
+		case have == nil:
+			e.overrule(k, chunk.JournalEntry{Page: k.page, Column: uint8(k.c), Gone: true})
+		case have.entry.Seq < rest[k].entry.Seq:
+			e.overrule(k, have.entry)
+		}
 	}
 	for _, m := range j.members {
 		if m.synced {
@@ -275,6 +267,38 @@ func (e *Engine) adoptJournal() {
 		e.chooseMembers()
 	}
 	e.journalSynced()
+}
+
+// speakers tells the newest entries of the members with the newest seal, and those that others have. Numbers
+// of this epoch that an attempt before this one gave out are not given out again.
+func (e *Engine) speakers() (union, rest map[colKey]*kept) {
+	seal := uint32(0)
+	for _, x := range e.open.journals {
+		seal = max(seal, x.seal)
+	}
+	union, rest = make(map[colKey]*kept), make(map[colKey]*kept)
+	for _, x := range e.open.journals {
+		into := union
+		if x.seal != seal && !e.cfg.Mutant.Is(mutant.SealForgotten) {
+			into = rest
+		}
+		for i := range x.entries {
+			keep(into, x.m, x.entries[i])
+			if s := x.entries[i].Seq; s.Epoch() == e.cfg.Owner.Epoch {
+				e.jour.seq = max(e.jour.seq, s.Counter())
+			}
+		}
+	}
+	return union, rest
+}
+
+func sortedKeys(m map[colKey]*kept) []colKey {
+	keys := make([]colKey, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, colKey.compare)
+	return keys
 }
 
 // keep takes an entry that a member has.
@@ -292,7 +316,6 @@ func keep(union map[colKey]*kept, m *member, x chunk.JournalEntry) {
 // adopt makes an entry count and queues it for the members that lack it.
 func (e *Engine) adopt(k colKey, x *kept) {
 	j := &e.jour
-	j.seq = max(j.seq, x.entry.Seq.Counter()) // of this epoch, if an attempt failed before
 	u := &update{key: k, entry: x.entry, durable: true, acked: x.by}
 	j.set(&u.entry)
 	if u.entry.Gone {
@@ -305,38 +328,29 @@ func (e *Engine) adopt(k colKey, x *kept) {
 	}
 }
 
-// chooseMembers names the first members of a volume's journal.
-func (e *Engine) chooseMembers() {
-	j := &e.jour
-	for range e.memberCount() {
-		d := e.newMember()
-		if d == nil {
-			break
-		}
-		m := &member{d: d}
-		e.fill(m)
-		j.members = append(j.members, m)
-	}
-	if n := len(j.members); n > 1 && n%2 == 0 {
-		j.members = j.members[:n-1]
-	}
-	j.fresh = true
-	e.wantRecord()
+// overrule makes an entry count under a new number: a member without a say has a higher one than it had.
+func (e *Engine) overrule(k colKey, x chunk.JournalEntry) {
+	delete(e.jour.gone, k)
+	e.jour.seq++
+	x.Seq = e.seq(e.jour.seq)
+	e.adopt(k, &kept{entry: x})
 }
 
-// journalSynced goes on when a majority of the members has every entry, and the record names the members.
+// journalSynced goes on when a quorum of the members has every entry, and the record names the members. Where
+// too few members are there for a quorum, those that are become the list.
 func (e *Engine) journalSynced() {
 	j := &e.jour
 	if e.open.phase != openJournal || e.open.failed || j.fresh || e.rec.pending != nil {
 		return
 	}
-	synced := 0
+	current := 0
 	for _, m := range j.members {
-		if m.sealed && len(m.queue) == 0 && !m.busy {
-			synced++
+		if m.current() {
+			current++
 		}
 	}
-	if synced < j.majority() {
+	if current < quorum(e.p, len(j.members)) {
+		e.shrink()
 		return
 	}
 	o := &e.open

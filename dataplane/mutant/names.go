@@ -38,6 +38,7 @@ const (
 	AckUncovered     Name = "ack-uncovered"     // a write is answered though a column missed it (A4)
 	EntryOfOne       Name = "entry-of-one"      // a journal entry counts when one member has it (B6)
 	SealForgotten    Name = "seal-forgotten"    // what a minority of the members kept speaks at an open (B6)
+	AbsentCounted    Name = "absent-counted"    // a column becomes stale while others are away (P1)
 	StaleUnbounded   Name = "stale-unbounded"   // more columns become stale than the code can stand (A6)
 	AlternateSkipped Name = "alternate-skipped" // an alternate that is away is passed over for the home (B2)
 	EntryUnread      Name = "entry-unread"      // reads go to the home though the journal has an entry (B2)
@@ -69,7 +70,7 @@ func All() []Name {
 		ServeUnrecorded, ServeUncleared, AnswerUnleased, FenceOneVoter, VoterForgets, LeaseFromArrival,
 		FencesUnread, RecordUnchecked,
 		// engine
-		AckUncovered, EntryOfOne, SealForgotten, StaleUnbounded, AlternateSkipped, EntryUnread,
+		AckUncovered, EntryOfOne, SealForgotten, AbsentCounted, StaleUnbounded, AlternateSkipped, EntryUnread,
 		ResidencyReused, ResolveSkipped, ForwardAnyhow, BackAnyhow, OlderUndone, JudgeSkipped, StableEarly,
 		MaskForgotten, MergeUnlocked, ReadUnlocked, HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed,
 		CursorEarly, PinUnprotected,

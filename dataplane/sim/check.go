@@ -85,10 +85,15 @@ func (w *World) atRest(v *volume) error {
 		return fmt.Errorf("%d operations are not answered%s", v.running, w.stateText(v))
 	case e == nil:
 		return fmt.Errorf("nobody serves it%s", w.stateText(v))
+	case w.bereaved():
+		return nil // what the dead devices held stays elsewhere
 	case len(w.etcd.records[v.index].Layout) != 1 || w.etcd.records[v.index].Layout[0].Table != w.newest:
 		return fmt.Errorf("it has not moved to table %d: %+v", w.newest, e.Stats())
 	case !w.rests(e):
 		return fmt.Errorf("its owner is not at rest: %+v", e.Stats())
+	}
+	if err := w.journalRests(v); err != nil {
+		return err
 	}
 	members := w.tables(w.newest)[w.newest].Devices() // who has left is wiped by people
 	for _, d := range w.order {
@@ -107,6 +112,24 @@ func (w *World) atRest(v *volume) error {
 		}
 	}
 	return w.orphans(v)
+}
+
+// journalRests tells whether the journal has as many members as the pool allows.
+func (w *World) journalRests(v *volume) error {
+	domains := map[cluster.NodeID]bool{}
+	for _, id := range w.tables(w.newest)[w.newest].Devices() {
+		if d := w.devices[id]; !d.lost {
+			domains[d.node.id] = true
+		}
+	}
+	want := min(max(3, 2*w.shape.Parity+1), len(domains))
+	if w.shape.Parity == 0 {
+		want = 1
+	}
+	if have := w.etcd.records[v.index].Journal.Members; len(have) < want {
+		return fmt.Errorf("its journal has members %v, %d are possible", have, want)
+	}
+	return nil
 }
 
 // rests tells whether nothing is left to heal. A device that is lost stays down.
@@ -166,6 +189,9 @@ func (w *World) checkVolume(v *volume) {
 	data := w.readAll(v, nil)
 	for _, p := range v.pins {
 		w.readAll(v, p)
+	}
+	if w.bereaved() {
+		return
 	}
 	codec, err := stripe.NewCodec(w.shape.Code, w.shape.Data, w.shape.Parity)
 	if err != nil {

@@ -23,12 +23,12 @@
 //
 // # Themes
 //
-// The seed chooses a pool and one of ten themes (theme.go). One is anything at random; the others concentrate
-// on what breaks one kind of rule: owners that fight, owners that are cut off and do not know, devices that
-// stand in for each other, ghosts of broken connections, writes that are half done when their owner and their
-// host end, moves of growing volumes, full devices, decay, snapshots. Some faults (coup.go) look at what is
-// going on and strike at the worst moment. A theme that finds a planted bug which the others miss is worth
-// its share of the seeds.
+// The seed chooses a pool and one of ten themes (theme.go). One is, by half, anything at random; the others
+// concentrate on what breaks one kind of rule: owners that fight, owners that are cut off and do not know,
+// devices that stand in for each other, ghosts of broken connections, writes that are half done when their
+// owner and their host end, moves of growing volumes, full devices, decay, snapshots, devices that die and
+// are not replaced. Some faults (coup.go) look at what is going on and strike at the worst moment. A theme
+// that finds a planted bug which the others miss is worth its share of the seeds.
 //
 // # Budgets
 //

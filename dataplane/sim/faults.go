@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -37,6 +38,7 @@ const (
 	Snapshot              // a pin is taken, or one is given up
 	MapChange             // devices join or leave the pool
 	Loss                  // a device is lost for good
+	Death                 // as many are as the code can stand, and nothing takes their place
 	kinds
 )
 
@@ -44,7 +46,8 @@ const (
 func (k Kind) String() string {
 	return [...]string{"crash", "power loss", "power cut", "stall", "partition", "break", "slow", "failing",
 		"full", "detached", "rot", "lost write", "no arbiter", "flaky arbiter", "take-over", "hand-over",
-		"usurpation", "flapping", "coup", "relay", "amnesia", "straggler", "snapshot", "map change", "loss"}[k]
+		"usurpation", "flapping", "coup", "relay", "amnesia", "straggler", "snapshot", "map change", "loss",
+		"death"}[k]
 }
 
 // weight is how often a kind is drawn.
@@ -52,7 +55,7 @@ func (k Kind) weight() int {
 	return [...]int{Crash: 10, PowerLoss: 6, PowerCut: 5, Stall: 6, Partition: 8, Break: 6, Slow: 5, Failing: 4,
 		Full: 3, Detached: 3, Rot: 8, LostWrite: 4, NoArbiter: 3, Flaky: 4, TakeOver: 8, HandOver: 5,
 		Usurp: 10, Flap: 5, Coup: 3, Relay: 3, Amnesia: 4, Straggler: 3, Snapshot: 6,
-		MapChange: 0, Loss: 0}[k]
+		MapChange: 0, Loss: 0, Death: 0}[k]
 }
 
 // Fault is one thing that goes wrong; what A, B and C choose among depends on what there is at that moment.
@@ -115,6 +118,8 @@ func (w *World) apply(f Fault) bool {
 		return w.changeMap()
 	case Loss:
 		return w.destroy()
+	case Death:
+		return w.kill(f)
 	case Flap:
 		return w.allows(len(n.devices)*2) && w.flap(f, n)
 	case Coup:
@@ -409,9 +414,11 @@ func (w *World) forgetMended() {
 	w.faults.spots = kept
 }
 
-// entriesOf counts the columns of a page that are not at home, as far as any device's journal knows.
-func (w *World) entriesOf(vol int, page uint64) int {
-	var columns uint32
+// entriesOf counts the columns of a page that are not at home.
+func (w *World) entriesOf(vol int, page uint64) int { return bits.OnesCount32(w.awayOf(vol, page)) }
+
+// awayOf tells which columns of a page are not at home, as far as any device's journal knows: bit per column.
+func (w *World) awayOf(vol int, page uint64) (columns uint32) {
 	for _, d := range w.order {
 		for _, x := range d.journal(w.volumes[vol].key) {
 			if x.Page == page && !x.Gone {
@@ -419,11 +426,7 @@ func (w *World) entriesOf(vol int, page uint64) int {
 			}
 		}
 	}
-	n := 0
-	for ; columns != 0; columns &= columns - 1 {
-		n++
-	}
-	return n
+	return columns
 }
 
 // rot destroys a block of a complete row.

@@ -2,10 +2,8 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 
-	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
 )
@@ -163,13 +161,7 @@ func (w *World) destroy() bool {
 			}
 		}
 	}
-	w.logf("device %d is lost", d.id)
-	under := slices.Clone(d.queue)
-	d.crash()
-	d.lost = true
-	for _, f := range under { // the process lives on
-		f.answered(chunk.IOError)
-	}
+	d.die()
 	return true
 }
 

@@ -48,6 +48,10 @@ func (p *Plan) theme(r chance) {
 		p.decay(r)
 	case 8:
 		p.snapshots(r)
+	case 9:
+		if r.IntN(2) == 0 {
+			p.deaths(r)
+		}
 	}
 	if r.IntN(4) == 0 && p.Shape.Parity > 0 {
 		p.Shape.MinColumns = p.Shape.Data + 1
@@ -159,6 +163,18 @@ func (p *Plan) decay(r chance) {
 func (p *Plan) snapshots(r chance) {
 	p.few(r, 1+r.Uint64N(2), 12+r.IntN(12), Snapshot, Snapshot, Snapshot, TakeOver, Slow, Crash, Break, Flap)
 	p.Sluggish = r.IntN(2) == 0
+}
+
+// deaths: devices die and are not replaced, in pools of hardly more domains than the code needs; others come
+// and go.
+func (p *Plan) deaths(r chance) {
+	p.few(r, 1+r.Uint64N(2), 4+r.IntN(8), Crash, Crash, Crash, Flap, TakeOver, HandOver, Usurp, PowerCut, Death)
+	if p.Shape.Parity == 0 {
+		p.Shape.Code, p.Shape.Data, p.Shape.Parity = cluster.CodeReplica, 1, 2
+	}
+	p.Shape.Domains = p.Shape.width() + r.IntN(3)
+	p.Shape.Gateways = min(p.Shape.Gateways, p.Shape.Domains)
+	p.Faults, p.Rounds = append(p.Faults, r.fault(p.Length/2, Death)), 1
 }
 
 // load is what hosts do.

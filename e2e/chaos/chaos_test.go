@@ -48,8 +48,9 @@ func TestEveryFaultOnce(t *testing.T) {
 	}
 }
 
-// TestADiskDies takes a disk away for good, and then a whole node for a while. For volumes over three nodes
-// that is one loss too many: they wait, without an error, until the node is back.
+// TestADiskDies takes a disk away for good, and then a whole node for a while. Three copies go on with one.
+// For the other volumes over three nodes that is one loss too many: they wait, without an error, until the
+// node is back.
 func TestADiskDies(t *testing.T) {
 	w := newWorld(t, chooseConfigurations(t, false)[0], *seedFlag)
 	n := w.cluster.Owner(w.volumes[len(w.volumes)-1].ID)

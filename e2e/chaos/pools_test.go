@@ -83,13 +83,9 @@ func (c configuration) pools() (out []wire.PoolCreate) {
 }
 
 // endures says whether P1 promises that I/O of a volume goes on, with what is down, behind and dead now: a
-// majority of the nodes is up, of no page more columns are lost than its parity makes up for, and of the
-// failure domains, which share the placement journal's members, most are left.
+// majority of the nodes is up, and of no page more columns are lost than its parity makes up for.
 func (w *world) endures(v *volume) bool {
-	up, lost, domains := 0, 0, len(w.cluster.Nodes)
-	if v.policy.domain == model.DomainDevice {
-		domains *= len(w.cluster.Nodes[0].Disks)
-	}
+	up, lost := 0, 0
 	for _, n := range w.cluster.Nodes {
 		if w.state[n] != down {
 			up++
@@ -105,7 +101,7 @@ func (w *world) endures(v *volume) bool {
 		}
 		lost += hit
 	}
-	return up > len(w.cluster.Nodes)/2 && lost <= min(v.policy.parity, (domains-1)/2)
+	return up > len(w.cluster.Nodes)/2 && lost <= v.policy.parity
 }
 
 // state of a node as the test knows it.
