@@ -26,8 +26,8 @@
 //
 // Credit. Every answer says how many blocks the session has been granted so far, in all. A sender starts no
 // host write that takes more blocks than granted and not used; completing what was started, repair and resync
-// do not ask. Both sides count every block of every write as used, those too. A server grants from what is
-// free beyond its reserve, so host writes never find it full.
+// do not ask. Both sides count every block of every write as used, those too, and the answer grants what was
+// written without. A server grants from what is free beyond its reserve, so host writes never find it full.
 //
 // # Vendor commands
 //

@@ -22,7 +22,7 @@
 // is left. It is given unasked only while less than a quarter of all that is free is promised: else volumes
 // that write little would keep the space of a small or full device from one that asks for it. Every block of
 // a write uses credit when the write has ended, whether its sender asked for credit or not: by then its space
-// is taken.
+// is taken. What it took beyond the credit there was is granted with its answer.
 package guard
 
 import (
@@ -192,8 +192,14 @@ func (v *Volume) Ended(r *chunk.Request, free uint64, out []Act) []Act {
 	return v.start(out)
 }
 
+// use takes blocks off what is granted. What was written without asking is granted afterwards, so that its
+// owner, which counts it too, does not stay in debt for it: else it would be told that it has what it wants,
+// have less, and take that for the end of the space.
 func (v *Volume) use(blocks uint64) {
-	blocks = min(blocks, v.unused)
+	if blocks > v.unused {
+		v.granted += uint32(blocks - v.unused)
+		blocks = v.unused
+	}
 	v.unused -= blocks
 	v.device.unused -= blocks
 }

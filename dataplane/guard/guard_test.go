@@ -195,12 +195,12 @@ func (w *world) advance(s *sender) error {
 	if w.d.unused > before && w.d.unused+w.reserve > w.free {
 		return fmt.Errorf("%d blocks are promised of %d, reserve %d", w.d.unused, w.free, w.reserve)
 	}
-	// What a sender may still use is never more than what is kept for it, unless a fence that has begun
-	// meanwhile has ended its session.
+	// What a sender may still use is what is kept for it, unless a fence that has begun meanwhile has ended its
+	// session.
 	if s.v.started {
 		return w.do(s, out)
 	}
-	if left := int64(s.granted) - int64(s.counted); left > int64(s.v.unused) {
+	if left := int64(s.granted) - int64(s.counted); left != int64(s.v.unused) {
 		return fmt.Errorf("the sender counts on %d blocks, %d are kept for it", left, s.v.unused)
 	}
 	return w.do(s, out)
