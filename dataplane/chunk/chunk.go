@@ -50,7 +50,7 @@ type Status uint8
 const (
 	OK          Status = iota
 	Fenced             // a higher owner epoch is known here: the sender is no longer the owner
-	NotMine            // unknown device, or a newer residency is here: this is not "absent"
+	NotMine            // unknown device, no session, or a newer residency is here: this is not "absent"
 	Full               // no space; nothing was changed
 	IOError            // the device failed
 	Invalid            // malformed request

@@ -22,7 +22,8 @@
 //
 // Request sessions. A Fence begins a session, also at the epoch that is known already: the credit granted
 // starts at zero again. The sender of a Fence guarantees, by its transport, that nothing it sent before is
-// still to be carried out.
+// still to be carried out. A server that has started anew has no sessions: it answers NotMine until the owner
+// sends a Fence, also under an epoch that it knows.
 //
 // Credit. Every answer says how many blocks the session has been granted so far, in all. A sender starts no
 // host write that takes more blocks than granted and not used; completing what was started, repair and resync

@@ -261,6 +261,9 @@ func TestWhatWasAnsweredSurvivesARestart(t *testing.T) {
 	if r := do(s, vol(5), 6, &chunk.Request{Op: chunk.OpSettle}); r.Status != chunk.Fenced || r.Known != 7 {
 		t.Errorf("an older owner: %v, known %d", r.Status, r.Known)
 	}
+	if r := do(s, vol(5), 7, writeOf(1, cluster.MakeSeq(7, 1))); r.Status != chunk.NotMine {
+		t.Errorf("the owner before its fence: %v", r.Status)
+	}
 	if got := held(t, s, vol(5), 7); got != "known 7 settled 3 view 4 blocks 1 journal 1" {
 		t.Error(got)
 	}

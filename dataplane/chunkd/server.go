@@ -97,6 +97,8 @@ func (d *device) act(v *guard.Volume, acts []guard.Act) {
 			d.storeFence(v, a.Request)
 		case guard.Fenced:
 			a.Request.Complete(chunk.Fenced)
+		case guard.NoSession:
+			a.Request.Complete(chunk.NotMine)
 		}
 	}
 }

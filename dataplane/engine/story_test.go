@@ -9,7 +9,6 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
-	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
@@ -311,7 +310,7 @@ func (s *story) spoil() {
 		at = v
 	}
 	d := s.disk(s.device(at))
-	residency, held := d.Versions(s.key, page, uint8(c), row)
+	_, held := d.Versions(s.key, page, uint8(c), row)
 	if len(held) == 0 {
 		s.fatalf("%s holds nothing there", at)
 	}
@@ -319,8 +318,7 @@ func (s *story) spoil() {
 		d.Spoil(s.key, page, uint8(c), row, held[0].W)
 		return
 	}
-	d.Do(&chunk.Request{Op: chunk.OpUndo, Vol: s.key, Epoch: s.world.owner.Epoch, Residency: residency,
-		Page: page, Column: uint8(c), Block: row, Count: 1, W: held[0].W})
+	d.Lose(s.key, page, uint8(c), row, held[0].W)
 }
 
 // table makes the pool's next group table and tells the owners.

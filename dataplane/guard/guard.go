@@ -12,17 +12,24 @@
 //	Arrive -> Execute ------------------------> carried out -> Ended
 //	       -> Store -> made durable -> Stored -> Execute ...
 //	       -> Fenced
+//	       -> NoSession
 //	       -> nothing: it waits, and comes out of a later Stored or Ended
+//
+// # Sessions
+//
+// A Fence, or a higher epoch, begins a session. A new process knows the fences that its predecessor stored,
+// but none of its sessions: what arrives before its owner has sent a Fence is turned away. Else the owner
+// would go on spending credit that nobody keeps for it any more, without a sign that it is gone.
 //
 // # Credit
 //
-// A Fence, or a higher epoch, begins a session with no credit. Every ended request may raise it: to Target
-// blocks that are granted and not used, or to what a Stable request wants. What is granted on a device and
-// not used is never more than is free beyond the reserve, and what is not wanted is at most an eighth of what
-// is left. It is given unasked only while less than a quarter of all that is free is promised: else volumes
-// that write little would keep the space of a small or full device from one that asks for it. Every block of
-// a write uses credit when the write has ended, whether its sender asked for credit or not: by then its space
-// is taken. What it took beyond the credit there was is granted with its answer.
+// A session begins with no credit. Every ended request may raise it: to Target blocks that are granted and
+// not used, or to what a Stable request wants. What is granted on a device and not used is never more than is
+// free beyond the reserve, and what is not wanted is at most an eighth of what is left. It is given unasked
+// only while less than a quarter of all that is free is promised: else volumes that write little would keep
+// the space of a small or full device from one that asks for it. Every block of a write uses credit when the
+// write has ended, whether its sender asked for credit or not: by then its space is taken. What it took
+// beyond the credit there was is granted with its answer.
 package guard
 
 import (
@@ -45,9 +52,10 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	Execute Verdict = iota // carry it out, then call Ended
-	Store                  // make its epoch durable as the fence of its volume, then call Stored
-	Fenced                 // answer Fenced; Known is filled
+	Execute   Verdict = iota // carry it out, then call Ended
+	Store                    // make its epoch durable as the fence of its volume, then call Stored
+	Fenced                   // answer Fenced; Known is filled
+	NoSession                // answer NotMine: its owner has to send a Fence first
 )
 
 // Act is a request and what to do with it now.
@@ -91,6 +99,7 @@ func (d *Device) Forget(key cluster.VolumeKey) {
 type Volume struct {
 	device    *Device
 	fence     uint32
+	session   bool // has begun in this process
 	inFlight  int
 	exclusive *chunk.Request
 	started   bool             // exclusive was let out
@@ -119,6 +128,8 @@ func (v *Volume) Arrive(r *chunk.Request, out []Act) []Act {
 	case v.exclusive != nil:
 		v.waiting = append(v.waiting, r)
 		return out
+	case r.Epoch == v.fence && !v.session && r.Op != chunk.OpFence:
+		return append(out, Act{r, NoSession})
 	case r.Epoch > v.fence || alone(r.Op):
 		v.exclusive = r
 		return v.start(out)
@@ -141,7 +152,7 @@ func (v *Volume) start(out []Act) []Act {
 		return append(out, Act{r, Store})
 	}
 	if r.Op == chunk.OpFence {
-		v.endSession()
+		v.beginSession()
 	}
 	return append(out, Act{r, Execute})
 }
@@ -153,7 +164,7 @@ func (v *Volume) Stored(r *chunk.Request, ok bool, out []Act) []Act {
 		return v.release(out)
 	}
 	v.fence = r.Epoch
-	v.endSession()
+	v.beginSession()
 	out = append(out, Act{r, Execute})
 	if alone(r.Op) {
 		return out
@@ -222,7 +233,12 @@ func (v *Volume) grant(want, free uint64) {
 	v.granted += uint32(blocks)
 }
 
+func (v *Volume) beginSession() {
+	v.endSession()
+	v.session = true
+}
+
 func (v *Volume) endSession() {
 	v.use(v.unused)
-	v.granted = 0
+	v.granted, v.session = 0, false
 }

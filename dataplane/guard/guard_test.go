@@ -67,6 +67,11 @@ func TestStories(t *testing.T) {
 			case "forget":
 				d.Forget(key)
 				return ""
+			case "restart": // the process ends with what was in flight; what was stored is there
+				fence := d.Volume(key).Fence()
+				d = New(d.reserve)
+				d.Volume(key).Restore(fence)
+				return ""
 			}
 			t.Fatalf("%s: unknown command %s", td.Pos, td.Cmd)
 			return ""
@@ -77,7 +82,7 @@ func TestStories(t *testing.T) {
 func acts(out []Act) string {
 	var b strings.Builder
 	for _, a := range out {
-		fmt.Fprintf(&b, "%s: %s", a.Request.Tag, []string{"execute", "store", "fenced"}[a.Verdict])
+		fmt.Fprintf(&b, "%s: %s", a.Request.Tag, []string{"execute", "store", "fenced", "no session"}[a.Verdict])
 		if a.Verdict == Fenced {
 			fmt.Fprintf(&b, ", known %d", a.Request.Known)
 		}

@@ -95,6 +95,9 @@ func (d *Disk) Do(r *chunk.Request) chunk.Status {
 		}
 		return chunk.Fenced
 	}
+	if acts[0].Verdict == guard.NoSession {
+		return chunk.NotMine
+	}
 	s := d.run(r)
 	free := d.pages.Usage().Free
 	if r.Op == chunk.OpFence {
@@ -431,21 +434,26 @@ func (d *Disk) Spoil(key cluster.VolumeKey, page uint64, column uint8, row uint1
 	return v.State == chunk.Data && d.pages.MarkBad(e, row, w, v.Loc)
 }
 
+// Lose takes a version back, as if it had never come.
+func (d *Disk) Lose(key cluster.VolumeKey, page uint64, column uint8, row uint16, w cluster.Seq) {
+	d.pages.Apply(&pagemap.Record{Kind: pagemap.Undo, Extent: d.extent(key, page, column, row), W: w})
+}
+
 // forget takes a version back and has an older one again.
 func (d *Disk) forget(key cluster.VolumeKey, page uint64, column uint8, row uint16, w cluster.Seq,
 	old pagemap.Version, data []byte) bool {
-	e := d.extent(key, page, column, row)
-	if d.exact(key, page, column, row, old.W).State == chunk.Absent {
-		runs, ok := d.pages.Alloc(1, nil)
-		if !ok {
-			return false
-		}
-		d.store(runs[0].Loc, data)
-		d.pages.Apply(&pagemap.Record{Kind: pagemap.Undo, Extent: e, W: w})
-		d.pages.Apply(&pagemap.Record{Kind: pagemap.Put, Extent: e, W: old.W, Loc: runs[0].Loc,
-			CRC: []uint32{old.CRC}, Columns: []pagemap.Columns{old.Columns}})
+	if d.exact(key, page, column, row, old.W).State != chunk.Absent {
+		d.Lose(key, page, column, row, w)
 		return true
 	}
-	d.pages.Apply(&pagemap.Record{Kind: pagemap.Undo, Extent: e, W: w})
+	runs, ok := d.pages.Alloc(1, nil)
+	if !ok {
+		return false
+	}
+	e := d.extent(key, page, column, row)
+	d.store(runs[0].Loc, data)
+	d.Lose(key, page, column, row, w)
+	d.pages.Apply(&pagemap.Record{Kind: pagemap.Put, Extent: e, W: old.W, Loc: runs[0].Loc,
+		CRC: []uint32{old.CRC}, Columns: []pagemap.Columns{old.Columns}})
 	return true
 }
