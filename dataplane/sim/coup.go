@@ -244,7 +244,8 @@ func (w *World) amnesia(f Fault) bool {
 		now := d.newest(key, page, column, row)
 		s := spot{d: d, vol: vol, page: page, column: column, row: row, version: now.W, older: true}
 		if w.load.quiet || now.W <= old.W || now.State != chunk.Data || w.home(vol, page, column) != d ||
-			!w.affords(s) || !w.plan.Beyond && !w.complete(vol, page, row) {
+			!w.affords(s) || !w.plan.Beyond && !w.complete(vol, page, row) ||
+			w.volumes[vol].pinned(old.W, now.W) {
 			return
 		}
 		if d.disk.forget(key, page, column, row, now.W, old, was) {

@@ -23,8 +23,9 @@ type volume struct {
 	sectors uint64
 	hist    *history.History
 	running int
-	view    chunk.View // as recorded
-	pins    []*pin     // of it, that hosts may read
+	view    chunk.View    // as recorded
+	pins    []*pin        // of it, that hosts may read
+	taken   []cluster.Seq // pins, of all times
 }
 
 // hostOp is an operation of a host, tried on one path after the other until it is answered. Each try has a

@@ -18,6 +18,11 @@ type pin struct {
 	kept bool
 }
 
+// pinned tells whether a pin was taken between two versions. It might see a tombstone that is between them, too.
+func (v *volume) pinned(old, now cluster.Seq) bool {
+	return slices.ContainsFunc(v.taken, func(p cluster.Seq) bool { return old < p && p < now })
+}
+
 // snapshot takes a pin, or gives one up when there are many.
 func (w *World) snapshot(f Fault) bool {
 	v := w.volumes[f.A%uint64(len(w.volumes))]
@@ -36,6 +41,7 @@ func (w *World) snapshot(f Fault) bool {
 			return true
 		}
 		p := &pin{w: s.eng.Pin(), at: v.hist.Pin(), kept: true}
+		v.taken = append(v.taken, p.w)
 		w.logf("pin %v of volume %d", p.w, v.index)
 		s.carryOut()
 		s.pinned(p)
