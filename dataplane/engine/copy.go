@@ -187,7 +187,6 @@ func (e *Engine) putRun(at chunk.Place, k colKey, first int, cells []cell, done 
 	r := e.requestAt(op, at, k.page, k.c, uint16(first), n, control(func(d *device, r *chunk.Request) {
 		if !e.failed(d, r) {
 			e.Counters.Copied += uint64(r.Count)
-			d.answered(r.Page, int(r.Column), r.Block, r.Count)
 			done(true)
 			return
 		}

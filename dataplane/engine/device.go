@@ -34,8 +34,9 @@ type device struct {
 	settled    uint32 // the last epoch that settled it, as of its last fence
 	viewed     uint32 // the view list that it has
 	viewBusy   bool
-	unstable   []chunk.Entry // its unstable versions; while it serves, those that are still in question
-	questioned bool          // it is behind: what unstable names does not count (judge.go)
+	unstable   []chunk.Entry // its unstable versions, as it listed them, until it is settled
+	questioned bool          // it is behind, and not settled since
+	doubts     []chunk.Entry // of unstable, what is in question and does not count until it is judged (judge.go)
 	judging    bool
 	judgeAt    uint64
 	sweep      bool // may hold chunks under residencies that are over
@@ -120,7 +121,7 @@ func (e *Engine) fencedDevice(d *device, r *chunk.Request) {
 	d.credit.granted, d.credit.sent = r.Granted, 0
 	d.stableSent, d.stableBusy, d.holes = 0, false, false
 	d.unstable = d.unstable[:0]
-	d.sweep, d.questioned = true, false
+	d.sweep, d.questioned, d.doubts = true, false, nil
 }
 
 // readmit brings a device back: view list, numbers, then, if it missed the open of this epoch, its unstable

@@ -162,7 +162,7 @@ func (g *gather) answer(w *walk, at chunk.Place, d *device, r *chunk.Request) {
 		if x.found || x.barred || r.Blocks[i].State == chunk.Absent {
 			continue
 		}
-		if g.e.inQuestion(at, g.page, w.c, g.first+uint16(i)) {
+		if g.e.inQuestion(at, g.page, w.c, g.first+uint16(i), r.Blocks[i].W) {
 			x.barred = true
 			w.open--
 			continue

@@ -383,14 +383,16 @@ func (e *Engine) others(page uint64, c int) (n int) {
 	return n
 }
 
-// present reports that all places of a column of a page are there, and that nothing they have is in question.
+// present reports that all places of a column of a page are there, and that nothing they have is in question,
+// nor will be when there is another owner: their devices took part in the open of this epoch, or hold nothing
+// of the page that an open might decide.
 func (e *Engine) present(page uint64, c int) bool {
 	for _, at := range e.chain(page, c).places {
 		d := e.devices[at.Device]
 		if !d.usable() && !e.cfg.Mutant.Is(mutant.AbsentCounted) {
 			return false
 		}
-		if d.settled != e.cfg.Owner.Epoch && e.pageInQuestion(at, page, c) {
+		if d.settled != e.cfg.Owner.Epoch && e.pageUnsettled(at, page, c) {
 			return false
 		}
 	}

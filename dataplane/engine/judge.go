@@ -48,48 +48,66 @@ func (a judged) compare(b judged) int {
 	return a.c - b.c
 }
 
-// behind reports that a device missed an open whose decisions count: the last one that served before this
-// owner, and once this owner serves, its own.
-func (e *Engine) behind(d *device) bool {
+// missed is the first epoch whose open a device that is not settled since has missed, of those that count: the
+// last one that served before this owner, and once this owner serves, its own.
+func (e *Engine) missed() uint32 {
 	if e.mode == modeOpening {
-		return d.settled < e.cfg.Owner.Served
+		return e.cfg.Owner.Served
 	}
-	return d.settled < e.cfg.Owner.Epoch
+	return e.cfg.Owner.Epoch
 }
 
-// question puts the unstable versions of a device that is behind in question.
+// question puts unstable versions of a device that is behind in question: those which are older than the open
+// that it missed. Later ones no open has decided that counts.
 func (e *Engine) question(d *device) {
-	d.questioned = e.behind(d) && !e.cfg.Mutant.Is(mutant.JudgeSkipped)
-	if d.questioned {
-		d.unstable = slices.DeleteFunc(d.unstable, func(x chunk.Entry) bool {
-			return !e.looksAt(x.Page, int(x.Column), chunk.Place{Device: d.id, Residency: x.Residency})
-		})
+	d.questioned = d.settled < e.missed() && !e.cfg.Mutant.Is(mutant.JudgeSkipped)
+	d.doubts = nil
+	for _, x := range d.unstable {
+		at := chunk.Place{Device: d.id, Residency: x.Residency}
+		if d.questioned && x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) {
+			d.doubts = append(d.doubts, x)
+		}
 	}
 }
 
-// inQuestion reports that what a place holds of a block does not count.
-func (e *Engine) inQuestion(at chunk.Place, page uint64, c int, row uint16) bool {
-	d := e.devices[at.Device]
-	return d.questioned && slices.ContainsFunc(d.unstable, func(x chunk.Entry) bool {
-		return x.Page == page && x.Block == row && int(x.Column) == c && x.Residency == at.Residency
+// inQuestion reports that a version of a block does not count.
+func (e *Engine) inQuestion(at chunk.Place, page uint64, c int, row uint16, w cluster.Seq) bool {
+	k := judged{rowKey{page, row}, c, at}
+	return slices.ContainsFunc(e.devices[at.Device].doubts, func(x chunk.Entry) bool {
+		return k.names(&x) && x.W == w
 	})
 }
 
-// pageInQuestion reports that some block of a column of a page does not count.
+// pageInQuestion reports that some version of a column of a page does not count.
 func (e *Engine) pageInQuestion(at chunk.Place, page uint64, c int) bool {
-	d := e.devices[at.Device]
-	return d.questioned && slices.ContainsFunc(d.unstable, func(x chunk.Entry) bool {
+	return slices.ContainsFunc(e.devices[at.Device].doubts, func(x chunk.Entry) bool {
 		return x.Page == page && int(x.Column) == c && x.Residency == at.Residency
 	})
 }
 
-// answered takes blocks out of question: they were judged, or written anew.
-func (d *device) answered(page uint64, c int, row, rows uint16) {
-	if d.questioned {
-		d.unstable = slices.DeleteFunc(d.unstable, func(x chunk.Entry) bool {
-			return x.Page == page && int(x.Column) == c && x.Block >= row && x.Block < row+rows
-		})
-	}
+// pageUnsettled reports that a device has versions of a column of a page that will be in question at the next
+// open, though they may have been judged since: that is forgotten with this owner.
+func (e *Engine) pageUnsettled(at chunk.Place, page uint64, c int) bool {
+	return slices.ContainsFunc(e.devices[at.Device].unstable, func(x chunk.Entry) bool {
+		return x.Page == page && int(x.Column) == c && x.Residency == at.Residency && x.W.Epoch() < e.missed()
+	})
+}
+
+// names reports that a version is one of this block.
+func (k judged) names(x *chunk.Entry) bool {
+	return x.Page == k.page && x.Block == k.row && int(x.Column) == k.c && x.Residency == k.at.Residency
+}
+
+// answered takes a block out of question: it was judged.
+func (d *device) answered(k judged) {
+	d.doubts = slices.DeleteFunc(d.doubts, func(x chunk.Entry) bool { return k.names(&x) })
+}
+
+// emptied forgets what a device has listed of a column of a page that was dropped.
+func (d *device) emptied(k colKey) {
+	dropped := func(x chunk.Entry) bool { return x.Page == k.page && int(x.Column) == k.c }
+	d.doubts = slices.DeleteFunc(d.doubts, dropped)
+	d.unstable = slices.DeleteFunc(d.unstable, dropped)
 }
 
 // judgeAll judges the devices that are behind, at an open, one after the other.
@@ -122,8 +140,8 @@ func (e *Engine) judgeAgain(d *device) {
 	d.judging = true
 	e.judgeDevice(d, func(ok bool) {
 		d.judging, d.judgeAt = false, e.ticks+judgeRetryTicks
-		if ok && d.state == devUp && d.questioned && len(d.unstable) == 0 && e.mode == modeServing {
-			e.settle(d, func() { d.questioned = false })
+		if ok && d.state == devUp && d.questioned && len(d.doubts) == 0 && e.mode == modeServing {
+			e.settle(d, func() { d.questioned, d.unstable = false, nil })
 		}
 	})
 }
@@ -131,10 +149,7 @@ func (e *Engine) judgeAgain(d *device) {
 // judgeDevice judges every block of a device that is in question. What could not be judged stays.
 func (e *Engine) judgeDevice(d *device, done func(ok bool)) {
 	j := &judging{d: d, done: done}
-	if e.cfg.Mutant.Is(mutant.JudgeSkipped) {
-		d.unstable = nil
-	}
-	for _, x := range d.unstable {
+	for _, x := range d.doubts {
 		k := judged{rowKey{x.Page, x.Block}, int(x.Column), chunk.Place{Device: d.id, Residency: x.Residency}}
 		if !slices.Contains(j.keys, k) {
 			j.keys = append(j.keys, k)
@@ -154,7 +169,7 @@ func (e *Engine) judgeMore(j *judging) {
 			e.judge(j, k, func(v verdict) {
 				switch v {
 				case verdictGiven:
-					j.d.answered(k.page, k.c, k.row, 1)
+					j.d.answered(k)
 					e.Counters.Judged++
 				case verdictLost:
 					j.lost = true
@@ -186,7 +201,7 @@ func (e *Engine) judge(j *judging, k judged, done func(verdict)) {
 	case e.mode == modeStopped, j.d.state == devDown:
 		done(verdictLost)
 		return
-	case !e.looksAt(k.page, k.c, k.at) || !e.inQuestion(k.at, k.page, k.c, k.row):
+	case !e.looksAt(k.page, k.c, k.at):
 		done(verdictGiven)
 		return
 	}
@@ -204,30 +219,48 @@ type judgement struct {
 
 // sees reports that a pin may see a version in question.
 func (d *device) sees(k judged, pin cluster.Seq) bool {
-	return slices.ContainsFunc(d.unstable, func(x chunk.Entry) bool {
-		return x.Page == k.page && x.Block == k.row && int(x.Column) == k.c && x.W <= pin
-	})
+	return slices.ContainsFunc(d.doubts, func(x chunk.Entry) bool { return k.names(&x) && x.W <= pin })
 }
 
-// judgeView judges what the first of some views sees, oldest first, the present (0) last.
+// judgeView judges what the first of some views sees, oldest first, the present (0) last. What is not in
+// question there needs no judgement.
 func (e *Engine) judgeView(j *judgement, views []cluster.Seq) {
 	if len(views) == 0 {
 		j.done(verdictGiven)
 		return
 	}
-	bit := stripe.ColsOf(j.c)
-	g := &gather{page: j.page, first: j.row, count: 1, asOf: views[0], want: bit, not: bit}
-	e.gather(g, func() {
-		truth := g.cell(j.c, j.row)
-		switch {
-		case e.mode == modeStopped:
-			j.done(verdictLost)
-		case truth.state != cellFact:
-			j.done(verdictOpen)
-		default:
-			e.compare(j, views, g)
+	e.look(j, views[0], func(have chunk.BlockInfo, _ []byte) {
+		if !j.d.listed(j.judged, have.W) || slices.Contains(j.approved, have.W) {
+			e.judgeView(j, views[1:])
+			return
 		}
+		bit := stripe.ColsOf(j.c)
+		g := &gather{page: j.page, first: j.row, count: 1, asOf: views[0], want: bit, not: bit}
+		e.gather(g, func() {
+			truth := g.cell(j.c, j.row)
+			switch {
+			case e.mode == modeStopped:
+				j.done(verdictLost)
+			case truth.state != cellFact:
+				j.done(verdictOpen)
+			default:
+				e.compare(j, views, g)
+			}
+		})
 	})
+}
+
+// look reads what a view sees of the block on its device.
+func (e *Engine) look(j *judgement, view cluster.Seq, then func(have chunk.BlockInfo, data []byte)) {
+	r := e.requestAt(chunk.OpRead, j.at, j.page, j.c, j.row, 1, control(func(d *device, r *chunk.Request) {
+		if e.lost(d, r) || e.mode == modeStopped {
+			j.done(verdictLost)
+			return
+		}
+		then(r.Blocks[0], r.Data)
+	}))
+	r.W, r.Data, r.Blocks = view, make([]byte, cluster.BlockSize), make([]chunk.BlockInfo, 1)
+	e.send(r)
 }
 
 // contradicted reports that a version of column c cannot be complete: a column that takes part in it has an
@@ -253,13 +286,8 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 			j.done(verdictLost)
 		}
 	}
-	r := e.requestAt(chunk.OpRead, j.at, j.page, j.c, j.row, 1, control(func(d *device, r *chunk.Request) {
-		if e.lost(d, r) || e.mode == modeStopped {
-			j.done(verdictLost)
-			return
-		}
-		have := r.Blocks[0]
-		same := have.State == chunk.Data && truth.info.State == chunk.Data && bytes.Equal(r.Data, truth.data) ||
+	e.look(j, views[0], func(have chunk.BlockInfo, data []byte) {
+		same := have.State == chunk.Data && truth.info.State == chunk.Data && bytes.Equal(data, truth.data) ||
 			have.State != chunk.Data && have.State != chunk.Bad && truth.info.State != chunk.Data
 		switch {
 		case same && !g.contradicted(j.c, j.row, have):
@@ -267,7 +295,7 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 			end(true)
 		case slices.Contains(j.approved, have.W): // what came later is in the journal
 			end(true)
-		case d.listed(j.judged, have.W):
+		case j.d.listed(j.judged, have.W):
 			e.undoAt(j.at, j.rowKey, j.c, have.W, func(ok bool) {
 				if !ok {
 					end(false)
@@ -280,14 +308,10 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 		default: // settled, and what came later is in the journal
 			end(true)
 		}
-	}))
-	r.W, r.Data, r.Blocks = views[0], make([]byte, cluster.BlockSize), make([]chunk.BlockInfo, 1)
-	e.send(r)
+	})
 }
 
 // listed reports that a version of a block is in question.
 func (d *device) listed(k judged, w cluster.Seq) bool {
-	return slices.ContainsFunc(d.unstable, func(x chunk.Entry) bool {
-		return x.Page == k.page && x.Block == k.row && int(x.Column) == k.c && x.W == w
-	})
+	return slices.ContainsFunc(d.doubts, func(x chunk.Entry) bool { return k.names(&x) && x.W == w })
 }

@@ -192,7 +192,11 @@ func (e *Engine) dropAll(places []chunk.Place, k colKey, done func(ok bool)) {
 // drop frees what a place holds of a column of a page.
 func (e *Engine) drop(at chunk.Place, k colKey, done func(ok bool)) {
 	e.send(e.requestAt(chunk.OpDrop, at, k.page, k.c, 0, 0, control(func(d *device, r *chunk.Request) {
-		done(!e.lost(d, r) && e.mode == modeServing)
+		ok := !e.lost(d, r)
+		if ok {
+			d.emptied(k)
+		}
+		done(ok && e.mode == modeServing)
 	})))
 }
 

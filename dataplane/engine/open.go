@@ -475,7 +475,7 @@ func (e *Engine) settleAll() {
 	round := o.round
 	o.waiting++
 	for _, d := range e.order {
-		if d.state != devListed || d.questioned && len(d.unstable) > 0 {
+		if d.state != devListed || len(d.doubts) > 0 {
 			continue
 		}
 		o.waiting++

@@ -81,9 +81,11 @@ func (e *Engine) renumber(at chunk.Place, k colKey, done func(ok bool)) {
 			done(false)
 			return
 		}
-		for i := range d.unstable {
-			if x := &d.unstable[i]; x.Page == k.page && int(x.Column) == k.c {
-				x.Residency = max(x.Residency, at.Residency)
+		for _, listed := range [...][]chunk.Entry{d.unstable, d.doubts} {
+			for i := range listed {
+				if x := &listed[i]; x.Page == k.page && int(x.Column) == k.c {
+					x.Residency = max(x.Residency, at.Residency)
+				}
 			}
 		}
 		e.Counters.Renumbered++

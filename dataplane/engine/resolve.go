@@ -22,17 +22,17 @@ type resolving struct {
 }
 
 // startResolve sorts the unstable versions by rows. Versions at places that the volume does not look at any
-// more, and those on devices that missed an earlier open, decide nothing.
+// more, and those that are in question, decide nothing.
 func (e *Engine) startResolve() {
 	o := &e.open
 	o.rows = make(map[rowKey][]holder)
 	for _, d := range e.order {
-		if d.state != devListed || d.questioned {
+		if d.state != devListed {
 			continue
 		}
 		for _, x := range d.unstable {
 			at := chunk.Place{Device: d.id, Residency: x.Residency}
-			if !e.looksAt(x.Page, int(x.Column), at) {
+			if !e.looksAt(x.Page, int(x.Column), at) || e.inQuestion(at, x.Page, int(x.Column), x.Block, x.W) {
 				continue
 			}
 			k := rowKey{x.Page, x.Block}
@@ -233,7 +233,7 @@ func (e *Engine) undo(rv *resolving, w cluster.Seq, but stripe.Cols) {
 	rv.waiting++
 	for c := range (stripe.FirstCols(e.n+e.p) &^ but).All() {
 		for _, at := range e.chain(rv.key.page, c).places {
-			if !e.devices[at.Device].usable() || e.inQuestion(at, rv.key.page, c, rv.key.row) {
+			if !e.devices[at.Device].usable() {
 				continue
 			}
 			rv.waiting++
