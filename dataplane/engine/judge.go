@@ -78,6 +78,12 @@ func (e *Engine) inQuestion(at chunk.Place, page uint64, c int, row uint16, w cl
 	})
 }
 
+// rowInQuestion reports that some version of a block does not count.
+func (e *Engine) rowInQuestion(at chunk.Place, page uint64, c int, row uint16) bool {
+	k := judged{rowKey{page, row}, c, at}
+	return slices.ContainsFunc(e.devices[at.Device].doubts, func(x chunk.Entry) bool { return k.names(&x) })
+}
+
 // pageInQuestion reports that some version of a column of a page does not count.
 func (e *Engine) pageInQuestion(at chunk.Place, page uint64, c int) bool {
 	return slices.ContainsFunc(e.devices[at.Device].doubts, func(x chunk.Entry) bool {
@@ -127,9 +133,47 @@ func (e *Engine) judgeAll(from int) {
 		})
 		return
 	}
-	if !o.failed && o.active == 0 {
-		e.settleAll()
+	if o.failed || o.active > 0 {
+		return
 	}
+	if !e.doubtsCovered() {
+		e.openStuck()
+		return
+	}
+	e.settleAll()
+}
+
+// doubtsCovered is covered for the rows of which something is still in question: n columns that count, or no
+// device is away that has another. An open that served with fewer would have decided nothing about such a row,
+// but the columns that it missed would be in question for it, too, and none could ever be judged by the others.
+func (e *Engine) doubtsCovered() bool {
+	for _, d := range e.order {
+		for i := range d.doubts {
+			if x := &d.doubts[i]; d.state == devListed && !e.rowCovered(x.Page, x.Block) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (e *Engine) rowCovered(page uint64, row uint16) bool {
+	counts, away := 0, false
+	for c := range e.n + e.p {
+		there, certain := true, true
+		for _, at := range e.chain(page, c).places {
+			there = there && e.devices[at.Device].usable()
+			certain = certain && !e.rowInQuestion(at, page, c, row)
+		}
+		switch {
+		case e.stale(page, c):
+		case !there:
+			away = true
+		case certain:
+			counts++
+		}
+	}
+	return counts >= e.n || !away
 }
 
 // judgeAgain judges what was left in question on a device that serves.
