@@ -118,7 +118,8 @@ func (e *Engine) mendColumn(k colKey, done func(ok bool)) {
 }
 
 // rebuild decodes a whole chunk from the other columns and writes it to its base from scratch. Before that is
-// emptied the entry says that the column is stale, so nobody takes what is missing there for absent.
+// emptied the entry says that the column is stale, so nobody takes what is missing there for absent. Like any
+// other it may become so only while n are not.
 func (e *Engine) rebuild(k colKey, x chunk.JournalEntry, done func(ok bool)) {
 	bit := stripe.ColsOf(k.c)
 	e.gatherColumn(k, 0, bit, func(now []cell, ok bool) {
@@ -149,6 +150,10 @@ func (e *Engine) rebuild(k colKey, x chunk.JournalEntry, done func(ok bool)) {
 		}
 		if x.Stale {
 			fill(true)
+			return
+		}
+		if e.others(k.page, k.c) < e.n { // a pin may need what it has: repair what is bad where it lies
+			e.gatherColumn(k, 0, 0, func([]cell, bool) { done(false) })
 			return
 		}
 		stale := x
