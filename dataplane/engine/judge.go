@@ -48,8 +48,8 @@ func (a judged) compare(b judged) int {
 	return a.c - b.c
 }
 
-// missed is the first epoch whose open a device that is not settled since has missed, of those that count: the
-// last one that served before this owner, and once this owner serves, its own.
+// missed is the first epoch whose open a device that is not settled since has missed, of those that count:
+// the last one that served before this owner, and once this owner serves, its own.
 func (e *Engine) missed() uint32 {
 	if e.mode == modeOpening {
 		return e.cfg.Owner.Served
@@ -144,8 +144,9 @@ func (e *Engine) judgeAll(from int) {
 }
 
 // doubtsCovered is covered for the rows of which something is still in question: n columns that count, or no
-// device is away that has another. An open that served with fewer would have decided nothing about such a row,
-// but the columns that it missed would be in question for it, too, and none could ever be judged by the others.
+// device is away that has another. An open that served with fewer would have decided nothing about such a
+// row, but the columns that it missed would be in question for it, too, and none could ever be judged by the
+// others.
 func (e *Engine) doubtsCovered() bool {
 	for _, d := range e.order {
 		for i := range d.doubts {

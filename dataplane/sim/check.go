@@ -106,7 +106,7 @@ func (w *World) atRest(v *volume) error {
 				x.Settled, x.Marks)
 		}
 		for _, x := range d.journal(v.key) {
-			if !x.IsSeal() && w.isMember(v, d.id) && !(x.Gone && w.shorthanded(v)) {
+			if !x.IsSeal() && w.isMember(v, d.id) {
 				return fmt.Errorf("device %d has a journal entry %s", d.id, entryText(x))
 			}
 		}
@@ -153,18 +153,6 @@ func (w *World) stateText(v *volume) string {
 		}
 	}
 	return text
-}
-
-// shorthanded tells whether a member of the journal is lost and no device is there to take its place: the others
-// then have to remember what is gone, for it might come back.
-func (w *World) shorthanded(v *volume) bool {
-	lost, spare := false, false
-	for _, d := range w.order {
-		member := w.isMember(v, d.id)
-		lost = lost || member && d.lost
-		spare = spare || !member && !d.lost && slices.Contains(w.tables(w.newest)[w.newest].Devices(), d.id)
-	}
-	return lost && !spare
 }
 
 func (w *World) isMember(v *volume, id cluster.DeviceID) bool {

@@ -37,7 +37,8 @@
 // of a row; a fault that would exceed it is left out. A device forgets writes of parities only: one that
 // forgets a write of data serves the older data, and who reads only that cannot notice. Nor does one forget a
 // tombstone, also of those that a pin sees: the other columns' may be gone, and nobody knows better. One
-// schedule in 16 goes beyond the budget: hosts may then wait, or hear of lost data, but never read wrong data.
+// schedule in 16 goes beyond the budget: hosts may then wait, or hear of lost data, but never read wrong
+// data.
 //
 // # Failures
 //

@@ -18,7 +18,8 @@ type pin struct {
 	kept bool
 }
 
-// pinned tells whether a pin was taken between two versions. It might see a tombstone that is between them, too.
+// pinned tells whether a pin was taken between two versions. It might see a tombstone that is between them,
+// too.
 func (v *volume) pinned(old, now cluster.Seq) bool {
 	return slices.ContainsFunc(v.taken, func(p cluster.Seq) bool { return old < p && p < now })
 }
