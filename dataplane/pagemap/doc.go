@@ -46,6 +46,44 @@
 // What they emit is the state at BeginSnapshot: a chunk about to change that was not emitted yet is emitted
 // first.
 //
+// # Images
+//
+// An image is some versions of one chunk as bytes, little-endian: what is kept in memory of a chunk that is
+// at rest, and what a checkpoint keeps of any chunk. It has no checksum and no version of its own; what it is
+// embedded in has. The first byte is the form.
+//
+// Runs: blocks that were written one after the other, as after a sequential fill. 280 bytes for 64 blocks.
+//
+//	 0   1      2     3      4
+//	+---+------+-----+------+-------------+-----------+----------+
+//	| 1 | D-1  | n-1 | R-1  | D * entry   | R * run   | n * CRC  |  CRC32C of the blocks, ascending, u32
+//	+---+------+-----+------+-------------+-----------+----------+
+//
+//	entry: | upper half of W u32 | set u16 | mask u16 |   of a dictionary: few are shared by many blocks
+//	run:   | first block u8 | its number among the n u8 | entry u8 | step u8 | lower half of W u32 | loc u32 |
+//
+// The i-th block of a run has the sequence W + i * step, step 0 (one write) or 1 (a write each), and lies at
+// loc + i.
+//
+// Array: any blocks. 852 bytes for 64 blocks with one entry. It needs no other form beside it: with as many
+// entries as blocks it holds whatever those say.
+//
+//	 0   1      2     3    4
+//	+---+------+-----+----+----------+-------------+-------------------------------------------------+
+//	| 2 | D-1  | n-1 | B  | B * u64  | D * entry   | n * { lower half of W u32, loc u32, CRC u32,    |
+//	+---+------+-----+----+----------+-------------+       entry u8 }                                |
+//	                       bitmap of the blocks    +-------------------------------------------------+
+//
+// Versions: anything, several versions of a block, tombstones and bad ones included, by block and descending
+// W.
+//
+//	 0   1   2     4
+//	+---+---+-----+------------------------------------------------------------------------------------+
+//	| 3 | 0 | n-1 | n * { W u64, loc u32, CRC u32, set u16, mask u16, block u8, flags u8 }              |
+//	+---+---+-----+------------------------------------------------------------------------------------+
+//
+// flags: 1 tombstone (loc and CRC are 0), 2 bad.
+//
 // # Memory
 //
 // A version takes 32 bytes in slabs without pointers, a block of a chunk 4 bytes (the head of its list), a
