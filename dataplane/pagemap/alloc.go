@@ -23,33 +23,44 @@ type allocator struct {
 	total  uint64
 	nfree  uint64
 	cursor uint64
-	free   []uint64 // bit set: block free
-	some   []uint64 // bit set: that word of free is not zero
+	free   bitmap // bit set: block free
+	some   bitmap // bit set: that word of free is not zero
 }
 
-func newAllocator(total uint64) allocator {
+// bitmap is words of 64 bits.
+type bitmap []byte
+
+func (b bitmap) word(i uint64) uint64       { return get64(b[i*wordSize:]) }
+func (b bitmap) setWord(i uint64, v uint64) { put64(b[i*wordSize:], v) }
+func (b bitmap) words() uint64              { return uint64(len(b) / wordSize) }
+
+func newAllocator(total uint64, mem Memory) allocator {
 	words := (total + 63) / 64
-	a := allocator{total: total, nfree: total, free: make([]uint64, words), some: make([]uint64, (words+63)/64)}
-	for i := range a.free {
-		a.free[i] = ^uint64(0)
-		a.some[i/64] |= 1 << (i % 64)
+	a := allocator{total: total, nfree: total, free: mem(int(words) * wordSize),
+		some: mem(int(words+63) / 64 * wordSize)}
+	for i := range words {
+		a.free.setWord(i, ^uint64(0))
+		a.some.setWord(i/64, a.some.word(i/64)|1<<(i%64))
 	}
 	if r := total % 64; r != 0 {
-		a.free[words-1] = 1<<r - 1
+		a.free.setWord(words-1, 1<<r-1)
 	}
 	return a
 }
 
-func (a *allocator) isFree(b uint64) bool { return a.free[b/64]>>(b%64)&1 == 1 }
+func (a *allocator) bytes() uint64 { return uint64(len(a.free) + len(a.some)) }
+
+func (a *allocator) isFree(b uint64) bool { return a.free.word(b/64)>>(b%64)&1 == 1 }
 
 func (a *allocator) take(b uint64) {
 	if !a.isFree(b) {
 		panic(fmt.Sprintf("pagemap: block %d allocated twice", b))
 	}
 	w := b / 64
-	a.free[w] &^= 1 << (b % 64)
-	if a.free[w] == 0 {
-		a.some[w/64] &^= 1 << (w % 64)
+	word := a.free.word(w) &^ (1 << (b % 64))
+	a.free.setWord(w, word)
+	if word == 0 {
+		a.some.setWord(w/64, a.some.word(w/64)&^(1<<(w%64)))
 	}
 	a.nfree--
 }
@@ -59,8 +70,8 @@ func (a *allocator) give(b uint64) {
 		panic(fmt.Sprintf("pagemap: block %d freed twice", b))
 	}
 	w := b / 64
-	a.free[w] |= 1 << (b % 64)
-	a.some[w/64] |= 1 << (w % 64)
+	a.free.setWord(w, a.free.word(w)|1<<(b%64))
+	a.some.setWord(w/64, a.some.word(w/64)|1<<(w%64))
 	a.nfree++
 }
 
@@ -70,18 +81,18 @@ func (a *allocator) next(from uint64) uint64 {
 		return a.total
 	}
 	w := from / 64
-	if word := a.free[w] >> (from % 64); word != 0 {
+	if word := a.free.word(w) >> (from % 64); word != 0 {
 		return from + uint64(bits.TrailingZeros64(word))
 	}
 	w++
-	for s := w / 64; s < uint64(len(a.some)); s++ {
-		word := a.some[s]
+	for s := w / 64; s < a.some.words(); s++ {
+		word := a.some.word(s)
 		if s == w/64 {
 			word &= ^uint64(0) << (w % 64)
 		}
 		if word != 0 {
 			w = s*64 + uint64(bits.TrailingZeros64(word))
-			return w*64 + uint64(bits.TrailingZeros64(a.free[w]))
+			return w*64 + uint64(bits.TrailingZeros64(a.free.word(w)))
 		}
 	}
 	return a.total
@@ -92,7 +103,7 @@ func (a *allocator) length(b, limit uint64) uint64 {
 	n := uint64(0)
 	for n < limit && b+n < a.total {
 		at := b + n
-		ones := uint64(bits.TrailingZeros64(^(a.free[at/64] >> (at % 64))))
+		ones := uint64(bits.TrailingZeros64(^(a.free.word(at/64) >> (at % 64))))
 		ones = min(ones, 64-at%64)
 		n += ones
 		if ones < 64-at%64 || ones == 0 {

@@ -63,8 +63,8 @@ func (r *Record) Validate() error {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 	case DropChunk, Renumber:
-		if r.Residency == 0 {
-			return fmt.Errorf("%w: kind %d of residency 0", ErrCorrupt, r.Kind)
+		if !validResidency(r.Residency) {
+			return fmt.Errorf("%w: kind %d of residency %#x", ErrCorrupt, r.Kind, uint64(r.Residency))
 		}
 	case Settle, Drop:
 	default:
@@ -101,44 +101,39 @@ func (m *Map) Apply(r *Record) {
 func (m *Map) volume(key cluster.VolumeKey) *volume {
 	v := m.vols[key]
 	if v == nil {
-		v = newVolume(key)
+		v = newVolume(key, m.t)
 		m.vols[key] = v
 	}
 	return v
 }
 
-// chunkOf finds or makes a chunk, under the residency of an extent, with room for blocks below end. What is
-// held of it under an older residency is freed.
-func (m *Map) chunkOf(v *volume, e Extent, end int) *chunkMap {
-	c := v.chunks[e.key()]
-	if c == nil {
-		c = &chunkMap{key: e.key(), residency: e.Residency, snap: m.snaps}
-		v.chunks[c.key] = c
+// chunkOf finds or makes a chunk, under the residency of an extent. What is held of it under an older
+// residency is freed.
+func (m *Map) chunkOf(v *volume, e Extent) chunkMap {
+	c := v.index.get(e.key())
+	if !c.ok() {
+		c = m.t.newChunk(e.key(), e.Residency)
+		c.setSnap(m.snaps)
 		v.index.insert(c)
-	} else {
-		m.touch(v, c)
+		return c
 	}
-	if c.residency != e.Residency {
+	m.touch(v, c)
+	if c.residency() != e.Residency {
 		m.empty(v, c)
-		c.residency = e.Residency
-	}
-	if end > len(c.heads) {
-		size := 8
-		for size < end {
-			size *= 2
-		}
-		c.heads = append(make([]nodeID, 0, size), c.heads...)[:size]
+		c.setResidency(e.Residency)
 	}
 	return c
 }
 
 // empty frees all that is held of a chunk.
-func (m *Map) empty(v *volume, c *chunkMap) {
-	for b := range c.heads {
-		for c.heads[b] != 0 {
-			m.unlink(v, c, &c.heads[b])
-		}
+func (m *Map) empty(v *volume, c chunkMap) {
+	for b := m.t.nextBlock(c, 0); b >= 0; b = m.t.nextBlock(c, b+1) {
+		m.weigh(v, c, uint16(b), minus)
 	}
+	m.t.clear(c, func(n *node) {
+		m.tally(v, n, minus)
+		m.giveUp(n)
+	})
 }
 
 func (m *Map) dropChunk(r *Record) {
@@ -146,10 +141,10 @@ func (m *Map) dropChunk(r *Record) {
 	if v == nil {
 		return
 	}
-	if c := v.chunks[r.key()]; c != nil && c.residency <= r.Residency {
+	if c := v.index.get(r.key()); c.ok() && c.residency() <= r.Residency {
 		m.touch(v, c)
 		m.empty(v, c)
-		m.forget(v, c)
+		m.rest(v, c)
 	}
 }
 
@@ -160,13 +155,13 @@ func (m *Map) renumber(r *Record) {
 	if v == nil {
 		return
 	}
-	if c := v.chunks[r.key()]; c != nil && c.residency < r.Residency {
+	if c := v.index.get(r.key()); c.ok() && c.residency() < r.Residency {
 		m.touch(v, c)
-		c.residency = r.Residency
-		for b := range c.heads {
+		c.setResidency(r.Residency)
+		for b := m.t.nextInFlux(c, 0); b >= 0; b = m.t.nextInFlux(c, b+1) {
 			m.collect(v, c, uint16(b))
 		}
-		m.forget(v, c)
+		m.rest(v, c)
 	}
 }
 
@@ -178,7 +173,8 @@ func (m *Map) put(r *Record) {
 		return
 	}
 	v := m.volume(r.Vol)
-	c := m.chunkOf(v, r.Extent, int(r.First)+int(r.N))
+	c := m.chunkOf(v, r.Extent)
+	stable, queued := v.stable(r.W), uint16(0)
 	for i := range r.N {
 		n := node{w: r.W, columns: r.Columns[int(i)%len(r.Columns)]}
 		if r.Tombstone {
@@ -186,38 +182,55 @@ func (m *Map) put(r *Record) {
 		} else {
 			n.loc, n.crc = uint32(r.Loc+uint64(i)), r.CRC[i]
 		}
-		m.putBlock(v, c, r.First+i, n, r.Replace)
+		if !stable {
+			n.flags |= flagQueued
+		}
+		m.weigh(v, c, r.First+i, minus)
+		added := m.putBlock(v, c, r.First+i, &n, r.Replace)
+		m.weigh(v, c, r.First+i, plus)
+		switch {
+		case added && !stable:
+			queued++
+		case queued > 0:
+			v.queue(unstableRef{w: r.W, chunkKey: r.key(), first: r.First + i - queued, n: queued})
+			queued = 0
+		}
 	}
-	m.forget(v, c)
+	if queued > 0 {
+		v.queue(unstableRef{w: r.W, chunkKey: r.key(), first: r.First + r.N - queued, n: queued})
+	}
+	m.rest(v, c)
 }
 
-func (m *Map) putBlock(v *volume, c *chunkMap, block uint16, n node, replace bool) {
-	link := m.slot(c, block, n.w)
-	if *link != 0 && m.slabs.at(*link).w == n.w {
-		if !replace {
-			m.giveUp(&n)
-			return
+// putBlock adds a version of a block, or lets it take the place of the one with its sequence; true: the
+// sequence is new.
+func (m *Map) putBlock(v *volume, c chunkMap, block uint16, n *node, replace bool) bool {
+	if u, ok := m.t.rest(c, block); ok && u.w >= n.w {
+		if u.w == n.w && !replace {
+			m.giveUp(n)
+			return false
 		}
-		old := m.slabs.at(*link)
-		m.uncount(v, c, old)
-		m.giveUp(old)
-		n.older, n.flags = old.older, n.flags|old.flags&flagQueued
-		*old = n
-		m.count(v, c, old)
+		m.t.unrest(c, block)
+	}
+	p := m.t.find(c, block, n.w)
+	if p.id != 0 && m.t.w(p.id) == n.w {
+		if !replace {
+			m.giveUp(n)
+			return false
+		}
+		old := m.t.node(p.id)
+		m.tally(v, &old, minus)
+		m.giveUp(&old)
+		n.older, n.flags = old.older, n.flags&^flagQueued|old.flags&flagQueued
+		m.t.setNode(p.id, n)
+		m.tally(v, n, plus)
 		m.collect(v, c, block)
-		return
+		return false
 	}
-	id := m.slabs.get()
-	n.older = *link
-	ref := blockRef{c.key, block}
-	if !v.stable(n.w) {
-		n.flags |= flagQueued
-		v.queue(n.w, ref)
-	}
-	*m.slabs.at(id) = n
-	*link = id
-	m.count(v, c, &n)
+	m.t.insert(c, block, p, n)
+	m.tally(v, n, plus)
 	m.collect(v, c, block)
+	return true
 }
 
 // giveUp frees the data block of a node.
@@ -226,11 +239,6 @@ func (m *Map) giveUp(n *node) {
 		m.alloc.give(uint64(n.loc))
 	}
 }
-
-// count and uncount keep the totals.
-func (m *Map) count(v *volume, c *chunkMap, n *node) { m.tally(v, c, n, plus) }
-
-func (m *Map) uncount(v *volume, c *chunkMap, n *node) { m.tally(v, c, n, minus) }
 
 // Numbers to add, minus as a two's complement.
 const (
@@ -252,8 +260,7 @@ func (m *Map) account(v *volume, one uint64) {
 }
 
 // tally adds one to every total a version belongs to, or takes it away.
-func (m *Map) tally(v *volume, c *chunkMap, n *node, one uint64) {
-	c.versions += int32(one)
+func (m *Map) tally(v *volume, n *node, one uint64) {
 	v.nVersions += one
 	if n.flags&flagTombstone != 0 {
 		v.nTombs += one
@@ -271,56 +278,70 @@ func (m *Map) tally(v *volume, c *chunkMap, n *node, one uint64) {
 	}
 }
 
-// unlink removes the version that link names and frees its space.
-func (m *Map) unlink(v *volume, c *chunkMap, link *nodeID) {
-	id := *link
-	n := m.slabs.at(id)
-	m.uncount(v, c, n)
-	m.giveUp(n)
-	*link = n.older
-	m.slabs.put(id)
+// unlink removes the version at a place and frees its space.
+func (m *Map) unlink(v *volume, c chunkMap, block uint16, p place) {
+	n := m.t.node(p.id)
+	m.tally(v, &n, minus)
+	m.giveUp(&n)
+	m.t.unlink(c, block, p)
 }
 
-// forget removes a chunk that holds nothing.
-func (m *Map) forget(v *volume, c *chunkMap) {
-	if c.versions == 0 {
+// rest ends a change of a chunk: one that holds nothing is forgotten, one that has come to rest may become
+// smaller.
+func (m *Map) rest(v *volume, c chunkMap) {
+	if c.packed() == 0 && c.flux() == 0 {
 		v.index.remove(c)
-		delete(v.chunks, c.key)
+		m.t.chunks.put(c.id)
+		return
 	}
+	m.t.settleDown(c)
 }
 
 // promote acts on what has become stable: first all of it is no longer listed as unstable, then space is
 // collected.
 func (m *Map) promote(v *volume) {
 	m.ripe = v.ripe(m.ripe[:0])
-	for i, u := range m.ripe {
-		c := v.chunks[u.ref.chunkKey]
-		if c == nil {
-			m.ripe[i].w = 0
+	for i := range m.ripe {
+		u := &m.ripe[i]
+		c := v.index.get(u.chunkKey)
+		if !c.ok() {
+			u.n = 0
 			continue
 		}
 		m.touch(v, c)
-		id := *m.slot(c, u.ref.block, u.w)
-		if id == 0 || m.slabs.at(id).w != u.w || m.slabs.at(id).flags&flagQueued == 0 {
-			m.ripe[i].w = 0 // undone since, or listed twice
-			continue
+		for b := u.first; b < u.first+u.n; b++ {
+			p := m.t.find(c, b, u.w)
+			if p.id == 0 || m.t.w(p.id) != u.w {
+				continue // undone since
+			}
+			if n := m.t.node(p.id); n.flags&flagQueued != 0 { // else it is listed twice
+				n.flags &^= flagQueued
+				m.t.setNode(p.id, &n)
+				v.nUnstable--
+			}
 		}
-		m.slabs.at(id).flags &^= flagQueued
-		v.nUnstable--
 	}
 	for _, u := range m.ripe {
-		if u.w != 0 {
-			m.collectRef(v, u.ref)
-		}
+		m.collectRange(v, u.chunkKey, u.first, u.n)
 	}
 }
 
-func (m *Map) collectRef(v *volume, ref blockRef) {
-	if c := v.chunks[ref.chunkKey]; c != nil && int(ref.block) < len(c.heads) {
-		m.touch(v, c)
-		m.collect(v, c, ref.block)
-		m.forget(v, c)
+// collectRange collects blocks of a chunk.
+func (m *Map) collectRange(v *volume, key chunkKey, first, n uint16) {
+	if n == 0 {
+		return
 	}
+	c := v.index.get(key)
+	if !c.ok() {
+		return
+	}
+	m.touch(v, c)
+	for b := first; b < first+n; b++ {
+		m.weigh(v, c, b, minus)
+		m.collect(v, c, b)
+		m.weigh(v, c, b, plus)
+	}
+	m.rest(v, c)
 }
 
 func (m *Map) setStable(key cluster.VolumeKey, mark Mark) {
@@ -348,25 +369,29 @@ func (m *Map) settle(v *volume, epoch uint32) {
 	waiting := slices.SortedFunc(maps.Keys(v.waiting), blockRef.compare)
 	clear(v.waiting)
 	for _, ref := range waiting {
-		m.collectRef(v, ref)
+		m.collectRange(v, ref.chunkKey, ref.block, 1)
 	}
 }
 
 func (m *Map) undo(r *Record) {
 	c := m.chunk(r.Extent)
-	if c == nil {
+	if !c.ok() {
 		return
 	}
 	v := m.vols[r.Vol]
 	m.touch(v, c)
-	for i := range r.N {
-		link := m.slot(c, r.First+i, r.W)
-		if *link != 0 && m.slabs.at(*link).w == r.W {
-			m.unlink(v, c, link)
-			m.collect(v, c, r.First+i)
+	for b := r.First; b < r.First+r.N; b++ {
+		m.weigh(v, c, b, minus)
+		if u, ok := m.t.rest(c, b); ok && u.w == r.W {
+			m.t.unrest(c, b)
 		}
+		if p := m.t.find(c, b, r.W); p.id != 0 && m.t.w(p.id) == r.W {
+			m.unlink(v, c, b, p)
+			m.collect(v, c, b)
+		}
+		m.weigh(v, c, b, plus)
 	}
-	m.forget(v, c)
+	m.rest(v, c)
 }
 
 // drop makes a volume unknown; Purge gives its space back.
@@ -389,23 +414,18 @@ func (m *Map) Purge(limit int) (more bool) {
 	for ; limit > 0 && len(m.dropping) > 0; limit-- {
 		v := m.dropping[0]
 		c := v.index.last()
-		if c == nil {
+		if !c.ok() {
 			m.dropping[0] = nil
 			m.dropping = m.dropping[1:]
 			continue
 		}
 		m.touch(v, c)
-		for b := range c.heads {
-			for id := c.heads[b]; id != 0; limit-- {
-				n := m.slabs.at(id)
-				m.giveUp(n)
-				next := n.older
-				m.slabs.put(id)
-				id = next
-			}
-		}
+		m.t.clear(c, func(n *node) {
+			m.giveUp(n)
+			limit--
+		})
 		v.index.remove(c)
-		delete(v.chunks, c.key)
+		m.t.chunks.put(c.id)
 	}
 	return len(m.dropping) > 0
 }

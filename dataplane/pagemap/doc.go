@@ -56,14 +56,14 @@
 //
 //	 0   1      2     3      4
 //	+---+------+-----+------+-------------+-----------+----------+
-//	| 1 | D-1  | n-1 | R-1  | D * entry   | R * run   | n * CRC  |  CRC32C of the blocks, ascending, u32
-//	+---+------+-----+------+-------------+-----------+----------+
+//	| 1 | D-1  | n-1 | R-1  | D * entry   | R * run   | n * CRC  |  CRC32C of the blocks, u32,
+//	+---+------+-----+------+-------------+-----------+----------+  by descending block
 //
 //	entry: | upper half of W u32 | set u16 | mask u16 |   of a dictionary: few are shared by many blocks
 //	run:   | first block u8 | its number among the n u8 | entry u8 | step u8 | lower half of W u32 | loc u32 |
 //
 // The i-th block of a run has the sequence W + i * step, step 0 (one write) or 1 (a write each), and lies at
-// loc + i.
+// loc + i. Runs are ascending.
 //
 // Array: any blocks. 852 bytes for 64 blocks with one entry. It needs no other form beside it: with as many
 // entries as blocks it holds whatever those say.
@@ -71,8 +71,12 @@
 //	 0   1      2     3    4
 //	+---+------+-----+----+----------+-------------+-------------------------------------------------+
 //	| 2 | D-1  | n-1 | B  | B * u64  | D * entry   | n * { lower half of W u32, loc u32, CRC u32,    |
-//	+---+------+-----+----+----------+-------------+       entry u8 }                                |
+//	+---+------+-----+----+----------+-------------+       entry u8 }, by descending block           |
 //	                       bitmap of the blocks    +-------------------------------------------------+
+//
+// In memory both have room before what there is of each block. That part grows backwards from the end and the
+// rest forwards, so neither is in the way of the other; and where a block of a full chunk lies does not
+// depend on what the front says.
 //
 // Versions: anything, several versions of a block, tombstones and bad ones included, by block and descending
 // W.

@@ -29,11 +29,14 @@ func (e Extent) Validate() error {
 	if e.N == 0 || int(e.First)+int(e.N) > MaxChunkBlocks {
 		return fmt.Errorf("blocks %d+%d of a chunk, at most %d", e.First, e.N, MaxChunkBlocks)
 	}
-	if e.Residency == 0 {
-		return fmt.Errorf("residency 0")
+	if !validResidency(e.Residency) {
+		return fmt.Errorf("residency %#x", uint64(e.Residency))
 	}
 	return nil
 }
+
+// validResidency tells whether a number is one: 56 bits, and not none.
+func validResidency(r chunk.Residency) bool { return r != 0 && r>>columnShift == 0 }
 
 func (e Extent) key() chunkKey { return chunkKey{e.Page, e.Column} }
 

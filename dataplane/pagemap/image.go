@@ -13,8 +13,6 @@ const MaxImage = 4000
 const (
 	versionsHeader = 4
 	versionSize    = 22
-	// maxImageBlocks is how many packed blocks fit MaxImage whatever they are.
-	maxImageBlocks = (MaxImage - packedHeader - MaxChunkBlocks/64*wordSize) / (dictSize + unitSize)
 )
 
 // Flags of a version in an image.

@@ -55,9 +55,10 @@ func (m *Map) List(key cluster.VolumeKey, kind ListKind, after Cursor,
 	return n, after, more
 }
 
-func (n *node) entry(c *chunkMap, block uint16) Entry {
-	return Entry{Cursor: Cursor{Page: c.key.page, Column: c.key.column, Block: block, W: n.w},
-		Residency: c.residency, State: n.state(), CRC: n.crc, Columns: n.columns}
+func (n *node) entry(c chunkMap, block uint16) Entry {
+	k := c.key()
+	return Entry{Cursor: Cursor{Page: k.page, Column: k.column, Block: block, W: n.w}, Residency: c.residency(),
+		State: n.state(), CRC: n.crc, Columns: n.columns}
 }
 
 func (m *Map) listChunks(v *volume, after Cursor, buf []Entry) (n int, more bool) {
@@ -65,25 +66,26 @@ func (m *Map) listChunks(v *volume, after Cursor, buf []Entry) (n int, more bool
 	if after != (Cursor{}) {
 		c = v.index.after(chunkKey{after.Page, after.Column})
 	}
-	for ; c != nil && n < len(buf); c = v.index.after(c.key) {
-		buf[n] = Entry{Cursor: Cursor{Page: c.key.page, Column: c.key.column, Block: MaxChunkBlocks - 1},
-			Residency: c.residency}
+	for ; c.ok() && n < len(buf); c = v.index.after(c.key()) {
+		k := c.key()
+		buf[n] = Entry{Cursor: Cursor{Page: k.page, Column: k.column, Block: MaxChunkBlocks - 1},
+			Residency: c.residency()}
 		n++
 	}
-	return n, c != nil
+	return n, c.ok()
 }
 
 func (m *Map) listVersions(v *volume, newest bool, after Cursor, buf []Entry) (n int, more bool) {
 	start := chunkKey{after.Page, after.Column}
-	for c := v.index.seek(start); c != nil; c = v.index.after(c.key) {
+	for c := v.index.seek(start); c.ok(); c = v.index.after(c.key()) {
 		first := 0
-		if c.key == start {
+		if c.is(start) {
 			first = int(after.Block)
 		}
-		for b := first; b < len(c.heads); b++ {
-			for id := c.heads[b]; id != 0; id = m.slabs.at(id).older {
-				e := m.slabs.at(id).entry(c, uint16(b))
-				done := newest && c.key == start && b == first && after.W != 0 // this block was listed
+		for b := m.t.nextBlock(c, first); b >= 0; b = m.t.nextBlock(c, b+1) {
+			for ver := range m.t.versions(c, uint16(b)) {
+				e := ver.entry(c, uint16(b))
+				done := newest && c.is(start) && b == first && after.W != 0 // this block was listed
 				if !done && after.behind(e.Cursor) {
 					if n == len(buf) {
 						return n, true
@@ -105,16 +107,16 @@ func (m *Map) listUnstable(v *volume, after Cursor, buf []Entry) (n int, more bo
 	var all []Entry
 	for _, h := range v.unstable {
 		for _, u := range h.refs {
-			c := v.chunks[u.ref.chunkKey]
-			if c == nil {
-				continue
-			}
-			id := *m.slot(c, u.ref.block, u.w)
-			if id == 0 || m.slabs.at(id).w != u.w || m.slabs.at(id).flags&flagQueued == 0 {
-				continue
-			}
-			if e := m.slabs.at(id).entry(c, u.ref.block); after.behind(e.Cursor) {
-				all = append(all, e)
+			c := v.index.get(u.chunkKey)
+			for b := u.first; c.ok() && b < u.first+u.n; b++ {
+				p := m.t.find(c, b, u.w)
+				if p.id == 0 {
+					continue
+				}
+				n := m.t.node(p.id)
+				if e := n.entry(c, b); n.w == u.w && n.flags&flagQueued != 0 && after.behind(e.Cursor) {
+					all = append(all, e)
+				}
 			}
 		}
 	}

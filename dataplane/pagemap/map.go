@@ -15,7 +15,7 @@ var ErrCorrupt = errors.New("impossible map record")
 // Map is the block map of one device. Not safe for concurrent use.
 type Map struct {
 	alloc    allocator
-	slabs    slabs
+	t        *table
 	vols     map[cluster.VolumeKey]*volume
 	dropping []*volume // dropped, not yet purged
 	live     uint64    // blocks referenced by versions of vols
@@ -25,14 +25,20 @@ type Map struct {
 	snap     *Snapshot // being taken, or nil
 	snaps    uint64    // begun so far
 	ripe     []unstableRef
+	sight    sight
+	census   census
 }
 
-// New makes the map of a device of so many data blocks, all free.
-func New(blocks uint64) (*Map, error) {
+// New makes the map of a device of so many data blocks, all free, on the Go heap.
+func New(blocks uint64) (*Map, error) { return NewIn(blocks, heap) }
+
+// NewIn makes a map that keeps what is large in the memory it is given.
+func NewIn(blocks uint64, mem Memory) (*Map, error) {
 	if blocks == 0 || blocks > MaxBlocks {
 		return nil, fmt.Errorf("device of %d data blocks, at most %d", blocks, uint64(MaxBlocks))
 	}
-	return &Map{alloc: newAllocator(blocks), vols: map[cluster.VolumeKey]*volume{}}, nil
+	return &Map{alloc: newAllocator(blocks, mem), t: newTable(blocks, mem),
+		vols: map[cluster.VolumeKey]*volume{}}, nil
 }
 
 // Usage accounts for all space: Free + Live + Pending = Total.
@@ -123,6 +129,11 @@ type VolumeState struct {
 	Unstable   uint64
 	Tombstones uint64
 	Bad        uint64
+	// Pinned counts the data blocks that reads as of pins are answered with, and no read at present is.
+	Pinned uint64
+	// Reclaimable counts those that no read is answered with: they come back when what lies above them is
+	// stable, settled or repaired.
+	Reclaimable uint64
 }
 
 // Volume tells about one volume; false when it is unknown.
@@ -132,8 +143,8 @@ func (m *Map) Volume(key cluster.VolumeKey) (VolumeState, bool) {
 		return VolumeState{Key: key}, false
 	}
 	return VolumeState{Key: key, Settled: v.settled, Marks: v.marks, View: v.view, Versions: v.nVersions,
-		Blocks:   v.nBlocks,
-		Unstable: v.nUnstable, Tombstones: v.nTombs, Bad: v.nBad}, true
+		Blocks: v.nBlocks, Unstable: v.nUnstable, Tombstones: v.nTombs, Bad: v.nBad, Pinned: v.pinned,
+		Reclaimable: v.nBlocks - v.current - v.pinned}, true
 }
 
 // Version is one version of a block.
@@ -170,8 +181,8 @@ func (m *Map) Superseded(e Extent) bool {
 	if v == nil {
 		return false
 	}
-	c := v.chunks[e.key()]
-	return c != nil && e.Residency < c.residency
+	c := v.index.get(e.key())
+	return c.ok() && e.Residency < c.residency()
 }
 
 // Lookup fills out[0:N] with the version of each block of an extent that is seen at present, or as of asOf
@@ -180,22 +191,26 @@ func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) {
 	out = out[:e.N]
 	clear(out)
 	c := m.chunk(e)
-	if c == nil {
+	if !c.ok() {
 		return
 	}
 	view := &m.vols[e.Vol].view
 	for i := range out {
-		b := int(e.First) + i
-		if b >= len(c.heads) {
-			return
-		}
-		for id := c.heads[b]; id != 0; {
-			n := m.slabs.at(id)
-			if view.Sees(asOf, n.w) {
+		block := e.First + uint16(i)
+		id := m.t.head(c, block)
+		for ; id != 0; id = m.t.older(id) {
+			if view.Sees(asOf, m.t.w(id)) {
+				n := m.t.node(id)
 				out[i] = n.version()
 				break
 			}
-			id = n.older
+		}
+		if id != 0 {
+			continue
+		}
+		if u, ok := m.t.rest(c, block); ok && view.Sees(asOf, u.w) {
+			n := u.node()
+			out[i] = n.version()
 		}
 	}
 }
@@ -205,64 +220,57 @@ func (m *Map) Exact(e Extent, w cluster.Seq, out []Version) {
 	out = out[:e.N]
 	clear(out)
 	c := m.chunk(e)
-	if c == nil {
+	if !c.ok() {
 		return
 	}
-	for i := range min(len(out), max(len(c.heads)-int(e.First), 0)) {
-		if id := *m.slot(c, e.First+uint16(i), w); id != 0 && m.slabs.at(id).w == w {
-			out[i] = m.slabs.at(id).version()
+	for i := range out {
+		block := e.First + uint16(i)
+		if p := m.t.find(c, block, w); p.id != 0 && m.t.w(p.id) == w {
+			n := m.t.node(p.id)
+			out[i] = n.version()
+		} else if u, ok := m.t.rest(c, block); ok && u.w == w {
+			n := u.node()
+			out[i] = n.version()
 		}
 	}
 }
 
 // chunk finds what is held under the residency of an extent.
-func (m *Map) chunk(e Extent) *chunkMap {
+func (m *Map) chunk(e Extent) chunkMap {
 	v := m.vols[e.Vol]
 	if v == nil {
-		return nil
+		return chunkMap{}
 	}
-	c := v.chunks[e.key()]
-	if c == nil || c.residency != e.Residency {
-		return nil
+	if c := v.index.get(e.key()); c.ok() && c.residency() == e.Residency {
+		return c
 	}
-	return c
-}
-
-// slot returns the link that names version w of a block, or the place where it belongs.
-func (m *Map) slot(c *chunkMap, block uint16, w cluster.Seq) *nodeID {
-	if int(block) >= len(c.heads) {
-		return new(nodeID)
-	}
-	link := &c.heads[block]
-	for *link != 0 {
-		n := m.slabs.at(*link)
-		if n.w <= w {
-			break
-		}
-		link = &n.older
-	}
-	return link
+	return chunkMap{}
 }
 
 // MarkBad notes that the data of a version is lost, if that version still lies at loc. It reports whether it
 // does.
 func (m *Map) MarkBad(e Extent, block uint16, w cluster.Seq, loc uint64) bool {
 	c := m.chunk(e)
-	if c == nil {
+	if !c.ok() {
 		return false
 	}
-	id := *m.slot(c, block, w)
-	if id == 0 {
+	v := m.vols[e.Vol]
+	if u, ok := m.t.rest(c, block); ok && u.w == w && uint64(u.loc) == loc {
+		m.touch(v, c)
+		m.t.unrest(c, block)
+	}
+	p := m.t.find(c, block, w)
+	if p.id == 0 {
 		return false
 	}
-	n := m.slabs.at(id)
+	n := m.t.node(p.id)
 	if n.w != w || n.flags&flagTombstone != 0 || uint64(n.loc) != loc {
 		return false
 	}
 	if n.flags&flagBad == 0 {
-		v := m.vols[e.Vol]
 		m.touch(v, c)
 		n.flags |= flagBad
+		m.t.setNode(p.id, &n)
 		v.nBad++
 		m.bad++
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-func newMap(t testing.TB, blocks uint64) *Map {
+func newMap(t interface{ Fatal(...any) }, blocks uint64) *Map {
 	m, err := New(blocks)
 	if err != nil {
 		t.Fatal(err)
@@ -118,68 +118,5 @@ func TestCorruptInputIsRefused(t *testing.T) {
 		if r.Validate() == nil {
 			t.Errorf("record %+v is valid", r)
 		}
-	}
-}
-
-func TestMemoryPerBlock(t *testing.T) {
-	const chunks = 2000
-	m := newMap(t, chunks*64)
-	vol := cluster.VolumeKey{VUID: 1, Generation: 1}
-	per := testing.Benchmark(func(b *testing.B) {
-		b.ReportAllocs()
-		for range b.N {
-			m = newMap(t, chunks*64)
-			for i := range uint64(chunks) {
-				put(m, Extent{Vol: vol, Residency: 1, Page: i, N: 64}, cluster.MakeSeq(1, i+1), false, false)
-				m.Apply(&Record{Kind: Stable, Extent: Extent{Vol: vol}, W: cluster.MakeSeq(1, i+1)})
-			}
-		}
-	})
-	if got := per.AllocedBytesPerOp() / (chunks * 64); got > 64 {
-		t.Fatalf("%d bytes allocated per 4 KiB block, want at most 64", got)
-	}
-}
-
-func BenchmarkLookup(b *testing.B) {
-	const chunks = 20000
-	m := newMap(b, chunks*64)
-	vol := cluster.VolumeKey{VUID: 1, Generation: 1}
-	for i := range uint64(chunks) {
-		put(m, Extent{Vol: vol, Residency: 1, Page: i, N: 64}, cluster.MakeSeq(1, i+1), false, false)
-	}
-	out := make([]Version, 1)
-	rng := rand.New(rand.NewPCG(1, 1))
-	b.ReportAllocs()
-	for b.Loop() {
-		e := Extent{Vol: vol, Residency: 1, Page: rng.Uint64N(chunks), First: uint16(rng.IntN(64)), N: 1}
-		m.Lookup(e, 0, out)
-	}
-	if out[0].State != Data {
-		b.Fatal("not found")
-	}
-}
-
-// BenchmarkOverwrite is the steady state: allocate, put a new version of a random block, move the mark.
-func BenchmarkOverwrite(b *testing.B) {
-	const chunks = 20000
-	m := newMap(b, chunks*64+1000)
-	vol := cluster.VolumeKey{VUID: 1, Generation: 1}
-	for i := range uint64(chunks) {
-		put(m, Extent{Vol: vol, Residency: 1, Page: i, N: 64}, cluster.MakeSeq(1, i+1), false, false)
-	}
-	rng := rand.New(rand.NewPCG(1, 1))
-	runs, crc := make([]Run, 0, 1), []uint32{1}
-	w := cluster.MakeSeq(1, chunks)
-	rec := Record{Kind: Put, CRC: crc, Columns: columns(1, 1)}
-	mark := Record{Kind: Stable, Extent: Extent{Vol: vol}}
-	b.ReportAllocs()
-	for b.Loop() {
-		w++
-		runs, _ = m.Alloc(1, runs[:0])
-		rec.Extent = Extent{Vol: vol, Residency: 1, Page: rng.Uint64N(chunks), First: uint16(rng.IntN(64)), N: 1}
-		rec.W, rec.Loc = w, runs[0].Loc
-		m.Apply(&rec)
-		mark.W = w
-		m.Apply(&mark)
 	}
 }

@@ -292,6 +292,9 @@ func TestLikeTheModel(t *testing.T) {
 					t.Fatalf("seed %d step %d list %d:\n got %v\nwant %v", seed, i, kind, got, want)
 				}
 			}
+			if err := o.compareSpace(m, key); err != nil {
+				t.Fatalf("seed %d step %d: %v", seed, i, err)
+			}
 			if chunks := listed(m, key, ListChunks, 1+rng.IntN(3)); len(chunks) != len(o.res) {
 				t.Fatalf("seed %d step %d: chunks %v, want %v", seed, i, chunks, o.res)
 			}
@@ -308,8 +311,8 @@ func TestLikeTheModel(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if u := m.Usage(); u.Free != 200 || m.slabs.used != 0 || u.Notes != (Notes{}) {
-			t.Fatalf("seed %d: after dropping the volume %+v, %d versions", seed, u, m.slabs.used)
+		if u := m.Usage(); u.Free != 200 || m.t.nodes.used != 0 || u.Notes != (Notes{}) {
+			t.Fatalf("seed %d: after dropping the volume %+v, %d versions", seed, u, m.t.nodes.used)
 		}
 	}
 }

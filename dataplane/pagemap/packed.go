@@ -2,12 +2,16 @@ package pagemap
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
 // packed is the compact form of a chunk: one version of each of some blocks, all of them data that is stable
-// and not bad. The package doc draws it. Behind its size bytes may follow room to grow.
+// and not bad. The package doc draws it. There may be room to grow between its front and its tail.
+//
+// What is there of each block is counted from the end: where it lies follows from the block alone in a chunk
+// that is full, so a processor that guesses as much reads it while it still waits for the front.
 type packed []byte
 
 // unit is one version of a packed chunk.
@@ -30,6 +34,7 @@ const (
 	packedHeader = 4
 	dictSize     = 8
 	runSize      = 12
+	crcSize      = 4
 	unitSize     = 13
 	wordSize     = 8
 	maxRuns      = 16 // of a packed chunk, so that a lookup in it is short
@@ -42,15 +47,30 @@ func (p packed) n() int     { return int(p[2]) + 1 }
 func (p packed) words() int { return int(p[3]) }     // array: of the bitmap
 func (p packed) runs() int  { return int(p[3]) + 1 } // runs
 
-// size is the length without the room behind.
-func (p packed) size() int {
+// front is the length up to the dictionary or the runs; tail is the length of what is there of each block.
+func (p packed) front() int {
 	if p.form() == formRuns {
-		return packedHeader + p.dicts()*dictSize + p.runs()*runSize + p.n()*4
+		return p.run(p.runs())
 	}
-	return p.unit(p.n())
+	return p.dict(p.dicts())
 }
 
-// dict is where an entry of the dictionary begins.
+func (p packed) tail() int {
+	if p.form() == formRuns {
+		return p.n() * crcSize
+	}
+	return p.n() * unitSize
+}
+
+// size is the length without the room between.
+func (p packed) size() int { return p.front() + p.tail() }
+
+// appendTo appends the image, without the room.
+func (p packed) appendTo(dst []byte) []byte {
+	return append(append(dst, p[:p.front()]...), p[len(p)-p.tail():]...)
+}
+
+// dict is where an entry of the dictionary begins, run where a run does.
 func (p packed) dict(i int) int {
 	if p.form() == formRuns {
 		return packedHeader + i*dictSize
@@ -58,11 +78,11 @@ func (p packed) dict(i int) int {
 	return packedHeader + p.words()*wordSize + i*dictSize
 }
 
-// run and sum are where a run and the checksum of the i-th block begin; unit is where that block of an array
-// does.
-func (p packed) run(i int) int  { return p.dict(p.dicts()) + i*runSize }
-func (p packed) sum(i int) int  { return p.run(p.runs()) + i*4 }
-func (p packed) unit(i int) int { return p.dict(p.dicts()) + i*unitSize }
+func (p packed) run(i int) int { return p.dict(p.dicts()) + i*runSize }
+
+// crc and unit are where the checksum or the unit of the i-th block begins.
+func (p packed) crc(i int) int  { return len(p) - (i+1)*crcSize }
+func (p packed) unit(i int) int { return len(p) - (i+1)*unitSize }
 
 // length counts the blocks of a run.
 func (p packed) length(i int) int {
@@ -113,15 +133,18 @@ func rank(bitmap []byte, block int) (n int, present bool) {
 func (p packed) bitmap() []byte { return p[packedHeader : packedHeader+p.words()*wordSize] }
 
 // get finds the version of a block.
-func (p packed) get(block int) (u unit, ok bool) {
+func (p packed) get(block int) (unit, bool) {
 	if p.form() == formRuns {
 		return p.getRun(block)
 	}
 	i, ok := rank(p.bitmap(), block)
-	if ok {
-		u = p.atUnit(i, uint8(block))
+	switch {
+	case !ok:
+		return unit{}, false
+	case i == block: // a guess that is worth a load from memory
+		return p.atUnit(block, uint8(block)), true
 	}
-	return u, ok
+	return p.atUnit(i, uint8(block)), true
 }
 
 // atUnit reads the i-th block of an array.
@@ -141,16 +164,25 @@ func (p packed) getRun(block int) (unit, bool) {
 	if off < 0 || off >= p.length(i) {
 		return unit{}, false
 	}
-	return p.atRun(i, off), true
+	at := int(p[p.run(i)+1]) + off
+	if at == block { // the same guess
+		return p.inRun(i, off, get32(p[p.crc(block):])), true
+	}
+	return p.inRun(i, off, get32(p[p.crc(at):])), true
+}
+
+// inRun gives the off-th block of a run.
+func (p packed) inRun(i, off int, crc uint32) unit {
+	b := p[p.run(i):][:runSize]
+	u := unit{block: b[0] + uint8(off), loc: get32(b[8:]) + uint32(off), crc: crc}
+	u.share(get64(p[p.dict(int(b[2])):]), get32(b[4:]))
+	u.w += cluster.Seq(b[3]) * cluster.Seq(off)
+	return u
 }
 
 // atRun reads the off-th block of a run.
 func (p packed) atRun(i, off int) unit {
-	b := p[p.run(i):][:runSize]
-	u := unit{block: b[0] + uint8(off), loc: get32(b[8:]) + uint32(off), crc: get32(p[p.sum(int(b[1])+off):])}
-	u.share(get64(p[p.dict(int(b[2])):]), get32(b[4:]))
-	u.w += cluster.Seq(b[3]) * cluster.Seq(off)
-	return u
+	return p.inRun(i, off, get32(p[p.crc(int(p[p.run(i)+1])+off):]))
 }
 
 // units appends all versions, by ascending block.
@@ -256,7 +288,7 @@ func appendRuns(dst []byte, units []unit, runs int) []byte {
 		dst = add32(dst, u.loc)
 		i += n
 	}
-	for i := range units {
+	for i := range slices.Backward(units) {
 		dst = add32(dst, units[i].crc)
 	}
 	return dst
@@ -276,7 +308,7 @@ func appendArray(dst []byte, units []unit) []byte {
 	dst, dicts := appendDict(dst, units)
 	dst[at+1] = uint8(dicts - 1)
 	dict := dst[from:]
-	for i := range units {
+	for i := range slices.Backward(units) {
 		dst = units[i].append(dst, indexOf(dict[:dicts*dictSize], units[i].high()))
 	}
 	return dst

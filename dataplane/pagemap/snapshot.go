@@ -69,15 +69,15 @@ func (s *Snapshot) Next(limit int) (more bool) {
 	for limit > 0 && len(s.vols) > 0 {
 		v := s.vols[0]
 		c := v.index.seek(s.at)
-		for ; c != nil && limit > 0; c = v.index.after(c.key) {
-			if c.snap != s.seq {
-				limit -= int(c.versions)
+		for ; c.ok() && limit > 0; c = v.index.after(c.key()) {
+			if c.snap() != s.seq {
+				limit -= s.m.t.count(c)
 				s.emit(v, c)
 			}
 			limit--
-			s.at = c.key
+			s.at = c.key()
 		}
-		if c == nil {
+		if !c.ok() {
 			s.vols, s.at = s.vols[1:], chunkKey{}
 		}
 	}
@@ -96,79 +96,87 @@ func (s *Snapshot) Abort() {
 }
 
 // touch emits a chunk that is about to change, if a snapshot still needs it.
-func (m *Map) touch(v *volume, c *chunkMap) {
+func (m *Map) touch(v *volume, c chunkMap) {
 	s := m.snap
-	if s == nil || c.snap == s.seq || v.dropped != 0 && v.dropped <= s.seq {
+	if s == nil || c.snap() == s.seq || v.dropped != 0 && v.dropped <= s.seq {
 		return
 	}
 	s.emit(v, c)
 }
 
-func (s *Snapshot) emit(v *volume, c *chunkMap) {
-	c.snap = s.seq
+func (s *Snapshot) emit(v *volume, c chunkMap) {
+	c.setSnap(s.seq)
 	s.buf = s.buf[:0]
-	for b, head := range c.heads {
-		for id := head; id != 0; {
-			n := s.m.slabs.at(id)
-			ver := n.version()
-			s.buf = append(s.buf, ChunkVersion{Block: uint16(b), W: n.w, Loc: ver.Loc, CRC: n.crc, Columns: n.columns,
-				Tombstone: n.flags&flagTombstone != 0, Bad: n.flags&flagBad != 0})
-			id = n.older
+	for b := s.m.t.nextBlock(c, 0); b >= 0; b = s.m.t.nextBlock(c, b+1) {
+		for n := range s.m.t.versions(c, uint16(b)) {
+			s.buf = append(s.buf, ChunkVersion{Block: uint16(b), W: n.w, Loc: uint64(n.loc), CRC: n.crc,
+				Columns: n.columns, Tombstone: n.flags&flagTombstone != 0, Bad: n.flags&flagBad != 0})
 		}
 	}
 	if len(s.buf) > 0 {
-		s.sink.Chunk(Extent{Vol: v.key, Page: c.key.page, Column: c.key.column,
-			Residency: c.residency}, s.buf)
+		k := c.key()
+		s.sink.Chunk(Extent{Vol: v.key, Page: k.page, Column: k.column, Residency: c.residency()}, s.buf)
 	}
 }
 
 // LoadVersion takes over one version from a checkpoint. Load ends with FinishLoad.
 func (m *Map) LoadVersion(e Extent, cv ChunkVersion) error {
 	v := m.vols[e.Vol]
-	if v == nil || cv.W == 0 || e.Residency == 0 || cv.Block >= MaxChunkBlocks || cv.Bad && cv.Tombstone {
+	if v == nil || cv.W == 0 || !validResidency(e.Residency) || cv.Block >= MaxChunkBlocks ||
+		cv.Bad && cv.Tombstone {
 		return fmt.Errorf("%w: version %v of %v/%d/%d[%d]", ErrCorrupt, cv.W, e.Vol, e.Page, e.Column, cv.Block)
 	}
-	if c := v.chunks[e.key()]; c != nil && c.residency != e.Residency {
+	if c := v.index.get(e.key()); c.ok() && c.residency() != e.Residency {
 		return fmt.Errorf("%w: %v/%d/%d under residencies %v and %v", ErrCorrupt, e.Vol, e.Page, e.Column,
-			c.residency, e.Residency)
+			c.residency(), e.Residency)
 	}
 	n := node{w: cv.W, columns: cv.Columns, crc: cv.CRC}
 	if cv.Tombstone {
 		n.flags = flagTombstone
 	} else if err := m.Claim(Run{Loc: cv.Loc, N: 1}); err != nil {
 		return err
+	} else {
+		n.loc = uint32(cv.Loc)
 	}
-	n.loc = uint32(cv.Loc)
 	if cv.Bad {
 		n.flags |= flagBad
 	}
-	c := m.chunkOf(v, e, int(cv.Block)+1)
-	link := m.slot(c, cv.Block, cv.W)
-	if *link != 0 && m.slabs.at(*link).w == cv.W {
+	c := m.chunkOf(v, e)
+	if u, ok := m.t.rest(c, cv.Block); ok && u.w >= cv.W {
+		m.t.unrest(c, cv.Block)
+	}
+	p := m.t.find(c, cv.Block, cv.W)
+	if p.id != 0 && m.t.w(p.id) == cv.W {
 		return fmt.Errorf("%w: version %v of %v/%d/%d[%d] twice", ErrCorrupt, cv.W, e.Vol, e.Page, e.Column,
 			cv.Block)
 	}
 	if !v.stable(cv.W) {
 		n.flags |= flagQueued
-		v.queue(cv.W, blockRef{c.key, cv.Block})
+		v.queue(unstableRef{w: cv.W, chunkKey: e.key(), first: cv.Block, n: 1})
 	}
-	id := m.slabs.get()
-	n.older = *link
-	*m.slabs.at(id) = n
-	*link = id
-	m.count(v, c, &n)
+	m.tally(v, &n, plus)
+	if _, ok := m.t.rest(c, cv.Block); !ok && p.id == 0 && n.atRest() {
+		u := n.unit(cv.Block)
+		m.t.setRest(c, &u)
+	} else {
+		m.t.insert(c, cv.Block, p, &n)
+	}
 	return nil
 }
 
-// FinishLoad derives what a checkpoint does not hold: which versions wait for their epoch to be settled.
+// FinishLoad derives what a checkpoint does not hold: which versions wait for their epoch to be settled, and
+// how much is there for whom.
 func (m *Map) FinishLoad() {
 	for _, v := range m.vols {
-		for c := v.index.seek(chunkKey{}); c != nil; c = v.index.after(c.key) {
-			for b, id := range c.heads {
-				if id != 0 && m.slabs.at(id).older != 0 {
-					m.collect(v, c, uint16(b))
-				}
+		v.current, v.pinned = 0, 0
+		for c := v.index.seek(chunkKey{}); c.ok(); c = v.index.after(c.key()) {
+			for b := m.t.nextInFlux(c, 0); b >= 0; b = m.t.nextInFlux(c, b+1) {
+				m.collect(v, c, uint16(b))
 			}
+			for b := m.t.nextBlock(c, 0); b >= 0; b = m.t.nextBlock(c, b+1) {
+				m.weigh(v, c, uint16(b), plus)
+			}
+			m.t.settleDown(c)
 		}
 	}
 }

@@ -15,13 +15,19 @@ const now = cluster.Seq(math.MaxUint64)
 // one of the pins. The ends of the hidden intervals divide viewpoints into classes; all of class k see what
 // the first k intervals do not hide.
 func viewpoints(v *chunk.View, k int, from, to cluster.Seq) bool {
+	return k == len(v.Hidden) && to == now || pins(v, k, from, to)
+}
+
+// pins tells whether one of the pins is such a viewpoint.
+func pins(v *chunk.View, k int, from, to cluster.Seq) bool {
+	if len(v.Pins) == 0 {
+		return false
+	}
 	if k > 0 {
 		from = max(from, v.Hidden[k-1].To+1)
 	}
 	if k < len(v.Hidden) {
 		to = min(to, v.Hidden[k].To+1)
-	} else if to == now {
-		return true
 	}
 	i, _ := slices.BinarySearch(v.Pins, from)
 	return i < len(v.Pins) && v.Pins[i] < to
@@ -42,6 +48,12 @@ func (v *volume) superseded(old, by cluster.Seq) bool {
 type sight struct {
 	v  *volume
 	by [chunk.MaxHidden + 1]cluster.Seq // per class: the oldest version passed that is seen, stable and not bad
+}
+
+// begin starts a walk.
+func (s *sight) begin(v *volume) {
+	s.v = v
+	clear(s.by[:len(v.view.Hidden)+1])
 }
 
 // step passes the next version. free: nobody will ever ask for it. waits: somebody will not, once its epoch
@@ -69,27 +81,61 @@ func (s *sight) step(n *node) (free, waits bool) {
 }
 
 // collect frees the versions of a block that nobody needs, and a tombstone that says nothing any more. Those
-// that only wait for their epoch to be settled are remembered.
-func (m *Map) collect(v *volume, c *chunkMap, block uint16) {
-	s := sight{v: v}
-	for link := &c.heads[block]; *link != 0; {
-		n := m.slabs.at(*link)
-		free, waits := s.step(n)
+// that only wait for their epoch to be settled are remembered. The oldest that is left is at rest afterwards,
+// if it may be.
+func (m *Map) collect(v *volume, c chunkMap, block uint16) {
+	s := &m.sight
+	s.begin(v)
+	waiting, kept := false, 0
+	var oldest place
+	for p := (place{id: m.t.head(c, block)}); p.id != 0; {
+		n := m.t.node(p.id)
+		free, waits := s.step(&n)
 		if free {
-			m.unlink(v, c, link)
+			m.unlink(v, c, block, p)
+			p.id = n.older
 			continue
 		}
-		if waits {
-			v.waiting[blockRef{c.key, block}] = struct{}{}
-		}
-		link = &n.older
+		waiting = waiting || waits
+		kept++
+		oldest, p = p, place{prev: p.id, id: n.older}
 	}
-	if id := c.heads[block]; id != 0 && !c.residency.Overlay() {
-		n := m.slabs.at(id)
-		if n.flags&flagTombstone != 0 && n.older == 0 && v.stable(n.w) {
-			m.unlink(v, c, &c.heads[block])
+	u, rests := m.t.rest(c, block)
+	gone := false
+	if rests {
+		n := u.node()
+		var waits bool
+		if gone, waits = s.step(&n); gone {
+			m.tally(v, &n, minus)
+			m.giveUp(&n)
+		} else {
+			waiting = waiting || waits
 		}
 	}
+	if waiting {
+		v.waiting[blockRef{c.key(), block}] = struct{}{}
+	}
+	if kept == 0 || rests && !gone || !m.sink(v, c, block, oldest, kept == 1) {
+		if gone {
+			m.t.dropRest(c, block)
+		}
+	}
+}
+
+// sink brings the oldest version in flux to rest, in the place of any that was, or drops it when it is a
+// tombstone that covers nothing. False: nothing is at rest now that was not before.
+func (m *Map) sink(v *volume, c chunkMap, block uint16, p place, only bool) bool {
+	n := m.t.node(p.id)
+	switch {
+	case n.atRest():
+		m.t.unlink(c, block, p)
+		u := n.unit(block)
+		m.t.setRest(c, &u)
+		return true
+	case only && n.flags&flagTombstone != 0 && v.stable(n.w) && !c.residency().Overlay():
+		m.unlink(v, c, block, p)
+	}
+	return false
 }
 
 // setView takes a newer view list in, and frees what only the older one needed. That takes time in proportion
@@ -102,26 +148,19 @@ func (m *Map) setView(v *volume, view chunk.View) {
 	reverted := !slices.Equal(view.Hidden, v.view.Hidden)
 	v.view = chunk.View{Version: view.Version, Pins: slices.Clone(view.Pins), Hidden: slices.Clone(view.Hidden)}
 	m.account(v, plus)
-	var next *chunkMap
-	for c := v.index.seek(chunkKey{}); c != nil; c = next {
-		next = v.index.after(c.key)
-		if reverted || c.layered() {
+	v.current, v.pinned = 0, 0
+	var next chunkMap
+	for c := v.index.seek(chunkKey{}); c.ok(); c = next {
+		next = v.index.after(c.key())
+		if reverted || len(view.Hidden) > 0 || c.flux() != 0 {
 			m.touch(v, c)
-			for b := range c.heads {
+			for b := m.t.nextBlock(c, 0); b >= 0; b = m.t.nextBlock(c, b+1) {
 				m.collect(v, c, uint16(b))
+				m.weigh(v, c, uint16(b), plus)
 			}
-			m.forget(v, c)
+			m.rest(v, c)
+		} else {
+			v.current += uint64(m.t.atRest(c)) // one version each, seen by all
 		}
 	}
-}
-
-// layered tells whether a block has more than one version.
-func (c *chunkMap) layered() bool {
-	blocks := int32(0)
-	for _, id := range c.heads {
-		if id != 0 {
-			blocks++
-		}
-	}
-	return c.versions > blocks
 }

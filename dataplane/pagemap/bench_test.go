@@ -1,0 +1,213 @@
+package pagemap
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"golang.org/x/sys/unix"
+)
+
+// A chunk of the default size, and the map of 1/64 TiB.
+const (
+	benchBlocks = 64
+	benchScale  = 1 << 22
+)
+
+// filling fills a map as hosts do: writes of n blocks, stable after depth more of them.
+type filling struct {
+	m     *Map
+	vol   cluster.VolumeKey
+	w     uint64
+	depth uint64
+	runs  []Run
+	rec   Record
+	mark  Record
+}
+
+func newFilling(m *Map, depth uint64) *filling {
+	vol := cluster.VolumeKey{VUID: 1, Generation: 1}
+	return &filling{m: m, vol: vol, depth: depth,
+		rec:  Record{Kind: Put, Columns: columns(1, 1), CRC: make([]uint32, benchBlocks)},
+		mark: Record{Kind: Stable, Extent: Extent{Vol: vol}}}
+}
+
+// write puts n blocks of the volume from one on, n a divisor of those of a chunk.
+func (f *filling) write(block uint64, n int) {
+	f.w++
+	f.runs, _ = f.m.Alloc(n, f.runs[:0])
+	e := Extent{Vol: f.vol, Residency: 1, Page: block / benchBlocks, First: uint16(block % benchBlocks)}
+	for _, r := range f.runs {
+		e.N = r.N
+		f.rec.Extent, f.rec.W, f.rec.Loc, f.rec.CRC = e, cluster.MakeSeq(1, f.w), r.Loc, f.rec.CRC[:r.N]
+		f.m.Apply(&f.rec)
+		e.First += r.N
+	}
+	f.stable(max(f.w, f.depth+1) - f.depth)
+}
+
+func (f *filling) stable(w uint64) {
+	f.mark.W = cluster.MakeSeq(1, w)
+	f.m.Apply(&f.mark)
+}
+
+// sequential fills blocks in order; random in another order.
+func (f *filling) sequential(blocks uint64, n int) {
+	for b := uint64(0); b < blocks; b += uint64(n) {
+		f.write(b, n)
+	}
+	f.stable(f.w)
+}
+
+func (f *filling) random(blocks uint64) {
+	const odd = 0x9e3779b97f4a7c15 // a permutation, as blocks is a power of two
+	for i := range blocks {
+		f.write(i*odd%blocks, 1)
+	}
+	f.stable(f.w)
+}
+
+// fills are the ways to fill a device that the budgets are about, in bytes per block of 4 KiB.
+func fills() []struct {
+	name   string
+	budget float64
+	fill   func(*filling, uint64)
+} {
+	return []struct {
+		name   string
+		budget float64
+		fill   func(*filling, uint64)
+	}{
+		{"sequential=256KiB", 6, func(f *filling, n uint64) { f.sequential(n, 64) }},
+		{"sequential=64KiB", 6, func(f *filling, n uint64) { f.sequential(n, 16) }},
+		{"sequential=4KiB", 6, func(f *filling, n uint64) { f.sequential(n, 1) }},
+		{"random=4KiB", 16, func(f *filling, n uint64) { f.random(n) }},
+	}
+}
+
+// cpuTime is what this process has computed so far; a machine with other work to do does not change it much.
+func cpuTime() time.Duration {
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// reportCPU reports the CPU time of an operation since a point in time.
+func reportCPU(b *testing.B, since time.Duration, perOp int) {
+	b.ReportMetric(float64((cpuTime()-since).Nanoseconds())/float64(b.N)/float64(perOp), "cpu-ns/op")
+}
+
+// offHeap is memory as a page store gives it: mapped in regions that the kernel may back with large pages.
+func offHeap(b *testing.B) Memory {
+	var rest []byte
+	return func(n int) []byte {
+		if n > len(rest) {
+			var err error
+			rest, err = unix.Mmap(-1, 0, max(n, 64<<20), unix.PROT_READ|unix.PROT_WRITE,
+				unix.MAP_PRIVATE|unix.MAP_ANON)
+			if err != nil {
+				b.Fatal(err)
+			}
+			region := rest
+			b.Cleanup(func() { _ = unix.Munmap(region) })
+			_ = unix.Madvise(region, unix.MADV_HUGEPAGE)
+		}
+		got := rest[:n:n]
+		rest = rest[n:]
+		return got
+	}
+}
+
+func benchMap(b *testing.B, blocks uint64) *Map {
+	m, err := NewIn(blocks, offHeap(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return m
+}
+
+func BenchmarkMapFill(b *testing.B) {
+	for _, c := range fills() {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			since := cpuTime()
+			for b.Loop() {
+				f := newFilling(benchMap(b, benchScale), 32)
+				c.fill(f, benchScale)
+				ram := f.m.RAM()
+				b.ReportMetric(float64(ram.Total())/benchScale, "B/block")
+			}
+			reportCPU(b, since, benchScale)
+		})
+	}
+}
+
+func BenchmarkMapLookup(b *testing.B) {
+	for _, c := range fills() {
+		f := newFilling(benchMap(b, benchScale), 32)
+		c.fill(f, benchScale)
+		b.Run(c.name, func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 1))
+			var out [1]Version
+			b.ReportAllocs()
+			since := cpuTime()
+			for b.Loop() {
+				e := Extent{Vol: f.vol, Residency: 1, Page: rng.Uint64N(benchScale / benchBlocks), N: 1}
+				e.First = uint16(rng.Uint64N(benchBlocks))
+				f.m.Lookup(e, 0, out[:])
+			}
+			reportCPU(b, since, 1)
+			if out[0].State != Data {
+				b.Fatal("not found")
+			}
+		})
+		runtime.KeepAlive(f)
+	}
+}
+
+// BenchmarkMapOverwrite is the steady state: allocate, put a new version of a random block, move the mark.
+func BenchmarkMapOverwrite(b *testing.B) {
+	for _, c := range fills() {
+		if c.name == "sequential=4KiB" {
+			continue
+		}
+		f := newFilling(benchMap(b, benchScale+1000), 32)
+		c.fill(f, benchScale)
+		b.Run(c.name, func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 1))
+			b.ReportAllocs()
+			since := cpuTime()
+			for b.Loop() {
+				f.write(rng.Uint64N(benchScale), 1)
+			}
+			reportCPU(b, since, 1)
+		})
+	}
+}
+
+// BenchmarkMapMemory is what a load from somewhere in so much memory costs here, none beginning before the
+// last has ended: the unit of a lookup.
+func BenchmarkMapMemory(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		log  int
+	}{{"16MiB", 24}, {"64MiB", 26}, {"256MiB", 28}} {
+		b.Run(c.name, func(b *testing.B) {
+			mem := offHeap(b)(1 << c.log)
+			for i := range mem {
+				mem[i] = byte(i >> 12)
+			}
+			at, since := uint64(0), cpuTime()
+			for b.Loop() {
+				at = at*0x5851f42d4c957f2d + 0x14057b7ef767814f + uint64(mem[at>>(64-c.log)])&0x100
+			}
+			reportCPU(b, since, 1)
+			runtime.KeepAlive(at)
+		})
+	}
+}
