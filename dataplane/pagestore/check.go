@@ -57,6 +57,7 @@ func Check(ctx context.Context, dev blockdev.Device, o CheckOptions) (*Report, e
 	if err != nil {
 		return rep, fmt.Errorf("check: %w", err)
 	}
+	defer r.mem.close()
 	rep.LogNext, rep.LogRecords, rep.Usage, rep.Metadata = r.next, r.records, r.m.Usage(), len(r.meta.m)
 	for _, key := range r.m.Volumes() {
 		st, _ := r.m.Volume(key)

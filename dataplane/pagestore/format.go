@@ -47,12 +47,14 @@ func Format(ctx context.Context, dev blockdev.Device, o FormatOptions) error {
 		}
 	}
 	sb := super{id: identity{o.ClusterID, o.DeviceUUID}, incarnation: incarnation, lay: lay}
-	s, err := newStore(dev, &sb, 0)
+	m, mem, err := newMap(&lay)
 	if err != nil {
 		return fmt.Errorf("format: %w", err)
 	}
+	s := newStore(dev, &sb, 0, m, mem)
 	s.mu.log.next, s.mu.log.tail = 1, 1 // sequence 0 stands for "none is durable"
 	if err := s.mount(); err != nil {
+		mem.close()
 		return fmt.Errorf("format: %w", err)
 	}
 	return s.Close()

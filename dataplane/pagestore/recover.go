@@ -18,6 +18,7 @@ type recovery struct {
 	dev  blockdev.Device
 	sb   super
 	m    *pagemap.Map
+	mem  *memory // of m
 	meta metaTable
 
 	next     uint64 // sequence behind the last log block of the contiguous tail
@@ -113,22 +114,27 @@ func (id identity) check(o Options) error {
 
 // recoverMap reads everything that the map consists of.
 func recoverMap(ctx context.Context, dev blockdev.Device, sb super) (*recovery, error) {
-	m, err := pagemap.New(sb.lay.dataBlocks)
+	m, mem, err := newMap(&sb.lay)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, err
 	}
-	r := &recovery{ctx: ctx, dev: dev, sb: sb, m: m, meta: metaTable{m: map[string]metaEntry{}},
+	r := &recovery{ctx: ctx, dev: dev, sb: sb, m: m, mem: mem, meta: metaTable{m: map[string]metaEntry{}},
 		buf: make([]byte, readPiece*BlockSize)}
-	if err := r.checkpoint(); err != nil {
-		return nil, fmt.Errorf("checkpoint %d: %w", sb.ckpt.number, err)
-	}
-	if err := r.log(); err != nil {
-		return nil, fmt.Errorf("log from %d: %w", sb.ckpt.logNext, err)
-	}
-	if err := r.verifyData(); err != nil {
+	if err := r.all(); err != nil {
+		mem.close()
 		return nil, err
 	}
 	return r, nil
+}
+
+func (r *recovery) all() error {
+	if err := r.checkpoint(); err != nil {
+		return fmt.Errorf("checkpoint %d: %w", r.sb.ckpt.number, err)
+	}
+	if err := r.log(); err != nil {
+		return fmt.Errorf("log from %d: %w", r.sb.ckpt.logNext, err)
+	}
+	return r.verifyData()
 }
 
 // checkpoint loads the checkpoint that the superblock names.
@@ -347,19 +353,18 @@ func Open(ctx context.Context, dev blockdev.Device, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open page store %v: %w", sb.id.device, err)
 	}
 	if err := repairSupers(ctx, dev, sb); err != nil {
+		r.mem.close()
 		return nil, fmt.Errorf("open page store %v: %w", sb.id.device, err)
 	}
 	sb.incarnation++
-	s, err := newStore(dev, &sb, o.Groups)
-	if err != nil {
-		return nil, err
-	}
+	s := newStore(dev, &sb, o.Groups, r.m, r.mem)
 	if o.segment > 0 {
 		s.mu.ckpt.segment, s.mu.ckpt.piece = o.segment, 16*o.segment
 	}
-	s.mu.m, s.mu.meta = r.m, r.meta
+	s.mu.meta = r.meta
 	s.mu.log.next, s.mu.log.durable, s.mu.log.tail = r.next, r.next-1, sb.ckpt.logNext
 	if err := s.mount(); err != nil {
+		r.mem.close()
 		return nil, fmt.Errorf("mount page store %v: %w", sb.id.device, err)
 	}
 	return s, nil

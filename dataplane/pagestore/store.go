@@ -36,6 +36,7 @@ type Store struct {
 	mu struct {
 		sync.Mutex
 		m        *pagemap.Map
+		mem      *memory // of m
 		meta     metaTable
 		log      groupCommit
 		ckpt     checkpointer
@@ -68,19 +69,15 @@ type Options struct {
 	segment int // blocks of a checkpoint written at once; tests make it, and pieces of the map, small
 }
 
-func newStore(dev blockdev.Device, sb *super, groups int) (*Store, error) {
-	m, err := pagemap.New(sb.lay.dataBlocks)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
+func newStore(dev blockdev.Device, sb *super, groups int, m *pagemap.Map, mem *memory) *Store {
 	s := &Store{dev: dev, id: sb.id, lay: sb.lay, incarnation: sb.incarnation,
 		volatile: dev.Geometry().VolatileCache}
 	s.boxes.New = func() any { return &box{} }
 	s.quiet = sync.NewCond(&s.mu)
-	s.mu.m, s.mu.meta.m, s.mu.superSeq = m, map[string]metaEntry{}, sb.seq
+	s.mu.m, s.mu.mem, s.mu.meta.m, s.mu.superSeq = m, mem, map[string]metaEntry{}, sb.seq
 	s.mu.log.init(s, max(groups, 1))
 	s.mu.ckpt.init(s, sb)
-	return s, nil
+	return s
 }
 
 // box collects, under the lock, what is to be done after it is released.
@@ -370,7 +367,11 @@ func (s *Store) Close() error {
 	for s.mu.reads > 0 || s.mu.purging || s.mu.log.busy() || s.mu.ckpt.busy() {
 		s.quiet.Wait()
 	}
-	return nil
+	var err error
+	if s.mu.m, err = pagemap.New(1); err == nil { // for who asks a closed store: nothing is here
+		s.mu.mem.close()
+	}
+	return err
 }
 
 // purge gives the space of dropped volumes back: a piece now, the rest by a goroutine that lets others in.
