@@ -45,7 +45,7 @@ func newTable(blocks uint64, mem Memory) *table {
 //	+------+----------------------+--------+------+----------------+
 //
 // packed and flux are blobs: the versions that are at rest, and the heads of the lists of those that are not.
-// snap is the last snapshot that has this chunk already, or does not need it. fresh counts the blocks written
+// snap is the last snapshot that has this chunk already, or does not need it. fresh counts the blocks changed
 // since somebody looked whether the chunk consists of runs.
 type chunkMap struct {
 	id uint32
@@ -89,7 +89,7 @@ func (c chunkMap) setFlux(h handle)   { put32(c.b[20:], uint32(h)) }
 func (c chunkMap) snap() uint64     { return get64(c.b[24:]) & (1<<freshShift - 1) }
 func (c chunkMap) setSnap(n uint64) { put64(c.b[24:], n|uint64(c.b[31])<<freshShift) }
 
-// written counts one more block, as far as it can count.
+// written counts one more change of a block, as far as it can count.
 func (c chunkMap) written()   { c.b[31] += 1 - c.b[31]/255 }
 func (c chunkMap) fresh() int { return int(c.b[31]) }
 func (c chunkMap) looked()    { c.b[31] = 0 }

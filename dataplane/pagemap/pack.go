@@ -51,19 +51,19 @@ func (t *table) atRest(c chunkMap) int {
 }
 
 // setRest makes a version the one at rest of its block. That takes constant time when the chunk is an array,
-// or when the block comes behind all others. A chunk of runs is written anew by any other change, and soon is
-// an array; that is looked at again when half of it was written since.
+// or when the block comes behind all others. Any other change makes an array of runs, once: whether it can be
+// runs again is looked at when half of it was changed since.
 func (t *table) setRest(c chunkMap, u *unit) {
 	p := t.packedOf(c)
 	switch {
 	case p == nil:
 		t.scratch.units = append(t.scratch.units[:0], *u)
-		t.repack(c)
+		t.store(c, appendPacked(t.scratch.bytes[:0], t.scratch.units))
 	case p.form() == formArray:
 		t.setInArray(c, p, u)
 	case !t.extendRuns(c, p, u):
 		t.scratch.units = withUnit(p.units(t.scratch.units[:0]), u)
-		t.repack(c)
+		t.store(c, appendArray(t.scratch.bytes[:0], t.scratch.units))
 	}
 }
 
@@ -81,14 +81,9 @@ func withUnit(units []unit, u *unit) []unit {
 	return units
 }
 
-// repack makes the scratch units the packed part of a chunk.
-func (t *table) repack(c chunkMap) {
-	t.scratch.bytes = appendPacked(t.scratch.bytes[:0], t.scratch.units)
-	t.store(c, t.scratch.bytes)
-}
-
-// store makes an image the packed part of a chunk.
+// store makes an image, in the scratch bytes, the packed part of a chunk.
 func (t *table) store(c chunkMap, b packed) {
+	t.scratch.bytes = b
 	c.looked()
 	if c.packed() == 0 {
 		c.setPacked(t.blobs.alloc(c.id, len(b)))
@@ -168,8 +163,7 @@ func (t *table) setInArray(c chunkMap, p packed, u *unit) {
 func (t *table) widen(c chunkMap, p packed, u *unit, dict int, present bool) (packed, int) {
 	if d := p.dicts(); dict < 0 && d >= 4 && bits.OnesCount(uint(d)) == 1 {
 		t.scratch.units = withUnit(p.units(t.scratch.units[:0]), u)
-		t.scratch.bytes = appendArray(t.scratch.bytes[:0], t.scratch.units)
-		t.store(c, t.scratch.bytes)
+		t.store(c, appendArray(t.scratch.bytes[:0], t.scratch.units))
 		return nil, 0
 	}
 	size := p.size()
@@ -207,28 +201,23 @@ func (t *table) dropRest(c chunkMap, block uint16) {
 	}
 	if p.form() == formRuns {
 		t.scratch.units = p.units(t.scratch.units[:0])
-		for i := range t.scratch.units {
-			if t.scratch.units[i].block == uint8(block) {
-				t.scratch.units = append(t.scratch.units[:i], t.scratch.units[i+1:]...)
-				break
-			}
-		}
-		t.repack(c)
-		return
+		t.store(c, appendArray(t.scratch.bytes[:0], t.scratch.units))
+		p = t.packedOf(c)
 	}
+	c.written()
 	i, _ := rank(p.bitmap(), int(block))
 	copy(p[p.unit(p.n()-2):], p[p.unit(p.n()-1):p.unit(i)])
 	p.bitmap()[block/8] &^= 1 << (block % 8)
 	p[2]--
 	if n := p.words(); n > 1 && get64(p.bitmap()[(n-1)*wordSize:]) == 0 {
 		t.scratch.units = p.units(t.scratch.units[:0])
-		t.repack(c)
+		t.store(c, appendArray(t.scratch.bytes[:0], t.scratch.units))
 	} else if size := p.size(); size < len(p)*3/4 {
 		t.fit(c, p, size)
 	}
 }
 
-// settleDown looks, when nothing of a chunk is in flux any more and half of it was written since the last
+// settleDown looks, when nothing of a chunk is in flux any more and half of it was changed since the last
 // time, whether it can be runs.
 func (t *table) settleDown(c chunkMap) {
 	p := t.packedOf(c)
@@ -237,8 +226,8 @@ func (t *table) settleDown(c chunkMap) {
 	}
 	c.looked()
 	t.scratch.units = p.units(t.scratch.units[:0])
-	if runs := countRuns(t.scratch.units); runs <= maxRuns {
-		t.repack(c)
+	if countRuns(t.scratch.units) <= maxRuns {
+		t.store(c, appendPacked(t.scratch.bytes[:0], t.scratch.units))
 	}
 }
 

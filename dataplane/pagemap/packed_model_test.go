@@ -66,7 +66,9 @@ func (o *model) compare(m *Map, key cluster.VolumeKey, asOf cluster.Seq) error {
 			if want, state := o.lookup(e, asOf); out[b].W != want.w || out[b].State != state {
 				return fmt.Errorf("%v as of %v: %+v, want %v %v", e, asOf, out[b], want.w, state)
 			}
-			has := slices.ContainsFunc(o.blocks[blockRef{k, uint16(b)}], func(v modelVersion) bool { return v.w == asOf })
+			has := slices.ContainsFunc(o.blocks[blockRef{k, uint16(b)}], func(v modelVersion) bool {
+				return v.w == asOf
+			})
 			if has != (exact[b].State != Absent) {
 				return fmt.Errorf("%v: version %v is there: %v", e, asOf, has)
 			}
@@ -170,8 +172,8 @@ func (h *host) look(e Extent) {
 	h.o.collect()
 }
 
-// TestPackedHistoriesLikeTheModel fills, overwrites, trims, pins, reverts and spoils chunks of many blocks. At
-// random moments the map must say what the model does.
+// TestPackedHistoriesLikeTheModel fills, overwrites, trims, pins, reverts and spoils chunks of many blocks.
+// At random moments the map must say what the model does.
 func TestPackedHistoriesLikeTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := &host{t: t, m: newMap(t, 4000), o: newModel(), key: cluster.VolumeKey{VUID: 7, Generation: 1},
@@ -198,7 +200,8 @@ func TestWriteAfterSnapshotTakesOneBlock(t *testing.T) {
 	space := func(pinned, reclaimable uint64) {
 		t.Helper()
 		if st, _ := m.Volume(vol); st.Pinned != pinned || st.Reclaimable != reclaimable {
-			t.Fatalf("%d blocks pinned, %d reclaimable; want %d, %d", st.Pinned, st.Reclaimable, pinned, reclaimable)
+			t.Fatalf("%d blocks pinned, %d reclaimable; want %d, %d", st.Pinned, st.Reclaimable, pinned,
+				reclaimable)
 		}
 	}
 	e := Extent{Vol: vol, Residency: 1, N: 64}

@@ -122,6 +122,10 @@ func TestStories(t *testing.T) {
 					fmt.Fprintf(&b, "%d/%d under %v\n", e.Page, e.Column, e.Residency)
 				}
 				return b.String()
+			case "space":
+				st, _ := m.Volume(r.Vol)
+				return fmt.Sprintf("%d blocks, %d pinned, %d reclaimable, %d free\n", st.Blocks, st.Pinned,
+					st.Reclaimable, m.Usage().Free)
 			case "show":
 				return dump(m)
 			default:

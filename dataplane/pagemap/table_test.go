@@ -63,8 +63,8 @@ func (w *chunksOf) check(t *rapid.T) {
 	}
 }
 
-// TestChunksAtRestLikeAMap packs and unpacks blocks of several chunks: writes in order and at random, over and
-// over, with few or with very many different columns and epochs.
+// TestChunksAtRestLikeAMap packs and unpacks blocks of several chunks: writes in order and at random, over
+// and over, with few or with very many different columns and epochs.
 func TestChunksAtRestLikeAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newChunksOf(rapid.IntRange(1, 5).Draw(t, "chunks"))
@@ -101,8 +101,8 @@ func TestChunksAtRestLikeAMap(t *testing.T) {
 	})
 }
 
-// TestArenaIsDense allocates, resizes and frees at random; what is in a blob stays, and memory that nobody uses
-// is bounded by a slab for each size.
+// TestArenaIsDense allocates, resizes and frees at random; what is in a blob stays, and memory that nobody
+// uses is bounded by a slab for each size.
 func TestArenaIsDense(t *testing.T) {
 	type blob struct {
 		h    handle
