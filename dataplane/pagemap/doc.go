@@ -36,6 +36,10 @@
 //
 // # Space
 //
+// Of the data blocks of a volume most answer reads at present; the pinned ones answer reads as of pins only;
+// the reclaimable ones answer nobody, and are kept until what lies above them is stable, settled or repaired.
+// VolumeState counts them (census). A write after a snapshot takes the blocks that it writes and no more.
+//
 // Every block of the device is free, live (referenced by exactly one version) or pending (allocated by a
 // write in flight, or of a dropped volume not yet purged); free + live + pending = total. Check proves it by
 // walking the map.
@@ -90,6 +94,34 @@
 //
 // # Memory
 //
-// A version takes 32 bytes in slabs without pointers, a block of a chunk 4 bytes (the head of its list), a
-// chunk about 160: 39 bytes per 4 KiB of a filled 256 KiB chunk.
+// Nearly every block of a device has one version that nobody has to think about. So the oldest version of a
+// block is at rest, packed with those of its chunk, as soon as it is data, stable and not bad; what is
+// newer than that, or is not like that, is in flux: a node of 32 bytes in a list. A stable version that
+// replaces one at rest is written over it, in constant time. A read looks at the list, then at what is at
+// rest.
+//
+//	     page --- hash, leaves ---> chunk (32 bytes)
+//	                                  |        |
+//	                      packed blob v        v flux blob: bitmap, heads
+//	oldest version of each block              block -> node -> node ->   (older ones, down to the packed)
+//
+// What depends on the size of the device lies in memory that the caller gives (NewIn), outside the Go heap,
+// in bytes per block of 4 KiB of chunks of 64:
+//
+//	                        in order   at random
+//	packed                  4.5        14.0        288 and 896 bytes
+//	chunk, hash, leaves     0.8        0.8         32, 9 to 18, 4 to 8 bytes
+//	free blocks             0.1        0.1
+//
+// A version in flux adds 36 bytes and a bit. On the Go heap are: directories of the hash and the leaves
+// (about 0.3 bytes per chunk), 8 bytes for each slab of 64 KiB, and queues: of what is not stable, by
+// extent, and of blocks that wait for a settlement.
+//
+// Nothing is moved in bulk, so no operation stops for long: the hash splits a page of 2 KiB at a time, and
+// the leaves likewise. Fragmentation is bounded: blobs of one size (16 to 128 bytes apart, 80 sizes) fill
+// their slabs without gaps, as the last one moves into a gap; of their slabs 10 % at worst are too short
+// for another blob, and one per size is not full. A packed blob is at most a third longer than needed after
+// blocks were trimmed, and a dictionary twice as long. Nodes, chunks and pages stay where they are: their
+// slabs are kept for their like, so of these the map holds the largest number that there ever was at a
+// time. Blobs of more than 64 GiB are not foreseen: 8 TiB of which every block is alone in its chunk.
 package pagemap

@@ -8,8 +8,8 @@ import (
 )
 
 // TestRAMBudgets fills 1/1024 TiB in the ways that the budgets are about. What is held beyond what is in use
-// does not grow with the device (a step of memory, and the last slab of each size), so it does not count here;
-// BenchmarkMapFill counts it, at a scale where it says something.
+// does not grow with the device (a step of memory, and the last slab of each size), so it does not count
+// here; BenchmarkMapFill counts it, at a scale where it says something.
 func TestRAMBudgets(t *testing.T) {
 	const blocks = 1 << 18
 	for _, c := range fills() {
