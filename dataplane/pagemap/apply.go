@@ -102,7 +102,8 @@ func (m *Map) volume(key cluster.VolumeKey) *volume {
 	v := m.vols[key]
 	if v == nil {
 		v = newVolume(key)
-		m.vols[key] = v
+		v.noted, v.turned = m.snaps, m.snaps
+		m.vols[key], m.sorted = v, nil
 	}
 	return v
 }
@@ -112,23 +113,35 @@ func (m *Map) volume(key cluster.VolumeKey) *volume {
 func (m *Map) chunkOf(v *volume, e Extent, end int) *chunkMap {
 	c := v.chunks[e.key()]
 	if c == nil {
-		c = &chunkMap{key: e.key(), residency: e.Residency, snap: m.snaps}
-		v.chunks[c.key] = c
-		v.index.insert(c)
-	} else {
-		m.touch(v, c)
+		c = m.newChunk(v, e)
 	}
+	m.touch(v, c)
 	if c.residency != e.Residency {
 		m.empty(v, c)
 		c.residency = e.Residency
 	}
-	if end > len(c.heads) {
-		size := 8
-		for size < end {
-			size *= 2
-		}
-		c.heads = append(make([]nodeID, 0, size), c.heads...)[:size]
+	c.reach(end)
+	return c
+}
+
+// reach makes room for blocks below end.
+func (c *chunkMap) reach(end int) {
+	if end <= len(c.heads) {
+		return
 	}
+	size := 8
+	for size < end {
+		size *= 2
+	}
+	c.heads = append(make([]nodeID, 0, size), c.heads...)[:size]
+}
+
+// newChunk makes a chunk that no snapshot has, and the one being taken does not need.
+func (m *Map) newChunk(v *volume, e Extent) *chunkMap {
+	c := &chunkMap{key: e.key(), residency: e.Residency, snap: 2 * m.snaps}
+	v.chunks[c.key] = c
+	v.index.insert(c)
+	m.nChunks++
 	return c
 }
 
@@ -147,7 +160,6 @@ func (m *Map) dropChunk(r *Record) {
 		return
 	}
 	if c := v.chunks[r.key()]; c != nil && c.residency <= r.Residency {
-		m.touch(v, c)
 		m.empty(v, c)
 		m.forget(v, c)
 	}
@@ -240,6 +252,9 @@ const (
 
 // account adds one of what a volume has to the totals, or takes it away.
 func (m *Map) account(v *volume, one uint64) {
+	if one == minus {
+		m.touchNotes(v)
+	}
 	m.notes.Marks += one * uint64(len(v.marks))
 	for _, k := range v.marks {
 		m.notes.Holes += one * uint64(len(k.Holes))
@@ -273,6 +288,7 @@ func (m *Map) tally(v *volume, c *chunkMap, n *node, one uint64) {
 
 // unlink removes the version that link names and frees its space.
 func (m *Map) unlink(v *volume, c *chunkMap, link *nodeID) {
+	m.touch(v, c)
 	id := *link
 	n := m.slabs.at(id)
 	m.uncount(v, c, n)
@@ -284,9 +300,18 @@ func (m *Map) unlink(v *volume, c *chunkMap, link *nodeID) {
 // forget removes a chunk that holds nothing.
 func (m *Map) forget(v *volume, c *chunkMap) {
 	if c.versions == 0 {
-		v.index.remove(c)
-		delete(v.chunks, c.key)
+		v.turn(m.snaps)
+		v.gone = append(v.gone, c.key)
+		m.gone++
+		m.remove(v, c)
 	}
+}
+
+// remove takes a chunk out of the map.
+func (m *Map) remove(v *volume, c *chunkMap) {
+	v.index.remove(c)
+	delete(v.chunks, c.key)
+	m.nChunks--
 }
 
 // promote acts on what has become stable: first all of it is no longer listed as unstable, then space is
@@ -299,7 +324,6 @@ func (m *Map) promote(v *volume) {
 			m.ripe[i].w = 0
 			continue
 		}
-		m.touch(v, c)
 		id := *m.slot(c, u.ref.block, u.w)
 		if id == 0 || m.slabs.at(id).w != u.w || m.slabs.at(id).flags&flagQueued == 0 {
 			m.ripe[i].w = 0 // undone since, or listed twice
@@ -317,7 +341,6 @@ func (m *Map) promote(v *volume) {
 
 func (m *Map) collectRef(v *volume, ref blockRef) {
 	if c := v.chunks[ref.chunkKey]; c != nil && int(ref.block) < len(c.heads) {
-		m.touch(v, c)
 		m.collect(v, c, ref.block)
 		m.forget(v, c)
 	}
@@ -338,8 +361,8 @@ func (m *Map) settle(v *volume, epoch uint32) {
 	if epoch <= v.settled {
 		return
 	}
-	v.settled = epoch
 	m.account(v, minus)
+	v.settled = epoch
 	for len(v.marks) > 0 && v.marks[0].W.Epoch() < epoch {
 		v.marks = v.marks[1:]
 	}
@@ -358,7 +381,6 @@ func (m *Map) undo(r *Record) {
 		return
 	}
 	v := m.vols[r.Vol]
-	m.touch(v, c)
 	for i := range r.N {
 		link := m.slot(c, r.First+i, r.W)
 		if *link != 0 && m.slabs.at(*link).w == r.W {
@@ -375,12 +397,14 @@ func (m *Map) drop(key cluster.VolumeKey) {
 	if v == nil {
 		return
 	}
+	m.account(v, minus)
 	delete(m.vols, key)
+	m.sorted = nil
+	m.drops = append(m.drops, key)
 	v.dropped = m.snaps + 1
 	m.live -= v.nBlocks
 	m.tombs -= v.nTombs
 	m.bad -= v.nBad
-	m.account(v, minus)
 	m.dropping = append(m.dropping, v)
 }
 
@@ -404,8 +428,7 @@ func (m *Map) Purge(limit int) (more bool) {
 				id = next
 			}
 		}
-		v.index.remove(c)
-		delete(v.chunks, c.key)
+		m.remove(v, c)
 	}
 	return len(m.dropping) > 0
 }

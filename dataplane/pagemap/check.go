@@ -16,6 +16,7 @@ type checker struct {
 	used     []uint64 // bitmap of data blocks referenced by a version
 	live     uint64   // of vols
 	nodes    uint64
+	chunks   uint64
 	tombs    uint64
 	bad      uint64
 	notes    Notes
@@ -56,6 +57,9 @@ func (k *checker) space(live uint64) {
 	} else if live != m.live || k.tombs != m.tombs || k.bad != m.bad ||
 		u.Free+u.Live+u.Pending != u.Total {
 		k.failf("counted %d live blocks, %d tombstones, %d bad; the map says %+v", live, k.tombs, k.bad, u)
+	}
+	if k.chunks != m.nChunks {
+		k.failf("%d chunks are reachable, %d counted", k.chunks, m.nChunks)
 	}
 	if k.nodes != m.slabs.used {
 		k.failf("%d versions are reachable, %d in use", k.nodes, m.slabs.used)
@@ -99,6 +103,7 @@ func (k *checker) volume(v *volume, known bool) {
 		}
 		prev = c
 	}
+	k.chunks += uint64(chunks)
 	if chunks != len(v.chunks) {
 		k.failf("volume %v: %d chunks in order, %d by key", v.key, chunks, len(v.chunks))
 	}

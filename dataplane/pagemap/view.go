@@ -106,7 +106,6 @@ func (m *Map) setView(v *volume, view chunk.View) {
 	for c := v.index.seek(chunkKey{}); c != nil; c = next {
 		next = v.index.after(c.key)
 		if reverted || c.layered() {
-			m.touch(v, c)
 			for b := range c.heads {
 				m.collect(v, c, uint16(b))
 			}

@@ -69,7 +69,7 @@ func (s *slabs) put(id nodeID) {
 type chunkMap struct {
 	key       chunkKey
 	residency chunk.Residency
-	snap      uint64 // the last snapshot that has this chunk already, or does not need it
+	snap      uint64 // twice the last snapshot that has it, or needs it not; odd: it has changed since
 	versions  int32
 	heads     []nodeID // up to the highest block ever held, rounded up
 }
@@ -77,9 +77,14 @@ type chunkMap struct {
 // volume is everything the map knows about one volume.
 type volume struct {
 	key       cluster.VolumeKey
-	dropped   uint64 // snapshots begun when it was dropped, plus 1; 0: not dropped
-	settled   uint32 // epochs below are stable
-	marks     []Mark // ascending, at most one per epoch, epochs >= settled
+	dropped   uint64     // snapshots begun when it was dropped, plus 1; 0: not dropped
+	noted     uint64     // the last snapshot that has what is known of the volume as a whole
+	turned    uint64     // the last snapshot begun when the next two began anew
+	dirty     []chunkKey // changed since
+	gone      []chunkKey // removed since, perhaps there again
+	was       changes    // the same, for the snapshot being taken
+	settled   uint32     // epochs below are stable
+	marks     []Mark     // ascending, at most one per epoch, epochs >= settled
 	view      chunk.View
 	index     index
 	chunks    map[chunkKey]*chunkMap
@@ -91,6 +96,9 @@ type volume struct {
 	nTombs    uint64
 	nBad      uint64
 }
+
+// changes are chunks that differ between two snapshots.
+type changes struct{ dirty, gone []chunkKey }
 
 // blockRef names a block within a volume.
 type blockRef struct {

@@ -116,7 +116,7 @@ func (w *crashWorld) note() {
 	st := w.s.Stats()
 	w.stats.groups += st.Traffic.Commits
 	w.stats.checkpoints += st.Traffic.Checkpoints
-	w.stats.laps += st.Traffic.LogBytes / BlockSize
+	w.stats.laps += st.Traffic.LogBytes / st.Log.Bytes
 }
 
 func (w *crashWorld) cut() {
@@ -142,7 +142,7 @@ func (w *crashWorld) mount() error {
 				return err
 			}
 		}
-		s, err := Open(context.Background(), w.dev, Options{Groups: 1 + w.rng.IntN(3), segment: 1 + w.rng.IntN(2)})
+		s, err := Open(context.Background(), w.dev, Options{Groups: 1 + w.rng.IntN(3), piece: 1 + w.rng.IntN(20)})
 		w.dev.PowerOffAfter(-1)
 		if err == nil {
 			w.s = s
@@ -160,7 +160,11 @@ func (w *crashWorld) mount() error {
 func (w *crashWorld) rotSuper() error {
 	_, bad, err := readSupers(context.Background(), w.dev)
 	if err == nil && bad[0] == nil && bad[1] == nil {
-		w.dev.Corrupt(w.rng.Int64N(2*BlockSize), 1<<w.rng.IntN(8))
+		at := w.rng.Int64N(BlockSize)
+		if w.rng.IntN(2) == 0 {
+			at += w.dev.Geometry().Size - BlockSize
+		}
+		w.dev.Corrupt(at, 1<<w.rng.IntN(8))
 	}
 	return err
 }
