@@ -84,7 +84,6 @@ const (
 	LogNextLate       Name = "log-next-late"      // a checkpoint claims records that came while it was written
 	OneCopy           Name = "one-copy"           // the second copy of the ring is not written
 	RotKept           Name = "rot-kept"           // what one copy has lost is not written again
-	PromiseUnread     Name = "promise-unread"     // a lost log block that was durable is no damage
 )
 
 // PageStore lists the bugs of the page store.
@@ -92,7 +91,7 @@ func PageStore() []Name {
 	return []Name{DataUnverified, FlushSkipped, AckBeforeData, AckOutOfOrder, ApplyEarly, BadDropped,
 		ReplaceIgnored, LogTailEarly, LogTailHalf, IncarnationUnread, IncarnationKept, PositionUnread, SupersUnequal,
 		SuperInPlace, SuperUnflushed, RingUnflushed, ChangedUntold, EndUntold, RoundCut, LogNextLate, OneCopy,
-		RotKept, PromiseUnread}
+		RotKept}
 }
 
 // All lists the bugs of the protocol, which the simulator must find.

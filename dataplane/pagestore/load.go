@@ -127,7 +127,7 @@ func (w *window) before(r *recovery, end, n, tail uint64) ([]byte, error) {
 	if have := uint64(len(w.buf)) / unit; from < w.from || end > w.from+have || have == 0 {
 		piece := max(min(readPiece/unit, end-tail), n)
 		if w.room == nil {
-			w.room = make([]byte, readPiece)
+			w.room = make([]byte, min(readPiece, (end-tail)*unit))
 		}
 		w.from, w.buf = end-piece, w.room[:piece*unit]
 		err := transfer(r.ctx, r.dev, w.ring.ops(blockdev.Read, w.from, w.buf)...)

@@ -158,7 +158,7 @@ func recoverMap(ctx context.Context, dev blockdev.Device, sb super, o Options, t
 func (r *recovery) log() error {
 	first, ring := r.sb.ckpt.logNext, r.sb.lay.log()
 	end := first + ring.units
-	w := window{ring: ring, room: make([]byte, readPiece+maxBlock)}
+	w := window{ring: ring, room: make([]byte, min(readPiece+maxBlock, ring.units*uint64(ring.unit)))}
 	hole := false
 	r.next = first
 	for pos := first; pos < end; {
@@ -182,7 +182,7 @@ func (r *recovery) log() error {
 		}
 		r.promised = max(r.promised, h.aux)
 	}
-	if r.promised > r.next && !r.mutant.Is(mutant.PromiseUnread) {
+	if r.promised > r.next {
 		return fmt.Errorf("%w: block %d is missing, and was durable: a later one says so of all before %d",
 			ErrDamaged, r.next, r.promised)
 	}
