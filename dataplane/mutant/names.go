@@ -67,7 +67,6 @@ const (
 	AckBeforeData     Name = "ack-before-data"    // a group is reported when its records are written
 	AckOutOfOrder     Name = "ack-out-of-order"   // a group is reported before an older one is written
 	ApplyEarly        Name = "apply-early"        // records free space before they are durable
-	BadDropped        Name = "bad-dropped"        // a version whose data is lost is forgotten by recovery
 	ReplaceIgnored    Name = "replace-ignored"    // replay does not know that a bad version was written again
 	LogTailEarly      Name = "log-tail-early"     // the log is reused before a superblock gives it up
 	LogTailHalf       Name = "log-tail-half"      // the log is reused when one superblock gives it up
@@ -88,8 +87,7 @@ const (
 
 // PageStore lists the bugs of the page store.
 func PageStore() []Name {
-	return []Name{DataUnverified, FlushSkipped, AckBeforeData, AckOutOfOrder, ApplyEarly, BadDropped,
-		ReplaceIgnored, LogTailEarly, LogTailHalf, IncarnationUnread, IncarnationKept, PositionUnread, SupersUnequal,
+	return []Name{DataUnverified, FlushSkipped, AckBeforeData, AckOutOfOrder, ApplyEarly, ReplaceIgnored, LogTailEarly, LogTailHalf, IncarnationUnread, IncarnationKept, PositionUnread, SupersUnequal,
 		SuperInPlace, SuperUnflushed, RingUnflushed, ChangedUntold, EndUntold, RoundCut, LogNextLate, OneCopy,
 		RotKept}
 }

@@ -32,6 +32,7 @@ var (
 type crashWorld struct {
 	rng     *rand.Rand
 	dev     *blockdev.Mem
+	slow    slowSupers
 	s       *Store
 	vols    []*volModel
 	nextVol uint32
@@ -70,6 +71,7 @@ func newCrashWorld(seed uint64, m mutant.Set) (*crashWorld, error) {
 	}
 	w.dev = blockdev.NewMem(blockdev.MemOptions{Size: int64(blocks) * BlockSize,
 		LogicalBlock: []int{512, BlockSize}[seed/3%2], VolatileCache: rng.IntN(3) > 0})
+	w.slow.Mem = w.dev
 	o := formatOptions()
 	o.LogBlocks = 16
 	if seed/3%2 == 1 { // every log block takes one
@@ -82,6 +84,33 @@ func newCrashWorld(seed uint64, m mutant.Set) (*crashWorld, error) {
 		w.addVolume()
 	}
 	return w, nil
+}
+
+// slowSupers is a device on which the writes of superblocks take long, so that much happens between them.
+type slowSupers struct {
+	*blockdev.Mem
+	hold bool
+	held []*blockdev.Op
+}
+
+// Submit implements blockdev.Device.
+func (d *slowSupers) Submit(ops ...*blockdev.Op) {
+	pass := make([]*blockdev.Op, 0, len(ops))
+	for _, o := range ops {
+		if d.hold && o.Kind == blockdev.Write && (o.Off == 0 || o.Off == d.Geometry().Size-BlockSize) {
+			d.held = append(d.held, o)
+		} else {
+			pass = append(pass, o)
+		}
+	}
+	d.Mem.Submit(pass...)
+}
+
+// release lets them go on.
+func (d *slowSupers) release() {
+	held := d.held
+	d.held = nil
+	d.Mem.Submit(held...)
 }
 
 func (w *crashWorld) large() bool { return w.pages > 100 }
@@ -100,6 +129,7 @@ func (w *crashWorld) cycle() error {
 		return fmt.Errorf("life %d: %w", w.life, err)
 	}
 	w.dev.Manual(true)
+	w.slow.hold = w.rng.IntN(2) == 0
 	steps := w.rng.IntN(60)
 	if w.large() {
 		steps *= 4
@@ -137,6 +167,7 @@ func (w *crashWorld) note() {
 }
 
 func (w *crashWorld) cut() {
+	w.slow.hold, w.slow.held = false, nil
 	w.dev.Crash(w.rng.Uint64())
 	w.dev.Manual(false)
 	w.stats.cuts++
@@ -159,11 +190,14 @@ func (w *crashWorld) mount() error {
 				return err
 			}
 		}
-		s, err := Open(context.Background(), w.dev, Options{Groups: 1 + w.rng.IntN(3), piece: 1 + w.rng.IntN(20), Mutant: w.mutant})
+		s, err := Open(context.Background(), &w.slow, Options{Groups: 1 + w.rng.IntN(3), piece: 1 + w.rng.IntN(20), Mutant: w.mutant})
 		w.dev.PowerOffAfter(-1)
 		if err == nil {
 			w.s = s
 			w.stats.repairs += s.Stats().Repaired
+			if int(s.incarnation-1)%2 == w.rotten { // that area was read, and is whole again
+				w.rotten = w.rng.IntN(2)
+			}
 			return nil
 		}
 		if !errors.Is(err, ErrIO) { // only a device without power fails
@@ -186,7 +220,7 @@ func (w *crashWorld) rot() error {
 		w.dev.Corrupt(at+w.rng.Int64N(BlockSize), 1<<w.rng.IntN(8))
 		return nil
 	}
-	// One area for all of a world: nobody looks at both copies at every mount.
+	// One area until it was looked at: mounts take turns.
 	for range 1 + w.rng.IntN(3) {
 		c := sb[0].ckpt
 		if sb[1].seq > sb[0].seq {
@@ -201,6 +235,8 @@ func (w *crashWorld) rot() error {
 
 // drain lets the device end everything.
 func (w *crashWorld) drain() {
+	w.slow.hold = false
+	w.slow.release()
 	for w.dev.Pending() > 0 {
 		w.dev.Step(w.rng.IntN(w.dev.Pending()))
 	}
@@ -208,6 +244,9 @@ func (w *crashWorld) drain() {
 
 // step is one event: mostly the device ends an operation, in any order, or somebody asks for something.
 func (w *crashWorld) step() {
+	if len(w.slow.held) > 0 && w.rng.IntN(60) == 0 {
+		w.slow.release()
+	}
 	if n := w.dev.Pending(); n > 0 && w.rng.IntN(100) < 55 {
 		w.dev.Step(w.rng.IntN(n))
 		return

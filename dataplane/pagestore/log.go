@@ -212,8 +212,11 @@ func (l *groupCommit) take(g *group, room int, b *box) bool {
 		g.buf = appendMeta(g.buf, &r.metas[i])
 	}
 	g.records += uint64(len(r.recs) + len(r.metas))
-	r.group = g
-	if r.data > 0 && !l.s.mutant.Is(mutant.AckBeforeData) {
+	switch {
+	case r.data == 0:
+	case l.s.mutant.Is(mutant.AckBeforeData):
+	default:
+		r.group = g
 		g.waiting++
 	}
 	if g.lastReq == nil {

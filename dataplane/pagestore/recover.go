@@ -297,22 +297,11 @@ func (r *recovery) verifyData() error {
 				return cerr
 			}
 			if err != nil || checksum(buf) != held[j].CRC {
-				r.spoil(u, uint16(j), loc)
+				r.m.MarkBad(u.e, u.e.First+uint16(j), u.w, loc)
 			}
 		}
 	}
 	return nil
-}
-
-// spoil notes that the data of a version is lost.
-func (r *recovery) spoil(u *unsureData, block uint16, loc uint64) {
-	if r.mutant.Is(mutant.BadDropped) {
-		e := u.e
-		e.First, e.N = e.First+block, 1
-		r.m.Apply(&pagemap.Record{Kind: pagemap.Undo, Extent: e, W: u.w})
-		return
-	}
-	r.m.MarkBad(u.e, u.e.First+block, u.w, loc)
 }
 
 // Open recovers the store: newest valid checkpoint, then the tail of the log. ErrForeign, ErrDamaged.
