@@ -62,7 +62,7 @@ const (
 
 // Bugs of the page store, which its own crash tests must find: see PageStore.
 const (
-	DataUnverified    Name = "data-unverified"    // recovery believes that data is there whose write was in flight
+	DataUnverified    Name = "data-unverified"    // recovery trusts data whose write was in flight
 	FlushSkipped      Name = "flush-skipped"      // a group is reported before the cache is flushed
 	AckBeforeData     Name = "ack-before-data"    // a group is reported when its records are written
 	AckOutOfOrder     Name = "ack-out-of-order"   // a group is reported before an older one is written
@@ -87,9 +87,11 @@ const (
 
 // PageStore lists the bugs of the page store.
 func PageStore() []Name {
-	return []Name{DataUnverified, FlushSkipped, AckBeforeData, AckOutOfOrder, ApplyEarly, ReplaceIgnored, LogTailEarly, LogTailHalf, IncarnationUnread, IncarnationKept, PositionUnread, SupersUnequal,
-		SuperInPlace, SuperUnflushed, RingUnflushed, ChangedUntold, EndUntold, RoundCut, LogNextLate, OneCopy,
-		RotKept}
+	return []Name{
+		DataUnverified, FlushSkipped, AckBeforeData, AckOutOfOrder, ApplyEarly, ReplaceIgnored, LogTailEarly,
+		LogTailHalf, IncarnationUnread, IncarnationKept, PositionUnread, SupersUnequal, SuperInPlace,
+		SuperUnflushed, RingUnflushed, ChangedUntold, EndUntold, RoundCut, LogNextLate, OneCopy, RotKept,
+	}
 }
 
 // All lists the bugs of the protocol, which the simulator must find.

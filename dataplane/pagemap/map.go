@@ -112,7 +112,9 @@ func (m *Map) Volumes() []cluster.VolumeKey {
 // inOrder gives the volumes in key order. The slice is never changed.
 func (m *Map) inOrder() []*volume {
 	if m.sorted == nil {
-		m.sorted = slices.SortedFunc(maps.Values(m.vols), func(a, b *volume) int { return compareKeys(a.key, b.key) })
+		m.sorted = slices.SortedFunc(maps.Values(m.vols), func(a, b *volume) int {
+			return compareKeys(a.key, b.key)
+		})
 	}
 	return m.sorted
 }

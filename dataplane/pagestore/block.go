@@ -133,7 +133,7 @@ type versionError struct{ found uint16 }
 // Error says what can be done.
 func (e versionError) Error() string {
 	if e.found > formatVersion {
-		return fmt.Sprintf("format version %d, this release reads %d: use the release that wrote it, or a newer one",
+		return fmt.Sprintf("format version %d, this release reads %d: use the one that wrote it, or a newer one",
 			e.found, formatVersion)
 	}
 	return fmt.Sprintf("format version %d, which no release wrote and this one does not read: `ashlard device "+

@@ -76,7 +76,6 @@ type checkpointer struct {
 	taking ckptRef // being written
 	copies int     // superblocks written
 	snap   *pagemap.Snapshot
-	begun  uint64 // versions held when it began
 	goal   uint64 // bytes at which it has shared enough
 	enc    encoder
 	writes int // segments in flight
@@ -106,7 +105,8 @@ func (c *checkpointer) behind() bool { return c.stage == writing && c.enc.nReady
 // maybeCheckpoint begins one when it is time, and moves the one being taken on.
 func (s *Store) maybeCheckpoint(b *box) {
 	c, l := &s.mu.ckpt, &s.mu.log
-	if c.stage == idle && s.mu.failed == nil && !s.mu.closed && (c.wanted || l.durable-l.tail >= l.ring.units/4*3) {
+	due := c.wanted || l.durable-l.tail >= l.ring.units/4*3
+	if due && c.stage == idle && s.mu.failed == nil && !s.mu.closed {
 		c.begin()
 	}
 	if c.stage == writing {
@@ -120,13 +120,13 @@ func (s *Store) maybeCheckpoint(b *box) {
 // begin starts a checkpoint of the map as it is now: with the records of all durable log blocks.
 func (c *checkpointer) begin() {
 	m := c.s.mu.m
-	c.stage, c.phase, c.wanted, c.begun = writing, changes, false, m.Usage().Versions
+	c.stage, c.phase, c.wanted = writing, changes, false
 	c.taking = ckptRef{number: c.current.number + 1, tail: c.current.tail, start: c.current.start,
 		logNext: c.s.mu.log.durable}
 	if c.round.First == 0 {
 		c.round = pagemap.Round{First: c.taking.number}
 	}
-	c.enc.reset()
+	c.enc.reset(m.Usage().Versions)
 	c.snap = m.BeginSnapshot(c.taking.number, &c.enc)
 	c.s.mu.meta.begin(c.taking.number, c.enc.meta)
 	c.s.mu.traffic.Checkpoints++
@@ -177,8 +177,7 @@ func (c *checkpointer) share() (goal uint64) {
 	if c.enc.versions > 0 {
 		perVersion = float64(c.enc.bytes) / float64(c.enc.versions)
 	}
-	left := c.s.mu.m.Usage().Versions - min(c.round.Passed, c.s.mu.m.Usage().Versions)
-	rest := float64(left) * perVersion
+	rest := max(float64(c.s.mu.m.Usage().Versions)-float64(c.round.Passed), 0) * perVersion
 	room := float64(c.limit()) - float64(c.bytesFrom(c.taking.tail)) - float64(c.size)
 	if room <= rest {
 		return math.MaxUint64
@@ -186,8 +185,8 @@ func (c *checkpointer) share() (goal uint64) {
 	return uint64(changed + changed*rest/(room-rest))
 }
 
-// roundEnds moves the tail to the beginning of the round. If that makes too little room, because the round was
-// long, the checkpoint becomes a round of its own.
+// roundEnds moves the tail to the beginning of the round. If that makes too little room, because the round
+// was long, the checkpoint becomes a round of its own.
 func (c *checkpointer) roundEnds() {
 	c.taking.tail = c.taking.start
 	if c.round.First != c.taking.number && c.crowded(c.taking.tail) {
@@ -206,7 +205,7 @@ func (c *checkpointer) finish() {
 	}
 	c.snap.End()
 	c.snap = nil
-	c.enc.end(&ckptTotals{versions: c.begun, logNext: c.taking.logNext, round: c.round})
+	c.enc.end(&ckptTotals{versions: c.enc.held, logNext: c.taking.logNext, round: c.round})
 	c.taking.head, c.taking.last = c.enc.pos, c.enc.last
 }
 

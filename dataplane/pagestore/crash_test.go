@@ -63,8 +63,9 @@ type metaModel struct{ values []string }
 
 func newCrashWorld(seed uint64, m mutant.Set) (*crashWorld, error) {
 	rng := rand.New(rand.NewPCG(seed, 100))
-	w := &crashWorld{rng: rng, mutant: m, meta: map[string]*metaModel{}, pages: 2 + seed%3*4, rotten: int(seed / 2 % 2),
-		entries: make([]pagemap.Entry, 4096), want: make([]byte, BlockSize), got: make([]byte, BlockSize)}
+	w := &crashWorld{rng: rng, mutant: m, meta: map[string]*metaModel{}, pages: 2 + seed%3*4,
+		rotten: int(seed / 2 % 2), entries: make([]pagemap.Entry, 4096), want: make([]byte, BlockSize),
+		got: make([]byte, BlockSize)}
 	blocks := 150 + rng.IntN(150)
 	if seed%8 == 0 { // checkpoints take several writes, between which the map changes
 		blocks, w.pages = 1500, 200
@@ -84,33 +85,6 @@ func newCrashWorld(seed uint64, m mutant.Set) (*crashWorld, error) {
 		w.addVolume()
 	}
 	return w, nil
-}
-
-// slowSupers is a device on which the writes of superblocks take long, so that much happens between them.
-type slowSupers struct {
-	*blockdev.Mem
-	hold bool
-	held []*blockdev.Op
-}
-
-// Submit implements blockdev.Device.
-func (d *slowSupers) Submit(ops ...*blockdev.Op) {
-	pass := make([]*blockdev.Op, 0, len(ops))
-	for _, o := range ops {
-		if d.hold && o.Kind == blockdev.Write && (o.Off == 0 || o.Off == d.Geometry().Size-BlockSize) {
-			d.held = append(d.held, o)
-		} else {
-			pass = append(pass, o)
-		}
-	}
-	d.Mem.Submit(pass...)
-}
-
-// release lets them go on.
-func (d *slowSupers) release() {
-	held := d.held
-	d.held = nil
-	d.Mem.Submit(held...)
 }
 
 func (w *crashWorld) large() bool { return w.pages > 100 }
@@ -190,7 +164,8 @@ func (w *crashWorld) mount() error {
 				return err
 			}
 		}
-		s, err := Open(context.Background(), &w.slow, Options{Groups: 1 + w.rng.IntN(3), piece: 1 + w.rng.IntN(20), Mutant: w.mutant})
+		o := Options{Groups: 1 + w.rng.IntN(3), piece: 1 + w.rng.IntN(20), Mutant: w.mutant}
+		s, err := Open(context.Background(), &w.slow, o)
 		w.dev.PowerOffAfter(-1)
 		if err == nil {
 			w.s = s
@@ -206,31 +181,6 @@ func (w *crashWorld) mount() error {
 		w.stats.mountCuts++
 		w.cut()
 	}
-}
-
-// rot spoils one superblock, if the power cut left both good, or segments in one copy of the checkpoint ring:
-// the other must do at any time.
-func (w *crashWorld) rot() error {
-	sb, bad, err := readSupers(context.Background(), w.dev)
-	if err != nil || bad[0] != nil || bad[1] != nil {
-		return err
-	}
-	if w.rng.IntN(2) == 0 {
-		at := int64(sb[0].lay.superAt(w.rng.IntN(2))) * BlockSize
-		w.dev.Corrupt(at+w.rng.Int64N(BlockSize), 1<<w.rng.IntN(8))
-		return nil
-	}
-	// One area until it was looked at: mounts take turns.
-	for range 1 + w.rng.IntN(3) {
-		c := sb[0].ckpt
-		if sb[1].seq > sb[0].seq {
-			c = sb[1].ckpt
-		}
-		r := sb[0].lay.area(w.rotten)
-		w.dev.Corrupt(r.offset(c.tail+w.rng.Uint64N(c.head-c.tail))+w.rng.Int64N(int64(r.unit)), 1<<w.rng.IntN(8))
-		w.stats.rots++
-	}
-	return nil
 }
 
 // drain lets the device end everything.

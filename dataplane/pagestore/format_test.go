@@ -58,7 +58,8 @@ func sampleVersions() []pagemap.ChunkVersion {
 	return []pagemap.ChunkVersion{
 		{Block: 16, W: seq(3, 7), Loc: 0x665544332211, CRC: 0xdeadbeef,
 			Columns: pagemap.Columns{Set: 0x7654, Mask: 0x8001}},
-		{Block: 17, W: seq(3, 7), Loc: 0x665544332212, CRC: 3, Columns: pagemap.Columns{Set: 0x7654, Mask: 0x8001}},
+		{Block: 17, W: seq(3, 7), Loc: 0x665544332212, CRC: 3,
+			Columns: pagemap.Columns{Set: 0x7654, Mask: 0x8001}},
 		{Block: 17, W: seq(3, 1), Loc: 6, CRC: 3, Bad: true},
 		{Block: 200, W: seq(3, 9), Tombstone: true}}
 }
@@ -94,7 +95,8 @@ func sampleBlocks(t testing.TB) map[string][]byte {
 	binary.LittleEndian.PutUint32(segment[4:], 0x01020304)
 	var records, images prior
 	for _, r := range sampleRecords() {
-		if r.Kind == pagemap.Settle || r.Kind == pagemap.Stable || r.Kind == pagemap.View || r.Kind == pagemap.Drop {
+		switch r.Kind {
+		case pagemap.Settle, pagemap.Stable, pagemap.View, pagemap.Drop:
 			segment = records.record(segment, &r)
 		}
 	}
@@ -163,8 +165,8 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}
 	for _, want := range sampleMetas() {
 		got, n, err := readMeta(p)
-		if err != nil || got.key != want.key || got.order != want.order || string(got.value) != string(want.value) ||
-			got.gone != want.gone || n > want.size() {
+		if err != nil || got.key != want.key || got.order != want.order || got.gone != want.gone ||
+			string(got.value) != string(want.value) || n > want.size() {
 			t.Errorf("metadata %+v of %d bytes, %v", got, n, err)
 		}
 		p = p[n:]
@@ -200,7 +202,8 @@ func TestImagesRoundTrip(t *testing.T) {
 					W:       cluster.Seq(rapid.Uint64().Draw(t, "w")),
 					Columns: pagemap.Columns{Set: rapid.Uint16().Draw(t, "set"), Mask: rapid.Uint16().Draw(t, "mask")}}
 				if v.Tombstone = rapid.Bool().Draw(t, "tombstone"); !v.Tombstone {
-					v.Loc, v.CRC = rapid.Uint64Range(0, pagemap.MaxBlocks).Draw(t, "loc"), rapid.Uint32().Draw(t, "crc")
+					v.Loc = rapid.Uint64Range(0, pagemap.MaxBlocks).Draw(t, "loc")
+					v.CRC = rapid.Uint32().Draw(t, "crc")
 					v.Bad = rapid.Bool().Draw(t, "bad")
 				}
 				i.vs = append(i.vs, v)
@@ -333,8 +336,8 @@ func FuzzLog(f *testing.F) {
 	block := sampleBlocks(f)["log"]
 	h, _ := openBlock(block, logBlock, 512)
 	f.Add(h.payload(block))
-	one := new(prior).record(nil, &pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 2), Loc: 9,
-		Columns: columnsOf(2, 1), CRC: []uint32{1}})
+	one := new(prior).record(nil, &pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 2),
+		Loc: 9, Columns: columnsOf(2, 1), CRC: []uint32{1}})
 	f.Add(slices.Concat(one, one))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		r := fuzzed(t)
@@ -353,7 +356,8 @@ func FuzzSegment(f *testing.F) {
 	var x prior
 	good := x.record(make([]byte, 8), &pagemap.Record{Kind: pagemap.Settle, Extent: ext(1, 0, 0, 1), Epoch: 1})
 	e := ext(1, 0, 0, 1)
-	good = new(prior).image(good, &e, []pagemap.ChunkVersion{{W: seq(1, 1), Loc: 7}, {Block: 4, W: seq(1, 2), Loc: 8}})
+	good = new(prior).image(good, &e,
+		[]pagemap.ChunkVersion{{W: seq(1, 1), Loc: 7}, {Block: 4, W: seq(1, 2), Loc: 8}})
 	f.Add(appendEnd(good, &ckptTotals{versions: 2}))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if len(payload) < 8 {

@@ -25,8 +25,8 @@ const (
 	maxEnd         = 1 + 10 + 10 + 10 + maxVolume + 10 + 1 + 10
 )
 
-// appendImage appends versions of a chunk. It is self-contained but for the volume, page, sequence and
-// location of the record before.
+// image appends the image of a chunk, or a part of it: what its versions have in common is said once, numbers
+// are differences. Without versions: the chunk is gone.
 func (x *prior) image(b []byte, e *pagemap.Extent, versions []pagemap.ChunkVersion) []byte {
 	if len(versions) == 0 {
 		return x.place(x.start(b, ckptImage|flagTombstone, e.Vol), e)
@@ -129,8 +129,8 @@ type ckptTotals struct {
 func appendEnd(b []byte, t *ckptTotals) []byte {
 	b = append(b, ckptEnd)
 	r := &t.round
-	for _, v := range []uint64{t.versions, t.logNext, r.First, uint64(r.Vol.VUID), uint64(r.Vol.Generation), r.Page,
-		uint64(r.Column), r.Passed} {
+	for _, v := range []uint64{t.versions, t.logNext, r.First, uint64(r.Vol.VUID), uint64(r.Vol.Generation),
+		r.Page, uint64(r.Column), r.Passed} {
 		b = binary.AppendUvarint(b, v)
 	}
 	return b

@@ -259,7 +259,8 @@ func (l *groupCommit) write(g *group, b *box) {
 	used := len(g.buf) - headerSize
 	g.buf = g.buf[:blockSize(used, l.ring.unit)]
 	clear(g.buf[headerSize+used:])
-	h := header{kind: logBlock, used: used, id: g.s.id, incarnation: g.s.incarnation, seq: g.first, aux: l.durable}
+	h := header{kind: logBlock, used: used, id: g.s.id, incarnation: g.s.incarnation, seq: g.first,
+		aux: l.durable}
 	h.seal(g.buf)
 	g.end = g.first + l.ring.count(len(g.buf))
 	l.next = g.end

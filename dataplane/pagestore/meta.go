@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// metaTable holds the metadata records. A checkpoint tells all of them, in pieces, as they were when it began.
+// metaTable holds the metadata records. A checkpoint tells all of them, in pieces, as they were when it
+// began.
 type metaTable struct {
 	byKey map[string]*metaEntry
 	list  []*metaEntry // in no order

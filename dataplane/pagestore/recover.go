@@ -131,9 +131,11 @@ func (id identity) check(o Options) error {
 }
 
 // recoverMap reads everything that the map consists of.
-func recoverMap(ctx context.Context, dev blockdev.Device, sb super, o Options, thorough bool) (*recovery, error) {
+func recoverMap(ctx context.Context, dev blockdev.Device, sb super, o Options, thorough bool) (
+	*recovery, error) {
 	if lb := dev.Geometry().LogicalBlock; sb.lay.unit%lb != 0 {
-		return nil, fmt.Errorf("%w: made for logical blocks of %d bytes, the device has %d", ErrInvalid, sb.lay.unit, lb)
+		return nil, fmt.Errorf("%w: made for logical blocks of %d bytes, the device has %d: format it again",
+			ErrInvalid, sb.lay.unit, lb)
 	}
 	m, err := pagemap.New(sb.lay.dataBlocks)
 	if err != nil {
@@ -193,8 +195,11 @@ func (r *recovery) log() error {
 // what it is asked about is none.
 func (r *recovery) logBlock(b []byte, pos uint64) (header, bool) {
 	le := binary.LittleEndian
-	if le.Uint32(b) != magic || le.Uint64(b[48:]) != r.sb.incarnation && !r.mutant.Is(mutant.IncarnationUnread) ||
-		le.Uint64(b[56:]) != pos && !r.mutant.Is(mutant.PositionUnread) {
+	switch {
+	case le.Uint32(b) != magic:
+		return header{}, false
+	case le.Uint64(b[48:]) != r.sb.incarnation && !r.mutant.Is(mutant.IncarnationUnread),
+		le.Uint64(b[56:]) != pos && !r.mutant.Is(mutant.PositionUnread):
 		return header{}, false
 	}
 	h, err := openBlock(b, logBlock, r.sb.lay.unit)

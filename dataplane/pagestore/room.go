@@ -37,7 +37,8 @@ type largest struct {
 // place takes the numbers of a chunk in.
 func (x *largest) place(e *pagemap.Extent) {
 	x.vol.VUID, x.vol.Generation = max(x.vol.VUID, e.Vol.VUID), max(x.vol.Generation, e.Vol.Generation)
-	x.page, x.table, x.low = max(x.page, e.Page), max(x.table, e.Residency>>40), max(x.low, e.Residency&(1<<40-1))
+	x.page, x.table = max(x.page, e.Page), max(x.table, e.Residency>>40)
+	x.low = max(x.low, e.Residency&(1<<40-1))
 }
 
 // version takes those of a version in.

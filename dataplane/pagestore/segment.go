@@ -11,7 +11,7 @@ import (
 
 const (
 	segmentHeader = headerSize + 8 // and what the segment before looks like
-	partVersions  = 64             // of an image: longer ones are cut, so that the end of a segment is not wasted
+	partVersions  = 64             // of an image: longer ones are cut, to waste little of a segment
 	maxPart       = maxImageHeader + partVersions*maxVersion
 )
 
@@ -56,13 +56,14 @@ type encoder struct {
 	pos       uint64     // of the open segment
 	last      segmentRef // the sealed one before
 	payload   uint64     // bytes in sealed segments
+	held      uint64     // versions of the map when it began
 	versions  uint64     // in images
 	bytes     uint64     // of images
 }
 
-// reset begins a checkpoint behind the one that is durable.
-func (x *encoder) reset() {
-	*x = encoder{c: x.c, pos: x.c.current.head, last: x.c.current.last}
+// reset begins a checkpoint, of a map that holds so many versions, behind the one that is durable.
+func (x *encoder) reset(held uint64) {
+	*x = encoder{c: x.c, held: held, pos: x.c.current.head, last: x.c.current.last}
 	x.begin()
 }
 
