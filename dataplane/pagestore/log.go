@@ -77,6 +77,7 @@ type groupCommit struct {
 	durable uint64 // all log blocks before this position, and their data, are durable and applied
 
 	waiting, lastWaiting *request // pushed, not in a group
+	nWaiting, lastSize   int      // how many; requests of the group before
 	marks                []pagemap.Record
 	markOf               map[markKey]int // index in marks
 
@@ -115,6 +116,7 @@ func (l *groupCommit) push(r *request) {
 		l.lastWaiting.next = r
 	}
 	l.lastWaiting = r
+	l.nWaiting++
 }
 
 func (l *groupCommit) pop() *request {
@@ -124,7 +126,22 @@ func (l *groupCommit) pop() *request {
 		l.lastWaiting = nil
 	}
 	r.next = nil
+	l.nWaiting--
 	return r
+}
+
+// A device whose logical block is large writes much for a small group. While it is busy, a group begins when
+// the data of its first request is written, or when it fills a logical block: until then others join. On an
+// idle device a group never waits.
+const (
+	busyGroup = 4   // requests of the group before: more are coming
+	fullGroup = 128 // requests whose records fill 4 KiB
+)
+
+// early tells whether a group is better begun later.
+func (l *groupCommit) early() bool {
+	return l.ring.unit == BlockSize && l.lastSize >= busyGroup && l.nWaiting < fullGroup && l.waiting != nil &&
+		l.waiting.data > 0
 }
 
 // noteMark remembers a stable mark for the next group, if it is news.
@@ -156,12 +173,13 @@ func (s *Store) commit(b *box) {
 	l := &s.mu.log
 	for s.mu.failed == nil && l.nGroups < l.maxGroup && (l.waiting != nil || len(l.marks) > 0) {
 		room := int(min(uint64(l.size), (l.tail+l.ring.units-l.next)*uint64(l.ring.unit)))
-		if room == 0 || s.mu.ckpt.behind() {
+		if room == 0 || s.mu.ckpt.behind() || l.early() {
 			return
 		}
-		g := l.newGroup()
+		g, n := l.newGroup(), l.nWaiting
 		for l.waiting != nil && l.take(g, room, b) {
 		}
+		l.lastSize = n - l.nWaiting
 		l.takeMarks(g, room)
 		if g.records == 0 {
 			l.recycle(g)
@@ -455,7 +473,7 @@ func (l *groupCommit) abandon(b *box) {
 		g.reqs, g.lastReq = nil, nil
 	}
 	drop(l.waiting)
-	l.waiting, l.lastWaiting, l.marks = nil, nil, nil
+	l.waiting, l.lastWaiting, l.marks, l.nWaiting = nil, nil, nil, 0
 	clear(l.markOf)
 	l.discard()
 }
