@@ -328,24 +328,27 @@ func BenchmarkRecovery(b *testing.B) {
 func (s *Store) synthesize() (records uint64) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	chunks := s.lay.dataBlocks/64 - 1
-	put := func(e pagemap.Extent, n uint64) *pagemap.Record {
+	put := func(e pagemap.Extent, n uint64) pagemap.Record {
 		runs, _ := s.mu.m.Alloc(int(e.N), nil)
 		crc := make([]uint32, e.N)
 		for i := range crc {
 			crc[i] = rng.Uint32()
 		}
-		s.mu.m.Apply(&pagemap.Record{Kind: pagemap.Stable, Extent: e, W: seq(1, n-1)})
-		return &pagemap.Record{Kind: pagemap.Put, Extent: e, W: seq(1, n), Loc: runs[0].Loc, CRC: crc,
+		return pagemap.Record{Kind: pagemap.Put, Extent: e, W: seq(1, n), Loc: runs[0].Loc, CRC: crc,
 			Columns: columnsOf(2, 1)}
+	}
+	apply := func(rec pagemap.Record) {
+		s.mu.m.Apply(&rec)
+		s.mu.m.Apply(&pagemap.Record{Kind: pagemap.Stable, Extent: rec.Extent, W: rec.W})
 	}
 	n := uint64(1)
 	for p := range chunks {
-		s.mu.m.Apply(put(ext(1, p, 0, 64), n))
+		apply(put(ext(1, p, 0, 64), n))
 		n++
 	}
 	random := func() pagemap.Extent { return ext(1, rng.Uint64N(chunks), uint16(rng.IntN(64)), 1) }
 	for range s.lay.dataBlocks / 4 {
-		s.mu.m.Apply(put(random(), n))
+		apply(put(random(), n))
 		n++
 	}
 	if err := s.mount(); err != nil {
@@ -353,15 +356,18 @@ func (s *Store) synthesize() (records uint64) {
 	}
 	l := &s.mu.log
 	for l.used() < l.ring.units*uint64(l.ring.unit)/4*3-maxBlock {
-		r := &request{}
+		done := make(chan error, 1)
+		r := &request{done: func(err error) { done <- err }}
 		for range 32 {
-			rec := put(random(), n)
+			r.recs = append(r.recs, put(random(), n))
 			n++
-			s.mu.m.Apply(rec)
-			r.recs = append(r.recs, *rec)
 		}
-		records += 32
+		r.recs = append(r.recs, pagemap.Record{Kind: pagemap.Stable, Extent: r.recs[0].Extent, W: seq(1, n-1)})
+		records += 33
 		s.locked(func(*box) { l.push(r) })
+		if err := <-done; err != nil {
+			panic(err)
+		}
 	}
 	return records
 }
