@@ -11,7 +11,6 @@ const (
 	minLogBlocks  = 16
 	defaultMinLog = 64
 	minDataBlocks = 16
-	logShare      = 128 // the log is this part of the device by default
 	smallDevice   = 1 << 15
 )
 
@@ -93,10 +92,19 @@ func wholeBlocks(total, data uint64) uint64 {
 // being written.
 func ckptBlocks(total, data uint64) uint64 { return 2 * wholeBlocks(total, data) }
 
+// defaultLog is 1/256 of a device; of one with blocks of 4 KiB, in which records are not as dense, 1/128. What
+// is written between two checkpoints is then several times the device, and half a minute replays it.
+func defaultLog(total uint64, unit int) uint64 {
+	if unit == BlockSize {
+		total *= 2
+	}
+	return max(total/256, defaultMinLog)
+}
+
 // newLayout divides a device of so many blocks.
 func newLayout(total, logBlocks uint64, unit int) (layout, error) {
 	if logBlocks == 0 {
-		logBlocks = max(total/logShare, defaultMinLog)
+		logBlocks = defaultLog(total, unit)
 	}
 	l := layout{total: total, unit: unit, logStart: 1, logBlocks: logBlocks}
 	const supers = 2

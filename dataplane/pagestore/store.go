@@ -32,7 +32,7 @@ type Store struct {
 	incarnation uint64
 	volatile    bool
 	mutant      mutant.Set
-	boxes       sync.Pool
+	boxes       *sync.Pool    // on its own, so that the list of all pools does not hold on to a closed store
 	repaired    uint64        // segments of the checkpoint ring that one copy had lost
 	free        atomic.Uint64 // blocks, for who does not want to wait for the lock
 	spawn       func(func())
@@ -78,7 +78,7 @@ func newStore(dev blockdev.Device, sb *super, o Options) (*Store, error) {
 	}
 	s := &Store{dev: dev, id: sb.id, lay: sb.lay, incarnation: sb.incarnation,
 		volatile: dev.Geometry().VolatileCache, mutant: o.Mutant}
-	s.boxes.New = func() any { return &box{} }
+	s.boxes = &sync.Pool{New: func() any { return &box{} }}
 	s.quiet = sync.NewCond(&s.mu)
 	s.mu.m, s.mu.superSeq = m, sb.seq
 	s.mu.meta.byKey = map[string]*metaEntry{}
