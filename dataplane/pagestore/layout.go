@@ -92,8 +92,8 @@ func wholeBlocks(total, data uint64) uint64 {
 // being written.
 func ckptBlocks(total, data uint64) uint64 { return 2 * wholeBlocks(total, data) }
 
-// defaultLog is 1/256 of a device; of one with blocks of 4 KiB, in which records are not as dense, 1/128. What
-// is written between two checkpoints is then several times the device, and half a minute replays it.
+// defaultLog is 1/256 of a device; of one with blocks of 4 KiB, in which records are not as dense, 1/128.
+// What is written between two checkpoints is then several times the device, and half a minute replays it.
 func defaultLog(total uint64, unit int) uint64 {
 	if unit == BlockSize {
 		total *= 2
