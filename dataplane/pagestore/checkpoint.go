@@ -225,7 +225,7 @@ func (s *Store) pump() {
 			c.pull()
 		}
 		s.progress(b)
-		more = c.hungry() && !(c.lazy && c.writes > 0)
+		more = c.hungry() && !c.lazy
 		c.pumping = more
 		s.mu.Unlock()
 		s.send(b)

@@ -187,8 +187,12 @@ func (w *crashWorld) mount() error {
 func (w *crashWorld) drain() {
 	w.slow.hold = false
 	w.slow.release()
-	for w.dev.Pending() > 0 {
-		w.dev.Step(w.rng.IntN(w.dev.Pending()))
+	for w.dev.Pending() > 0 || w.s.mu.ckpt.busy() {
+		if n := w.dev.Pending(); n > 0 {
+			w.dev.Step(w.rng.IntN(n))
+			continue
+		}
+		w.s.locked(func(*box) {}) // the checkpoint goes on with whatever happens
 	}
 }
 

@@ -339,6 +339,7 @@ func Open(ctx context.Context, dev blockdev.Device, o Options) (*Store, error) {
 	if err := s.mount(); err != nil {
 		return nil, fmt.Errorf("mount page store %v: %w", sb.id.device, err)
 	}
+	s.mu.ckpt.lazy = o.piece > 0
 	return s, nil
 }
 

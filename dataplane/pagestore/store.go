@@ -87,7 +87,7 @@ func newStore(dev blockdev.Device, sb *super, o Options) (*Store, error) {
 	s.spawn = func(f func()) { go f() }
 	if o.piece > 0 {
 		s.spawn = func(f func()) { f() }
-		s.mu.ckpt.piece, s.mu.ckpt.lazy = o.piece, true
+		s.mu.ckpt.piece = o.piece
 	}
 	return s, nil
 }
