@@ -39,7 +39,7 @@ func layers() []layer {
 
 		// Shells.
 		{dir: "dataplane/blockdev"},
-		{dir: "dataplane/pagestore", may: dataplane("cluster", "chunk", "pagemap", "blockdev")},
+		{dir: "dataplane/pagestore", may: dataplane("cluster", "chunk", "pagemap", "blockdev", "mutant")},
 		{dir: "dataplane/nvmet", may: dataplane("nvme")},
 		{dir: "dataplane/initiator", may: dataplane("nvme")},
 		{dir: "dataplane/chunkd", may: dataplane("cluster", "chunk", "guard", "pagemap", "pagestore",

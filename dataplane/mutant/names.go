@@ -60,7 +60,41 @@ const (
 	PinUnprotected   Name = "pin-unprotected"   // the stable mark passes a pin that devices do not know (A9)
 )
 
-// All lists the bugs.
+// Bugs of the page store, which its own crash tests must find: see PageStore.
+const (
+	DataUnverified    Name = "data-unverified"    // recovery trusts data whose write was in flight
+	FlushSkipped      Name = "flush-skipped"      // a group is reported before the cache is flushed
+	AckBeforeData     Name = "ack-before-data"    // a group is reported when its records are written
+	AckOutOfOrder     Name = "ack-out-of-order"   // a group is reported before an older one is written
+	ApplyEarly        Name = "apply-early"        // records free space before they are durable
+	ReplaceIgnored    Name = "replace-ignored"    // replay does not know that a bad version was written again
+	LogTailEarly      Name = "log-tail-early"     // the log is reused before a superblock gives it up
+	LogTailHalf       Name = "log-tail-half"      // the log is reused when one superblock gives it up
+	IncarnationUnread Name = "incarnation-unread" // log blocks of an earlier life are taken for this one's
+	IncarnationKept   Name = "incarnation-kept"   // a mount goes on under the incarnation before
+	PositionUnread    Name = "position-unread"    // log blocks of an earlier lap are taken for this one's
+	SupersUnequal     Name = "supers-unequal"     // a mount leaves an old superblock beside the new one
+	SuperInPlace      Name = "super-in-place"     // there is one superblock, written in place
+	SuperUnflushed    Name = "super-unflushed"    // the second superblock is written before the first is durable
+	RingUnflushed     Name = "ring-unflushed"     // a superblock names a checkpoint that is not durable
+	ChangedUntold     Name = "changed-untold"     // a chunk that changes during a checkpoint is not in it
+	EndUntold         Name = "end-untold"         // a checkpoint does not tell that a chunk is gone
+	RoundCut          Name = "round-cut"          // the ring's tail moves before the round has ended
+	LogNextLate       Name = "log-next-late"      // a checkpoint claims records that came while it was written
+	OneCopy           Name = "one-copy"           // the second copy of the ring is not written
+	RotKept           Name = "rot-kept"           // what one copy has lost is not written again
+)
+
+// PageStore lists the bugs of the page store.
+func PageStore() []Name {
+	return []Name{
+		DataUnverified, FlushSkipped, AckBeforeData, AckOutOfOrder, ApplyEarly, ReplaceIgnored, LogTailEarly,
+		LogTailHalf, IncarnationUnread, IncarnationKept, PositionUnread, SupersUnequal, SuperInPlace,
+		SuperUnflushed, RingUnflushed, ChangedUntold, EndUntold, RoundCut, LogNextLate, OneCopy, RotKept,
+	}
+}
+
+// All lists the bugs of the protocol, which the simulator must find.
 func All() []Name {
 	return []Name{
 		// chunk servers

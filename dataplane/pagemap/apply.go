@@ -102,7 +102,8 @@ func (m *Map) volume(key cluster.VolumeKey) *volume {
 	v := m.vols[key]
 	if v == nil {
 		v = newVolume(key, m.t)
-		m.vols[key] = v
+		v.noted, v.turned = m.snaps, m.snaps
+		m.vols[key], m.sorted = v, nil
 	}
 	return v
 }
@@ -112,10 +113,7 @@ func (m *Map) volume(key cluster.VolumeKey) *volume {
 func (m *Map) chunkOf(v *volume, e Extent) chunkMap {
 	c := v.index.get(e.key())
 	if !c.ok() {
-		c = m.t.newChunk(e.key(), e.Residency)
-		c.setSnap(m.snaps)
-		v.index.insert(c)
-		return c
+		c = m.newChunk(v, e)
 	}
 	m.touch(v, c)
 	if c.residency() != e.Residency {
@@ -125,8 +123,17 @@ func (m *Map) chunkOf(v *volume, e Extent) chunkMap {
 	return c
 }
 
+// newChunk makes a chunk that no snapshot has, and the one being taken does not need.
+func (m *Map) newChunk(v *volume, e Extent) chunkMap {
+	c := m.t.newChunk(e.key(), e.Residency)
+	c.setSnap(2 * m.snaps)
+	v.index.insert(c)
+	return c
+}
+
 // empty frees all that is held of a chunk.
 func (m *Map) empty(v *volume, c chunkMap) {
+	m.touch(v, c)
 	for b := m.t.nextBlock(c, 0); b >= 0; b = m.t.nextBlock(c, b+1) {
 		m.weigh(v, c, uint16(b), minus)
 	}
@@ -142,7 +149,6 @@ func (m *Map) dropChunk(r *Record) {
 		return
 	}
 	if c := v.index.get(r.key()); c.ok() && c.residency() <= r.Residency {
-		m.touch(v, c)
 		m.empty(v, c)
 		m.rest(v, c)
 	}
@@ -248,6 +254,9 @@ const (
 
 // account adds one of what a volume has to the totals, or takes it away.
 func (m *Map) account(v *volume, one uint64) {
+	if one == minus {
+		m.touchNotes(v)
+	}
 	m.notes.Marks += one * uint64(len(v.marks))
 	for _, k := range v.marks {
 		m.notes.Holes += one * uint64(len(k.Holes))
@@ -280,6 +289,7 @@ func (m *Map) tally(v *volume, n *node, one uint64) {
 
 // unlink removes the version at a place and frees its space.
 func (m *Map) unlink(v *volume, c chunkMap, block uint16, p place) {
+	m.touch(v, c)
 	n := m.t.node(p.id)
 	m.tally(v, &n, minus)
 	m.giveUp(&n)
@@ -290,11 +300,19 @@ func (m *Map) unlink(v *volume, c chunkMap, block uint16, p place) {
 // smaller.
 func (m *Map) rest(v *volume, c chunkMap) {
 	if c.packed() == 0 && c.flux() == 0 {
-		v.index.remove(c)
-		m.t.chunks.put(c.id)
+		v.turn(m.snaps)
+		v.gone = append(v.gone, c.key())
+		m.gone++
+		m.remove(v, c)
 		return
 	}
 	m.t.settleDown(c)
+}
+
+// remove takes a chunk out of the map.
+func (m *Map) remove(v *volume, c chunkMap) {
+	v.index.remove(c)
+	m.t.chunks.put(c.id)
 }
 
 // promote acts on what has become stable: first all of it is no longer listed as unstable, then space is
@@ -308,7 +326,6 @@ func (m *Map) promote(v *volume) {
 			u.n = 0
 			continue
 		}
-		m.touch(v, c)
 		for b := u.first; b < u.first+u.n; b++ {
 			p := m.t.find(c, b, u.w)
 			if p.id == 0 || m.t.w(p.id) != u.w {
@@ -335,7 +352,6 @@ func (m *Map) collectRange(v *volume, key chunkKey, first, n uint16) {
 	if !c.ok() {
 		return
 	}
-	m.touch(v, c)
 	for b := first; b < first+n; b++ {
 		m.weigh(v, c, b, minus)
 		m.collect(v, c, b)
@@ -359,8 +375,8 @@ func (m *Map) settle(v *volume, epoch uint32) {
 	if epoch <= v.settled {
 		return
 	}
-	v.settled = epoch
 	m.account(v, minus)
+	v.settled = epoch
 	for len(v.marks) > 0 && v.marks[0].W.Epoch() < epoch {
 		v.marks = v.marks[1:]
 	}
@@ -379,7 +395,6 @@ func (m *Map) undo(r *Record) {
 		return
 	}
 	v := m.vols[r.Vol]
-	m.touch(v, c)
 	for b := r.First; b < r.First+r.N; b++ {
 		m.weigh(v, c, b, minus)
 		if u, ok := m.t.rest(c, b); ok && u.w == r.W {
@@ -400,12 +415,14 @@ func (m *Map) drop(key cluster.VolumeKey) {
 	if v == nil {
 		return
 	}
+	m.account(v, minus)
 	delete(m.vols, key)
+	m.sorted = nil
+	m.drops = append(m.drops, key)
 	v.dropped = m.snaps + 1
 	m.live -= v.nBlocks
 	m.tombs -= v.nTombs
 	m.bad -= v.nBad
-	m.account(v, minus)
 	m.dropping = append(m.dropping, v)
 }
 
@@ -424,8 +441,7 @@ func (m *Map) Purge(limit int) (more bool) {
 			m.giveUp(n)
 			limit--
 		})
-		v.index.remove(c)
-		m.t.chunks.put(c.id)
+		m.remove(v, c)
 	}
 	return len(m.dropping) > 0
 }

@@ -3,6 +3,7 @@ package pagemap
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
@@ -11,6 +12,10 @@ import (
 
 // ErrCorrupt is wrapped by errors about input, from a log or a checkpoint, that no correct history produces.
 var ErrCorrupt = errors.New("impossible map record")
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...)
+}
 
 // Map is the block map of one device. Not safe for concurrent use.
 type Map struct {
@@ -22,8 +27,11 @@ type Map struct {
 	tombs    uint64
 	bad      uint64
 	notes    Notes
-	snap     *Snapshot // being taken, or nil
-	snaps    uint64    // begun so far
+	snap     *Snapshot           // being taken, or nil
+	snaps    uint64              // the last begun
+	gone     uint64              // chunks removed since, volumes apart
+	drops    []cluster.VolumeKey // volumes removed since
+	sorted   []*volume           // by key; nil: not known
 	ripe     []unstableRef
 	sight    sight
 	census   census
@@ -47,6 +55,8 @@ type Usage struct {
 	Versions                   uint64 // of volumes not dropped, tombstones included
 	Tombstones                 uint64
 	Bad                        uint64
+	Chunks                     uint64 // of dropped volumes too
+	Gone                       uint64 // chunks and volumes whose end no finished snapshot tells
 	Notes                      Notes
 }
 
@@ -58,7 +68,10 @@ type Notes struct {
 // Usage tells how space is used.
 func (m *Map) Usage() Usage {
 	u := Usage{Total: m.alloc.total, Free: m.alloc.nfree, Live: m.live, Tombstones: m.tombs, Bad: m.bad,
-		Notes: m.notes}
+		Notes: m.notes, Chunks: m.t.chunks.used, Gone: m.gone + uint64(len(m.drops))}
+	if m.snap != nil {
+		u.Gone += m.snap.gone
+	}
 	u.Pending = u.Total - u.Free - u.Live
 	u.Versions = u.Live + u.Tombstones
 	u.Notes.Volumes = uint64(len(m.vols))
@@ -95,11 +108,20 @@ func (m *Map) Claim(r Run) error {
 // Volumes lists the volumes, in key order.
 func (m *Map) Volumes() []cluster.VolumeKey {
 	keys := make([]cluster.VolumeKey, 0, len(m.vols))
-	for k := range m.vols {
-		keys = append(keys, k)
+	for _, v := range m.inOrder() {
+		keys = append(keys, v.key)
 	}
-	slices.SortFunc(keys, compareKeys)
 	return keys
+}
+
+// inOrder gives the volumes in key order. The slice is never changed.
+func (m *Map) inOrder() []*volume {
+	if m.sorted == nil {
+		m.sorted = slices.SortedFunc(maps.Values(m.vols), func(a, b *volume) int {
+			return compareKeys(a.key, b.key)
+		})
+	}
+	return m.sorted
 }
 
 func compareKeys(a, b cluster.VolumeKey) int {

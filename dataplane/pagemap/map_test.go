@@ -93,20 +93,6 @@ func TestCorruptInputIsRefused(t *testing.T) {
 			t.Errorf("claimed %v of 100 blocks", r)
 		}
 	}
-	if err := m.LoadVersion(Extent{Vol: vol}, ChunkVersion{W: 1, Loc: 1}); err == nil {
-		t.Error("loaded a version of no volume")
-	}
-	m.Apply(&Record{Kind: Settle, Extent: Extent{Vol: vol}})
-	for i, v := range []ChunkVersion{{W: 0, Loc: 5}, {W: 1, Loc: 100}, {W: 1, Loc: 5, Block: 256},
-		{W: 7, Loc: 1},
-		{W: 7, Loc: 2}, {W: 8, Loc: 1}} {
-		if err := m.LoadVersion(Extent{Vol: vol, Residency: 1}, v); (err == nil) != (i == 3) {
-			t.Errorf("version %+v: %v", v, err)
-		}
-	}
-	if err := m.LoadVersion(Extent{Vol: vol, Residency: 2}, ChunkVersion{W: 9, Loc: 9}); err == nil {
-		t.Error("loaded a chunk under two residencies")
-	}
 	for _, r := range []Record{{}, {Kind: Put, Extent: Extent{Vol: vol, N: 1}, W: 1},
 		{Kind: 10, Extent: Extent{Vol: vol}}, {Kind: Renumber, Extent: Extent{Vol: vol}},
 		{Kind: DropChunk, Extent: Extent{Vol: vol}},

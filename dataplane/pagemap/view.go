@@ -106,6 +106,7 @@ func (m *Map) collect(v *volume, c chunkMap, block uint16) {
 		n := u.node()
 		var waits bool
 		if gone, waits = s.step(&n); gone {
+			m.touch(v, c)
 			m.tally(v, &n, minus)
 			m.giveUp(&n)
 		} else {
@@ -153,7 +154,6 @@ func (m *Map) setView(v *volume, view chunk.View) {
 	for c := v.index.seek(chunkKey{}); c.ok(); c = next {
 		next = v.index.after(c.key())
 		if reverted || len(view.Hidden) > 0 || c.flux() != 0 {
-			m.touch(v, c)
 			for b := m.t.nextBlock(c, 0); b >= 0; b = m.t.nextBlock(c, b+1) {
 				m.collect(v, c, uint16(b))
 				m.weigh(v, c, uint16(b), plus)

@@ -11,9 +11,14 @@ import (
 // volume is everything the map knows about one volume.
 type volume struct {
 	key       cluster.VolumeKey
-	dropped   uint64 // snapshots begun when it was dropped, plus 1; 0: not dropped
-	settled   uint32 // epochs below are stable
-	marks     []Mark // ascending, at most one per epoch, epochs >= settled
+	dropped   uint64     // snapshots begun when it was dropped, plus 1; 0: not dropped
+	noted     uint64     // the last snapshot that has what is known of the volume as a whole
+	turned    uint64     // the last snapshot begun when the next two began anew
+	dirty     []chunkKey // changed since
+	gone      []chunkKey // removed since, perhaps there again
+	was       changes    // the same, for the snapshot being taken
+	settled   uint32     // epochs below are stable
+	marks     []Mark     // ascending, at most one per epoch, epochs >= settled
 	view      chunk.View
 	index     index
 	unstable  []*epochHeap // by ascending epoch
@@ -26,6 +31,9 @@ type volume struct {
 	nTombs    uint64
 	nBad      uint64
 }
+
+// changes are chunks that differ between two snapshots.
+type changes struct{ dirty, gone []chunkKey }
 
 // blockRef names a block within a volume.
 type blockRef struct {

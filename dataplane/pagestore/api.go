@@ -31,6 +31,8 @@ var (
 	ErrDamaged = errors.New("device damaged")
 	// ErrForeign means that the device holds no page store, or one of another cluster, or another device.
 	ErrForeign = errors.New("device is not this cluster's")
+	// ErrVersion means that the device holds a page store in a format that this release does not read.
+	ErrVersion = errors.New("unknown format")
 	// ErrInvalid means that the request itself is wrong.
 	ErrInvalid = errors.New("invalid request")
 	// ErrConflict means that (block, W) exists with other content. One W is one content, for ever: the caller
@@ -118,17 +120,19 @@ type Stats struct {
 	BadVersions   uint64
 
 	Incarnation uint64 // counts mounts of this device
-	DurableLog  uint64 // sequence of the last durable log block; with Incarnation it only ever grows
+	DurableLog  uint64 // position up to which the log is durable; it only ever grows
+	Repaired    uint64 // checkpoint segments that one copy had lost, restored by Open from the other
 
 	Traffic Traffic
-	Log     LogStats
+	Log     RingStats // the metadata log
+	Ring    RingStats // the checkpoint ring, one copy
 }
 
 // Traffic counts what went to the device since Open, in bytes where not said otherwise.
 type Traffic struct {
 	DataBytes       uint64 // blocks written for Write
 	LogBytes        uint64
-	CheckpointBytes uint64 // superblocks included
+	CheckpointBytes uint64 // both copies, superblocks included
 	Commits         uint64 // groups
 	Records         uint64 // log records
 	Flushes         uint64
@@ -136,8 +140,8 @@ type Traffic struct {
 	CRCErrors       uint64 // blocks found Bad by Read
 }
 
-// LogStats describes the metadata log ring, in 4 KiB blocks.
-type LogStats struct {
-	Blocks uint64 // size of the ring
-	Used   uint64 // not yet covered by a durable checkpoint
+// RingStats describes a region that is written round and round, in bytes.
+type RingStats struct {
+	Bytes uint64
+	Used  uint64 // what recovery would read; for the log: not yet covered by a durable checkpoint
 }

@@ -4,34 +4,27 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
-	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
 
 const benchBlocks = 1 << 15 // 128 MiB
 
-func benchDevices(b *testing.B) map[string]func() blockdev.Device {
-	return map[string]func() blockdev.Device{
-		"mem": func() blockdev.Device {
-			return blockdev.NewMem(blockdev.MemOptions{Size: benchBlocks * BlockSize, LogicalBlock: BlockSize})
-		},
-		"memcache": func() blockdev.Device {
-			return blockdev.NewMem(blockdev.MemOptions{Size: benchBlocks * BlockSize, LogicalBlock: BlockSize,
-				VolatileCache: true})
-		},
-		"file": func() blockdev.Device {
-			d, err := blockdev.OpenFile(filepath.Join(b.TempDir(), "disk"),
-				blockdev.FileOptions{Create: benchBlocks * BlockSize})
-			if err != nil {
-				b.Fatal(err)
-			}
-			return d
-		},
-	}
+func benchMem(unit int, cache bool) *blockdev.Mem {
+	return blockdev.NewMem(blockdev.MemOptions{Size: benchBlocks * BlockSize, LogicalBlock: unit,
+		VolatileCache: cache})
+}
+
+func benchFile(b *testing.B) blockdev.Device {
+	d, err := blockdev.OpenFile(filepath.Join(b.TempDir(), "disk"),
+		blockdev.FileOptions{Create: benchBlocks * BlockSize})
+	must(b, err)
+	return d
 }
 
 // cpu is the processor time of the process so far.
@@ -43,113 +36,338 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func eachDevice(b *testing.B, f func(b *testing.B, s *Store, depth int)) {
-	devices := benchDevices(b)
-	for _, name := range []string{"mem", "memcache", "file"} {
-		for _, depth := range []int{1, 32} {
-			b.Run(fmt.Sprintf("%s/qd%d", name, depth), func(b *testing.B) {
-				dev := devices[name]()
+// loop keeps depth operations in flight until n are through. slot makes what submits the k-th operation of
+// one place, and calls done when it ends. With record it returns how long they took, ascending, in ns.
+func loop(depth, n int, record bool, slot func(done func()) (submit func(k int))) (took []int64) {
+	type place struct {
+		began  time.Time
+		submit func(int)
+		took   []int64
+	}
+	all, free := make([]place, depth), make(chan *place, depth)
+	for i := range all {
+		p := &all[i]
+		p.submit = slot(func() {
+			if record {
+				p.took = append(p.took, int64(time.Since(p.began)))
+			}
+			free <- p
+		})
+		free <- p
+	}
+	for k := range n {
+		p := <-free
+		if record {
+			p.began = time.Now()
+		}
+		p.submit(k)
+	}
+	for range all {
+		<-free
+	}
+	for i := range all {
+		took = append(took, all[i].took...)
+	}
+	slices.Sort(took)
+	return took
+}
+
+// writer writes to half of the device: random pieces of so many blocks, or one after the other.
+type writer struct {
+	s      *Store
+	rng    *rand.Rand
+	blocks uint16
+	inRow  bool
+	n      uint64 // sent so far
+	writes []*Write
+}
+
+func newWriter(s *Store, blocks uint16, depth int, inRow bool) *writer {
+	w := &writer{s: s, rng: rand.New(rand.NewPCG(1, 1)), blocks: blocks, inRow: inRow}
+	for i := range depth {
+		data, crc := fill(blocks, uint64(i))
+		w.writes = append(w.writes, &Write{Data: data, CRC: crc, Columns: columnsOf(2, blocks)})
+	}
+	return w
+}
+
+// run sends n writes and waits for all.
+func (w *writer) run(n int, record bool) (took []int64) {
+	chunks, per := w.s.lay.dataBlocks/2/64, 64/uint64(w.blocks)
+	depth := len(w.writes)
+	i := 0
+	return loop(depth, n, record, func(done func()) func(int) {
+		x := w.writes[i]
+		i++
+		x.Done = func(_ *Write, err error) {
+			if err != nil {
+				panic(err)
+			}
+			done()
+		}
+		return func(int) {
+			at := w.n % (chunks * per)
+			if !w.inRow {
+				at = w.rng.Uint64N(chunks * per)
+			}
+			w.n++
+			x.Extent = ext(1, at/per, uint16(at%per)*w.blocks, w.blocks)
+			x.W, x.Stable = seq(1, w.n), seq(1, w.n-min(w.n, uint64(depth)+1))
+			w.s.Write(x)
+		}
+	})
+}
+
+// settle fills what is going to be overwritten, and writes on until checkpoints have become what they stay.
+func (w *writer) settle() {
+	first := newWriter(w.s, 64, 4, true)
+	first.run(int(w.s.lay.dataBlocks/2/64), false)
+	w.n = first.n
+	from := w.s.Stats().Traffic.Checkpoints
+	for w.s.Stats().Traffic.Checkpoints < from+3 {
+		w.run(5000, false)
+	}
+}
+
+// BenchmarkAmplification shows what is written beside the data, with the device's own counters: log-% and
+// ckpt-% of the data, both copies of the checkpoint ring included, and all writes of the device per byte
+// written.
+func BenchmarkAmplification(b *testing.B) {
+	for _, unit := range []int{512, BlockSize} {
+		for _, c := range []struct {
+			name   string
+			blocks uint16
+			depth  int
+			inRow  bool
+		}{{"4K-random/qd1", 1, 1, false}, {"4K-random/qd32", 1, 32, false}, {"4K-random/qd128", 1, 128, false},
+			{"64K-random/qd8", 16, 8, false}, {"256K-in-order/qd1", 64, 1, true}, {"256K-in-order/qd4", 64, 4, true}} {
+			b.Run(fmt.Sprintf("%d/%s", unit, c.name), func(b *testing.B) {
+				dev := benchMem(unit, false)
 				defer dev.Close()
 				must(b, Format(b.Context(), dev, formatOptions()))
 				s := open(b, dev)
-				b.ReportAllocs()
-				f(b, s, depth)
+				w := newWriter(s, c.blocks, c.depth, c.inRow)
+				w.settle()
+				w.run(b.N/4, false)
+				b.SetBytes(int64(c.blocks) * BlockSize)
+				before, wrote := s.Stats().Traffic, dev.Counts().WriteBytes
+				b.ResetTimer()
+				w.run(b.N, false)
+				b.StopTimer()
+				after, data := s.Stats().Traffic, float64(b.N)*float64(c.blocks)*BlockSize
+				b.ReportMetric(100*float64(after.LogBytes-before.LogBytes)/data, "log-%")
+				b.ReportMetric(100*float64(after.CheckpointBytes-before.CheckpointBytes)/data, "ckpt-%")
+				b.ReportMetric(float64(dev.Counts().WriteBytes-wrote)/data, "device-wa")
+				b.ReportMetric(float64(after.Records-before.Records)/float64(after.Commits-before.Commits),
+					"records/group")
+				b.ReportMetric(float64(after.Checkpoints-before.Checkpoints), "ckpts")
 				must(b, s.Close())
 			})
 		}
 	}
 }
 
-// BenchmarkWrite4K overwrites random blocks of half the device. meta-% is what the log and the checkpoints
-// write beside the data.
-func BenchmarkWrite4K(b *testing.B) { benchWrite(b, 1) }
+// bare reads or writes random blocks of the device itself.
+func bare(dev blockdev.Device, kind blockdev.Kind, depth, n int, record bool) (took []int64) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	return loop(depth, n, record, func(done func()) func(int) {
+		o := &blockdev.Op{Kind: kind, Buf: make([]byte, BlockSize), Done: func(*blockdev.Op, error) { done() }}
+		return func(int) {
+			o.Off = rng.Int64N(benchBlocks) * BlockSize
+			dev.Submit(o)
+		}
+	})
+}
 
-// BenchmarkWrite64K overwrites random runs of 16 blocks.
-func BenchmarkWrite64K(b *testing.B) { benchWrite(b, 16) }
+// eachDevice runs a benchmark of 4 KiB operations: first on the bare device, then on a store. above-us is the
+// processor time that the store takes per operation beyond that of the device.
+func eachDevice(b *testing.B, kind blockdev.Kind, prepare func(*Store, int) func(n int)) {
+	for _, name := range []string{"mem", "memcache", "file"} {
+		for _, depth := range []int{1, 32} {
+			b.Run(fmt.Sprintf("%s/qd%d", name, depth), func(b *testing.B) {
+				dev := map[string]func() blockdev.Device{
+					"mem":      func() blockdev.Device { return benchMem(512, false) },
+					"memcache": func() blockdev.Device { return benchMem(512, true) },
+					"file":     func() blockdev.Device { return benchFile(b) }}[name]()
+				defer dev.Close()
+				bare(dev, blockdev.Write, depth, benchBlocks/2, false) // touch the memory
+				began := cpu()
+				bare(dev, kind, depth, b.N, false)
+				device := cpu() - began
+				o := formatOptions()
+				o.Force = true
+				must(b, Format(b.Context(), dev, o))
+				s := open(b, dev)
+				run := prepare(s, depth)
+				b.ReportAllocs()
+				b.SetBytes(BlockSize)
+				b.ResetTimer()
+				began = cpu()
+				run(b.N)
+				used := cpu() - began
+				b.StopTimer()
+				b.ReportMetric(float64(used.Nanoseconds())/1000/float64(b.N), "cpu-us/op")
+				b.ReportMetric(float64((used-device).Nanoseconds())/1000/float64(b.N), "above-us/op")
+				must(b, s.Close())
+			})
+		}
+	}
+}
 
-func benchWrite(b *testing.B, blocks uint16) {
-	eachDevice(b, func(b *testing.B, s *Store, depth int) {
-		chunks := s.lay.dataBlocks / 2 / 64
-		free := make(chan *Write, depth)
-		for i := range depth {
-			data, crc := fill(blocks, uint64(i))
-			free <- &Write{Data: data, CRC: crc, Columns: columnsOf(2, blocks), Done: func(w *Write,
-				err error) {
-				if err != nil {
-					panic(err)
-				}
-				free <- w
-			}}
-		}
-		rng := rand.New(rand.NewPCG(1, 1))
-		b.SetBytes(int64(blocks) * BlockSize)
-		b.ResetTimer()
-		before, used := s.Stats().Traffic, cpu()
-		for i := range uint64(b.N) {
-			w := <-free
-			w.Extent = ext(1, rng.Uint64N(chunks), uint16(rng.IntN(64/int(blocks)))*blocks, blocks)
-			w.W, w.Stable = seq(1, i+1), seq(1, max(i, uint64(depth))-uint64(depth))
-			s.Write(w)
-		}
-		for range depth {
-			<-free
-		}
-		used = cpu() - used
-		b.StopTimer()
-		after := s.Stats().Traffic
-		meta := after.LogBytes - before.LogBytes + after.CheckpointBytes - before.CheckpointBytes
-		b.ReportMetric(float64(used.Nanoseconds())/1000/float64(b.N), "cpu-us/op")
-		b.ReportMetric(100*float64(meta)/float64(max(after.DataBytes-before.DataBytes, 1)), "meta-%")
-		groups := max(after.Commits-before.Commits, 1)
-		b.ReportMetric(float64(after.Records-before.Records)/float64(groups), "records/group")
+// BenchmarkWrite4K overwrites random blocks.
+func BenchmarkWrite4K(b *testing.B) {
+	eachDevice(b, blockdev.Write, func(s *Store, depth int) func(int) {
+		w := newWriter(s, 1, depth, false)
+		w.settle()
+		return func(n int) { w.run(n, false) }
 	})
 }
 
 // BenchmarkRead4K reads random blocks that were written in order.
 func BenchmarkRead4K(b *testing.B) {
-	eachDevice(b, func(b *testing.B, s *Store, depth int) {
+	eachDevice(b, blockdev.Read, func(s *Store, depth int) func(int) {
 		chunks := s.lay.dataBlocks / 2 / 64
-		for p := range chunks {
-			must(b, write(s, ext(1, p, 0, 64), cluster.MakeSeq(1, p+1), p))
-		}
-		free := make(chan *Read, depth)
-		for range depth {
-			free <- &Read{Data: make([]byte, BlockSize), Info: make([]BlockInfo, 1), Done: func(r *Read, err error) {
-				if err != nil || r.Info[0].State != 1 {
-					panic(fmt.Sprint(r.Info[0], err))
-				}
-				free <- r
-			}}
-		}
+		newWriter(s, 64, 4, true).run(int(chunks), false)
 		rng := rand.New(rand.NewPCG(1, 1))
-		b.SetBytes(BlockSize)
-		b.ResetTimer()
-		used := cpu()
-		for range b.N {
-			r := <-free
-			r.Extent = ext(1, rng.Uint64N(chunks), uint16(rng.IntN(64)), 1)
-			s.Read(r)
+		return func(n int) {
+			loop(depth, n, false, func(done func()) func(int) {
+				r := &Read{Data: make([]byte, BlockSize), Info: make([]BlockInfo, 1), Done: func(r *Read, err error) {
+					if err != nil || r.Info[0].State != pagemap.Data {
+						panic(fmt.Sprint(r.Info[0], err))
+					}
+					done()
+				}}
+				return func(int) {
+					r.Extent = ext(1, rng.Uint64N(chunks), uint16(rng.IntN(64)), 1)
+					s.Read(r)
+				}
+			})
 		}
-		for range depth {
-			<-free
-		}
-		b.ReportMetric(float64((cpu()-used).Nanoseconds())/1000/float64(b.N), "cpu-us/op")
 	})
 }
 
-// BenchmarkOpen mounts a store whose data area is full.
-func BenchmarkOpen(b *testing.B) {
-	dev := benchDevices(b)["mem"]()
-	defer dev.Close()
-	must(b, Format(b.Context(), dev, formatOptions()))
-	s := open(b, dev)
-	for p := range s.lay.dataBlocks / 64 {
-		must(b, write(s, ext(1, p, 0, 64), cluster.MakeSeq(1, p+1), p))
+// BenchmarkPauses compares how long 4 KiB writes take while checkpoints are written, one behind the other,
+// with how long they take on the bare device in the same run.
+func BenchmarkPauses(b *testing.B) {
+	for _, depth := range []int{1, 32} {
+		b.Run(fmt.Sprintf("qd%d", depth), func(b *testing.B) {
+			dev := benchMem(512, false)
+			defer dev.Close()
+			bare(dev, blockdev.Write, depth, benchBlocks, false)
+			device := bare(dev, blockdev.Write, depth, b.N+1000, true)
+			o := formatOptions()
+			o.Force = true
+			must(b, Format(b.Context(), dev, o))
+			s := open(b, dev)
+			w := newWriter(s, 1, depth, false)
+			w.settle()
+			before := s.Stats().Traffic.Checkpoints
+			b.ResetTimer()
+			took := w.run(b.N+1000, true)
+			b.StopTimer()
+			at := func(took []int64, q float64) float64 { return float64(took[int(q*float64(len(took)-1))]) / 1000 }
+			for _, q := range []struct {
+				name string
+				q    float64
+			}{{"p50", 0.5}, {"p99.9", 0.999}, {"max", 1}} {
+				b.ReportMetric(at(took, q.q), q.name+"-us")
+				b.ReportMetric(at(device, q.q), "bare-"+q.name+"-us")
+			}
+			b.ReportMetric(at(took, 0.999)/at(device, 0.999), "p99.9-ratio")
+			b.ReportMetric(float64(s.Stats().Traffic.Checkpoints-before), "ckpts")
+			must(b, s.Close())
+		})
 	}
-	versions := float64(s.Stats().LiveBlocks)
-	must(b, s.Close())
-	for b.Loop() {
-		must(b, open(b, dev).Close())
+}
+
+// BenchmarkRecovery opens a store with the map of a full device of 256 KiB chunks, a part of it overwritten
+// at random, and a log that is three quarters full of the records of random writes. The map is made in
+// memory, so that the device needs no data: sizes are what a device of that capacity would hold.
+func BenchmarkRecovery(b *testing.B) {
+	for _, gib := range []uint64{2, 8} {
+		b.Run(fmt.Sprintf("%dGiB", gib), func(b *testing.B) {
+			dev := blockdev.NewMem(blockdev.MemOptions{Size: int64(gib) << 30})
+			defer dev.Close()
+			must(b, Format(b.Context(), dev, formatOptions()))
+			s := open(b, dev)
+			records := s.synthesize()
+			versions := s.Stats().LiveBlocks
+			must(b, s.Close())
+			sb, err := newestSuper(b.Context(), dev)
+			must(b, err)
+			var load, replay time.Duration
+			for b.Loop() {
+				began := time.Now()
+				r := &recovery{ctx: b.Context(), dev: dev, sb: sb, meta: metaTable{byKey: map[string]*metaEntry{}},
+					buf: make([]byte, BlockSize)}
+				r.m, err = pagemap.New(sb.lay.dataBlocks)
+				must(b, err)
+				must(b, r.checkpoints())
+				load += time.Since(began)
+				began = time.Now()
+				must(b, r.log())
+				replay += time.Since(began)
+				if r.m.Usage().Live != versions {
+					b.Fatalf("%d versions of %d", r.m.Usage().Live, versions)
+				}
+			}
+			n := float64(b.N)
+			perTiB := 1024 / float64(gib) / n
+			b.ReportMetric(float64(versions), "versions")
+			b.ReportMetric(float64(records), "records")
+			b.ReportMetric(float64(s.mu.ckpt.used())/float64(versions), "B/version")
+			b.ReportMetric(float64(load.Nanoseconds())/n/float64(versions), "load-ns/version")
+			b.ReportMetric(float64(replay.Nanoseconds())/n/float64(records), "replay-ns/record")
+			b.ReportMetric((load+replay).Seconds()*perTiB, "s/TiB")
+		})
 	}
-	b.ReportMetric(versions, "versions")
+}
+
+// synthesize fills the map of a store, takes a checkpoint, and fills the log. It returns how many records the
+// log holds.
+func (s *Store) synthesize() (records uint64) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	chunks := s.lay.dataBlocks/64 - 1
+	put := func(e pagemap.Extent, n uint64) pagemap.Record {
+		runs, _ := s.mu.m.Alloc(int(e.N), nil)
+		crc := make([]uint32, e.N)
+		for i := range crc {
+			crc[i] = rng.Uint32()
+		}
+		return pagemap.Record{Kind: pagemap.Put, Extent: e, W: seq(1, n), Loc: runs[0].Loc, CRC: crc,
+			Columns: columnsOf(2, 1)}
+	}
+	apply := func(rec pagemap.Record) {
+		s.mu.m.Apply(&rec)
+		s.mu.m.Apply(&pagemap.Record{Kind: pagemap.Stable, Extent: rec.Extent, W: rec.W})
+	}
+	n := uint64(1)
+	for p := range chunks {
+		apply(put(ext(1, p, 0, 64), n))
+		n++
+	}
+	random := func() pagemap.Extent { return ext(1, rng.Uint64N(chunks), uint16(rng.IntN(64)), 1) }
+	for range s.lay.dataBlocks / 4 {
+		apply(put(random(), n))
+		n++
+	}
+	if err := s.mount(); err != nil {
+		panic(err)
+	}
+	l := &s.mu.log
+	for l.used() < l.ring.units*uint64(l.ring.unit)/4*3-maxBlock {
+		done := make(chan error, 1)
+		r := &request{done: func(err error) { done <- err }}
+		for range 32 {
+			r.recs = append(r.recs, put(random(), n))
+			n++
+		}
+		r.recs = append(r.recs, pagemap.Record{Kind: pagemap.Stable, Extent: r.recs[0].Extent, W: seq(1, n-1)})
+		records += 33
+		s.locked(func(*box) { l.push(r) })
+		if err := <-done; err != nil {
+			panic(err)
+		}
+	}
+	return records
 }

@@ -10,13 +10,13 @@ import (
 )
 
 // formatVersion is the version of every structure on disk.
-const formatVersion = 2
+const formatVersion = 3
 
 // The common header of metadata blocks. See the package documentation.
 const (
-	magic       = 0x4c485341 // "ASHL" in little-endian
-	headerSize  = 72
-	payloadSize = BlockSize - headerSize
+	magic      = 0x4c485341 // "ASHL" in little-endian
+	headerSize = 72
+	maxBlock   = 64 << 10 // largest metadata block, in bytes
 )
 
 // errNoBlock means that something else than a metadata block was found.
@@ -33,7 +33,7 @@ type blockKind uint8
 const (
 	superBlock blockKind = iota + 1
 	logBlock
-	checkpointBlock
+	segmentBlock
 )
 
 func (k blockKind) String() string {
@@ -42,8 +42,8 @@ func (k blockKind) String() string {
 		return "superblock"
 	case logBlock:
 		return "log block"
-	case checkpointBlock:
-		return "checkpoint block"
+	case segmentBlock:
+		return "checkpoint segment"
 	}
 	return fmt.Sprintf("block of kind %d", uint8(k))
 }
@@ -57,63 +57,85 @@ type identity struct {
 // header is the decoded header of a metadata block.
 type header struct {
 	kind        blockKind
-	used        uint16 // bytes of payload
+	used        int // bytes of payload
 	crc         uint32
 	id          identity
 	incarnation uint64
-	seq         uint64 // superblock: update; log: position; checkpoint: number
-	aux         uint64 // log: sequence known durable; checkpoint: index of the block
+	seq         uint64 // superblock: update; else: position in the ring
+	aux         uint64 // log: position up to which all was durable; segment: number of the checkpoint
 }
 
 // seal writes the header of a metadata block and its checksum; the payload stands already. Unused payload
 // must be zero. It returns the checksum.
 func (h *header) seal(b []byte) uint32 {
-	_ = b[BlockSize-1]
+	_ = b[headerSize+h.used-1]
 	le := binary.LittleEndian
 	le.PutUint32(b[0:], magic)
 	le.PutUint16(b[4:], formatVersion)
 	b[6], b[7] = byte(h.kind), 0
 	le.PutUint32(b[8:], 0)
-	le.PutUint16(b[12:], h.used)
-	le.PutUint16(b[14:], 0)
+	le.PutUint32(b[12:], uint32(h.used))
 	copy(b[16:32], h.id.cluster[:])
 	copy(b[32:48], h.id.device[:])
 	le.PutUint64(b[48:], h.incarnation)
 	le.PutUint64(b[56:], h.seq)
 	le.PutUint64(b[64:], h.aux)
-	h.crc = checksum(b[:BlockSize])
+	h.crc = checksum(b)
 	le.PutUint32(b[8:], h.crc)
 	return h.crc
 }
 
-// openBlock verifies a metadata block of the given kind and decodes its header. The block is not changed.
-func openBlock(b []byte, kind blockKind) (header, error) {
+// openBlock verifies the metadata block of the given kind at the start of b, whose length is a multiple of
+// unit, and decodes its header. The block is not changed.
+func openBlock(b []byte, kind blockKind, unit int) (header, error) {
 	var h header
 	le := binary.LittleEndian
-	if len(b) != BlockSize || le.Uint32(b) != magic {
+	if len(b) < unit || unit < headerSize || le.Uint32(b) != magic {
 		return h, fmt.Errorf("%w: want a %v", errNoBlock, kind)
 	}
-	h.crc = le.Uint32(b[8:])
-	var zero [4]byte
-	sum := crc32.Update(checksum(b[:8]), castagnoli, zero[:])
-	if sum = crc32.Update(sum, castagnoli, b[12:]); sum != h.crc {
-		return h, fmt.Errorf("%v: checksum %08x, want %08x", kind, sum, h.crc)
-	}
 	if v := le.Uint16(b[4:]); v != formatVersion {
-		return h, fmt.Errorf("%v: format version %d, this release reads %d", kind, v, formatVersion)
+		return h, versionError{v}
+	}
+	used := le.Uint32(b[12:])
+	if used > maxBlock-headerSize || blockSize(int(used), unit) > len(b) {
+		return h, fmt.Errorf("%v: %d bytes used of %d", kind, used, len(b))
+	}
+	b = b[:blockSize(int(used), unit)]
+	h.crc = le.Uint32(b[8:])
+	if sum := blockSum(b); sum != h.crc {
+		return h, fmt.Errorf("%v: checksum %08x, want %08x", kind, sum, h.crc)
 	}
 	if h.kind = blockKind(b[6]); h.kind != kind {
 		return h, fmt.Errorf("%v where a %v belongs", h.kind, kind)
 	}
-	h.used = le.Uint16(b[12:])
-	if h.used > payloadSize {
-		return h, fmt.Errorf("%v: %d bytes used of %d", kind, h.used, payloadSize)
-	}
+	h.used = int(used)
 	copy(h.id.cluster[:], b[16:32])
 	copy(h.id.device[:], b[32:48])
 	h.incarnation, h.seq, h.aux = le.Uint64(b[48:]), le.Uint64(b[56:]), le.Uint64(b[64:])
 	return h, nil
 }
 
+// blockSum is the checksum of a block with its field for it as zero.
+func blockSum(b []byte) uint32 {
+	var zero [4]byte
+	return crc32.Update(crc32.Update(checksum(b[:8]), castagnoli, zero[:]), castagnoli, b[12:])
+}
+
+// blockSize is the length of a block with so many bytes of payload: whole units.
+func blockSize(used, unit int) int { return (headerSize + used + unit - 1) / unit * unit }
+
 // payload is the used part of a verified block.
-func (h *header) payload(b []byte) []byte { return b[headerSize : headerSize+int(h.used)] }
+func (h *header) payload(b []byte) []byte { return b[headerSize : headerSize+h.used] }
+
+// versionError means that a block has a format version that this release does not read.
+type versionError struct{ found uint16 }
+
+// Error says what can be done.
+func (e versionError) Error() string {
+	if e.found > formatVersion {
+		return fmt.Sprintf("format version %d, this release reads %d: use the one that wrote it, or a newer one",
+			e.found, formatVersion)
+	}
+	return fmt.Sprintf("format version %d, which no release wrote and this one does not read: `ashlard device "+
+		"format --force` makes it an empty device, which the cluster fills again", e.found)
+}

@@ -53,12 +53,15 @@ func Check(ctx context.Context, dev blockdev.Device, o CheckOptions) (*Report, e
 	if err := rep.supers(ctx, dev); err != nil {
 		return rep, err
 	}
-	r, err := recoverMap(ctx, dev, sb)
+	r, err := recoverMap(ctx, dev, sb, Options{}, true)
 	if err != nil {
 		return rep, fmt.Errorf("check: %w", err)
 	}
 	defer r.mem.close()
-	rep.LogNext, rep.LogRecords, rep.Usage, rep.Metadata = r.next, r.records, r.m.Usage(), len(r.meta.m)
+	for _, x := range r.rotten {
+		rep.Warnings = append(rep.Warnings, fmt.Sprintf("checkpoint area %d at %d: %v", x.copy, x.pos, x.err))
+	}
+	rep.LogNext, rep.LogRecords, rep.Usage, rep.Metadata = r.next, r.records, r.m.Usage(), len(r.meta.list)
 	for _, key := range r.m.Volumes() {
 		st, _ := r.m.Volume(key)
 		st.Marks = slices.Clone(st.Marks)
@@ -115,7 +118,7 @@ func (rep *Report) data(r *recovery) error {
 				if e.State == pagemap.Tombstone {
 					continue
 				}
-				buf := r.buf[:BlockSize]
+				buf := r.buf
 				op := &blockdev.Op{Kind: blockdev.Read, Off: r.sb.lay.dataOffset(one[0].Loc), Buf: buf}
 				err := transfer(r.ctx, r.dev, op)
 				if cerr := r.ctx.Err(); cerr != nil {

@@ -124,7 +124,7 @@ func TestLargeVolumeIsPurgedInPieces(t *testing.T) {
 // TestRequestsBeyondTheLog keeps more requests waiting than the log has room for: all of them end.
 func TestRequestsBeyondTheLog(t *testing.T) {
 	s := open(t, formatted(t, 2000, 16))
-	const n = 500 // writes, each with 10 undos, which need a record only: over 50 log blocks for a ring of 16
+	const n = 900 // writes, each with 10 undos, which need a record only: several laps of the log
 	done := make(chan error, 11*n)
 	for i := range uint64(n) {
 		data, crc := fill(3, i)
@@ -141,7 +141,7 @@ func TestRequestsBeyondTheLog(t *testing.T) {
 		}
 	}
 	st := s.Stats()
-	if st.DurableLog < 3*st.Log.Blocks || st.Log.Used > st.Log.Blocks {
+	if st.Traffic.LogBytes < 3*st.Log.Bytes || st.Log.Used > st.Log.Bytes {
 		t.Fatalf("%+v", st)
 	}
 	closeAndCheck(t, s)

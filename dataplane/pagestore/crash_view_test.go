@@ -11,7 +11,7 @@ import (
 
 // leave ends a residency: the page is begun again under a higher number, or dropped first.
 func (w *crashWorld) leave(v *volModel) {
-	page := w.rng.Uint64N(2)
+	page := w.rng.Uint64N(w.pages)
 	e := pagemap.Extent{Vol: v.key, Page: page, Residency: v.residency(page)}
 	flying := slices.ContainsFunc(v.ops, func(o *opModel) bool { return o.flying && o.e.Page == page })
 	v.res[page]++

@@ -18,89 +18,108 @@
 //     promised any more. Reads go on. A device whose content contradicts what was durable is refused with
 //     ErrDamaged.
 //
-// How changes become durable is told at the top of log.go, how checkpoints are taken in checkpoint.go, how a
-// store comes back in recover.go.
+// How changes become durable is told at the top of log.go, how checkpoints are taken in checkpoint.go, what
+// bounds them in room.go, how a store comes back in recover.go and load.go.
 //
 // # Layout, in blocks of 4 KiB
 //
-//	+-------------+-------------+-----------+--------------+--------------+---------------------------+
-//	| superblock  | superblock  | log ring  | checkpoint   | checkpoint   | data blocks               |
-//	| 0           | 1           | L blocks  | area 0       | area 1       |                           |
-//	+-------------+-------------+-----------+--------------+--------------+---------------------------+
+//	+------------+----------+--------------+-------------+--------------+------------+
+//	| superblock | log ring | checkpoint   | data blocks | checkpoint   | superblock |
+//	| 0          |          | ring, copy 0 |             | ring, copy 1 | the last   |
+//	+------------+----------+--------------+-------------+--------------+------------+
 //
-// L is 1 % of the device by default. An area holds the largest map that the data blocks allow: about 1.8 % of
-// the device, and at most 256 MiB for metadata. Everything is little-endian. All metadata blocks begin with
-// the same header:
+// The log is 1/256 of the device by default, 1/128 where the logical block is 4 KiB. A checkpoint ring has
+// room for two checkpoints of the largest map, at 36 bytes per data block, and of at most 256 MiB of
+// metadata: both copies together take 3.5 % of a large device. They lie far apart and are never written at
+// the same time, so that no one write, torn or gone astray, spoils both.
 //
-//	 0        4      6      7      8        12     14     16          32          48     56     64     72
-//	+--------+------+------+------+--------+------+------+-----------+-----------+------+------+------+--
-//	| magic  | fmt  | kind | 0    | CRC32C | used | 0    | cluster   | device id | inc  | seq  | aux  | payload
-//	| "ASHL" | 2    | u8   | u8   | u32    | u16  | u16  | UUID      | UUID      | u64  | u64  | u64  | 4024 B
-//	+--------+------+------+------+--------+------+------+-----------+-----------+------+------+------+--
+// Both rings are written in blocks as long as they need to be, of whole units: a unit is the logical block of
+// the device when it was formatted. A position counts units since the ring was new, and lies at position
+// modulo length; a block may go on at the start of the ring. Everything is little-endian. All metadata blocks
+// begin with the same header:
 //
-// CRC32C is that of the whole block with this field as zero. inc is the incarnation: it counts mounts. The
-// ids are there because a block of another device, or of this one before it was formatted, must never be
-// taken for ours. fmt is the version of every structure; a reader refuses what it does not know.
+//	 0        4      6      7      8        12     16          32          48     56     64     72
+//	+--------+------+------+------+--------+------+-----------+-----------+------+------+------+---------
+//	| magic  | fmt  | kind | 0    | CRC32C | used | cluster   | device id | inc  | seq  | aux  | payload,
+//	| "ASHL" | 3    | u8   | u8   | u32    | u32  | UUID      | UUID      | u64  | u64  | u64  | used B
+//	+--------+------+------+------+--------+------+-----------+-----------+------+------+------+---------
 //
-// Superblock (kind 1; seq counts updates): where the regions are, and the checkpoint to begin with. It is
-// less than a sector long. Both copies are written, one after the other, with a flush behind each.
+// CRC32C is that of the whole block, its padding included, with this field as zero. inc is the incarnation:
+// it counts mounts. The ids are there because a block of another device, or of this one before it was
+// formatted, must never be taken for ours. fmt is the version of every structure; a reader refuses what it
+// does not know.
 //
-//	+-------+-----------+------------+--------+--------+-------------+------------+-------------+
-//	| total | log start | log blocks | area 0 | area 1 | area blocks | data start | data blocks |  u64 each
-//	+-------+-----------+------------+--------+--------+-------------+------------+-------------+
-//	| checkpoint number | its blocks | log next | CRC32C of its blocks' CRC32C | 0   |  u64 * 3, u32 * 2
-//	+-------------------+------------+----------+------------------------------+-----+
+// Superblock (kind 1; 4 KiB, but less than a sector is used; seq counts updates): where the regions are, and
+// which checkpoints to begin with. Both copies are written, one after the other, with a flush behind each.
 //
-// The area of a checkpoint is its number modulo 2. "log next" is the first log block that it does not
-// contain.
+//	+-------+------+-----------+------------+--------+--------+-------------+------------+-------------+
+//	| total | unit | log start | log blocks | copy 0 | copy 1 | ring blocks | data start | data blocks |
+//	+-------+------+-----------+------------+--------+--------+-------------+------------+-------------+
+//	| number of the last checkpoint | tail | head | log next | round start |  all of them u64
+//	+-------------------------------+------+------+----------+-------------+
+//	| last segment: units, CRC32C |  u32 each
+//	+-----------------------------+
 //
-// Log block (kind 2; seq is its position; it lies at seq modulo L; aux is the sequence that was durable, data
-// included, when it was made): records, one behind the other.
+// The checkpoints lie between tail and head of the ring; "log next" is the first log position that they do
+// not contain; what lies before "round start" is told again before the tail gets there (checkpoint.go).
 //
-//	 0      1       2       4      8            12    14     16     24   32          40           48      52
-//	+------+-------+-------+------+------------+-----+------+------+----+-----------+------------+-------+-----
-//	| kind | flags | first | VUID | generation | set | mask | page | W  | loc,n<<48 | residency, | epoch | more
-//	|      |       |       |      |            |     |      |      |    |           | column<<56 |       |
-//	+------+-------+-------+------+------------+-----+------+------+----+-----------+------------+-------+-----
+// # Records
 //
-// kind: 1 put, 2 stable mark, 3 settle, 4 undo, 5 drop volume, 6 drop chunk, 7 view list
-// (pagemap.RecordKind). flags: 1 tombstone, 2 replaces a bad version, 16 set and mask differ from block to
-// block and stand behind the checksums. epoch belongs to settle, and is zero elsewhere: the room for the
-// length of a compressed block. more is, for
+// Numbers are unsigned varints of 7 bits a byte; one marked with a delta is the zigzag difference to the same
+// number in the record before, a block beginning with zeros. The first byte of a record has the kind in its
+// low half and flags in its high half: 16 tombstone, 32 replaces a bad version, 64 columns of each block, 128
+// same volume as the record before.
 //
-//	put          n * CRC32C unless it is a tombstone, then with flag 16 n * { set u16, mask u16 }
-//	stable mark  n * u64, the holes
-//	view list    n bytes, in the form of the vendor command (package chunk)
+//	+-------+------------------+------------------------------------------------------------------------
+//	| first | VUID, generation | unless flag 128; then, by kind (pagemap.RecordKind):
+//	+-------+------------------+------------------------------------------------------------------------
 //
-//	 0      1       2            4              6   8       16
-//	+------+-------+------------+--------------+---+-------+-----+-------+
-//	| 16   | flags | key length | value length | 0 | order | key | value |   metadata; flags: 8 deleted
-//	+------+-------+------------+--------------+---+-------+-----+-------+
+//	 1 put         place, block u8, n-1 u8, dW, { set, mask } unless flag 64; unless flag 16: dloc, n * CRC32C
+//	               u32; with flag 64 n * { set u16, mask u16 }
+//	 2 stable      dW, count of holes, holes: each the distance from the one above, the first from W
+//	 3 settle      epoch
+//	 4 undo        place, block u8, n-1 u8, dW
+//	 5 drop        nothing
+//	 6 drop chunk, 8 renumber    place
+//	 7 view        length, the view list in the form of the vendor command (package chunk)
+//
+//	place          dpage, column u8, table*2 (of the residency; +1: an alternate, whose low 40 bits follow)
+//
+//	15 metadata    no volume; order, key length, value length, key, value; flag 16: deleted
 //
 // A metadata record whose order is below that of the record held is void.
 //
-// Checkpoint block (kind 3; seq is the checkpoint's number, aux the index of the block): for every volume the
-// records above that make it (a settle, stable marks, the view list), then metadata records, then chunks,
-// then the end.
+// Log block (kind 2; seq is its position; aux is the position up to which the log was durable, data included,
+// when it was made): records. A group of 32 writes of 4 KiB takes about 900 bytes.
 //
-//	 0    1        2   4      8            12  16     24          32
-//	+----+--------+---+------+------------+---+------+-----------+--------------------------------------
-//	| 17 | column | n | VUID | generation | 0 | page | residency | n * { W, loc | mask<<48, CRC32C,       chunk
-//	|    |        |   |      |            |   |      |           |       set u16, block u8, flags u8 }
-//	+----+--------+---+------+------------+---+------+-----------+--------------------------------------
-//	| 18 | 0 ... 8 | versions u64 | log next u64 |                                                         end
-//	+----+---------+--------------+--------------+
+// Segment (kind 3; seq is its position, aux the number of the checkpoint): the units u32 and the CRC32C u32
+// of the segment before, so that the superblock vouches for all of them; then records, and
 //
-// flags of a version: 1 tombstone, 4 bad. A chunk may be cut into several records.
+//	14 image       VUID and generation unless flag 128; dpage, column u8, table*2 (as above), count, versions
+//	               (W, location and place as differences to the image before); flag 16: no more than the place:
+//	               the chunk is gone
+//	version        flags u8: 1 tombstone, 2 bad, 4 columns as before, 8 next block, 16 next location, 32 same
+//	               W; what they do not say: block u8, dW, { set, mask }, dloc; unless flag 1 CRC32C u32
+//	13 end         versions of the map, log next, and where the round goes on: first checkpoint, VUID,
+//	               generation, page, column, versions passed
 //
-// Version 2. Version 1 had no residencies, write sets, holes, view lists or orders; no release wrote it.
+// A checkpoint begins with drops; it has for every volume a settle, stable marks and the view list, all
+// metadata, images, and the end. Images are cut after 64 versions; the parts stand in one checkpoint. That
+// a chunk is gone concerns earlier checkpoints only, so does a drop. A version takes 8 bytes in order, and
+// about 13 at random.
+//
+// Version 3. Version 2 had a log of 4 KiB blocks and whole checkpoints in alternating areas; version 1 no
+// residencies, write sets, holes, view lists or orders. No release wrote them: they are refused, and a forced
+// format knows whose the device was.
 //
 // # Recovery
 //
-// The newest superblock whose checksum is good; its checkpoint, all of whose blocks must be there; then the
-// log from "log next" on, to the first block that is not there (another incarnation, another sequence, a
-// wrong checksum). If any later block of this incarnation calls that one durable, the device has lost what
-// it promised: ErrDamaged. Data of records that no log block calls durable is read and verified. The result
-// is written as a new checkpoint, under the next incarnation, before the store accepts anything. The device
-// is never scanned.
+// The newest superblock whose checksum is good; the segments from head to tail, each from a copy in which
+// it is as the one behind it says, and of each chunk the first image met; then the log from "log next" on,
+// to the first block that is not there (another incarnation, another position, a wrong checksum). If any
+// later block of this incarnation calls that one durable, the device has lost what it promised: ErrDamaged.
+// Data of records that no log block calls durable is read and verified. What one copy has lost is written
+// again from the other; when both have lost it, the device is refused with ErrDamaged and the cluster fills
+// it again. A checkpoint of what the log changed is written, under the next incarnation, before the store
+// accepts anything. The data blocks are never scanned.
 package pagestore

@@ -159,19 +159,23 @@ func TestDamagedMetadata(t *testing.T) {
 	must(t, s.Close())
 	sb, err := newestSuper(t.Context(), dev)
 	must(t, err)
-	first, last := sb.ckpt.logNext, s.mu.log.next-1
+	first, last := sb.ckpt.logNext, s.mu.log.next
 	for _, c := range []struct {
 		name string
 		off  []int64
 		want error
 	}{
 		{"one superblock", []int64{77}, nil},
-		{"the other superblock", []int64{BlockSize + 200}, nil},
-		{"both superblocks", []int64{77, BlockSize + 200}, ErrDamaged},
-		{"checkpoint", []int64{int64(sb.lay.area(sb.ckpt.number))*BlockSize + 100}, ErrDamaged},
-		{"the other checkpoint area", []int64{int64(sb.lay.area(sb.ckpt.number+1))*BlockSize + 100}, nil},
-		{"first log block", []int64{sb.lay.logOffset(first) + 80}, ErrDamaged},
-		{"unused log", []int64{sb.lay.logOffset(last+1) + 80}, nil},
+		{"the other superblock", []int64{999*BlockSize + 200}, nil},
+		{"both superblocks", []int64{77, 999*BlockSize + 200}, ErrDamaged},
+		{"checkpoint in one area", []int64{sb.lay.area(0).offset(sb.ckpt.head-1) + 100}, nil},
+		{"checkpoint in the other", []int64{sb.lay.area(1).offset(sb.ckpt.head-1) + 100}, nil},
+		{"checkpoint in both", []int64{sb.lay.area(0).offset(sb.ckpt.head-1) + 100,
+			sb.lay.area(1).offset(sb.ckpt.head-1) + 200}, ErrDamaged},
+		{"one segment in one area, one in the other", []int64{sb.lay.area(0).offset(sb.ckpt.head-1) + 100,
+			sb.lay.area(1).offset(sb.ckpt.tail) + 100}, nil},
+		{"first log block", []int64{sb.lay.log().offset(first) + 80}, ErrDamaged},
+		{"unused log", []int64{sb.lay.log().offset(last) + 80}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			clone := dev.CrashClone(1)

@@ -33,7 +33,7 @@ func Format(ctx context.Context, dev blockdev.Device, o FormatOptions) error {
 	if o.ClusterID.IsZero() || o.DeviceUUID.IsZero() {
 		return fmt.Errorf("%w: format needs a cluster and a device UUID", ErrInvalid)
 	}
-	lay, err := newLayout(uint64(dev.Geometry().Size)/BlockSize, o.LogBlocks)
+	lay, err := newLayout(uint64(dev.Geometry().Size)/BlockSize, o.LogBlocks, dev.Geometry().LogicalBlock)
 	if err != nil {
 		return fmt.Errorf("format: %w", err)
 	}
@@ -41,7 +41,7 @@ func Format(ctx context.Context, dev blockdev.Device, o FormatOptions) error {
 	if err != nil {
 		return fmt.Errorf("format: %w", err)
 	}
-	for _, region := range [][2]uint64{{0, superBlocks}, {lay.logStart, lay.logBlocks}} {
+	for _, region := range [][2]uint64{{lay.superAt(0), 1}, {lay.superAt(1), 1}, {lay.logStart, lay.logBlocks}} {
 		if err := zero(ctx, dev, region[0], region[1]); err != nil {
 			return fmt.Errorf("format: %w", err)
 		}
@@ -51,8 +51,7 @@ func Format(ctx context.Context, dev blockdev.Device, o FormatOptions) error {
 	if err != nil {
 		return fmt.Errorf("format: %w", err)
 	}
-	s := newStore(dev, &sb, 0, m, mem)
-	s.mu.log.next, s.mu.log.tail = 1, 1 // sequence 0 stands for "none is durable"
+	s := newStore(dev, &sb, Options{}, m, mem)
 	if err := s.mount(); err != nil {
 		mem.close()
 		return fmt.Errorf("format: %w", err)
@@ -96,9 +95,10 @@ func mayFormat(ctx context.Context, dev blockdev.Device, o FormatOptions) (uint6
 
 // zero overwrites blocks with zeros, durably.
 func zero(ctx context.Context, dev blockdev.Device, first, n uint64) error {
-	buf := make([]byte, min(n, readPiece)*BlockSize)
+	const most = readPiece / BlockSize
+	buf := make([]byte, min(n, most)*BlockSize)
 	for n > 0 {
-		piece := min(n, readPiece)
+		piece := min(n, most)
 		op := &blockdev.Op{Kind: blockdev.Write, Off: int64(first) * BlockSize, Buf: buf[:piece*BlockSize]}
 		if err := transfer(ctx, dev, op); err != nil {
 			return err

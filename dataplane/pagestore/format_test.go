@@ -2,7 +2,9 @@ package pagestore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
+	"pgregory.net/rapid"
 )
 
 var rewrite = flag.Bool("golden.rewrite", false, "write the golden bytes instead of comparing them")
@@ -47,50 +50,72 @@ func sampleRecords() []pagemap.Record {
 	}
 }
 
-// sampleBlocks builds one of every structure on disk.
-func sampleBlocks(t testing.TB) map[string][]byte {
-	lay, err := newLayout(100_000, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sb := make([]byte, BlockSize)
-	(&super{id: sampleID(), seq: 12, incarnation: 3, lay: lay,
-		ckpt: ckptRef{number: 7, blocks: 2, crc: 0xcafef00d, logNext: 99}}).encode(sb)
+func sampleMetas() []metaEntry {
+	return []metaEntry{{key: "fence/1.1", value: []byte("7"), order: 0x0102}, {key: "old", gone: true}}
+}
 
-	log, used := make([]byte, BlockSize), headerSize
-	for _, r := range sampleRecords() {
-		encodeRecord(log[used:], &r)
-		used += recordSize(&r)
-	}
-	for _, e := range []metaEntry{{key: "fence/1.1", value: []byte("7"), order: 0x0102},
-		{key: "old", gone: true}} {
-		encodeMeta(log[used:], &e)
-		used += e.size()
-	}
-	h := header{kind: logBlock, used: uint16(used - headerSize), id: sampleID(), incarnation: 3, seq: 100,
-		aux: 98}
-	h.seal(log)
-
-	ckpt, used := make([]byte, BlockSize), headerSize
-	for _, r := range sampleRecords() {
-		if r.Kind == pagemap.Settle || r.Kind == pagemap.Stable || r.Kind == pagemap.View {
-			encodeRecord(ckpt[used:], &r)
-			used += recordSize(&r)
-		}
-	}
-	e := sampleRecords()[0].Extent
-	versions := []pagemap.ChunkVersion{
+func sampleVersions() []pagemap.ChunkVersion {
+	return []pagemap.ChunkVersion{
 		{Block: 16, W: seq(3, 7), Loc: 0x665544332211, CRC: 0xdeadbeef,
 			Columns: pagemap.Columns{Set: 0x7654, Mask: 0x8001}},
-		{Block: 17, W: seq(3, 8), Loc: 6, CRC: 3, Bad: true}, {Block: 18, W: seq(3, 9), Tombstone: true}}
-	encodeCkptChunk(ckpt[used:], &e, versions)
-	used += ckptChunkSize + 3*ckptVersionSize
-	encodeCkptEnd(ckpt[used:], ckptTotals{versions: 3, logNext: 99})
-	used += ckptEndSize
-	h = header{kind: checkpointBlock, used: uint16(used - headerSize), id: sampleID(), incarnation: 3, seq: 7,
-		aux: 1}
-	h.seal(ckpt)
-	return map[string][]byte{"superblock": sb, "log": log, "checkpoint": ckpt}
+		{Block: 17, W: seq(3, 7), Loc: 0x665544332212, CRC: 3,
+			Columns: pagemap.Columns{Set: 0x7654, Mask: 0x8001}},
+		{Block: 17, W: seq(3, 1), Loc: 6, CRC: 3, Bad: true},
+		{Block: 200, W: seq(3, 9), Tombstone: true}}
+}
+
+func sampleSuper(t testing.TB) super {
+	lay, err := newLayout(100_000, 0, 512)
+	must(t, err)
+	return super{id: sampleID(), seq: 12, incarnation: 3, lay: lay, ckpt: ckptRef{number: 7, tail: 1000,
+		head: 1003, logNext: 99, start: 1001, last: segmentRef{units: 2, crc: 0xcafef00d}}}
+}
+
+// sealed makes a block of a payload.
+func sealed(h header, payload []byte, unit int) []byte {
+	h.used, h.id, h.incarnation = len(payload), sampleID(), 3
+	b := make([]byte, blockSize(len(payload), unit))
+	copy(b[headerSize:], payload)
+	h.seal(b)
+	return b
+}
+
+// sampleBlocks builds one of every structure on disk.
+func sampleBlocks(t testing.TB) map[string][]byte {
+	sb, sample := make([]byte, BlockSize), sampleSuper(t)
+	sample.encode(sb)
+
+	var log []byte
+	var x prior
+	for _, r := range sampleRecords() {
+		log = x.record(log, &r)
+	}
+	segment := make([]byte, 8)
+	binary.LittleEndian.PutUint32(segment, 3)
+	binary.LittleEndian.PutUint32(segment[4:], 0x01020304)
+	var records, images prior
+	for _, r := range sampleRecords() {
+		switch r.Kind {
+		case pagemap.Settle, pagemap.Stable, pagemap.View, pagemap.Drop:
+			segment = records.record(segment, &r)
+		}
+	}
+	for _, e := range sampleMetas() {
+		log, segment = appendMeta(log, &e), appendMeta(segment, &e)
+	}
+	e := sampleRecords()[0].Extent
+	segment = images.image(segment, &e, sampleVersions())
+	gone := pagemap.Extent{Vol: e.Vol, Page: e.Page + 1, Column: 2}
+	segment = images.image(segment, &gone, nil)
+	segment = appendEnd(segment, sampleTotals())
+	return map[string][]byte{"superblock": sb,
+		"log":     sealed(header{kind: logBlock, seq: 100, aux: 98}, log, 512),
+		"segment": sealed(header{kind: segmentBlock, seq: 1001, aux: 7}, segment, 512)}
+}
+
+func sampleTotals() *ckptTotals {
+	return &ckptTotals{versions: 3, logNext: 99, round: pagemap.Round{First: 6, Vol: sampleRecords()[0].Vol,
+		Page: 77, Column: 8, Passed: 1000}}
 }
 
 // TestGoldenBytes pins the format: a change here means that devices out there cannot be read, and needs a
@@ -113,62 +138,157 @@ func TestGoldenBytes(t *testing.T) {
 
 func TestRecordsRoundTrip(t *testing.T) {
 	block := sampleBlocks(t)["log"]
-	h, err := openBlock(block, logBlock)
+	h, err := openBlock(block, logBlock, 512)
 	must(t, err)
 	if h.id != sampleID() || h.incarnation != 3 || h.seq != 100 || h.aux != 98 {
 		t.Fatalf("header %+v", h)
 	}
 	p := h.payload(block)
+	var x prior
 	for _, want := range sampleRecords() {
 		var got pagemap.Record
-		n, err := decodeRecord(p, &got)
+		n, err := x.readRecord(p, &got)
 		must(t, err)
+		if n > recordSize(&want) {
+			t.Errorf("%+v takes %d bytes, at most %d were expected", want, n, recordSize(&want))
+		}
+		if len(got.CRC) == 0 {
+			got.CRC = nil
+		}
+		if len(got.Columns) == 0 {
+			got.Columns = nil
+		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		p = p[n:]
 	}
-	fence, n, err := decodeMeta(p)
-	must(t, err)
-	if fence.key != "fence/1.1" || fence.order != 0x0102 || string(fence.value) != "7" || fence.gone {
-		t.Errorf("metadata %+v", fence)
-	}
-	if old, n2, err := decodeMeta(p[n:]); err != nil || old.key != "old" || !old.gone || len(p) != n+n2 {
-		t.Errorf("deletion %+v, %v", old, err)
+	for _, want := range sampleMetas() {
+		got, n, err := readMeta(p)
+		if err != nil || got.key != want.key || got.order != want.order || got.gone != want.gone ||
+			string(got.value) != string(want.value) || n > want.size() {
+			t.Errorf("metadata %+v of %d bytes, %v", got, n, err)
+		}
+		p = p[n:]
 	}
 	sb, err := decodeSuper(sampleBlocks(t)["superblock"], 100_000)
 	must(t, err)
-	ref := ckptRef{number: 7, blocks: 2, crc: 0xcafef00d, logNext: 99}
-	if sb.id != sampleID() || sb.seq != 12 || sb.ckpt != ref {
+	if sb != sampleSuper(t) {
 		t.Errorf("superblock %+v", sb)
 	}
+	end, _, err := readEnd(appendEnd(nil, sampleTotals()))
+	if err != nil || end != *sampleTotals() {
+		t.Errorf("end %+v, %v", end, err)
+	}
+}
+
+// TestImagesRoundTrip, and are not longer than they may be.
+func TestImagesRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var w, r prior
+		var b []byte
+		type image struct {
+			e  pagemap.Extent
+			vs []pagemap.ChunkVersion
+		}
+		var x largest
+		var images []image
+		for range rapid.IntRange(1, 5).Draw(t, "images") {
+			i := image{e: pagemap.Extent{Vol: vol(rapid.Uint32Range(1, 2).Draw(t, "volume")),
+				Page: rapid.Uint64().Draw(t, "page"), Column: rapid.Byte().Draw(t, "column")}}
+			for range rapid.IntRange(0, 6).Draw(t, "versions") {
+				i.e.Residency = chunk.Residency(rapid.Uint64Range(1, 1<<56-1).Draw(t, "residency"))
+				v := pagemap.ChunkVersion{Block: rapid.Uint16Range(0, 255).Draw(t, "block"),
+					W:       cluster.Seq(rapid.Uint64().Draw(t, "w")),
+					Columns: pagemap.Columns{Set: rapid.Uint16().Draw(t, "set"), Mask: rapid.Uint16().Draw(t, "mask")}}
+				if v.Tombstone = rapid.Bool().Draw(t, "tombstone"); !v.Tombstone {
+					v.Loc = rapid.Uint64Range(0, pagemap.MaxBlocks).Draw(t, "loc")
+					v.CRC = rapid.Uint32().Draw(t, "crc")
+					v.Bad = rapid.Bool().Draw(t, "bad")
+				}
+				i.vs = append(i.vs, v)
+				x.version(v.W, v.Columns)
+			}
+			x.place(&i.e)
+			before := len(b)
+			b = w.image(b, &i.e, i.vs)
+			if n := len(b) - before; n > maxImageHeader+maxVersion*len(i.vs) {
+				t.Fatalf("image of %d versions takes %d bytes", len(i.vs), n)
+			}
+			images = append(images, i)
+		}
+		for _, want := range images {
+			e, vs, n, err := r.readImage(b, nil)
+			if err != nil || e != want.e || !slices.Equal(vs, want.vs) {
+				t.Fatalf("got %v %+v, %v; want %+v", e, vs, err, want)
+			}
+			b = b[n:]
+		}
+	})
+}
+
+func blockKinds() map[string]blockKind {
+	return map[string]blockKind{"superblock": superBlock, "log": logBlock, "segment": segmentBlock}
 }
 
 // TestEveryBitCounts flips each bit of each structure: none may pass.
 func TestEveryBitCounts(t *testing.T) {
-	kinds := map[string]blockKind{"superblock": superBlock, "log": logBlock, "checkpoint": checkpointBlock}
 	for name, block := range sampleBlocks(t) {
+		unit := min(len(block), 512)
+		if name == "superblock" {
+			unit = BlockSize
+		}
 		for i := range len(block) * 8 {
 			block[i/8] ^= 1 << (i % 8)
-			if _, err := openBlock(block, kinds[name]); err == nil {
+			if _, err := openBlock(block, blockKinds()[name], unit); err == nil {
 				t.Fatalf("%s with bit %d flipped is accepted", name, i)
 			}
 			block[i/8] ^= 1 << (i % 8)
 		}
-		for other, kind := range kinds {
-			if _, err := openBlock(block, kind); (err == nil) != (other == name) {
+		for other, kind := range blockKinds() {
+			if _, err := openBlock(block, kind, unit); (err == nil) != (other == name) {
 				t.Errorf("%s taken for a %s: %v", name, other, err)
 			}
 		}
 	}
 }
 
-// reseal lets a fuzzer get past the checksum, with any payload.
-func reseal(kind blockKind, payload []byte) []byte {
-	b := make([]byte, BlockSize)
-	n := copy(b[headerSize:], payload)
-	(&header{kind: kind, used: uint16(n), id: sampleID(), incarnation: 3, seq: 1}).seal(b)
-	return b
+// TestOtherVersions are refused, with what can be done about them.
+func TestOtherVersions(t *testing.T) {
+	for version, want := range map[uint16]string{1: "device format --force", 2: "device format --force",
+		4: "newer", 65535: "newer"} {
+		dev := formatted(t, 1000, 0)
+		for _, at := range []int64{0, 999 * BlockSize} {
+			b := make([]byte, BlockSize)
+			dev.Peek(at, b)
+			binary.LittleEndian.PutUint16(b[4:], version)
+			binary.LittleEndian.PutUint32(b[8:], blockSum(b))
+			dev.Poke(at, b)
+		}
+		_, err := Open(t.Context(), dev, Options{})
+		if !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), want) {
+			t.Errorf("open of version %d: %v, want %q", version, err, want)
+		}
+		if _, err := Check(t.Context(), dev, CheckOptions{}); !errors.Is(err, ErrVersion) {
+			t.Errorf("check of version %d: %v", version, err)
+		}
+		o := formatOptions()
+		if err := Format(t.Context(), dev, o); !errors.Is(err, ErrForeign) {
+			t.Errorf("format over version %d: %v", version, err)
+		}
+		other := o
+		other.ClusterID[0]++
+		if other.Force = true; version < formatVersion {
+			if err := Format(t.Context(), dev, other); !errors.Is(err, ErrForeign) {
+				t.Errorf("format for another cluster over version %d: %v", version, err)
+			}
+		}
+		o.Force = true
+		must(t, Format(t.Context(), dev, o))
+		if s := open(t, dev); version < formatVersion && s.Stats().Incarnation < 3 {
+			t.Errorf("incarnation %d after version %d", s.Stats().Incarnation, version)
+		}
+	}
 }
 
 func FuzzOpenBlock(f *testing.F) {
@@ -176,68 +296,82 @@ func FuzzOpenBlock(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, kind := range []blockKind{superBlock, logBlock, checkpointBlock} {
-			if h, err := openBlock(b, kind); err == nil && len(h.payload(b)) != int(h.used) {
-				t.Fatal("payload outside the block")
+		for _, unit := range []int{512, BlockSize} {
+			for _, kind := range []blockKind{superBlock, logBlock, segmentBlock} {
+				if h, err := openBlock(b, kind, unit); err == nil && len(h.payload(b)) != h.used {
+					t.Fatal("payload outside the block")
+				}
 			}
 		}
-		_, _ = decodeSuper(b, 1<<20)
+		if len(b) == BlockSize {
+			_, _ = readSuper(b, 1<<20)
+		}
 	})
 }
 
 func FuzzSuper(f *testing.F) {
 	f.Add(sampleBlocks(f)["superblock"][headerSize:headerSize+superSize], uint64(100_000))
 	f.Fuzz(func(t *testing.T, payload []byte, device uint64) {
-		s, err := decodeSuper(reseal(superBlock, payload), device)
+		b := sealed(header{kind: superBlock}, payload[:min(len(payload), BlockSize-headerSize)], BlockSize)
+		s, err := decodeSuper(b, device)
 		if err == nil && (s.lay.total > device || s.lay.dataStart+s.lay.dataBlocks > s.lay.total) {
 			t.Fatalf("accepted %+v for a device of %d blocks", s, device)
 		}
 	})
 }
 
+// fuzzed is a recovery with a map of 100 blocks that holds one.
+func fuzzed(t *testing.T) *recovery {
+	m, err := pagemap.New(100)
+	must(t, err)
+	must(t, m.Claim(pagemap.Run{Loc: 3, N: 1}))
+	m.Apply(&pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 1), Loc: 3,
+		Columns: columnsOf(2, 1), CRC: []uint32{5}})
+	return &recovery{m: m, meta: metaTable{byKey: map[string]*metaEntry{}}}
+}
+
 // FuzzLog replays a log block with any payload into a map that holds something: it is refused, or leaves a
 // sound map.
 func FuzzLog(f *testing.F) {
 	block := sampleBlocks(f)["log"]
-	h, _ := openBlock(block, logBlock)
+	h, _ := openBlock(block, logBlock, 512)
 	f.Add(h.payload(block))
-	one := make([]byte, mapRecordSize+4)
-	encodeRecord(one, &pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 2), Loc: 9,
-		Columns: columnsOf(2, 1), CRC: []uint32{1}})
+	one := new(prior).record(nil, &pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 2),
+		Loc: 9, Columns: columnsOf(2, 1), CRC: []uint32{1}})
 	f.Add(slices.Concat(one, one))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		m, err := pagemap.New(100)
-		must(t, err)
-		r := &recovery{m: m, meta: metaTable{m: map[string]metaEntry{}}}
-		must(t, m.Claim(pagemap.Run{Loc: 3, N: 1}))
-		m.Apply(&pagemap.Record{Kind: pagemap.Put, Extent: ext(1, 0, 0, 1), W: seq(1, 1), Loc: 3,
-			Columns: columnsOf(2, 1), CRC: []uint32{5}})
-		b := reseal(logBlock, payload)
-		h, err := openBlock(b, logBlock)
-		must(t, err)
-		_ = r.replay(&h, h.payload(b))
-		if err := m.Check(); err != nil {
+		r := fuzzed(t)
+		_ = r.replay(&header{seq: 1}, payload)
+		if err := r.m.Check(); err != nil {
 			t.Fatal(err)
 		}
 	})
 }
 
-// FuzzCheckpoint loads a checkpoint block with any payload.
-func FuzzCheckpoint(f *testing.F) {
-	block := sampleBlocks(f)["checkpoint"]
-	h, _ := openBlock(block, checkpointBlock)
+// FuzzSegment loads a checkpoint of one segment with any payload: it is refused, or leaves a sound map.
+func FuzzSegment(f *testing.F) {
+	block := sampleBlocks(f)["segment"]
+	h, _ := openBlock(block, segmentBlock, 512)
 	f.Add(h.payload(block))
+	var x prior
+	good := x.record(make([]byte, 8), &pagemap.Record{Kind: pagemap.Settle, Extent: ext(1, 0, 0, 1), Epoch: 1})
+	e := ext(1, 0, 0, 1)
+	good = new(prior).image(good, &e,
+		[]pagemap.ChunkVersion{{W: seq(1, 1), Loc: 7}, {Block: 4, W: seq(1, 2), Loc: 8}})
+	f.Add(appendEnd(good, &ckptTotals{versions: 2}))
 	f.Fuzz(func(t *testing.T, payload []byte) {
+		if len(payload) < 8 {
+			return
+		}
 		m, err := pagemap.New(100)
 		must(t, err)
-		r := &recovery{m: m, meta: metaTable{m: map[string]metaEntry{}}}
-		var versions uint64
-		var totals ckptTotals
-		b := reseal(checkpointBlock, payload)
-		h, err := openBlock(b, checkpointBlock)
-		must(t, err)
-		if r.ckptPayload(h.payload(b), &versions, &totals) == nil && m.Usage().Versions != versions {
-			t.Fatalf("%d versions loaded of %d", m.Usage().Versions, versions)
+		r := &recovery{m: m, meta: metaTable{byKey: map[string]*metaEntry{}}, sb: super{ckpt: ckptRef{number: 7}}}
+		l := &loader{r: r, into: m.Load(7), at: 1, number: 7}
+		if l.payload(&header{aux: 7}, payload) != nil || l.into.Finish() != nil {
+			return
+		}
+		if err := r.m.Check(); err != nil {
+			t.Fatal(err)
 		}
 	})
 }
@@ -248,7 +382,7 @@ func TestDescribe(t *testing.T) {
 	must(t, write(s, ext(1, 0, 0, 3), seq(1, 1), 1))
 	must(t, setStable(s, vol(1), stable(seq(1, 1))))
 	must(t, s.Close())
-	dev.Corrupt(BlockSize+9, 1)
+	dev.Corrupt(999*BlockSize+9, 1)
 	rep, err := Check(t.Context(), dev, CheckOptions{Data: true})
 	must(t, err)
 	var b strings.Builder

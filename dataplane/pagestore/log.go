@@ -6,33 +6,31 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
 
 // The life of a change, in the order of the functions below:
 //
 //  1. push: it waits. The data of a write is already on its way to blocks that nothing refers to.
-//  2. commit: with everything else that waits it becomes a group: records in consecutive log blocks, written
-//     in parallel with the data.
-//  3. advance: all data and log blocks of the group, and of all groups before it, are written. If the device
-//     has a volatile cache, one flush follows.
+//  2. commit: with everything else that waits it becomes a group: the records of one log block, which is as
+//     long as they need, written in parallel with the data.
+//  3. advance: the data and the log block of the group, and of all groups before it, are written. If the
+//     device has a volatile cache, one flush follows.
 //  4. settleGroup: the group is durable. Its records are applied to the map, in log order, which makes the
 //     versions visible and space free; the requests are reported.
 //
 // The rules that crash tests prove (reference: ordering rules of the crash model):
 //
 //   - Nothing is reported, shown to readers or freed before all data and all log blocks up to and including
-//     its own are durable. So recovery may stop at the first missing log block.
+//     its own are durable. So recovery may stop at the first log block that is missing.
 //   - A data block is allocated again only after the record that freed it is durable: frees happen in step 4.
-//   - Every log block says which sequence was durable when it was made. A missing log block that a later one
-//     calls durable is damage; one in flight at the crash is not. Data of groups not called durable is
+//   - Every log block says up to where the log was durable when it was made. A missing log block that a later
+//     one calls durable is damage; one in flight at the crash is not. Data of groups not called durable is
 //     verified at recovery.
 //   - A log block is written only into space that a durable superblock, on both copies, has given up.
 //   - Log blocks carry the incarnation of their mount; a mount makes a checkpoint and a superblock with a new
 //     incarnation durable before anything is written. So remains of another life are never taken for records.
-
-// maxGroupBlocks is the largest number of log blocks of a group.
-const maxGroupBlocks = 16
 
 // request is a change on its way.
 type request struct {
@@ -52,31 +50,34 @@ func (r *request) report(b *box, err error) {
 	b.calls = append(b.calls, call{w: r.w, done: r.done, err: err})
 }
 
-// group is a set of requests whose records share consecutive log blocks.
+// group is a set of requests whose records share a log block.
 type group struct {
 	s       *Store
 	next    *group
-	first   uint64 // sequence of the first log block
-	blocks  uint64
-	used    int // payload bytes of the last block
+	first   uint64 // position of the block
+	end     uint64 // position behind it
 	records uint64
 	waiting int // log operations and requests with data in flight
 	reqs    *request
 	lastReq *request
 	marks   []pagemap.Record // stable marks, after the requests
-	buf     []byte
-	ops     [2]blockdev.Op // two when the ring wraps
+	prior   prior
+	buf     []byte // the block: room for the header, then records
+	ops     [2]blockdev.Op
 	onLog   func(*blockdev.Op, error)
 }
 
 // groupCommit is the log and what is on its way there. Guarded by Store.mu.
 type groupCommit struct {
 	s       *Store
-	tail    uint64 // first log block that recovery needs, per the durable superblock
-	next    uint64 // sequence of the next log block
-	durable uint64 // all log blocks up to here, and their data, are durable and applied
+	ring    ring
+	size    int    // largest block, in bytes
+	tail    uint64 // position that recovery begins with, per the durable superblock
+	next    uint64 // position of the next log block
+	durable uint64 // all log blocks before this position, and their data, are durable and applied
 
 	waiting, lastWaiting *request // pushed, not in a group
+	nWaiting, lastSize   int      // how many; requests of the group before
 	marks                []pagemap.Record
 	markOf               map[markKey]int // index in marks
 
@@ -94,11 +95,14 @@ type markKey struct {
 }
 
 func (l *groupCommit) init(s *Store, maxGroup int) {
-	l.s, l.maxGroup, l.markOf = s, maxGroup, map[markKey]int{}
+	l.s, l.maxGroup, l.markOf, l.ring, l.size = s, maxGroup, map[markKey]int{}, s.lay.log(), s.lay.maxGroup()
 	l.flush = blockdev.Op{Kind: blockdev.Flush, Done: func(_ *blockdev.Op, err error) {
 		s.locked(func(b *box) { l.flushed(b, err) })
 	}}
 }
+
+// used is how many bytes of the log no durable checkpoint contains.
+func (l *groupCommit) used() uint64 { return (l.next - l.tail) * uint64(l.ring.unit) }
 
 func (l *groupCommit) busy() bool {
 	return l.groups != nil || l.waiting != nil || l.flushing > 0 || l.dataOut > 0
@@ -112,6 +116,7 @@ func (l *groupCommit) push(r *request) {
 		l.lastWaiting.next = r
 	}
 	l.lastWaiting = r
+	l.nWaiting++
 }
 
 func (l *groupCommit) pop() *request {
@@ -121,7 +126,22 @@ func (l *groupCommit) pop() *request {
 		l.lastWaiting = nil
 	}
 	r.next = nil
+	l.nWaiting--
 	return r
+}
+
+// A device whose logical block is large writes much for a small group. While it is busy, a group begins when
+// the data of its first request is written, or when it fills a logical block: until then others join. On an
+// idle device a group never waits.
+const (
+	busyGroup = 4   // requests of the group before: more are coming
+	fullGroup = 128 // requests whose records fill 4 KiB
+)
+
+// early tells whether a group is better begun later.
+func (l *groupCommit) early() bool {
+	return l.ring.unit == BlockSize && l.lastSize >= busyGroup && l.nWaiting < fullGroup && l.waiting != nil &&
+		l.waiting.data > 0
 }
 
 // noteMark remembers a stable mark for the next group, if it is news.
@@ -152,15 +172,16 @@ func (s *Store) noteMark(vol cluster.VolumeKey, mark pagemap.Mark) {
 func (s *Store) commit(b *box) {
 	l := &s.mu.log
 	for s.mu.failed == nil && l.nGroups < l.maxGroup && (l.waiting != nil || len(l.marks) > 0) {
-		room := min(l.tail+s.lay.logBlocks-l.next, maxGroupBlocks)
-		if room == 0 || s.mu.ckpt.behind() {
+		room := int(min(uint64(l.size), (l.tail+l.ring.units-l.next)*uint64(l.ring.unit)))
+		if room == 0 || s.mu.ckpt.behind() || l.early() {
 			return
 		}
-		g := l.newGroup()
+		g, n := l.newGroup(), l.nWaiting
 		for l.waiting != nil && l.take(g, room, b) {
 		}
+		l.lastSize = n - l.nWaiting
 		l.takeMarks(g, room)
-		if g.blocks == 0 {
+		if g.records == 0 {
 			l.recycle(g)
 			if l.waiting != nil {
 				return // the next request needs more room than is left
@@ -174,13 +195,12 @@ func (s *Store) commit(b *box) {
 func (l *groupCommit) newGroup() *group {
 	g := l.spare
 	if g == nil {
-		g = &group{s: l.s, buf: make([]byte, maxGroupBlocks*BlockSize)}
+		g = &group{s: l.s, buf: make([]byte, l.size)}
 		g.onLog = func(_ *blockdev.Op, err error) { g.s.locked(func(b *box) { g.logWritten(b, err) }) }
 	} else {
 		l.spare = g.next
 	}
-	g.next = nil
-	g.first, g.blocks, g.used, g.records, g.waiting = l.next, 0, 0, 0, 0
+	g.next, g.first, g.records, g.waiting, g.prior, g.buf = nil, l.next, 0, 0, prior{}, g.buf[:headerSize]
 	return g
 }
 
@@ -190,7 +210,7 @@ func (l *groupCommit) recycle(g *group) {
 }
 
 // take moves the first waiting request into the group; false when it does not fit.
-func (l *groupCommit) take(g *group, room uint64, b *box) bool {
+func (l *groupCommit) take(g *group, room int, b *box) bool {
 	r := l.waiting
 	if r.data == 0 && r.ioErr != nil {
 		// Its data failed before anything was logged: it never happened.
@@ -199,18 +219,22 @@ func (l *groupCommit) take(g *group, room uint64, b *box) bool {
 		r.report(b, r.ioErr)
 		return true
 	}
-	if !g.fits(r, room) {
+	if len(g.buf)+r.size() > room {
 		return false
 	}
 	l.pop()
 	for i := range r.recs {
-		encodeRecord(g.add(recordSize(&r.recs[i])), &r.recs[i])
+		g.buf = g.prior.record(g.buf, &r.recs[i])
 	}
 	for i := range r.metas {
-		encodeMeta(g.add(r.metas[i].size()), &r.metas[i])
+		g.buf = appendMeta(g.buf, &r.metas[i])
 	}
-	r.group = g
-	if r.data > 0 {
+	g.records += uint64(len(r.recs) + len(r.metas))
+	switch {
+	case r.data == 0:
+	case l.s.mutant.Is(mutant.AckBeforeData):
+	default:
+		r.group = g
 		g.waiting++
 	}
 	if g.lastReq == nil {
@@ -222,16 +246,24 @@ func (l *groupCommit) take(g *group, room uint64, b *box) bool {
 	return true
 }
 
-// takeMarks moves stable marks into the group, as many as fit; the others wait.
-func (l *groupCommit) takeMarks(g *group, room uint64) {
-	n := 0
-	for ; n < len(l.marks); n++ {
-		size := recordSize(&l.marks[n])
-		if g.blocks >= room && (g.blocks == 0 || g.used+size > payloadSize) {
-			break
-		}
-		encodeRecord(g.add(size), &l.marks[n])
+// size bounds the encoded records of a request.
+func (r *request) size() (n int) {
+	for i := range r.recs {
+		n += recordSize(&r.recs[i])
 	}
+	for i := range r.metas {
+		n += r.metas[i].size()
+	}
+	return n
+}
+
+// takeMarks moves stable marks into the group, as many as fit; the others wait.
+func (l *groupCommit) takeMarks(g *group, room int) {
+	n := 0
+	for ; n < len(l.marks) && len(g.buf)+recordSize(&l.marks[n]) <= room; n++ {
+		g.buf = g.prior.record(g.buf, &l.marks[n])
+	}
+	g.records += uint64(n)
 	g.marks = append(g.marks, l.marks[:n]...)
 	l.marks = l.marks[:copy(l.marks, l.marks[n:])]
 	clear(l.markOf)
@@ -240,63 +272,22 @@ func (l *groupCommit) takeMarks(g *group, room uint64) {
 	}
 }
 
-// fits tells whether all records of a request fit into room log blocks with what the group holds.
-func (g *group) fits(r *request, room uint64) bool {
-	blocks, used := g.blocks, g.used
-	add := func(n int) {
-		if blocks == 0 || used+n > payloadSize {
-			blocks, used = blocks+1, 0
-		}
-		used += n
-	}
-	for i := range r.recs {
-		add(recordSize(&r.recs[i]))
-	}
-	for i := range r.metas {
-		add(r.metas[i].size())
-	}
-	return blocks <= room
-}
-
-// add makes room for a record of n bytes.
-func (g *group) add(n int) []byte {
-	if g.blocks == 0 || g.used+n > payloadSize {
-		g.sealLast()
-		g.blocks++
-		g.used = 0
-		clear(g.last())
-	}
-	p := g.last()[headerSize+g.used:][:n]
-	g.used += n
-	g.records++
-	return p
-}
-
-func (g *group) last() []byte { return g.buf[(g.blocks-1)*BlockSize:][:BlockSize] }
-
-// sealLast writes the header of the last block.
-func (g *group) sealLast() {
-	if g.blocks == 0 {
-		return
-	}
-	h := header{kind: logBlock, used: uint16(g.used), id: g.s.id, incarnation: g.s.incarnation,
-		seq: g.first + g.blocks - 1, aux: g.s.mu.log.durable}
-	h.seal(g.last())
-}
-
-// write sends a group to the log, around the end of the ring if need be.
+// write seals the block of a group and sends it to the log, around the end of the ring if need be.
 func (l *groupCommit) write(g *group, b *box) {
-	g.sealLast()
-	l.next += g.blocks
-	ring := l.s.lay.logBlocks
-	head := min(g.blocks, ring-g.first%ring)
-	g.ops[0] = blockdev.Op{Kind: blockdev.Write, Off: l.s.lay.logOffset(g.first), Buf: g.buf[:head*BlockSize],
-		Done: g.onLog}
+	used := len(g.buf) - headerSize
+	g.buf = g.buf[:blockSize(used, l.ring.unit)]
+	clear(g.buf[headerSize+used:])
+	h := header{kind: logBlock, used: used, id: g.s.id, incarnation: g.s.incarnation, seq: g.first,
+		aux: l.durable}
+	h.seal(g.buf)
+	g.end = g.first + l.ring.count(len(g.buf))
+	l.next = g.end
+	head, tail := l.ring.cut(g.first, g.buf)
+	g.ops[0] = l.ring.op(blockdev.Write, g.first, head, g.onLog)
 	b.ops = append(b.ops, &g.ops[0])
 	g.waiting++
-	if head < g.blocks {
-		g.ops[1] = blockdev.Op{Kind: blockdev.Write, Off: l.s.lay.logOffset(g.first + head),
-			Buf: g.buf[head*BlockSize : g.blocks*BlockSize], Done: g.onLog}
+	if len(tail) > 0 {
+		g.ops[1] = l.ring.op(blockdev.Write, g.first+l.ring.count(len(head)), tail, g.onLog)
 		b.ops = append(b.ops, &g.ops[1])
 		g.waiting++
 	}
@@ -308,9 +299,24 @@ func (l *groupCommit) write(g *group, b *box) {
 	l.lastGroup = g
 	l.nGroups++
 	t := &l.s.mu.traffic
-	t.LogBytes += g.blocks * BlockSize
+	t.LogBytes += uint64(len(g.buf))
 	t.Commits++
 	t.Records += g.records
+	if l.s.mutant.Is(mutant.ApplyEarly) {
+		for r := g.reqs; r != nil; r = r.next {
+			l.s.apply(r)
+		}
+	}
+}
+
+// overtake reports groups that are written although older ones are not. Only a planted bug does that.
+func (l *groupCommit) overtake(b *box) {
+	for g := l.groups; g != nil; g = g.next {
+		for r := g.reqs; r != nil && g.waiting == 0; r = r.next {
+			r.report(b, nil)
+			r.w, r.done = nil, nil
+		}
+	}
 }
 
 // logWritten notes that a log operation ended.
@@ -353,9 +359,12 @@ func (l *groupCommit) advance(b *box) {
 	for g := l.groups; g != nil && g.waiting == 0; g = g.next {
 		n++
 	}
+	if l.s.mutant.Is(mutant.AckOutOfOrder) {
+		l.overtake(b)
+	}
 	switch {
 	case n == 0:
-	case l.s.volatile:
+	case l.s.volatile && !l.s.mutant.Is(mutant.FlushSkipped):
 		l.flushing = n
 		l.s.mu.traffic.Flushes++
 		b.ops = append(b.ops, &l.flush)
@@ -381,11 +390,13 @@ func (l *groupCommit) flushed(b *box, err error) {
 func (l *groupCommit) settleGroups(n int, b *box) {
 	for range n {
 		g := l.popGroup()
-		l.durable = g.first + g.blocks - 1
+		l.durable = g.end
 		for r := g.reqs; r != nil; {
 			next := r.next
 			r.next, r.group = nil, nil
-			l.s.apply(r)
+			if !l.s.mutant.Is(mutant.ApplyEarly) {
+				l.s.apply(r)
+			}
 			r.report(b, r.ioErr)
 			r = next
 		}
@@ -462,7 +473,7 @@ func (l *groupCommit) abandon(b *box) {
 		g.reqs, g.lastReq = nil, nil
 	}
 	drop(l.waiting)
-	l.waiting, l.lastWaiting, l.marks = nil, nil, nil
+	l.waiting, l.lastWaiting, l.marks, l.nWaiting = nil, nil, nil, 0
 	clear(l.markOf)
 	l.discard()
 }

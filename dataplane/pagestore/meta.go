@@ -7,25 +7,61 @@ import (
 	"sync"
 )
 
-// metaTable holds the metadata records.
+// metaTable holds the metadata records. A checkpoint tells all of them, in pieces, as they were when it
+// began.
 type metaTable struct {
-	m     map[string]metaEntry
-	bytes uint64 // in a checkpoint
+	byKey map[string]*metaEntry
+	list  []*metaEntry // in no order
+	bytes uint64       // bound of their encoded length
+	walk  int          // the checkpoint being taken has not come to list[:walk]
+	taken uint64       // its number
+	tell  func(*metaEntry)
 }
 
 // put applies a record.
 func (t *metaTable) put(e metaEntry) {
-	if old, ok := t.m[e.key]; ok {
-		if old.order > e.order {
-			return
-		}
-		t.bytes -= uint64(old.size())
-		delete(t.m, e.key)
-	}
-	if !e.gone {
-		t.m[e.key] = e
+	old := t.byKey[e.key]
+	switch {
+	case old == nil && e.gone || old != nil && old.order > e.order:
+	case old == nil:
+		e.at, e.told = len(t.list), t.taken
+		t.byKey[e.key], t.list = &e, append(t.list, &e)
 		t.bytes += uint64(e.size())
+	case e.gone:
+		t.touch(old)
+		t.bytes -= uint64(old.size())
+		last := t.list[len(t.list)-1]
+		t.list[old.at], last.at = last, old.at
+		t.list = t.list[:len(t.list)-1]
+		delete(t.byKey, e.key)
+	default:
+		t.touch(old)
+		t.bytes += uint64(e.size()) - uint64(old.size())
+		e.at, e.told = old.at, t.taken
+		*old = e
 	}
+}
+
+// touch tells a record that is about to change, if the walk has not come to it.
+func (t *metaTable) touch(e *metaEntry) {
+	if t.walk > 0 && e.told != t.taken {
+		e.told = t.taken
+		t.tell(e)
+	}
+}
+
+// begin starts a walk over all records for a checkpoint.
+func (t *metaTable) begin(number uint64, tell func(*metaEntry)) {
+	t.walk, t.taken, t.tell = len(t.list), number, tell
+}
+
+// next tells about limit records and reports whether there are more.
+func (t *metaTable) next(limit int) (more bool) {
+	for t.walk = min(t.walk, len(t.list)); limit > 0 && t.walk > 0; limit-- {
+		t.touch(t.list[t.walk-1])
+		t.walk--
+	}
+	return t.walk > 0
 }
 
 // PutMeta durably stores a small record under a key (at most MaxMetaKey and MaxMetaValue bytes), in the order
@@ -44,9 +80,9 @@ func (s *Store) Meta(prefix string) map[string][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := map[string][]byte{}
-	for k, v := range s.mu.meta.m {
+	for k, e := range s.mu.meta.byKey {
 		if strings.HasPrefix(k, prefix) {
-			out[k] = v.value
+			out[k] = e.value
 		}
 	}
 	return out
@@ -60,8 +96,8 @@ type Meta struct {
 	Order uint64
 }
 
-// metaBatch bounds the metadata of one log request: a few log blocks, so that it fits any log.
-const metaBatch = 2 * payloadSize
+// metaBatch bounds the metadata of one log request, in bytes, so that it fits any log.
+const metaBatch = 8 << 10
 
 // PutMetas durably stores records as PutMeta does. Done is called when all of them are durable, or with the
 // errors of those that are not.

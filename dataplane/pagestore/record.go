@@ -2,31 +2,41 @@ package pagestore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
 
-// Kinds of log records beyond those of pagemap.
-const metaRecord = 16
-
-// Flags of log records and of versions in checkpoints. Part of the format.
+// Kinds of records beyond those of pagemap: the low half of the first byte.
 const (
-	flagTombstone = 1 << iota
-	flagReplace   // log record
-	flagBad       // checkpoint
-	flagDelete    // metadata record
-	flagColumns   // log record: columns of every block, not of all
+	ckptEnd    = 13
+	ckptImage  = 14
+	metaRecord = 15
+	kindMask   = 15
 )
 
-// Sizes of log records, in bytes.
+// Flags in the high half of the first byte. Part of the format.
 const (
-	mapRecordSize  = 52 // and what recordSize adds
-	metaHeaderSize = 16 // and key and value
-	maxMetaSize    = metaHeaderSize + MaxMetaKey + MaxMetaValue
+	flagTombstone = 1 << (4 + iota) // put; metadata: the key is deleted; image: the chunk is gone
+	flagReplace                     // put
+	flagColumns                     // put: columns of every block, not of all
+	flagSame                        // same volume as the record before
 )
+
+// Bounds of encoded records, in bytes.
+const (
+	maxVolume  = 4 + 5          // VUID, generation
+	maxPlace   = 3 + 6 + 1 + 10 // residency, column, page
+	maxFixed   = 1 + maxVolume + maxPlace + 2 + 10 + 6 + 7
+	maxMetaFix = 1 + 2 + 2 + 10
+	maxRecord  = maxMetaFix + MaxMetaKey + MaxMetaValue // of those that are not images
+)
+
+var errShort = errors.New("record is cut off or out of range")
 
 // metaEntry is a metadata record: value under key, or no value.
 type metaEntry struct {
@@ -34,12 +44,17 @@ type metaEntry struct {
 	value []byte
 	order uint64 // an entry of a lower order than the one held is void
 	gone  bool
+
+	at   int    // index in the table
+	told uint64 // the last checkpoint that has it, or needs it not
 }
 
-func (e *metaEntry) size() int { return metaHeaderSize + len(e.key) + len(e.value) }
+// size bounds its encoded length.
+func (e *metaEntry) size() int { return maxMetaFix + len(e.key) + len(e.value) }
 
+// recordSize bounds the encoded length of a map record.
 func recordSize(r *pagemap.Record) int {
-	n := mapRecordSize + 4*len(r.CRC) + 8*len(r.Holes)
+	n := maxFixed + 4*len(r.CRC) + 10*len(r.Holes)
 	if len(r.Columns) > 1 {
 		n += 4 * len(r.Columns)
 	}
@@ -49,228 +64,296 @@ func recordSize(r *pagemap.Record) int {
 	return n
 }
 
-// encodeRecord writes a map record of recordSize bytes.
-func encodeRecord(b []byte, r *pagemap.Record) {
-	le := binary.LittleEndian
-	n, p := r.N, b[mapRecordSize:]
-	clear(b[:mapRecordSize])
-	b[0] = byte(r.Kind)
+// notesSize bounds the records that make volumes, without their versions.
+func notesSize(n pagemap.Notes) uint64 {
+	return (n.Volumes+n.Marks)*(1+maxVolume+15) +
+		n.Views*uint64(4+maxVolume+chunk.ViewSize(&chunk.View{})) + 10*n.Holes + 8*(n.Pins+2*n.Hidden)
+}
+
+// prior is what a record of a block leaves out because the ones before say it. It begins empty in every
+// block.
+type prior struct {
+	vol  cluster.VolumeKey
+	page uint64
+	w    cluster.Seq
+	loc  uint64
+}
+
+func zigzag(d int64) uint64   { return uint64(d)<<1 ^ uint64(d>>63) }
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
+
+// start writes the first byte of a record, and the volume if it is another one.
+func (x *prior) start(b []byte, first byte, vol cluster.VolumeKey) []byte {
+	if vol == x.vol {
+		return append(b, first|flagSame)
+	}
+	x.vol = vol
+	b = binary.AppendUvarint(append(b, first), uint64(vol.VUID))
+	return binary.AppendUvarint(b, uint64(vol.Generation))
+}
+
+// seq writes a sequence as the difference to the one before.
+func (x *prior) seq(b []byte, w cluster.Seq) []byte {
+	d := int64(w - x.w)
+	x.w = w
+	return binary.AppendUvarint(b, zigzag(d))
+}
+
+// place writes a page as the difference to the one before, and the column.
+func (x *prior) place(b []byte, e *pagemap.Extent) []byte {
+	d := int64(e.Page - x.page)
+	x.page = e.Page
+	return append(binary.AppendUvarint(b, zigzag(d)), e.Column)
+}
+
+// appendResidency writes the table, and what an alternate has besides.
+func appendResidency(b []byte, r chunk.Residency) []byte {
+	const low = 1<<40 - 1
+	if r&low == 0 {
+		return binary.AppendUvarint(b, uint64(r>>40)<<1)
+	}
+	b = binary.AppendUvarint(b, uint64(r>>40)<<1|1)
+	return binary.AppendUvarint(b, uint64(r&low))
+}
+
+// record appends a map record.
+func (x *prior) record(b []byte, r *pagemap.Record) []byte {
+	first := byte(r.Kind)
 	if r.Tombstone {
-		b[1] |= flagTombstone
+		first |= flagTombstone
 	}
 	if r.Replace {
-		b[1] |= flagReplace
+		first |= flagReplace
+	}
+	if len(r.Columns) > 1 {
+		first |= flagColumns
+	}
+	b = x.start(b, first, r.Vol)
+	switch r.Kind {
+	case pagemap.Put, pagemap.Undo:
+		b = appendResidency(x.place(b, &r.Extent), r.Residency)
+		b = x.seq(append(b, byte(r.First), byte(r.N-1)), r.W)
+		if r.Kind == pagemap.Put {
+			b = x.content(b, r)
+		}
+	case pagemap.DropChunk, pagemap.Renumber:
+		b = appendResidency(x.place(b, &r.Extent), r.Residency)
+	case pagemap.Stable:
+		b = binary.AppendUvarint(x.seq(b, r.W), uint64(len(r.Holes)))
+		at := r.W
+		for i := len(r.Holes) - 1; i >= 0; i-- { // descending
+			b = binary.AppendUvarint(b, uint64(at-r.Holes[i]))
+			at = r.Holes[i]
+		}
+	case pagemap.Settle:
+		b = binary.AppendUvarint(b, uint64(r.Epoch))
+	case pagemap.View:
+		n := chunk.ViewSize(&r.View)
+		b = binary.AppendUvarint(b, uint64(n))
+		b = append(b, make([]byte, n)...)
+		chunk.PutView(b[len(b)-n:], &r.View)
+	}
+	return b
+}
+
+// content appends what a put holds: columns, location, checksums.
+func (x *prior) content(b []byte, r *pagemap.Record) []byte {
+	le := binary.LittleEndian
+	if len(r.Columns) == 1 {
+		b = appendColumns(b, r.Columns[0])
+	}
+	if !r.Tombstone {
+		b = binary.AppendUvarint(b, zigzag(int64(r.Loc-x.loc)))
+		x.loc = r.Loc
 	}
 	for _, c := range r.CRC {
-		le.PutUint32(p, c)
-		p = p[4:]
+		b = le.AppendUint32(b, c)
 	}
-	switch {
-	case r.Kind == pagemap.Stable:
-		n = uint16(len(r.Holes))
-		for i, h := range r.Holes {
-			le.PutUint64(p[8*i:], uint64(h))
-		}
-	case r.Kind == pagemap.View:
-		n = uint16(chunk.ViewSize(&r.View))
-		chunk.PutView(p, &r.View)
-	case len(r.Columns) == 1:
-		le.PutUint16(b[12:], r.Columns[0].Set)
-		le.PutUint16(b[14:], r.Columns[0].Mask)
-	case len(r.Columns) > 1:
-		b[1] |= flagColumns
-		for i, c := range r.Columns {
-			le.PutUint16(p[4*i:], c.Set)
-			le.PutUint16(p[4*i+2:], c.Mask)
+	if len(r.Columns) > 1 {
+		for _, c := range r.Columns {
+			b = le.AppendUint16(le.AppendUint16(b, c.Set), c.Mask)
 		}
 	}
-	le.PutUint16(b[2:], r.First)
-	le.PutUint32(b[4:], r.Vol.VUID)
-	le.PutUint32(b[8:], r.Vol.Generation)
-	le.PutUint64(b[16:], r.Page)
-	le.PutUint64(b[24:], uint64(r.W))
-	le.PutUint64(b[32:], r.Loc|uint64(n)<<48)
-	le.PutUint64(b[40:], uint64(r.Residency)|uint64(r.Column)<<56)
-	le.PutUint32(b[48:], r.Epoch)
+	return b
 }
 
-// decodeRecord reads the map record at the start of b and returns its length.
-func decodeRecord(b []byte, r *pagemap.Record) (int, error) {
-	if len(b) < mapRecordSize {
-		return 0, fmt.Errorf("log record of %d bytes", len(b))
-	}
-	le := binary.LittleEndian
-	*r = pagemap.Record{Kind: pagemap.RecordKind(b[0]), Tombstone: b[1]&flagTombstone != 0,
-		Replace: b[1]&flagReplace != 0, W: cluster.Seq(le.Uint64(b[24:])),
-		Loc: le.Uint64(b[32:]) & (1<<48 - 1), Epoch: le.Uint32(b[48:])}
-	residency := le.Uint64(b[40:])
-	r.Extent = pagemap.Extent{Vol: cluster.VolumeKey{VUID: le.Uint32(b[4:]), Generation: le.Uint32(b[8:])},
-		Page: le.Uint64(b[16:]), Residency: chunk.Residency(residency & (1<<56 - 1)),
-		Column: uint8(residency >> 56), First: le.Uint16(b[2:]), N: uint16(le.Uint64(b[32:]) >> 48)}
-	n, err := decodeTail(b[mapRecordSize:], b, r)
-	if err == nil {
-		err = r.Validate()
-	}
-	if err != nil {
-		return 0, err
-	}
-	return mapRecordSize + n, nil
+func appendColumns(b []byte, c pagemap.Columns) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(b, uint64(c.Set)), uint64(c.Mask))
 }
 
-// decodeTail reads what stands behind the fixed part, the head, of a record, and returns its length.
-func decodeTail(p, head []byte, r *pagemap.Record) (size int, err error) {
-	le, n := binary.LittleEndian, int(r.N)
-	crcs, columns := 0, 0
-	switch r.Kind {
-	case pagemap.Put:
-		if !r.Tombstone {
-			crcs = n
-		}
-		if head[1]&flagColumns != 0 {
-			columns = n
-		} else {
-			r.Columns = []pagemap.Columns{{Set: le.Uint16(head[12:]), Mask: le.Uint16(head[14:])}}
-		}
-		size = 4 * (crcs + columns)
-	case pagemap.Stable:
-		size, r.N = 8*n, 0
-	case pagemap.View:
-		size, r.N = n, 0
-	}
-	if size > len(p) {
-		return 0, fmt.Errorf("log record with %d bytes, %d are left", size, len(p))
-	}
-	for ; crcs > 0; crcs-- {
-		r.CRC, p = append(r.CRC, le.Uint32(p)), p[4:]
-	}
-	for ; columns > 0; columns-- {
-		r.Columns, p = append(r.Columns, pagemap.Columns{Set: le.Uint16(p), Mask: le.Uint16(p[2:])}), p[4:]
-	}
-	switch r.Kind {
-	case pagemap.Stable:
-		for ; n > 0; n-- {
-			r.Holes, p = append(r.Holes, cluster.Seq(le.Uint64(p))), p[8:]
-		}
-	case pagemap.View:
-		r.View, err = chunk.GetView(p[:size])
-	}
-	return size, err
-}
-
-// encodeMeta writes a metadata record of e.size() bytes. The form is the same in the log and in checkpoints.
-func encodeMeta(b []byte, e *metaEntry) {
-	le := binary.LittleEndian
-	clear(b[:metaHeaderSize])
-	b[0] = metaRecord
+// appendMeta appends a metadata record. The form is the same in the log and in checkpoints.
+func appendMeta(b []byte, e *metaEntry) []byte {
+	first := byte(metaRecord)
 	if e.gone {
-		b[1] = flagDelete
+		first |= flagTombstone
 	}
-	le.PutUint16(b[2:], uint16(len(e.key)))
-	le.PutUint16(b[4:], uint16(len(e.value)))
-	le.PutUint64(b[8:], e.order)
-	copy(b[metaHeaderSize:], e.key)
-	copy(b[metaHeaderSize+len(e.key):], e.value)
+	b = binary.AppendUvarint(append(b, first), e.order)
+	b = binary.AppendUvarint(b, uint64(len(e.key)))
+	b = binary.AppendUvarint(b, uint64(len(e.value)))
+	return append(append(b, e.key...), e.value...)
 }
 
-// decodeMeta reads the metadata record at the start of b and returns its length.
-func decodeMeta(b []byte) (metaEntry, int, error) {
-	if len(b) < metaHeaderSize || b[0] != metaRecord {
-		return metaEntry{}, 0, fmt.Errorf("metadata record of %d bytes", len(b))
-	}
-	le := binary.LittleEndian
-	k, v := int(le.Uint16(b[2:])), int(le.Uint16(b[4:]))
-	n := metaHeaderSize + k + v
-	if k == 0 || k > MaxMetaKey || v > MaxMetaValue || len(b) < n {
-		return metaEntry{}, 0, fmt.Errorf("metadata record: key of %d bytes, value of %d, %d left", k, v, len(b))
-	}
-	e := metaEntry{key: string(b[metaHeaderSize : metaHeaderSize+k]), gone: b[1]&flagDelete != 0,
-		order: le.Uint64(b[8:])}
-	e.value = append([]byte{}, b[metaHeaderSize+k:n]...)
-	return e, n, nil
+// reader takes a record apart. Past the end, or past a limit, it gives zeros and remembers.
+type reader struct {
+	b   []byte
+	bad bool
 }
 
-// Records of checkpoints, besides metadata and those of the map that make volumes.
-const (
-	ckptChunk = iota + 17
-	ckptEnd
-)
-
-// Sizes of checkpoint records, in bytes.
-const (
-	ckptChunkSize   = 32 // and ckptVersionSize for every version
-	ckptVersionSize = 24
-	ckptEndSize     = 24
-)
-
-// notesSize is the length of the records that make volumes, without their versions, in a checkpoint.
-func notesSize(n pagemap.Notes) uint64 {
-	return (n.Volumes+n.Marks)*mapRecordSize + n.Views*uint64(mapRecordSize+chunk.ViewSize(&chunk.View{})) +
-		8*(n.Holes+n.Pins+2*n.Hidden)
+func (r *reader) uvarint(most uint64) uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > most {
+		r.b, r.bad = nil, true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
 }
 
-func encodeCkptChunk(b []byte, e *pagemap.Extent, versions []pagemap.ChunkVersion) {
-	le := binary.LittleEndian
-	b[0], b[1] = ckptChunk, e.Column
-	le.PutUint16(b[2:], uint16(len(versions)))
-	le.PutUint32(b[4:], e.Vol.VUID)
-	le.PutUint32(b[8:], e.Vol.Generation)
-	le.PutUint32(b[12:], 0)
-	le.PutUint64(b[16:], e.Page)
-	le.PutUint64(b[24:], uint64(e.Residency))
-	for i := range versions {
-		v, p := &versions[i], b[ckptChunkSize+i*ckptVersionSize:]
-		le.PutUint64(p[0:], uint64(v.W))
-		le.PutUint64(p[8:], v.Loc|uint64(v.Mask)<<48)
-		le.PutUint32(p[16:], v.CRC)
-		le.PutUint16(p[20:], v.Set)
-		p[22], p[23] = uint8(v.Block), 0
-		if v.Tombstone {
-			p[23] |= flagTombstone
+func (r *reader) bytes(n int) []byte {
+	if n > len(r.b) {
+		r.b, r.bad = nil, true
+		return nil
+	}
+	p := r.b[:n]
+	r.b = r.b[n:]
+	return p
+}
+
+func (r *reader) byte() byte {
+	if p := r.bytes(1); p != nil {
+		return p[0]
+	}
+	return 0
+}
+
+func (r *reader) uint32() uint32 {
+	if p := r.bytes(4); p != nil {
+		return binary.LittleEndian.Uint32(p)
+	}
+	return 0
+}
+
+// delta reads what zigzag wrote.
+func (r *reader) delta() uint64 { return uint64(unzigzag(r.uvarint(1<<64 - 1))) }
+
+func (r *reader) columns() pagemap.Columns {
+	return pagemap.Columns{Set: uint16(r.uvarint(1<<16 - 1)), Mask: uint16(r.uvarint(1<<16 - 1))}
+}
+
+func (r *reader) residency() chunk.Residency {
+	t := r.uvarint(1<<17 - 1)
+	low := uint64(0)
+	if t&1 != 0 {
+		low = r.uvarint(1<<40 - 1)
+	}
+	return chunk.Residency(t>>1<<40 | low)
+}
+
+// volume reads what start wrote.
+func (x *prior) volume(r *reader, first byte) cluster.VolumeKey {
+	if first&flagSame == 0 {
+		x.vol = cluster.VolumeKey{VUID: uint32(r.uvarint(1<<32 - 1)), Generation: uint32(r.uvarint(1<<32 - 1))}
+	}
+	return x.vol
+}
+
+func (x *prior) readSeq(r *reader) cluster.Seq {
+	x.w += cluster.Seq(r.delta())
+	return x.w
+}
+
+func (x *prior) readPlace(r *reader, e *pagemap.Extent) {
+	x.page += r.delta()
+	e.Page, e.Column = x.page, r.byte()
+}
+
+// readRecord reads the map record at the start of b and returns its length. It uses the slices of rec again.
+func (x *prior) readRecord(b []byte, rec *pagemap.Record) (int, error) {
+	r := reader{b: b}
+	first := r.byte()
+	*rec = pagemap.Record{Kind: pagemap.RecordKind(first & kindMask), CRC: rec.CRC[:0], Columns: rec.Columns[:0]}
+	rec.Vol = x.volume(&r, first)
+	switch rec.Kind {
+	case pagemap.Put, pagemap.Undo:
+		x.readPlace(&r, &rec.Extent)
+		rec.Residency = r.residency()
+		rec.First, rec.N = uint16(r.byte()), uint16(r.byte())+1
+		rec.W = x.readSeq(&r)
+		if rec.Kind == pagemap.Put {
+			x.readContent(&r, first, rec)
 		}
-		if v.Bad {
-			p[23] |= flagBad
+	case pagemap.DropChunk, pagemap.Renumber:
+		x.readPlace(&r, &rec.Extent)
+		rec.Residency = r.residency()
+	case pagemap.Stable:
+		rec.W = x.readSeq(&r)
+		rec.Holes = readHoles(&r, rec.W)
+	case pagemap.Settle:
+		rec.Epoch = uint32(r.uvarint(cluster.MaxOwnerEpoch))
+	case pagemap.View:
+		p := r.bytes(int(r.uvarint(maxBlock)))
+		if r.bad {
+			break
+		}
+		var err error
+		if rec.View, err = chunk.GetView(p); err != nil {
+			return 0, err
+		}
+	}
+	if r.bad {
+		return 0, fmt.Errorf("%w: kind %d", errShort, rec.Kind)
+	}
+	return len(b) - len(r.b), rec.Validate()
+}
+
+func readHoles(r *reader, at cluster.Seq) []cluster.Seq {
+	n := int(r.uvarint(chunk.MaxHoles))
+	if n == 0 {
+		return nil
+	}
+	holes := make([]cluster.Seq, n)
+	for i := range n {
+		at -= cluster.Seq(r.uvarint(1<<64 - 1))
+		holes[n-1-i] = at
+	}
+	return holes
+}
+
+func (x *prior) readContent(r *reader, first byte, rec *pagemap.Record) {
+	rec.Tombstone, rec.Replace = first&flagTombstone != 0, first&flagReplace != 0
+	le := binary.LittleEndian
+	if first&flagColumns == 0 {
+		rec.Columns = append(rec.Columns, r.columns())
+	}
+	if !rec.Tombstone {
+		x.loc += r.delta()
+		if rec.Loc = x.loc; rec.Loc >= 1<<48 {
+			r.bad = true
+		}
+		for p := r.bytes(4 * int(rec.N)); len(p) > 0; p = p[4:] {
+			rec.CRC = append(rec.CRC, le.Uint32(p))
+		}
+	}
+	if first&flagColumns != 0 {
+		for p := r.bytes(4 * int(rec.N)); len(p) > 0; p = p[4:] {
+			rec.Columns = append(rec.Columns, pagemap.Columns{Set: le.Uint16(p), Mask: le.Uint16(p[2:])})
 		}
 	}
 }
 
-// decodeCkptChunk reads the chunk at the start of b, its versions into dst.
-func decodeCkptChunk(b []byte, dst []pagemap.ChunkVersion) (
-	pagemap.Extent, []pagemap.ChunkVersion, int, error) {
-	le := binary.LittleEndian
-	if len(b) < ckptChunkSize || len(b) < ckptChunkSize+ckptVersionSize*int(le.Uint16(b[2:])) {
-		return pagemap.Extent{}, dst, 0, fmt.Errorf("checkpoint: chunk in %d bytes", len(b))
+// readMeta reads the metadata record at the start of b and returns its length.
+func readMeta(b []byte) (metaEntry, int, error) {
+	r := reader{b: b}
+	first := r.byte()
+	e := metaEntry{gone: first&flagTombstone != 0, order: r.uvarint(1<<64 - 1)}
+	k, v := int(r.uvarint(MaxMetaKey)), int(r.uvarint(MaxMetaValue))
+	e.key = string(r.bytes(k))
+	e.value = append([]byte{}, r.bytes(v)...)
+	if r.bad || first&kindMask != metaRecord || k == 0 {
+		return metaEntry{}, 0, fmt.Errorf("%w: metadata with a key of %d bytes, a value of %d", errShort, k, v)
 	}
-	e := pagemap.Extent{Vol: cluster.VolumeKey{VUID: le.Uint32(b[4:]), Generation: le.Uint32(b[8:])},
-		Page: le.Uint64(b[16:]), Residency: chunk.Residency(le.Uint64(b[24:])), Column: b[1]}
-	n := ckptChunkSize
-	for range le.Uint16(b[2:]) {
-		p := b[n:]
-		dst = append(dst, pagemap.ChunkVersion{W: cluster.Seq(le.Uint64(p)), Loc: le.Uint64(p[8:]) & (1<<48 - 1),
-			Columns: pagemap.Columns{Set: le.Uint16(p[20:]), Mask: uint16(le.Uint64(p[8:]) >> 48)},
-			CRC:     le.Uint32(p[16:]), Block: uint16(p[22]), Tombstone: p[23]&flagTombstone != 0,
-			Bad: p[23]&flagBad != 0})
-		n += ckptVersionSize
-	}
-	return e, dst, n, nil
+	return e, len(b) - len(r.b), nil
 }
 
-// ckptTotals ends a checkpoint.
-type ckptTotals struct {
-	versions uint64
-	logNext  uint64
-}
-
-func encodeCkptEnd(b []byte, t ckptTotals) {
-	clear(b[:8])
-	b[0] = ckptEnd
-	binary.LittleEndian.PutUint64(b[8:], t.versions)
-	binary.LittleEndian.PutUint64(b[16:], t.logNext)
-}
-
-func decodeCkptEnd(b []byte) (ckptTotals, int, error) {
-	if len(b) < ckptEndSize {
-		return ckptTotals{}, 0, fmt.Errorf("checkpoint: end in %d bytes", len(b))
-	}
-	le := binary.LittleEndian
-	return ckptTotals{versions: le.Uint64(b[8:]), logNext: le.Uint64(b[16:])}, ckptEndSize, nil
-}
+// uvarintSize is the length of an unsigned number.
+func uvarintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }

@@ -2,51 +2,66 @@ package pagestore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
 
-// readPiece is how much metadata recovery reads at a time, in blocks.
-const readPiece = 256
+// readPiece is how much metadata recovery reads at a time, in bytes.
+const readPiece = 1 << 20
 
 // recovery rebuilds a store from its device: superblock, checkpoint, tail of the log. It writes nothing.
 type recovery struct {
-	ctx  context.Context
-	dev  blockdev.Device
-	sb   super
-	m    *pagemap.Map
-	mem  *memory // of m
-	meta metaTable
+	ctx      context.Context
+	dev      blockdev.Device
+	sb       super
+	mutant   mutant.Set
+	thorough bool // look at both copies of the checkpoint ring
 
-	next     uint64 // sequence behind the last log block of the contiguous tail
-	promised uint64 // largest sequence that a log block of this incarnation calls durable
+	m       *pagemap.Map
+	mem     *memory // of m
+	meta    metaTable
+	largest largest
+	round   pagemap.Round
+	rotten  []rot
+
+	next     uint64 // position behind the last log block of the contiguous tail
+	promised uint64 // largest position up to which a log block of this incarnation calls the log durable
 	records  uint64 // replayed
+	rec      pagemap.Record
 	unsure   []unsureData
 	buf      []byte
 }
 
-// unsureData is a record whose data may have been in flight when the power failed.
+// unsureData is a put whose data may have been in flight when the power failed.
 type unsureData struct {
 	seq uint64
-	rec pagemap.Record
+	e   pagemap.Extent
+	w   cluster.Seq
+	loc uint64
 }
 
 // readSupers reads both superblocks. bad says what is wrong with each.
 func readSupers(ctx context.Context, dev blockdev.Device) (
-	sb [superBlocks]super, bad [superBlocks]error, err error) {
+	sb [superCopies]super, bad [superCopies]error, err error) {
 	size := uint64(dev.Geometry().Size) / BlockSize
-	if size < superBlocks {
+	if size < superCopies {
 		return sb, bad, fmt.Errorf("%w: device of %d blocks", ErrForeign, size)
 	}
-	buf := make([]byte, superBlocks*BlockSize)
+	at := layout{total: size}
+	buf := make([]byte, BlockSize)
 	for i := range sb { // one at a time: one of them may be unreadable
-		p := buf[i*BlockSize:][:BlockSize]
-		op := &blockdev.Op{Kind: blockdev.Read, Off: int64(i) * BlockSize, Buf: p}
+		op := &blockdev.Op{Kind: blockdev.Read, Off: int64(at.superAt(i)) * BlockSize, Buf: buf}
 		if bad[i] = transfer(ctx, dev, op); bad[i] == nil {
-			sb[i], bad[i] = decodeSuper(p, size)
+			sb[i], bad[i] = readSuper(buf, size)
+		}
+		if bad[i] == nil {
+			at = sb[i].lay // the device may have grown
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -64,6 +79,10 @@ func newestSuper(ctx context.Context, dev blockdev.Device) (super, error) {
 	case errors.Is(bad[0], ErrIO) && errors.Is(bad[1], ErrIO):
 		return super{}, errors.Join(bad[:]...)
 	case bad[0] != nil && bad[1] != nil:
+		var version versionError
+		if errors.As(bad[0], &version) || errors.As(bad[1], &version) {
+			return super{}, fmt.Errorf("%w: %w", ErrVersion, version)
+		}
 		if ours(bad[0]) || ours(bad[1]) {
 			return super{}, fmt.Errorf("%w: both superblocks: %w", ErrDamaged, errors.Join(bad[:]...))
 		}
@@ -87,7 +106,7 @@ func repairSupers(ctx context.Context, dev blockdev.Device, trusted super) error
 		}
 		buf := make([]byte, BlockSize)
 		trusted.encode(buf)
-		op := &blockdev.Op{Kind: blockdev.Write, Off: int64(i) * BlockSize, Buf: buf}
+		op := &blockdev.Op{Kind: blockdev.Write, Off: int64(trusted.lay.superAt(i)) * BlockSize, Buf: buf}
 		if err := transfer(ctx, dev, op); err != nil {
 			return fmt.Errorf("repair superblock %d: %w", i, err)
 		}
@@ -113,13 +132,18 @@ func (id identity) check(o Options) error {
 }
 
 // recoverMap reads everything that the map consists of.
-func recoverMap(ctx context.Context, dev blockdev.Device, sb super) (*recovery, error) {
+func recoverMap(ctx context.Context, dev blockdev.Device, sb super, o Options, thorough bool) (
+	*recovery, error) {
+	if lb := dev.Geometry().LogicalBlock; sb.lay.unit%lb != 0 {
+		return nil, fmt.Errorf("%w: made for logical blocks of %d bytes, the device has %d: format it again",
+			ErrInvalid, sb.lay.unit, lb)
+	}
 	m, mem, err := newMap(&sb.lay)
 	if err != nil {
 		return nil, err
 	}
-	r := &recovery{ctx: ctx, dev: dev, sb: sb, m: m, mem: mem, meta: metaTable{m: map[string]metaEntry{}},
-		buf: make([]byte, readPiece*BlockSize)}
+	r := &recovery{ctx: ctx, dev: dev, sb: sb, mutant: o.Mutant, thorough: thorough, m: m, mem: mem,
+		meta: metaTable{byKey: map[string]*metaEntry{}}, buf: make([]byte, BlockSize)}
 	if err := r.all(); err != nil {
 		mem.close()
 		return nil, err
@@ -128,7 +152,7 @@ func recoverMap(ctx context.Context, dev blockdev.Device, sb super) (*recovery, 
 }
 
 func (r *recovery) all() error {
-	if err := r.checkpoint(); err != nil {
+	if err := r.checkpoints(); err != nil {
 		return fmt.Errorf("checkpoint %d: %w", r.sb.ckpt.number, err)
 	}
 	if err := r.log(); err != nil {
@@ -137,146 +161,86 @@ func (r *recovery) all() error {
 	return r.verifyData()
 }
 
-// checkpoint loads the checkpoint that the superblock names.
-func (r *recovery) checkpoint() error {
-	ref, crc := r.sb.ckpt, uint32(0)
-	var versions uint64
-	var totals ckptTotals
-	for done := uint64(0); done < ref.blocks; {
-		n := min(ref.blocks-done, readPiece)
-		buf := r.buf[:n*BlockSize]
-		off := int64(r.sb.lay.area(ref.number)+done) * BlockSize
-		if err := transfer(r.ctx, r.dev, &blockdev.Op{Kind: blockdev.Read, Off: off, Buf: buf}); err != nil {
-			return err
-		}
-		for ; len(buf) > 0; buf = buf[BlockSize:] {
-			h, err := openBlock(buf[:BlockSize], checkpointBlock)
-			if err == nil && (h.id != r.sb.id || h.seq != ref.number || h.aux != done) {
-				err = fmt.Errorf("block %d of checkpoint %d of device %v", h.aux, h.seq, h.id.device)
-			}
-			if err == nil {
-				err = r.ckptPayload(h.payload(buf), &versions, &totals)
-			}
-			if err != nil {
-				return fmt.Errorf("%w: block %d: %w", ErrDamaged, done, err)
-			}
-			crc = chainCRC(crc, h.crc)
-			done++
-		}
-	}
-	if crc != ref.crc || totals != (ckptTotals{versions: versions, logNext: ref.logNext}) {
-		return fmt.Errorf("%w: %d blocks with checksum %08x end in %+v, want %08x and %+v", ErrDamaged, ref.blocks,
-			crc, totals, ref.crc, ckptTotals{versions: versions, logNext: ref.logNext})
-	}
-	r.m.FinishLoad()
-	return nil
-}
-
-// ckptPayload loads the records of one checkpoint block.
-func (r *recovery) ckptPayload(p []byte, versions *uint64, totals *ckptTotals) error {
-	var chunk []pagemap.ChunkVersion
-	for len(p) > 0 {
-		var n int
-		var err error
-		switch p[0] {
-		case byte(pagemap.Settle), byte(pagemap.Stable), byte(pagemap.View):
-			var rec pagemap.Record
-			if n, err = decodeRecord(p, &rec); err == nil {
-				r.m.Apply(&rec)
-			}
-		case ckptChunk:
-			var e pagemap.Extent
-			if e, chunk, n, err = decodeCkptChunk(p, chunk[:0]); err == nil {
-				*versions += uint64(len(chunk))
-				err = r.loadChunk(e, chunk)
-			}
-		case metaRecord:
-			var e metaEntry
-			if e, n, err = decodeMeta(p); err == nil {
-				r.meta.put(e)
-			}
-		case ckptEnd:
-			*totals, n, err = decodeCkptEnd(p)
-		default:
-			err = fmt.Errorf("record of kind %d", p[0])
-		}
-		if err != nil {
-			return err
-		}
-		p = p[n:]
-	}
-	return nil
-}
-
-func (r *recovery) loadChunk(e pagemap.Extent, chunk []pagemap.ChunkVersion) error {
-	for i := range chunk {
-		if err := r.m.LoadVersion(e, chunk[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // log reads the ring once around, from the first block that the checkpoint does not contain. Blocks up to
 // the first missing one are replayed. Later ones only tell whether that one was ever promised durable.
 func (r *recovery) log() error {
-	first, ring := r.sb.ckpt.logNext, r.sb.lay.logBlocks
+	first, ring := r.sb.ckpt.logNext, r.sb.lay.log()
+	end := first + ring.units
+	w := window{ring: ring, room: make([]byte, min(readPiece+maxBlock, ring.units*uint64(ring.unit)))}
 	hole := false
 	r.next = first
-	for seq := first; seq < first+ring; {
-		n := min(ring-seq%ring, first+ring-seq, readPiece)
-		buf := r.buf[:n*BlockSize]
-		if err := r.readLog(seq, buf); err != nil {
+	for pos := first; pos < end; {
+		b, err := w.behind(r, pos, end)
+		if err != nil {
 			return err
 		}
-		for ; len(buf) > 0; buf = buf[BlockSize:] {
-			h, err := openBlock(buf[:BlockSize], logBlock)
-			valid := err == nil && h.id == r.sb.id && h.incarnation == r.sb.incarnation && h.seq == seq
-			switch {
-			case valid && !hole:
-				if err := r.replay(&h, h.payload(buf)); err != nil {
-					return fmt.Errorf("%w: block %d: %w", ErrDamaged, seq, err)
-				}
-				r.next = seq + 1
-			case !valid:
-				hole = true
-			}
-			if valid {
-				r.promised = max(r.promised, h.aux)
-			}
-			seq++
+		h, valid := r.logBlock(b, pos)
+		if !valid {
+			hole = true
+			pos++
+			continue
 		}
+		if !hole {
+			if err := r.replay(&h, h.payload(b)); err != nil {
+				return fmt.Errorf("%w: block %d: %w", ErrDamaged, pos, err)
+			}
+		}
+		if pos += ring.count(headerSize + h.used); !hole {
+			r.next = pos
+		}
+		r.promised = max(r.promised, h.aux)
 	}
-	if r.promised >= r.next {
-		return fmt.Errorf("%w: block %d is missing, and was durable: a later one says so of %d", ErrDamaged, r.next,
-			r.promised)
+	if r.promised > r.next {
+		return fmt.Errorf("%w: block %d is missing, and was durable: a later one says so of all before %d",
+			ErrDamaged, r.next, r.promised)
 	}
 	return nil
 }
 
-// readLog reads consecutive log blocks. Those that cannot be read are zeroed: missing, like any other.
-func (r *recovery) readLog(seq uint64, buf []byte) error {
-	err := transfer(r.ctx, r.dev, &blockdev.Op{Kind: blockdev.Read, Off: r.sb.lay.logOffset(seq), Buf: buf})
-	if err == nil || r.ctx.Err() != nil {
-		return err
+// logBlock opens the log block at the start of b if it is one of this incarnation that belongs there. Most of
+// what it is asked about is none.
+func (r *recovery) logBlock(b []byte, pos uint64) (header, bool) {
+	le := binary.LittleEndian
+	switch {
+	case le.Uint32(b) != magic:
+		return header{}, false
+	case le.Uint64(b[48:]) != r.sb.incarnation && !r.mutant.Is(mutant.IncarnationUnread),
+		le.Uint64(b[56:]) != pos && !r.mutant.Is(mutant.PositionUnread):
+		return header{}, false
 	}
-	for ; len(buf) > 0; buf = buf[BlockSize:] {
-		op := &blockdev.Op{Kind: blockdev.Read, Off: r.sb.lay.logOffset(seq), Buf: buf[:BlockSize]}
-		if err := transfer(r.ctx, r.dev, op); err != nil {
-			clear(buf[:BlockSize])
+	h, err := openBlock(b, logBlock, r.sb.lay.unit)
+	return h, err == nil && h.id == r.sb.id
+}
+
+// behind gives the units from a position on, not beyond end, at least as many as the largest block has.
+// Those that cannot be read are zeroed: missing, like any other.
+func (w *window) behind(r *recovery, pos, end uint64) ([]byte, error) {
+	unit := uint64(w.ring.unit)
+	need := min(maxBlock/unit, end-pos)
+	if pos < w.from || pos+need > w.from+uint64(len(w.buf))/unit {
+		w.from, w.buf = pos, w.room[:min(uint64(len(w.room))/unit, end-pos)*unit]
+		err := transfer(r.ctx, r.dev, w.ring.ops(blockdev.Read, pos, w.buf)...)
+		for p := w.buf; err != nil && len(p) > 0; p = p[unit:] {
+			if transfer(r.ctx, r.dev, w.ring.ops(blockdev.Read, pos, p[:unit])...) != nil {
+				clear(p[:unit])
+			}
+			pos++
 		}
-		seq++
+		if err := r.ctx.Err(); err != nil {
+			return nil, err
+		}
+		return w.buf, nil
 	}
-	return r.ctx.Err()
+	return w.buf[(pos-w.from)*unit:], nil
 }
 
 // replay applies the records of one log block.
 func (r *recovery) replay(h *header, p []byte) error {
-	var rec pagemap.Record
+	rec, x := &r.rec, prior{}
 	for len(p) > 0 {
 		r.records++
-		if p[0] == metaRecord {
-			e, n, err := decodeMeta(p)
+		if p[0]&kindMask == metaRecord {
+			e, n, err := readMeta(p)
 			if err != nil {
 				return err
 			}
@@ -284,7 +248,7 @@ func (r *recovery) replay(h *header, p []byte) error {
 			p = p[n:]
 			continue
 		}
-		n, err := decodeRecord(p, &rec)
+		n, err := x.readRecord(p, rec)
 		if err != nil {
 			return err
 		}
@@ -293,21 +257,34 @@ func (r *recovery) replay(h *header, p []byte) error {
 			if err := r.m.Claim(pagemap.Run{Loc: rec.Loc, N: rec.N}); err != nil {
 				return err
 			}
-			r.unsure = append(r.unsure, unsureData{seq: h.seq, rec: rec})
+			r.unsure = append(r.unsure, unsureData{seq: h.seq, e: rec.Extent, w: rec.W, loc: rec.Loc})
 		}
-		r.m.Apply(&rec)
-		if rec.Kind == pagemap.Drop {
-			for r.m.Purge(purgePiece) {
-			}
-		}
+		r.apply(rec)
 	}
 	// What this block calls durable needs no verification; most of the log never waits here for long.
 	i := 0
-	for i < len(r.unsure) && r.unsure[i].seq <= h.aux {
+	for i < len(r.unsure) && r.unsure[i].seq < h.aux {
 		i++
 	}
 	r.unsure = r.unsure[:copy(r.unsure, r.unsure[i:])]
 	return nil
+}
+
+func (r *recovery) apply(rec *pagemap.Record) {
+	if rec.Kind == pagemap.Put || rec.Kind == pagemap.Renumber {
+		r.largest.place(&rec.Extent)
+		for _, c := range rec.Columns {
+			r.largest.version(rec.W, c)
+		}
+	}
+	if r.mutant.Is(mutant.ReplaceIgnored) {
+		rec.Replace = false
+	}
+	r.m.Apply(rec)
+	if rec.Kind == pagemap.Drop {
+		for r.m.Purge(purgePiece) {
+		}
+	}
 }
 
 // verifyData reads the data of records that nothing calls durable. What fails its checksum stays, as bad.
@@ -315,13 +292,13 @@ func (r *recovery) verifyData() error {
 	held := make([]pagemap.Version, pagemap.MaxChunkBlocks)
 	for i := range r.unsure {
 		u := &r.unsure[i]
-		if u.seq <= r.promised {
+		if u.seq < r.promised || r.mutant.Is(mutant.DataUnverified) {
 			continue
 		}
-		held := held[:u.rec.N]
-		r.m.Exact(u.rec.Extent, u.rec.W, held)
+		held := held[:u.e.N]
+		r.m.Exact(u.e, u.w, held)
 		for j := range held {
-			loc := u.rec.Loc + uint64(j)
+			loc := u.loc + uint64(j)
 			if held[j].State != pagemap.Data || held[j].Loc != loc {
 				continue // superseded, undone or held already
 			}
@@ -331,7 +308,7 @@ func (r *recovery) verifyData() error {
 				return cerr
 			}
 			if err != nil || checksum(buf) != held[j].CRC {
-				r.m.MarkBad(u.rec.Extent, u.rec.First+uint16(j), u.rec.W, loc)
+				r.m.MarkBad(u.e, u.e.First+uint16(j), u.w, loc)
 			}
 		}
 	}
@@ -348,26 +325,43 @@ func Open(ctx context.Context, dev blockdev.Device, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open page store: %w", err)
 	}
-	r, err := recoverMap(ctx, dev, sb)
+	r, err := recoverMap(ctx, dev, sb, o, false)
 	if err != nil {
 		return nil, fmt.Errorf("open page store %v: %w", sb.id.device, err)
 	}
-	if err := repairSupers(ctx, dev, sb); err != nil {
+	if err := r.repair(); err != nil {
 		r.mem.close()
 		return nil, fmt.Errorf("open page store %v: %w", sb.id.device, err)
 	}
-	sb.incarnation++
-	s := newStore(dev, &sb, o.Groups, r.m, r.mem)
-	if o.segment > 0 {
-		s.mu.ckpt.segment, s.mu.ckpt.piece = o.segment, 16*o.segment
+	if !o.Mutant.Is(mutant.IncarnationKept) {
+		sb.incarnation++
 	}
-	s.mu.meta = r.meta
-	s.mu.log.next, s.mu.log.durable, s.mu.log.tail = r.next, r.next-1, sb.ckpt.logNext
+	s := newStore(dev, &sb, o, r.m, r.mem)
+	s.mu.meta, s.mu.largest, s.mu.ckpt.round = r.meta, r.largest, r.round
+	s.repaired = uint64(len(r.rotten))
+	s.mu.log.next, s.mu.log.durable, s.mu.log.tail = r.next, r.next, sb.ckpt.logNext
 	if err := s.mount(); err != nil {
 		r.mem.close()
 		return nil, fmt.Errorf("mount page store %v: %w", sb.id.device, err)
 	}
+	s.mu.ckpt.lazy = o.piece > 0
 	return s, nil
+}
+
+// repair writes again what one copy has lost and the other has.
+func (r *recovery) repair() error {
+	if !r.mutant.Is(mutant.SupersUnequal) {
+		if err := repairSupers(r.ctx, r.dev, r.sb); err != nil {
+			return err
+		}
+	}
+	if r.mutant.Is(mutant.RotKept) {
+		return nil
+	}
+	if err := r.repairRing(); err != nil {
+		return fmt.Errorf("repair the checkpoint ring: %w", err)
+	}
+	return nil
 }
 
 // mount makes a checkpoint of what was recovered, under a new incarnation, durable before anything is
@@ -376,7 +370,7 @@ func (s *Store) mount() error {
 	b := s.box()
 	s.mu.Lock()
 	s.mu.ckpt.begin()
-	s.mu.ckpt.write(b)
+	s.maybeCheckpoint(b)
 	s.mu.Unlock()
 	s.send(b)
 	s.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
 
@@ -20,8 +21,9 @@ const purgePiece = 4096
 // Store is an open page store. Safe for use by several goroutines.
 //
 // One mutex guards all state. It is never held while the device or a caller is called: what is to be
-// submitted and reported is collected in a box and sent after the lock is released. There is no goroutine of
-// the store's own; it moves on in the calls of its users and in the completions of the device.
+// submitted and reported is collected in a box and sent after the lock is released. The store
+// moves on in the calls of its users and in the completions of the device; only checkpoints are encoded, and
+// large volumes purged, by goroutines of their own.
 type Store struct {
 	// Constant.
 	dev         blockdev.Device
@@ -29,9 +31,12 @@ type Store struct {
 	lay         layout
 	incarnation uint64
 	volatile    bool
-	boxes       sync.Pool
+	mutant      mutant.Set
+	boxes       *sync.Pool    // on its own, so that the list of all pools does not hold on to a closed store
+	repaired    uint64        // segments of the checkpoint ring that one copy had lost
 	free        atomic.Uint64 // blocks, for who does not want to wait for the lock
-	quiet       *sync.Cond    // on mu: something ended that Close or mount waits for
+	spawn       func(func())
+	quiet       *sync.Cond // on mu: something ended that Close or mount waits for
 
 	mu struct {
 		sync.Mutex
@@ -42,20 +47,13 @@ type Store struct {
 		ckpt     checkpointer
 		traffic  Traffic
 		superSeq uint64
+		largest  largest
 		purging  bool // a goroutine purges a large volume
 		reads    int  // in flight
 		inFlight room // promised to requests in flight
 		closed   bool
 		failed   error // the device lost writes: no more changes
 	}
-}
-
-// room is what limits admission besides free blocks.
-type room struct {
-	tombstones uint64
-	volumes    uint64 // requests that may each make a volume
-	meta       uint64 // bytes, of view lists and marks too
-	marks      int    // bytes, of those that came with writes
 }
 
 // Options say what Open expects.
@@ -66,17 +64,28 @@ type Options struct {
 	// as large, and metadata writes as few, as they can be.
 	Groups int
 
-	segment int // blocks of a checkpoint written at once; tests make it, and pieces of the map, small
+	// Mutant is a bug to plant, for tests.
+	Mutant mutant.Set
+
+	// For tests with one goroutine, so that their seeds decide everything: versions of a checkpoint encoded at a
+	// time, by whoever makes it necessary. 0: as many as is good, by a goroutine.
+	piece int
 }
 
-func newStore(dev blockdev.Device, sb *super, groups int, m *pagemap.Map, mem *memory) *Store {
+func newStore(dev blockdev.Device, sb *super, o Options, m *pagemap.Map, mem *memory) *Store {
 	s := &Store{dev: dev, id: sb.id, lay: sb.lay, incarnation: sb.incarnation,
-		volatile: dev.Geometry().VolatileCache}
-	s.boxes.New = func() any { return &box{} }
+		volatile: dev.Geometry().VolatileCache, mutant: o.Mutant}
+	s.boxes = &sync.Pool{New: func() any { return &box{} }}
 	s.quiet = sync.NewCond(&s.mu)
-	s.mu.m, s.mu.mem, s.mu.meta.m, s.mu.superSeq = m, mem, map[string]metaEntry{}, sb.seq
-	s.mu.log.init(s, max(groups, 1))
+	s.mu.m, s.mu.mem, s.mu.superSeq = m, mem, sb.seq
+	s.mu.meta.byKey = map[string]*metaEntry{}
+	s.mu.log.init(s, max(o.Groups, 1))
 	s.mu.ckpt.init(s, sb)
+	s.spawn = func(f func()) { go f() }
+	if o.piece > 0 {
+		s.spawn = func(f func()) { f() }
+		s.mu.ckpt.piece = o.piece
+	}
 	return s
 }
 
@@ -84,6 +93,7 @@ func newStore(dev blockdev.Device, sb *super, groups int, m *pagemap.Map, mem *m
 type box struct {
 	ops   []*blockdev.Op
 	calls []call
+	pump  bool // the checkpoint is to be encoded
 }
 
 // call is a request to report.
@@ -107,10 +117,14 @@ func (s *Store) send(b *box) {
 			c.done(c.err)
 		}
 	}
+	pump := b.pump
 	clear(b.ops)
 	clear(b.calls)
-	b.ops, b.calls = b.ops[:0], b.calls[:0]
+	b.ops, b.calls, b.pump = b.ops[:0], b.calls[:0], false
 	s.boxes.Put(b)
+	if pump {
+		s.spawn(s.pump)
+	}
 }
 
 // locked runs f under the lock, moves everything on that can move, and sends what came out of it.
@@ -167,57 +181,6 @@ func (s *Store) change(r *request) {
 		}
 		s.mu.log.push(r)
 	})
-}
-
-// admit reserves room for a request, so that a checkpoint always fits its area.
-func (s *Store) admit(r *request) error {
-	var want room
-	for i := range r.recs {
-		rec := &r.recs[i]
-		if rec.Kind == pagemap.Put && rec.Tombstone {
-			want.tombstones += uint64(rec.N)
-		}
-		if _, known := s.mu.m.Volume(rec.Vol); !known &&
-			(rec.Kind == pagemap.Put || rec.Kind == pagemap.Settle || rec.Kind == pagemap.View) {
-			want.volumes = 1
-		}
-		if rec.Kind == pagemap.View || rec.Kind == pagemap.Stable {
-			want.meta += uint64(recordSize(rec))
-		}
-	}
-	for i := range r.metas {
-		if e := &r.metas[i]; !e.gone {
-			want.meta += uint64(e.size())
-		}
-	}
-	f := &s.mu.inFlight
-	if s.mu.m.Usage().Tombstones+f.tombstones+want.tombstones > tombstones(s.lay.dataBlocks) {
-		return fmt.Errorf("%w: too many tombstones that are not stable", ErrFull)
-	}
-	aux := s.aux() + want.meta + want.volumes*mapRecordSize
-	if (want.meta > 0 || want.volumes > 0) && aux > s.lay.auxBytes() {
-		return fmt.Errorf("%w: metadata of %d bytes, room for %d", ErrFull, aux, s.lay.auxBytes())
-	}
-	r.room = want
-	f.tombstones += want.tombstones
-	f.volumes += want.volumes
-	f.meta += want.meta
-	return nil
-}
-
-// aux is what volumes and metadata take of a checkpoint, those on their way included.
-func (s *Store) aux() uint64 {
-	f := &s.mu.inFlight
-	return s.mu.meta.bytes + f.meta + notesSize(s.mu.m.Usage().Notes) + f.volumes*mapRecordSize + uint64(f.marks)
-}
-
-// leave gives back what admit reserved.
-func (s *Store) leave(r *request) {
-	f := &s.mu.inFlight
-	f.tombstones -= r.room.tombstones
-	f.volumes -= r.room.volumes
-	f.meta -= r.room.meta
-	r.room = room{}
 }
 
 // Undo durably removes version w of the blocks; those that do not hold it are left alone.
@@ -345,7 +308,8 @@ func (s *Store) Stats() Stats {
 	return Stats{TotalBlocks: u.Total, FreeBlocks: u.Free, LiveBlocks: u.Live, PendingBlocks: u.Pending,
 		Tombstones: u.Tombstones, BadVersions: u.Bad, Incarnation: s.incarnation,
 		DurableLog: s.mu.log.durable, Traffic: s.mu.traffic,
-		Log: LogStats{Blocks: s.lay.logBlocks, Used: s.mu.log.next - s.mu.log.tail}}
+		Log:  RingStats{Bytes: s.lay.logBlocks * BlockSize, Used: s.mu.log.used()},
+		Ring: RingStats{Bytes: s.lay.ckptBlocks * BlockSize, Used: s.mu.ckpt.used()}, Repaired: s.repaired}
 }
 
 // Check verifies the invariants of the map in memory. Bugs of ours are the only reason for an error.

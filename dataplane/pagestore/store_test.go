@@ -477,14 +477,14 @@ func TestReformattedDeviceForgets(t *testing.T) {
 
 func TestLayoutFitsEveryDevice(t *testing.T) {
 	for total := uint64(60); total < 1<<32; total += total/7 + 1 {
-		l, err := newLayout(total, 16)
+		l, err := newLayout(total, 16, 512)
 		if err != nil {
 			if total > 200 {
 				t.Fatalf("%d blocks: %v", total, err)
 			}
 			continue
 		}
-		if l.dataStart+l.dataBlocks > total || l.ckptBlocks < checkpointBlocks(total, l.dataBlocks) ||
+		if l.dataStart+l.dataBlocks > total || l.ckptBlocks < ckptBlocks(total, l.dataBlocks) ||
 			l.validate(total) != nil || l.validate(total-1) == nil {
 			t.Fatalf("%d blocks: %+v", total, l)
 		}
