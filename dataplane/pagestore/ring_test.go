@@ -39,7 +39,8 @@ func TestCheckpointsTellWhatChanged(t *testing.T) {
 	put := func(page uint64, first, n uint16) {
 		w++
 		data, crc := fill(n, page)
-		must(t, do(s, &Write{Extent: ext(1, page, first, n), W: seq(1, w), Stable: seq(1, w-1), Data: data, CRC: crc}))
+		must(t, do(s, &Write{Extent: ext(1, page, first, n), W: seq(1, w), Stable: seq(1, w-1), Data: data,
+			CRC: crc}))
 	}
 	for p := range pages {
 		put(p, 0, 64)
