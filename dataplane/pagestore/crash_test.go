@@ -507,7 +507,8 @@ func (w *crashWorld) judgeMeta() error {
 
 // TestPowerCuts cuts the power at random points of random work, of recovery and of checkpoints. After each
 // cut every acknowledged version is there, nothing else is, and the device passes its check; before one mount
-// in four a superblock or a part of one checkpoint area rots. What it notices is told at TestMutants.
+// in four a superblock or a part of one checkpoint area rots. What it notices is listed in
+// docs/formats.md.
 func TestPowerCuts(t *testing.T) {
 	points := *crashPoints
 	if raceEnabled || testing.Short() {

@@ -20,7 +20,7 @@ import (
 //  4. settleGroup: the group is durable. Its records are applied to the map, in log order, which makes the
 //     versions visible and space free; the requests are reported.
 //
-// The rules that crash tests prove (reference: ordering rules of the crash model):
+// The rules that crash tests prove (package mutant names each, docs/formats.md says how soon its loss shows):
 //
 //   - Nothing is reported, shown to readers or freed before all data and all log blocks up to and including
 //     its own are durable. So recovery may stop at the first log block that is missing.

@@ -9,7 +9,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 )
 
-// TestMutants drops each rule that makes changes durable, one at a time: power cuts must show it.
+// TestMutants drops each rule that makes changes durable, one at a time: power cuts must show it. After how
+// many they do is told in docs/formats.md.
 func TestMutants(t *testing.T) {
 	for _, name := range mutant.PageStore() {
 		t.Run(string(name), func(t *testing.T) {
