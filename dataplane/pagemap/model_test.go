@@ -273,10 +273,18 @@ func markBad(m *Map, o *model, e Extent) {
 	}
 }
 
+// seeds gives fewer under -short, which goes with the race detector.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 6
+	}
+	return n
+}
+
 // TestLikeTheModel compares the map with the naive model after every random change.
 func TestLikeTheModel(t *testing.T) {
 	key := cluster.VolumeKey{VUID: 7, Generation: 1}
-	for seed := range uint64(60) {
+	for seed := range seeds(60) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		m, o := newMap(t, 200), newModel()
 		m.Apply(&Record{Kind: Settle, Extent: Extent{Vol: key}}) // a mark makes no volume

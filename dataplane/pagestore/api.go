@@ -123,6 +123,7 @@ type Stats struct {
 	DurableLog  uint64 // position up to which the log is durable; it only ever grows
 	Repaired    uint64 // checkpoint segments that one copy had lost, restored by Open from the other
 
+	RAM     pagemap.RAM // what the map holds outside the Go heap
 	Traffic Traffic
 	Log     RingStats // the metadata log
 	Ring    RingStats // the checkpoint ring, one copy

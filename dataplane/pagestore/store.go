@@ -307,7 +307,7 @@ func (s *Store) Stats() Stats {
 	u := s.mu.m.Usage()
 	return Stats{TotalBlocks: u.Total, FreeBlocks: u.Free, LiveBlocks: u.Live, PendingBlocks: u.Pending,
 		Tombstones: u.Tombstones, BadVersions: u.Bad, Incarnation: s.incarnation,
-		DurableLog: s.mu.log.durable, Traffic: s.mu.traffic,
+		RAM: s.mu.m.RAM(), DurableLog: s.mu.log.durable, Traffic: s.mu.traffic,
 		Log:  RingStats{Bytes: s.lay.logBlocks * BlockSize, Used: s.mu.log.used()},
 		Ring: RingStats{Bytes: s.lay.ckptBlocks * BlockSize, Used: s.mu.ckpt.used()}, Repaired: s.repaired}
 }
