@@ -118,8 +118,11 @@ func (k *told) size() (versions, chunks uint64) {
 // last of them began, whatever changed meanwhile, dropped volumes included; and a loaded map goes on the same
 // way.
 func TestSnapshotsTellTheMap(t *testing.T) {
-	rounds := 0
-	for seed := range uint64(150) {
+	rounds, seeds := 0, uint64(150)
+	if testing.Short() {
+		seeds = 20
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		h := &history{rng: rng, m: newMap(t, 400), models: []*model{newModel(), newModel(), newModel()}}
 		for number := uint64(1); number < 12; number++ {
@@ -139,14 +142,18 @@ func TestSnapshotsTellTheMap(t *testing.T) {
 		}
 		rounds += h.whole
 	}
-	if rounds < 300 {
+	if rounds < 2*int(seeds) {
 		t.Errorf("only %d rounds ended", rounds)
 	}
 }
 
 // TestRestartsBetweenSnapshots replaces the map by the one that was loaded, as a mount does.
 func TestRestartsBetweenSnapshots(t *testing.T) {
-	for seed := range uint64(100) {
+	seeds := uint64(100)
+	if testing.Short() {
+		seeds = 15
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		h := &history{rng: rng, m: newMap(t, 400), models: []*model{newModel(), newModel()}}
 		for number := uint64(1); number < 12; number++ {

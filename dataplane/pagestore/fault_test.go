@@ -166,6 +166,8 @@ func TestDamagedMetadata(t *testing.T) {
 		want error
 	}{
 		{"one superblock", []int64{77}, nil},
+		{"the version of a superblock", []int64{5}, nil},
+		{"the versions of both", []int64{5, 999*BlockSize + 5}, ErrDamaged},
 		{"the other superblock", []int64{999*BlockSize + 200}, nil},
 		{"both superblocks", []int64{77, 999*BlockSize + 200}, ErrDamaged},
 		{"checkpoint in one area", []int64{sb.lay.area(0).offset(sb.ckpt.head-1) + 100}, nil},

@@ -81,7 +81,7 @@ func newestSuper(ctx context.Context, dev blockdev.Device) (super, error) {
 	case bad[0] != nil && bad[1] != nil:
 		var version versionError
 		if errors.As(bad[0], &version) || errors.As(bad[1], &version) {
-			return super{}, fmt.Errorf("%w: %w", ErrVersion, version)
+			return super{}, fmt.Errorf("%w: %w", ErrVersion, errors.Join(bad[:]...))
 		}
 		if ours(bad[0]) || ours(bad[1]) {
 			return super{}, fmt.Errorf("%w: both superblocks: %w", ErrDamaged, errors.Join(bad[:]...))

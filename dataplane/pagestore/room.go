@@ -51,9 +51,9 @@ func (x *largest) version(w cluster.Seq, c pagemap.Columns) {
 // deltaSize bounds the length of the difference of two numbers up to v.
 func deltaSize(v uint64) uint64 { return uint64(bits.Len64(v)+1+6) / 7 }
 
-// bound is how many bytes the images of a map may take, and of what was promised.
-func (s *Store) bound(want *room) uint64 {
-	x, u, f := &s.mu.largest, s.mu.m.Usage(), &s.mu.inFlight
+// bound is how many bytes the images of the map may take, with what was promised and what is wanted.
+func (s *Store) bound(x *largest, want *room) uint64 {
+	u, f := s.mu.m.Usage(), &s.mu.inFlight
 	size := func(v uint64) uint64 { return uint64(uvarintSize(v)) }
 	head := 1 + size(uint64(x.vol.VUID)) + size(uint64(x.vol.Generation)) + deltaSize(x.page) + 1 +
 		size(uint64(x.table)<<1|1) + 3
@@ -70,7 +70,7 @@ func (s *Store) bound(want *room) uint64 {
 // admit reserves room for a request, so that a checkpoint always fits its ring.
 func (s *Store) admit(r *request) error {
 	var want room
-	limit := s.lay.mapBytes()
+	x, limit := s.mu.largest, s.lay.mapBytes()
 	for i := range r.recs {
 		rec := &r.recs[i]
 		switch {
@@ -81,10 +81,10 @@ func (s *Store) admit(r *request) error {
 			limit = s.lay.mapBytes() - s.lay.mapBytes()/16 // tombstones give space back, so they have a reserve
 		}
 		if rec.Kind == pagemap.Put || rec.Kind == pagemap.Renumber {
-			s.mu.largest.place(&rec.Extent)
-			want.chunks = 1
+			x.place(&rec.Extent)
+			want.chunks++
 			for _, c := range rec.Columns {
-				s.mu.largest.version(rec.W, c)
+				x.version(rec.W, c)
 			}
 		}
 		if _, known := s.mu.m.Volume(rec.Vol); !known &&
@@ -101,7 +101,7 @@ func (s *Store) admit(r *request) error {
 		}
 	}
 	if want.chunks+want.volumes > 0 {
-		if got := s.bound(&want); got > limit {
+		if got := s.bound(&x, &want); got > limit {
 			s.mu.ckpt.wanted = s.mu.m.Usage().Gone > 0 // it frees what the ends of chunks take
 			return fmt.Errorf("%w: the map may take %d bytes of a checkpoint, room for %d", ErrFull, got, limit)
 		}
@@ -110,7 +110,7 @@ func (s *Store) admit(r *request) error {
 	if (want.meta > 0 || want.volumes > 0) && aux > s.lay.auxBytes() {
 		return fmt.Errorf("%w: metadata of %d bytes, room for %d", ErrFull, aux, s.lay.auxBytes())
 	}
-	r.room = want
+	r.room, s.mu.largest = want, x
 	s.mu.inFlight.add(&want, 1)
 	return nil
 }

@@ -90,6 +90,9 @@ func readSuper(b []byte, device uint64) (super, error) {
 	if len(b) < headerSize || binary.LittleEndian.Uint32(b) != magic {
 		return super{}, fmt.Errorf("%w: want a %v", errNoBlock, superBlock)
 	}
+	if sum := blockSum(b); sum != binary.LittleEndian.Uint32(b[8:]) { // the same in every version
+		return super{}, fmt.Errorf("%v: checksum %08x is wrong", superBlock, sum)
+	}
 	return superReader(binary.LittleEndian.Uint16(b[4:]))(b, device)
 }
 
@@ -106,9 +109,6 @@ func superReader(version uint16) func(b []byte, device uint64) (super, error) {
 
 // readOldSuper reads what the superblocks of versions 1 and 2 have in common with this one.
 func readOldSuper(b []byte, _ uint64) (super, error) {
-	if sum := blockSum(b); sum != binary.LittleEndian.Uint32(b[8:]) {
-		return super{}, fmt.Errorf("%v: checksum %08x is wrong", superBlock, sum)
-	}
 	s := super{incarnation: binary.LittleEndian.Uint64(b[48:])}
 	copy(s.id.cluster[:], b[16:32])
 	copy(s.id.device[:], b[32:48])
