@@ -69,7 +69,7 @@ func (w *world) told() string {
 
 // who lists devices: data, parities, spares.
 func (w *world) who(devices []string) string {
-	if len(devices) == len(w.names) {
+	if len(devices) == len(w.names) && devices[0] != "host" {
 		return "all"
 	}
 	order := func(s string) int { return strings.IndexByte("dps", s[0])<<8 + len(s)<<4 + int(s[len(s)-1]-'0') }
