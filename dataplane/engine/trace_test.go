@@ -140,7 +140,7 @@ func (w *world) requestText(r *chunk.Request) string {
 		if r.W != 0 {
 			text += fmt.Sprintf(" w %v", r.W)
 		}
-	case chunk.OpDrop:
+	case chunk.OpDrop, chunk.OpRenumber:
 		text += strings.TrimSuffix(" "+w.pageText(r.Page), " ")
 	case chunk.OpStable:
 		text += fmt.Sprintf(" %v", r.W)
@@ -219,6 +219,9 @@ func (w *world) entryText(x chunk.JournalEntry) string {
 	if x.Complete {
 		text += " complete"
 	}
+	if x.Renumber {
+		text += " renumber"
+	}
 	for _, p := range x.Places {
 		text += fmt.Sprintf(" %s@%v", w.name(p.Device), p.Residency)
 	}
@@ -270,6 +273,8 @@ func opName(r *chunk.Request) string {
 		return "trim-journal"
 	case chunk.OpJournalWipe:
 		return "wipe-journal"
+	case chunk.OpRenumber:
+		return "renumber"
 	}
 	return "view"
 }
