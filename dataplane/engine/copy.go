@@ -5,6 +5,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
@@ -79,7 +80,7 @@ func (e *Engine) gatherColumn(k colKey, asOf cluster.Seq, not stripe.Cols, done 
 	e.gather(g, func() {
 		cells := g.cols[k.c].cells
 		ok := e.mode == modeServing && !slices.ContainsFunc(cells, func(x cell) bool { return x.state != cellFact })
-		if ok && g.anew && asOf == 0 {
+		if ok && g.anew && asOf == 0 && !e.cfg.Mutant.Is(mutant.ParityTrusted) {
 			e.disown(k, g.answered(), func(ok bool) { done(cells, ok) })
 			return
 		}

@@ -198,7 +198,9 @@ func (e *Engine) Tick() {
 		e.tickJournal()
 		e.tickMend()
 		e.tickMove()
-		e.spreadView()
+		if !e.cfg.Mutant.Is(mutant.ViewSentOnce) {
+			e.spreadView()
+		}
 		e.sendStable()
 		if e.ticks%parkedTicks == 0 {
 			e.wake()
@@ -243,7 +245,8 @@ type control func(d *device, r *chunk.Request)
 func (e *Engine) request(op chunk.Op, d *device, tag any) *chunk.Request {
 	r := e.newRequest()
 	r.Op, r.Device, r.Vol, r.Epoch, r.Tag = op, d.id, e.cfg.Vol, e.cfg.Owner.Epoch, tag
-	if d.viewed >= e.cfg.View.Version { // else it might free what a pin sees
+	// else it might free what a pin sees
+	if d.viewed >= e.cfg.View.Version || e.cfg.Mutant.Is(mutant.MarkBeforeView) {
 		r.Stable = e.stable()
 	}
 	return r

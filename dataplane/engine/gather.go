@@ -229,7 +229,8 @@ func (g *gather) more() stripe.Cols {
 	if g.want&^data != 0 { // a parity is computed from all data columns
 		want = data
 	}
-	if g.given == nil { // one of the parities alone may have lost a write, or be made of data columns only
+	// one of the parities alone may have lost a write, or be made of data columns only
+	if g.given == nil && !g.e.cfg.Mutant.Is(mutant.ParityUnasked) {
 		parities = stripe.FirstCols(g.e.n+g.e.p) &^ data &^ missing
 	}
 	plan, err := stripe.PlanRead(g.e.n, g.e.p, want, missing)

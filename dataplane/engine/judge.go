@@ -250,7 +250,9 @@ func (e *Engine) judge(j *judging, k judged, done func(verdict)) {
 		done(verdictGiven)
 		return
 	}
-	pins := slices.DeleteFunc(e.pins(), func(p cluster.Seq) bool { return !j.d.sees(k, p) })
+	pins := slices.DeleteFunc(e.pins(), func(p cluster.Seq) bool {
+		return !j.d.sees(k, p) || e.cfg.Mutant.Is(mutant.PinUnjudged)
+	})
 	e.judgeView(&judgement{judging: j, judged: k, done: done}, append(pins, 0))
 }
 
@@ -260,6 +262,11 @@ type judgement struct {
 	judged
 	approved []cluster.Seq // versions that a view was found to see rightly: later ones do not matter
 	done     func(verdict)
+}
+
+// approved reports that an earlier view was found to see a version rightly.
+func (e *Engine) approved(j *judgement, w cluster.Seq) bool {
+	return slices.Contains(j.approved, w) && !e.cfg.Mutant.Is(mutant.ApprovedUndone)
 }
 
 // sees reports that a pin may see a version in question.
@@ -275,7 +282,7 @@ func (e *Engine) judgeView(j *judgement, views []cluster.Seq) {
 		return
 	}
 	e.look(j, views[0], func(have chunk.BlockInfo, _ []byte) {
-		if !j.d.listed(j.judged, have.W) || slices.Contains(j.approved, have.W) {
+		if !j.d.listed(j.judged, have.W) || e.approved(j, have.W) {
 			e.judgeView(j, views[1:])
 			return
 		}
@@ -335,10 +342,10 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 		same := have.State == chunk.Data && truth.info.State == chunk.Data && bytes.Equal(data, truth.data) ||
 			have.State != chunk.Data && have.State != chunk.Bad && truth.info.State != chunk.Data
 		switch {
-		case same && !g.contradicted(j.c, j.row, have):
+		case same && (!g.contradicted(j.c, j.row, have) || e.cfg.Mutant.Is(mutant.NumberUnchecked)):
 			j.approved = append(j.approved, have.W)
 			end(true)
-		case slices.Contains(j.approved, have.W): // what came later is in the journal
+		case e.approved(j, have.W): // what came later is in the journal
 			end(true)
 		case j.d.listed(j.judged, have.W):
 			e.undoAt(j.at, j.rowKey, j.c, have.W, func(ok bool) {

@@ -291,7 +291,9 @@ func (s *story) misfortune() {
 				continue
 			}
 			op := s.keys["op"]
-			s.holds = slices.DeleteFunc(s.holds, func(h hold) bool { return h.device == id && (op == "" || h.op == op) })
+			s.holds = slices.DeleteFunc(s.holds, func(h hold) bool {
+				return h.device == id && (op == "" || h.op == op)
+			})
 		case "lose":
 			s.lose(id, s.args[len(s.args)-1])
 		case "crash":
