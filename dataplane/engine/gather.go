@@ -49,7 +49,7 @@ type cell struct {
 	at      chunk.Place // where it was found
 	decoded bool        // data and info come from the other columns
 	repair  bool        // found in a state that has to be written again
-	barred  bool        // what is there is in question: missing until that is judged
+	barred  cluster.Seq // what is there, and is in question: missing until that is judged
 }
 
 type gathered struct {
@@ -142,7 +142,7 @@ func (g *gather) step(w *walk) {
 func (g *gather) end(w *walk) {
 	for i := range g.cols[w.c].cells {
 		x := &g.cols[w.c].cells[i]
-		if x.found || x.barred {
+		if x.found || x.barred != 0 {
 			continue
 		}
 		if x.state = cellLost; w.chain.absent {
@@ -159,11 +159,11 @@ func (g *gather) answer(w *walk, at chunk.Place, d *device, r *chunk.Request) {
 	}
 	for i := range r.Blocks {
 		x := &g.cols[w.c].cells[i]
-		if x.found || x.barred || r.Blocks[i].State == chunk.Absent {
+		if x.found || x.barred != 0 || r.Blocks[i].State == chunk.Absent {
 			continue
 		}
-		if g.e.inQuestion(at, g.page, w.c, g.first+uint16(i), r.Blocks[i].W) {
-			x.barred = true
+		if info := &r.Blocks[i]; g.e.inQuestion(at, g.page, w.c, g.first+uint16(i), info.W) {
+			x.barred = info.W
 			w.open--
 			continue
 		}

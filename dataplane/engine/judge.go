@@ -13,11 +13,13 @@ import (
 // A device that missed an open may hold versions that the open decided against, or that it decided to keep.
 // What the device itself lists as unstable are all that can be in question: everything else that it missed
 // has an entry in the journal. Each such block is judged by what the other columns say, under the row's lock:
-// the version stays if its content is what they decode to, else it is removed, and so on down to a version
-// that agrees. Nothing has to be remembered about the opens that it missed.
+// the version stays if its content is what they decode to and they have nothing against its number
+// (opinion.go), else it is removed, and so on down to a version that agrees. Nothing has to be remembered
+// about the opens that it missed.
 //
-// A block that cannot be judged, because too many other columns are away, stays in question: nobody reads it,
-// the device is not settled and so frees nothing, and everything else on it serves.
+// A block that cannot be judged, because too many other columns are away, or the one that knows, stays in
+// question: nobody reads it, the device is not settled and so frees nothing, and everything else on it
+// serves.
 
 // judgeWidth bounds the blocks that are judged at the same time.
 const judgeWidth = 8
@@ -315,19 +317,6 @@ func (e *Engine) look(j *judgement, view cluster.Seq, then func(have chunk.Block
 	e.send(r)
 }
 
-// contradicted reports that a version of column c cannot be complete: a column that takes part in it has an
-// older one.
-func (g *gather) contradicted(c int, row uint16, info chunk.BlockInfo) bool {
-	for o := range (g.asked &^ stripe.ColsOf(c)).All() {
-		x := g.cell(o, row)
-		if (o >= g.e.n || stripe.Cols(info.Set).Has(o)) && x.state == cellFact && x.info.State == chunk.Data &&
-			x.info.W < info.W {
-			return true
-		}
-	}
-	return false
-}
-
 // compare reads what a view sees on the device, and removes it while it is in question and not the truth.
 func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 	truth := g.cell(j.c, j.row)
@@ -341,13 +330,28 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 	e.look(j, views[0], func(have chunk.BlockInfo, data []byte) {
 		same := have.State == chunk.Data && truth.info.State == chunk.Data && bytes.Equal(data, truth.data) ||
 			have.State != chunk.Data && have.State != chunk.Bad && truth.info.State != chunk.Data
-		switch {
-		case same && (!g.contradicted(j.c, j.row, have) || e.cfg.Mutant.Is(mutant.NumberUnchecked)):
+		says := g.opinionOf(j.c, j.row, have, slices.Index(e.chain(j.page, j.c).places, j.at) == 0)
+		if e.cfg.Mutant.Is(mutant.NumberUnchecked) {
+			says = confirms
+		}
+		switch listed := j.d.listed(j.judged, have.W); {
+		case same && says == covered && listed:
+			j.done(verdictOpen)
+		case same && says == ambiguous && listed:
+			e.trust(j, g, func(ok bool) {
+				if !ok {
+					j.done(verdictOpen)
+					return
+				}
+				j.approved = append(j.approved, have.W)
+				end(true)
+			})
+		case same && says != contradicts:
 			j.approved = append(j.approved, have.W)
 			end(true)
 		case e.approved(j, have.W): // what came later is in the journal
 			end(true)
-		case j.d.listed(j.judged, have.W):
+		case listed:
 			e.undoAt(j.at, j.rowKey, j.c, have.W, func(ok bool) {
 				if !ok {
 					end(false)
