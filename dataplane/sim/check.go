@@ -201,6 +201,9 @@ func (w *World) checkVolume(v *volume) {
 	for page := range w.shape.Pages {
 		for row := range uint16(w.shape.ChunkBlocks) {
 			w.checkRow(v, codec, page, row, data)
+			if w.shape.Parity > 0 {
+				w.checkAgreement(v, page, row)
+			}
 		}
 	}
 }

@@ -154,7 +154,7 @@ func (d *device) execute(f *flight) {
 	if d.losing && s == chunk.OK && f.r.Op == chunk.OpWrite {
 		d.lose(f.r)
 	}
-	if d.written != nil && s == chunk.OK && f.r.Op == chunk.OpWrite {
+	if d.written != nil && s == chunk.OK && (f.r.Op == chunk.OpWrite || f.r.Op == chunk.OpTombstone) {
 		d.written(f.r)
 	}
 	f.answered(s)

@@ -157,7 +157,10 @@ func (r chance) kind() Kind {
 // operation draws an operation: small and large, aligned and not, and often where others work too.
 func (l *load) operation(v *volume, reader bool) (kind engine.Kind, lba uint64, sectors uint32) {
 	sectors = uint32(1 + l.IntN(maxSectors))
-	if l.Small || l.IntN(4) == 0 {
+	switch {
+	case l.Voids: // a block and a part of the next one: one is empty afterwards, the other is not
+		sectors = uint32(1 + l.IntN(2*sectorsPerBlock))
+	case l.Small, l.IntN(4) == 0:
 		sectors = uint32(1 + l.IntN(sectorsPerBlock))
 	}
 	if l.IntN(2) == 0 {
@@ -174,7 +177,7 @@ func (l *load) operation(v *volume, reader bool) (kind engine.Kind, lba uint64, 
 	switch x := l.IntN(20); {
 	case reader, x < 8:
 		kind = engine.Read
-	case x < 13, x < 17 && !l.Zeros:
+	case x < 11, x < 13 && !l.Voids, x < 17 && !l.Zeros && !l.Voids:
 		kind = engine.Write
 	default:
 		kind = engine.Zero
