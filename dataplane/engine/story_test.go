@@ -72,8 +72,14 @@ type story struct {
 	keys   map[string]string // with one
 }
 
+// impossible is why a command cannot be played: a planted bug may have brought that about.
+type impossible string
+
 func (s *story) fatalf(format string, args ...any) {
 	s.t.Helper()
+	if s.mutant != (mutant.Set{}) {
+		panic(impossible(fmt.Sprintf(format, args...)))
+	}
 	s.t.Fatalf("%s: %s", s.pos, fmt.Sprintf(format, args...))
 }
 
