@@ -108,7 +108,7 @@ func (e *Engine) disown(k colKey, known stripe.Cols, done func(ok bool)) {
 		if known.Has(c) || c == k.c || x != nil && x.Stale && len(over(x)) == 0 {
 			continue
 		}
-		if e.jour.pending[other] != nil {
+		if e.jour.pending[other] != nil || e.others(k.page, c) < e.n {
 			done(false)
 			return
 		}

@@ -60,16 +60,31 @@ func (e *Engine) missed() uint32 {
 }
 
 // question puts unstable versions of a device that is behind in question: those which are older than the open
-// that it missed. Later ones no open has decided that counts.
+// that it missed. Later ones no open has decided that counts. Nor has one been without a column of a page of
+// which no more than n are left.
 func (e *Engine) question(d *device) {
 	d.questioned = d.settled < e.missed() && !e.cfg.Mutant.Is(mutant.JudgeSkipped)
 	d.doubts = nil
 	for _, x := range d.unstable {
 		at := chunk.Place{Device: d.id, Residency: x.Residency}
-		if d.questioned && x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) {
+		if d.questioned && x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) &&
+			e.spare(x.Page) {
 			d.doubts = append(d.doubts, x)
 		}
 	}
+}
+
+// spare reports that a page has more than n columns that are not stale. If it has not, they were all present
+// when the last one became stale (journal.go), and no owner has served without them since: what their devices
+// are behind with is something else.
+func (e *Engine) spare(page uint64) bool {
+	n := 0
+	for c := range e.n + e.p {
+		if !e.stale(page, c) {
+			n++
+		}
+	}
+	return n > e.n || e.cfg.Mutant.Is(mutant.SpareIgnored)
 }
 
 // inQuestion reports that a version of a block does not count.

@@ -66,6 +66,7 @@ const (
 	PinUnjudged      Name = "pin-unjudged"      // versions in question are judged as the present sees them only
 	ApprovedUndone   Name = "approved-undone"   // a version in question goes though a pin sees it rightly
 	NumberUnchecked  Name = "number-unchecked"  // a version in question stays under a number of its own
+	SpareIgnored     Name = "spare-ignored"     // the last n columns of a page are in question, too
 	ViewSentOnce     Name = "view-sent-once"    // a view list that a device did not take is not sent again
 	SpaceAskedOnce   Name = "space-asked-once"  // space is asked for once, whoever uses it
 	OpenUnnumbered   Name = "open-unnumbered"   // an open asks for numbers that devices do not know yet
@@ -91,8 +92,8 @@ func Engine() []Name {
 		AckUncovered, EntryOfOne, SealForgotten, AbsentCounted, StaleUnbounded, AlternateSkipped, EntryUnread,
 		ResidencyReused, ResolveSkipped, ForwardAnyhow, BackAnyhow, OlderUndone, JudgeSkipped, StableEarly,
 		MaskForgotten, MergeUnlocked, ReadUnlocked, HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed,
-		CursorEarly, PinUnprotected, TombstonesUndone, ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied,
-		PinUnjudged, ApprovedUndone, NumberUnchecked, ViewSentOnce, SpaceAskedOnce,
+		CursorEarly, PinUnprotected, TombstonesUndone, ParityTrusted, ParityUnasked, MarkBeforeView,
+		PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce,
 		OpenUnnumbered, ReturnUnnumbered, SweepUnnumbered,
 	}
 }
@@ -100,8 +101,8 @@ func Engine() []Name {
 // Rare tells the bugs of the engine that take more luck than a thousand schedules have: stories notice them.
 func Rare(n Name) bool {
 	switch n {
-	case TombstonesUndone, ParityTrusted, PinUncopied, NumberUnchecked, SpaceAskedOnce, SweepUnnumbered,
-		OpenUnnumbered, ReturnUnnumbered:
+	case TombstonesUndone, ParityTrusted, PinUncopied, NumberUnchecked, SpareIgnored, SpaceAskedOnce,
+		SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
 		return true
 	}
 	return false
