@@ -60,11 +60,13 @@ func (e *Engine) missed() uint32 {
 // question puts unstable versions of a device that is behind in question: those which are older than the open
 // that it missed. Later ones no open has decided that counts.
 func (e *Engine) question(d *device) {
-	d.questioned = d.settled < e.missed() && !e.cfg.Mutant.Is(mutant.JudgeSkipped)
-	d.doubts = nil
+	d.questioned, d.doubts = d.settled < e.missed(), nil
+	if !d.questioned || e.cfg.Mutant.Is(mutant.JudgeSkipped) {
+		return
+	}
 	for _, x := range d.unstable {
 		at := chunk.Place{Device: d.id, Residency: x.Residency}
-		if d.questioned && x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) {
+		if x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) {
 			d.doubts = append(d.doubts, x)
 		}
 	}
