@@ -63,12 +63,13 @@ func (e *Engine) missed() uint32 {
 // that it missed. Later ones no open has decided that counts. Nor has one been without a column of a page of
 // which no more than n are left.
 func (e *Engine) question(d *device) {
-	d.questioned = d.settled < e.missed() && !e.cfg.Mutant.Is(mutant.JudgeSkipped)
-	d.doubts = nil
+	d.questioned, d.doubts = d.settled < e.missed(), nil
+	if !d.questioned || e.cfg.Mutant.Is(mutant.JudgeSkipped) {
+		return
+	}
 	for _, x := range d.unstable {
 		at := chunk.Place{Device: d.id, Residency: x.Residency}
-		if d.questioned && x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) &&
-			e.spare(x.Page) {
+		if x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) && e.spare(x.Page) {
 			d.doubts = append(d.doubts, x)
 		}
 	}
