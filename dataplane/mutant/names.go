@@ -101,8 +101,8 @@ func Engine() []Name {
 // Rare tells the bugs of the engine that take more luck than a thousand schedules have: stories notice them.
 func Rare(n Name) bool {
 	switch n {
-	case TombstonesUndone, ParityTrusted, PinUncopied, NumberUnchecked, SpareIgnored, SpaceAskedOnce,
-		SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
+	case TombstonesUndone, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
+		SpareIgnored, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
 		return true
 	}
 	return false

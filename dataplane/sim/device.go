@@ -27,7 +27,8 @@ type device struct {
 	failing   int                  // requests that will still fail
 	written   func(*chunk.Request) // is called after each write
 	losing    bool                 // the next write is answered, but its data is not there
-	ballast   []pagemap.Run        // space that is never there
+	ballast   []pagemap.Run        // space that is not there
+	missed    bool                 // a request of an owner has failed: hosts' writes went on without it
 }
 
 // newDevice makes an empty device with room for a few times what the volumes need of it.
@@ -59,7 +60,7 @@ func newDevice(w *World, n *node, id cluster.DeviceID) *device {
 	return d
 }
 
-// drop gives the space back that was never there.
+// drop gives the space back that was not there.
 func (d *device) drop() {
 	for _, r := range d.ballast {
 		d.disk.pages.Release(r)
@@ -93,8 +94,12 @@ func (d *device) impaired() bool {
 	return false
 }
 
-// mend ends all that is wrong with the device.
+// mend ends all that is wrong with the device. What hosts wrote without it may be more than it has room for:
+// then people make room.
 func (d *device) mend() {
+	if d.missed {
+		d.drop()
+	}
 	d.slowUntil, d.lazyUntil, d.awayUntil, d.failing, d.losing = 0, 0, 0, 0, false
 	d.written = nil
 	d.disk.Unfill()

@@ -253,6 +253,9 @@ func (s *session) chunkDone(r *chunk.Request) {
 	if s.g.n.w.tracing {
 		s.g.n.w.logf("gateway %d: %s", s.g.n.id, requestText(r))
 	}
+	if r.Status != chunk.OK && r.Status != chunk.Full && r.Status != chunk.Fenced {
+		s.g.n.w.devices[r.Device].missed = true
+	}
 	s.eng.ChunkDone(r)
 	s.carryOut()
 }
