@@ -64,7 +64,9 @@ func NewMem(o MemOptions) *Mem {
 	if o.Size <= 0 || o.Size%int64(o.LogicalBlock) != 0 || o.LogicalBlock%SectorSize != 0 {
 		panic(fmt.Sprintf("blockdev: Mem of %d bytes in blocks of %d", o.Size, o.LogicalBlock))
 	}
-	m := &Mem{geo: Geometry{Size: o.Size, LogicalBlock: o.LogicalBlock, VolatileCache: o.VolatileCache}}
+	m := &Mem{geo: Geometry{Size: o.Size, LogicalBlock: o.LogicalBlock, PhysicalBlock: o.LogicalBlock,
+		VolatileCache: o.VolatileCache, Discard: DiscardLimits{Granularity: int64(o.LogicalBlock), Max: o.Size},
+		Engine: EngineMem}}
 	m.wake = sync.NewCond(&m.mu)
 	m.mu.cur = make([]byte, o.Size)
 	if o.VolatileCache {
