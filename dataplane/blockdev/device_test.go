@@ -25,17 +25,6 @@ func TestMemConforms(t *testing.T) {
 	}
 }
 
-func TestFileConforms(t *testing.T) {
-	blockdevtest.Run(t, func(t *testing.T) blockdev.Device {
-		d, err := blockdev.OpenFile(filepath.Join(t.TempDir(), "disk"),
-			blockdev.FileOptions{Create: blockdevtest.Size})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	})
-}
-
 func TestFileIsLockedAndPersists(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk")
 	if _, err := blockdev.OpenFile(path, blockdev.FileOptions{}); !errors.Is(err, os.ErrNotExist) {

@@ -6,10 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// lockGrace is how long OpenFile waits for a device that is in use.
+const lockGrace = time.Second
 
 // FileOptions describe how to open a regular file or a block device. The zero value opens what is there, with
 // what the kernel says of it and the best engine that works.
@@ -56,9 +60,9 @@ type engine interface {
 // OpenFile opens, or creates, the device at path. ErrInUse when it is open elsewhere, mounted, or part of
 // another device.
 func OpenFile(path string, o FileOptions) (*File, error) {
-	f, err := openOrCreate(path, o.Create)
+	f, err := openLocked(path, o.Create)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open device: %w", err)
 	}
 	d := &File{path: path, f: f, fd: int(f.Fd()), align: 1, punch: o.Punch}
 	err = d.prepare(&o)
@@ -69,6 +73,24 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 		return nil, errors.Join(fmt.Errorf("open device %s: %w", path, err), f.Close())
 	}
 	return d, nil
+}
+
+// openLocked opens a device so that nobody else can. The lock of a process that was killed lasts until its
+// operations in flight have ended, which is what keeps them from overwriting its successor's: so a device in
+// use is asked again for a moment.
+func openLocked(path string, create int64) (*os.File, error) {
+	for deadline := time.Now().Add(lockGrace); ; time.Sleep(lockGrace / 100) {
+		f, err := openOrCreate(path, create)
+		if err == nil {
+			if err = lock(f); err == nil {
+				return f, nil
+			}
+			err = errors.Join(err, f.Close())
+		}
+		if !errors.Is(err, ErrInUse) || time.Now().After(deadline) {
+			return nil, err
+		}
+	}
 }
 
 // openOrCreate opens a disk so that nobody else can, a file system on it included.
@@ -85,27 +107,30 @@ func openOrCreate(path string, create int64) (*os.File, error) {
 	f, err := os.OpenFile(path, flags, 0o600)
 	switch {
 	case errors.Is(err, unix.EBUSY):
-		return nil, fmt.Errorf("open device %s: %w: mounted, or part of another device", path, ErrInUse)
+		return nil, fmt.Errorf("%w: mounted, part of another device, or open elsewhere: %w", ErrInUse, err)
 	case isGone(err):
-		return nil, fmt.Errorf("open device: %w: %w", ErrGone, err)
-	case err != nil:
-		return nil, fmt.Errorf("open device: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	return f, nil
+	return f, err
+}
+
+func lock(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("%w: %s", ErrInUse, f.Name())
+	}
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return nil
 }
 
 func isDisk(st fs.FileInfo) bool {
 	return st.Mode()&fs.ModeDevice != 0 && st.Mode()&fs.ModeCharDevice == 0
 }
 
-// prepare takes the lock, allocates an empty file, and finds out what the device is.
+// prepare allocates an empty file and finds out what the device is.
 func (d *File) prepare(o *FileOptions) error {
-	if err := unix.Flock(d.fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return ErrInUse
-		}
-		return fmt.Errorf("lock: %w", err)
-	}
 	st, err := d.f.Stat()
 	if err != nil {
 		return err
