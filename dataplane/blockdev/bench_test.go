@@ -17,8 +17,8 @@ import (
 
 const benchSize = 256 << 20 // bytes
 
-// BenchmarkFile4K reads and writes random blocks of 4 KiB of a file with each engine, 1, 4 and 32 in flight. It
-// reports the processor time of the whole process per operation, the driver's included, and latencies.
+// BenchmarkFile4K reads and writes random blocks of 4 KiB of a file with each engine, 1, 4 and 32 in flight.
+// It reports the processor time of the whole process per operation, the driver's included, and latencies.
 func BenchmarkFile4K(b *testing.B) {
 	for _, kind := range []blockdev.Kind{blockdev.Read, blockdev.Write} {
 		for _, depth := range []int{1, 4, 32} {

@@ -72,7 +72,8 @@ func newRing(f *File) (*ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	r := &ring{f: f, lone: newPlain(f, loneOps+1), wake: wake, ended: make(chan struct{}), wakeCount: new([8]byte)}
+	r := &ring{f: f, lone: newPlain(f, loneOps+1), wake: wake, ended: make(chan struct{}),
+		wakeCount: new([8]byte)}
 	r.complete = r.completed
 	started := make(chan error)
 	go r.run(started)

@@ -181,17 +181,22 @@ func oddBuffers(t *testing.T, dev blockdev.Device) {
 			}
 		}
 	}
-	// More of them at once than any engine has memory to bounce.
-	ops := make([]*blockdev.Op, 64)
-	for i := range ops {
-		ops[i] = &blockdev.Op{Kind: blockdev.Write, Off: int64(i * lb), Buf: pattern(lb+1, uint64(i))[1:]}
-	}
-	must(t, Do(dev, ops...))
-	for _, o := range ops {
-		got := make([]byte, lb)
-		must(t, Do(dev, &blockdev.Op{Kind: blockdev.Read, Off: o.Off, Buf: got}))
-		if !bytes.Equal(got, o.Buf) {
-			t.Fatalf("the block at %d differs from what was written", o.Off)
+	// Many at once, and some that are larger than the memory that an engine may copy through.
+	for _, c := range []struct{ n, size int }{{64, lb}, {7, 136 << 10}} {
+		ops := make([]*blockdev.Op, c.n)
+		for i := range ops {
+			ops[i] = &blockdev.Op{Kind: blockdev.Write, Off: int64(i * c.size), Buf: pattern(c.size+1, uint64(i))[1:]}
+		}
+		must(t, Do(dev, ops...))
+		reads := make([]*blockdev.Op, c.n)
+		for i := range reads {
+			reads[i] = &blockdev.Op{Kind: blockdev.Read, Off: ops[i].Off, Buf: make([]byte, c.size+1)[1:]}
+		}
+		must(t, Do(dev, reads...))
+		for i := range ops {
+			if !bytes.Equal(reads[i].Buf, ops[i].Buf) {
+				t.Fatalf("%d bytes at %d differ from what was written", c.size, ops[i].Off)
+			}
 		}
 	}
 	must(t, dev.Close())

@@ -14,10 +14,11 @@
 //     completions are delivered only when this thread asks for them (SINGLE_ISSUER, DEFER_TASKRUN), which
 //     spares every other thread the interruption.
 //   - What an SQE points to stays where it is, and alive, until its CQE: memory of the Go heap does not move,
-//     but somebody must hold on to it. UserData is a number; a pointer in it would be hidden from the collector.
+//     but somebody must hold on to it. UserData is a number; a pointer in it would be hidden from the
+//     collector.
 //   - No more operations in flight than Entries: then there is always room in both queues. Get returns nil
 //     beyond that.
 //
-// Linux 6.1 or newer. New fails on older kernels, and where io_uring is switched off (kernel.io_uring_disabled,
-// seccomp); callers then do without.
+// Linux 6.1 or newer. New fails on older kernels, and where io_uring is switched off
+// (kernel.io_uring_disabled, seccomp); callers then do without.
 package uring

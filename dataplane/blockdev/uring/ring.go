@@ -132,7 +132,8 @@ func (r *Ring) registerSelf() {
 }
 
 func (r *Ring) register(what uintptr, arg unsafe.Pointer, n int) (int, error) {
-	got, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), what, uintptr(arg), uintptr(n), 0, 0)
+	got, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), what, uintptr(arg), uintptr(n),
+		0, 0)
 	if errno != 0 {
 		return 0, fmt.Errorf("io_uring_register %d: %w", what, errno)
 	}
@@ -209,8 +210,9 @@ func (r *Ring) Each(f func(CQE)) (n int) {
 	return n
 }
 
-// Close gives everything back. Nothing may be in flight. What was registered is given back before the ring is,
-// which the kernel takes apart some time later: until then it would hold a registered file open, and its lock.
+// Close gives everything back. Nothing may be in flight. What was registered is given back before the ring
+// is, which the kernel takes apart some time later: until then it would hold a registered file open, and
+// locked.
 func (r *Ring) Close() error {
 	var errs []error
 	for _, what := range r.registered {
