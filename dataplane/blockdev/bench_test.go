@@ -17,12 +17,12 @@ import (
 
 const benchSize = 256 << 20 // bytes
 
-// BenchmarkFile4K reads and writes random blocks of 4 KiB of a file with each engine, 1, 4 and 32 in flight.
-// It reports the processor time of the whole process per operation, the driver's included, and latencies.
-func BenchmarkFile4K(b *testing.B) {
+// BenchmarkIO4K reads and writes random blocks of 4 KiB with each engine, 1, 4 and 32 in flight. It reports
+// the processor time of the whole process per operation, the driver's included, and latencies.
+func BenchmarkIO4K(b *testing.B) {
 	for _, kind := range []blockdev.Kind{blockdev.Read, blockdev.Write} {
 		for _, depth := range []int{1, 4, 32} {
-			for _, e := range []blockdev.Engine{blockdev.EnginePlain, blockdev.EngineURing} {
+			for _, e := range []blockdev.Engine{blockdev.EngineMem, blockdev.EnginePlain, blockdev.EngineURing} {
 				b.Run(fmt.Sprintf("%v/qd%d/%v", kind, depth, e), func(b *testing.B) {
 					dev := benchFile(b, e)
 					benchIO(b, dev, kind, depth)
@@ -35,8 +35,11 @@ func BenchmarkFile4K(b *testing.B) {
 	}
 }
 
-// benchFile makes a file whose blocks were all written: the file system answers for others by itself.
+// benchFile makes a device; a file's were all written: the file system answers for others by itself.
 func benchFile(b *testing.B, e blockdev.Engine) blockdev.Device {
+	if e == blockdev.EngineMem {
+		return blockdev.NewMem(blockdev.MemOptions{Size: benchSize, LogicalBlock: 4096})
+	}
 	dev, err := blockdev.OpenFile(filepath.Join(b.TempDir(), "disk"), blockdev.FileOptions{Create: benchSize,
 		Engine: e})
 	if err != nil {

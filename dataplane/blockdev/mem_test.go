@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
@@ -22,41 +20,6 @@ func TestMemConforms(t *testing.T) {
 				})
 			})
 		}
-	}
-}
-
-func TestFileIsLockedAndPersists(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "disk")
-	if _, err := blockdev.OpenFile(path, blockdev.FileOptions{}); !errors.Is(err, os.ErrNotExist) {
-		t.Fatalf("missing file: %v", err)
-	}
-	a, err := blockdev.OpenFile(path, blockdev.FileOptions{Create: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := blockdev.OpenFile(path, blockdev.FileOptions{}); !errors.Is(err, blockdev.ErrInUse) {
-		t.Fatalf("second open: %v, want ErrInUse", err)
-	}
-	want := bytes.Repeat([]byte{7}, 4096)
-	err = blockdevtest.Do(a, &blockdev.Op{Kind: blockdev.Write, Off: 4096, Buf: want})
-	if err := errors.Join(err, a.Close()); err != nil {
-		t.Fatal(err)
-	}
-	// A size asked for later changes nothing: the file is what it is.
-	b, err := blockdev.OpenFile(path, blockdev.FileOptions{Create: 2 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, 4096)
-	err = blockdevtest.Do(b, &blockdev.Op{Kind: blockdev.Read, Off: 4096, Buf: got})
-	if err := errors.Join(err, b.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if b.Geometry().Size != 1<<20 || !bytes.Equal(got, want) {
-		t.Fatalf("after reopening: %+v, data equal %v", b.Geometry(), bytes.Equal(got, want))
-	}
-	if _, err := blockdev.OpenFile(t.TempDir(), blockdev.FileOptions{}); err == nil {
-		t.Fatal("a directory was opened as a device")
 	}
 }
 
@@ -257,32 +220,5 @@ func TestStallHoldsUntilHeal(t *testing.T) {
 	m.Heal()
 	if err := <-done; err != nil {
 		t.Fatal(err)
-	}
-}
-
-func BenchmarkWrite4K(b *testing.B) {
-	mem := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 24, VolatileCache: true})
-	file, err := blockdev.OpenFile(filepath.Join(b.TempDir(), "disk"), blockdev.FileOptions{Create: 1 << 24})
-	if err != nil {
-		b.Fatal(err)
-	}
-	for name, dev := range map[string]blockdev.Device{"mem": mem, "file": file} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			done := make(chan error, 1)
-			op := &blockdev.Op{Kind: blockdev.Write, Buf: make([]byte, 4096),
-				Done: func(_ *blockdev.Op, err error) { done <- err }}
-			flush := &blockdev.Op{Kind: blockdev.Flush, Done: op.Done}
-			for i := range b.N {
-				op.Off = int64(i%4096) * 4096
-				dev.Submit(op)
-				<-done
-				if i%32 == 31 {
-					dev.Submit(flush)
-					<-done
-				}
-			}
-		})
-		dev.Close()
 	}
 }
