@@ -52,7 +52,8 @@ type ring struct {
 	ready     queue // taken over, not started
 	slots     []slot
 	freeSlots []uint32
-	bounces   []byte  // registered buffer 0
+	bounces   []byte
+	pinned    bool    // bounces is registered buffer 0
 	freeParts []int32 // offsets in bounces
 	wakeCount *[8]byte
 	armed     bool // the eventfd is being read
@@ -68,7 +69,8 @@ type slot struct {
 
 // newRing starts the engine, or says why there is none on this kernel.
 func newRing(f *File) (*ring, error) {
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	// Not EFD_NONBLOCK: some kernels would end the read at once instead of waiting for the next signal.
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
@@ -154,9 +156,8 @@ func (r *ring) setUp() (err error) {
 	if r.bounces, err = mapMemory(bounceSize * bounceBuffers); err != nil {
 		return err
 	}
-	if err := r.u.RegisterBuffers(r.bounces); err != nil {
-		return err
-	}
+	// Pinned memory is limited for who is not root; without it the kernel pins pages for each operation.
+	r.pinned = r.u.RegisterBuffers(r.bounces) == nil
 	r.slots, r.freeSlots = make([]slot, ringDepth), make([]uint32, ringDepth)
 	for i := range r.freeSlots {
 		r.freeSlots[i] = uint32(i)
@@ -227,7 +228,7 @@ func (r *ring) start(i uint32) {
 		s.Write(deviceFile, p, o.Off+int64(t.at))
 	}
 	s.FixedFile()
-	if t.bounce >= 0 {
+	if t.bounce >= 0 && r.pinned {
 		s.FixedBuffer(0)
 	}
 	s.SetUserData(uint64(i))

@@ -183,14 +183,8 @@ func (r *Ring) Get() *SQE {
 func (r *Ring) Enter(wait int) error {
 	atomic.StoreUint32(r.sqTail, r.tail)
 	submit := r.tail - atomic.LoadUint32(r.sqHead)
-	flags := r.enterHow | enterGetEvents
-	var errno unix.Errno
-	if wait == 0 { // does not block: the scheduler need not know
-		_, _, errno = unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.enterFD), uintptr(submit), 0, flags, 0, 0)
-	} else {
-		_, _, errno = unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.enterFD), uintptr(submit), uintptr(wait),
-			flags, 0, 0)
-	}
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.enterFD), uintptr(submit), uintptr(wait),
+		r.enterHow|enterGetEvents, 0, 0)
 	switch errno {
 	case 0, unix.EINTR, unix.EAGAIN, unix.EBUSY:
 		return nil
