@@ -167,7 +167,7 @@ func TestADiskInUseIsRefused(t *testing.T) {
 	}
 }
 
-// TestDiscardGivesSpaceBack to what lies below: of a disk always, of a file when options say so.
+// TestDiscardGivesSpaceBack to the file system below, when options say so.
 func TestDiscardGivesSpaceBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk")
 	for _, punch := range []bool{false, true} {
@@ -184,6 +184,21 @@ func TestDiscardGivesSpaceBack(t *testing.T) {
 		if after := allocated(t, path); (after < before) != punch || punch && after > before-512<<10 {
 			t.Errorf("punch %v: %d bytes allocated, before the discard %d", punch, after, before)
 		}
+	}
+}
+
+// TestDiscardReachesTheDisk: a loop device forgets what it is told to, and reads as zeros there.
+func TestDiscardReachesTheDisk(t *testing.T) {
+	dev := openOrSkip(t, blockdevtest.Loop(t, 1<<20, 4096), blockdev.FileOptions{})
+	got := bytes.Repeat([]byte{1}, 64<<10)
+	for _, o := range []*blockdev.Op{{Kind: blockdev.Write, Buf: got}, {Kind: blockdev.Discard, Len: 64 << 10},
+		{Kind: blockdev.Read, Buf: got}} {
+		if err := blockdevtest.Do(dev, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := dev.Close(); err != nil || !bytes.Equal(got, make([]byte, len(got))) {
+		t.Fatalf("what was discarded is still there, or %v", err)
 	}
 }
 
