@@ -82,7 +82,8 @@ func mayFormat(ctx context.Context, dev blockdev.Device, o FormatOptions) (uint6
 		return 0, err
 	}
 	if !on.Blank() {
-		return 0, fmt.Errorf("%w: it holds %v; wipe it, or force the format, if that may be lost", ErrForeign, on)
+		return 0, fmt.Errorf("%w: it is not empty: %v; wipe it, or force the format, if that may be lost",
+			ErrForeign, on)
 	}
 	return incarnation, nil
 }
