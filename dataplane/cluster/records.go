@@ -187,11 +187,15 @@ func (o *Owner) Clone() Owner {
 
 // DeviceStats is what a node says of one of its devices.
 type DeviceStats struct {
-	Device  DeviceID `json:"device"`
-	Total   uint64   `json:"total"` // bytes for user data
-	Free    uint64   `json:"free"`
-	Healthy bool     `json:"healthy"`
-	Error   string   `json:"error,omitempty"`
+	Device DeviceID `json:"device"`
+	Total  uint64   `json:"total"` // bytes for user data
+	Free   uint64   `json:"free"`
+	// Engine carries its I/O out: io_uring or plain. With a VolatileCache every write waits for a flush, too.
+	Engine        string `json:"engine,omitempty"`
+	VolatileCache bool   `json:"volatile_cache,omitempty"`
+
+	Healthy bool   `json:"healthy"`
+	Error   string `json:"error,omitempty"`
 }
 
 // VolumeStats is what the owner of a volume says of it.

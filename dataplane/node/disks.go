@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
@@ -134,7 +136,9 @@ func (d *disks) bringUp(ctx context.Context, k *disk) bool {
 		}
 		d.mu.Unlock()
 		if err == nil {
-			log.Info("device is served")
+			g := dev.Geometry()
+			log.WithFields(logrus.Fields{"engine": g.Engine, "direct": g.Direct, "volatile_cache": g.VolatileCache,
+				"logical_block": g.LogicalBlock}).Info("device is served")
 			return true
 		}
 		if changed && ctx.Err() == nil {
@@ -217,6 +221,8 @@ func (d *disks) stats() []cluster.DeviceStats {
 			st.Error = k.err.Error()
 		}
 		if k.store != nil {
+			g := k.dev.Geometry()
+			st.Engine, st.VolatileCache = g.Engine.String(), g.VolatileCache
 			s := k.store.Stats()
 			st.Total, st.Free = s.TotalBlocks*cluster.BlockSize, s.FreeBlocks*cluster.BlockSize
 		}

@@ -281,6 +281,9 @@ func TestADeviceIsLost(t *testing.T) {
 	vol, cfg := w.create(16 << 20)
 	l := startLoad(t, open(t, cfg), 1024, 4)
 	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	if st := w.running[2].node.Stats().Devices; st[0].Engine != "plain" || !st[0].VolatileCache {
+		t.Errorf("a file in memory is served as %+v", st)
+	}
 	if _, err := unix.FcntlInt(disk.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW); err != nil {
 		t.Fatal(err)
 	}

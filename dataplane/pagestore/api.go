@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -31,6 +32,9 @@ var (
 	ErrDamaged = errors.New("device damaged")
 	// ErrForeign means that the device holds no page store, or one of another cluster, or another device.
 	ErrForeign = errors.New("device is not this cluster's")
+	// ErrWrongDevice, which is an ErrForeign, means that the device is one of this cluster's, but another: disks
+	// have changed their paths.
+	ErrWrongDevice = fmt.Errorf("%w: a wrong device", ErrForeign)
 	// ErrInvalid means that the request itself is wrong.
 	ErrInvalid = errors.New("invalid request")
 	// ErrConflict means that (block, W) exists with other content. One W is one content, for ever: the caller

@@ -1,17 +1,13 @@
 package pagestore
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev/signature"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
-
-// foreignScan is how many blocks at the start of a device must be empty for it to count as empty. File
-// systems, partition tables and volume managers all leave traces there.
-const foreignScan = 256
 
 // FormatOptions say whose the device becomes.
 type FormatOptions struct {
@@ -81,13 +77,13 @@ func mayFormat(ctx context.Context, dev blockdev.Device, o FormatOptions) (uint6
 	if o.Force || o.ForceForeign {
 		return incarnation, nil
 	}
-	n := min(foreignScan, uint64(dev.Geometry().Size)/BlockSize)
-	buf := make([]byte, n*BlockSize)
-	if err := transfer(ctx, dev, &blockdev.Op{Kind: blockdev.Read, Buf: buf}); err != nil {
+	on, err := signature.Inspect(ctx, dev)
+	if err != nil {
 		return 0, err
 	}
-	if !bytes.Equal(buf, make([]byte, len(buf))) {
-		return 0, fmt.Errorf("%w: it holds data", ErrForeign)
+	if !on.Blank() {
+		return 0, fmt.Errorf("%w: it is not empty: %v; wipe it, or force the format, if that may be lost",
+			ErrForeign, on)
 	}
 	return incarnation, nil
 }

@@ -106,7 +106,7 @@ func (id identity) check(o Options) error {
 		return fmt.Errorf("%w: it belongs to cluster %v, this is %v", ErrForeign, id.cluster, o.ClusterID)
 	}
 	if !o.DeviceUUID.IsZero() && id.device != o.DeviceUUID {
-		return fmt.Errorf("%w: it is device %v, want %v", ErrForeign, id.device, o.DeviceUUID)
+		return fmt.Errorf("%w: it is device %v, want %v", ErrWrongDevice, id.device, o.DeviceUUID)
 	}
 	return nil
 }

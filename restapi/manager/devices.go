@@ -144,7 +144,8 @@ func (v *view) device(d *cluster.Device, published store.Result) (wire.Device, e
 	for _, x := range st.Devices {
 		if x.Device == d.Number {
 			w.Stats = &wire.DeviceStats{Total: x.Total, Free: min(x.Free, x.Total),
-				Used:    x.Total - min(x.Free, x.Total),
+				Used:   x.Total - min(x.Free, x.Total),
+				Engine: x.Engine, VolatileCache: x.VolatileCache,
 				Healthy: x.Healthy, Error: x.Error, Updated: st.Updated}
 		}
 	}

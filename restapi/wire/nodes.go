@@ -79,9 +79,13 @@ type Device struct {
 
 // DeviceStats is what the node last published of the device.
 type DeviceStats struct {
-	Total   uint64 `json:"total_bytes"`
-	Used    uint64 `json:"used_bytes"`
-	Free    uint64 `json:"free_bytes"`
+	Total uint64 `json:"total_bytes"`
+	Used  uint64 `json:"used_bytes"`
+	Free  uint64 `json:"free_bytes"`
+	// Engine carries its I/O out: io_uring or plain. With a volatile cache every write waits for a flush, too.
+	Engine        string `json:"engine,omitempty"`
+	VolatileCache bool   `json:"volatile_cache"`
+
 	Healthy bool   `json:"healthy"`
 	Error   string `json:"error,omitempty"`
 	Updated string `json:"updated"`

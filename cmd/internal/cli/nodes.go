@@ -222,6 +222,8 @@ func deviceTable(d wire.Device) table {
 	t.add("WEIGHT", strconv.FormatUint(uint64(d.Weight), 10)+" x 64 MiB")
 	if s := d.Stats; s != nil {
 		t.add("USED", bytesText(s.Used)+" of "+bytesText(s.Total))
+		t.add("ENGINE", s.Engine)
+		t.add("VOLATILE CACHE", yes(s.VolatileCache))
 		t.add("HEALTHY", joined(yes(s.Healthy), s.Error))
 		t.add("UPDATED", s.Updated)
 	}
