@@ -358,6 +358,7 @@ func Open(ctx context.Context, dev blockdev.Device, o Options) (*Store, error) {
 		s.mu.ckpt.segment, s.mu.ckpt.piece = o.segment, 16*o.segment
 	}
 	s.mu.m, s.mu.meta = r.m, r.meta
+	s.mu.bad.find(r.m)
 	s.mu.log.next, s.mu.log.durable, s.mu.log.tail = r.next, r.next-1, sb.ckpt.logNext
 	if err := s.mount(); err != nil {
 		return nil, fmt.Errorf("mount page store %v: %w", sb.id.device, err)
