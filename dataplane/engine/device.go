@@ -48,6 +48,7 @@ type device struct {
 	credit     credit
 	retryAt    uint64 // tick before which it is not asked again
 	failures   uint8  // attempts in a row
+	repair     repairing
 }
 
 const (
@@ -111,6 +112,7 @@ func (e *Engine) tickDevices() {
 		if d.state == devUp {
 			e.sweepDevice(d)
 			e.judgeAgain(d)
+			e.tickRepair(d)
 		}
 	}
 }
@@ -148,6 +150,7 @@ func (e *Engine) readmit(d *device, r *chunk.Request) {
 
 func (e *Engine) deviceUp(d *device) {
 	d.state, d.failures = devUp, 0
+	d.repair.again, d.repair.doubling = 0, 0
 	e.round++
 	e.jour.deviceUp(e, d)
 	e.mend.dirty = true

@@ -36,6 +36,7 @@ import (
 //	                                their way to some have arrived in part
 //	rot d1/3 | forget d1/3          the newest version's data is spoiled, or it is gone; at=s0: there
 //	fill s0 free=3 | unfill s0      somebody else uses its space
+//	scrub d0 [s0]                   these devices read all they hold, and tell the owner what is bad
 //	tick [n]                        time passes for all owners
 //	table remove=d0                 the pool has a new group table, which owners hear of
 //	pin | view | unpin 1.7          take a pin; hand in the view list with the pins so far; without one
@@ -99,6 +100,11 @@ func (s *story) play(command string) {
 		s.table()
 	case "pin", "view", "unpin":
 		s.views()
+	case "scrub":
+		for _, name := range s.args {
+			s.current().Suspect(s.device(name))
+		}
+		s.tick()
 	case "show":
 		page, _, row, _ := s.cells(s.args[0])
 		s.show(page, row)
@@ -373,7 +379,7 @@ func (s *story) state() {
 	for _, n := range []struct {
 		n    int
 		what string
-	}{{x.Away, "away"}, {x.Stale, "stale"}, {x.Waiting, "waiting"}} {
+	}{{x.Away, "away"}, {x.Stale, "stale"}, {x.Waiting, "waiting"}, {x.Bad, "bad"}} {
 		if n.n > 0 {
 			text += fmt.Sprintf(", %d %s", n.n, n.what)
 		}
