@@ -105,6 +105,9 @@ func (w *World) atRest(v *volume) error {
 			return fmt.Errorf("device %d has %d unstable versions, settled %d, marks %v", d.id, x.Unstable,
 				x.Settled, x.Marks)
 		}
+		if x.Bad > 0 && !w.plan.Beyond {
+			return fmt.Errorf("device %d has %d bad blocks, %+v", d.id, x.Bad, e.Stats())
+		}
 		for _, x := range d.journal(v.key) {
 			if !x.IsSeal() && w.isMember(v, d.id) {
 				return fmt.Errorf("device %d has a journal entry %s", d.id, entryText(x))
@@ -241,9 +244,6 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 		case chunk.Absent, chunk.Tombstone:
 			block = zero
 		case chunk.Bad:
-			if w.isSpot(spot{d: d, vol: v.index, page: page, column: uint8(c), row: row, version: x.W}) {
-				continue // nobody has read it since it was destroyed
-			}
 			w.failf("volume %d page %d row %d column %d on device %d is spoiled: %v", v.index, page, row, c, d.id, x.W)
 		}
 		if !bytes.Equal(block, want[c]) && !w.forgot(d, v.index, page, uint8(c), row) {
@@ -251,13 +251,4 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 				v.index, page, row, c, d.id, x.State, x.W)
 		}
 	}
-}
-
-func (w *World) isSpot(x spot) bool {
-	for _, s := range w.faults.spots {
-		if s == x {
-			return true
-		}
-	}
-	return false
 }

@@ -196,12 +196,13 @@ func (d *Disk) put(r *chunk.Request, e pagemap.Extent) chunk.Status {
 		switch held[i].State {
 		case chunk.Absent:
 			need++
-		case chunk.Bad:
-			need++
-			replace = true
-		case chunk.Data:
+		case chunk.Bad, chunk.Data: // a bad version may be written again, but as what it was
 			if r.Op != chunk.OpWrite || held[i].CRC != crc {
 				return chunk.Invalid
+			}
+			if held[i].State == chunk.Bad {
+				need++
+				replace = true
 			}
 		case chunk.Tombstone:
 			if r.Op != chunk.OpTombstone {
