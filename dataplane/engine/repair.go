@@ -10,8 +10,8 @@ import (
 
 // A device that scrubs its blocks finds some that nobody has read for long and that cannot be read any more.
 // It tells the owner (Suspect), who asks what is bad and has each block decoded and written again under the
-// version that it has, row by row, under the row's lock: what a read does when it meets such a block. Versions
-// that only a pin sees are decoded as of that pin.
+// version that it has, row by row, under the row's lock: what a read does when it meets such a block.
+// Versions that only a pin sees are decoded as of that pin.
 //
 // What cannot be repaired now stays bad, is counted, and is tried again when the device speaks up again, each
 // time after a longer pause: a block that is lost for good must not keep anybody busy.

@@ -9,8 +9,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
 
-// maxKnownBad bounds how many bad versions are remembered by place. What is found beyond is in the map all the
-// same, and remembered when it is read again: by the next pass of scrubbing at the latest.
+// maxKnownBad bounds how many bad versions are remembered by place. What is found beyond is in the map all
+// the same, and remembered when it is read again: by the next pass of scrubbing at the latest.
 const maxKnownBad = 1 << 16
 
 // badPlaces remembers where bad versions were found, so that they can be listed without looking through the

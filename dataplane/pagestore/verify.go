@@ -7,26 +7,11 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
+	"github.com/ashlar-storage/ashlar/dataplane/scrub"
 )
 
 // verifyPiece bounds the versions that one step of a Verifier reads: 2 MiB.
 const verifyPiece = 512
-
-// Position is a version in the order in which a Verifier goes through a store: by volume, then as Cursor. The
-// zero Position is before all.
-type Position struct {
-	Vol cluster.VolumeKey
-	pagemap.Cursor
-}
-
-// Verified is what one step has read.
-type Verified struct {
-	At     Position // the last version; End: nothing is behind it
-	End    bool
-	Blocks uint64 // read, of 4 KiB
-	Bad    uint64 // versions that are bad
-	Found  uint64 // of these, those that nobody knew to be bad
-}
 
 // Verifier reads what a store holds, every version with data, so that each block passes its checksum or is
 // known to be bad. Not safe for concurrent use.
@@ -47,13 +32,13 @@ func (s *Store) NewVerifier() *Verifier {
 }
 
 // Next reads the versions behind a position, of one chunk at most, and waits for the device. ErrClosed.
-func (v *Verifier) Next(after Position) (Verified, error) {
+func (v *Verifier) Next(after scrub.Position) (scrub.Found, error) {
 	vol, entries := v.s.nextVersions(after, v.entries[:verifyPiece])
 	if len(entries) == 0 {
-		return Verified{End: true}, nil
+		return scrub.Found{End: true}, nil
 	}
 	last := entries[len(entries)-1]
-	out := Verified{At: Position{vol, last.Cursor}}
+	out := scrub.Found{At: scrub.Position{Vol: vol, Cursor: last.Cursor}}
 	for len(entries) > 0 {
 		n := 1 // what lies in one run of blocks is read at once
 		for n < len(entries) && entries[n].Block <= entries[n-1].Block+1 {
@@ -72,7 +57,7 @@ func (v *Verifier) Next(after Position) (Verified, error) {
 }
 
 // nextVersions lists versions behind a position, of one chunk.
-func (s *Store) nextVersions(after Position, buf []pagemap.Entry) (cluster.VolumeKey, []pagemap.Entry) {
+func (s *Store) nextVersions(after scrub.Position, buf []pagemap.Entry) (cluster.VolumeKey, []pagemap.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	vol := after.Vol
@@ -99,9 +84,9 @@ func (s *Store) volumesBehind(vol cluster.VolumeKey, needless bool) []cluster.Vo
 	return slices.DeleteFunc(s.mu.m.Volumes(), func(k cluster.VolumeKey) bool { return !vol.Less(k) })
 }
 
-// pass reads consecutive blocks as the newest version among the entries sees them, and returns the entries that
-// are still to be read: those that others hide.
-func (v *Verifier) pass(vol cluster.VolumeKey, entries []pagemap.Entry, out *Verified) ([]pagemap.Entry,
+// pass reads consecutive blocks as the newest version among the entries sees them, and returns the entries
+// that are still to be read: those that others hide.
+func (v *Verifier) pass(vol cluster.VolumeKey, entries []pagemap.Entry, out *scrub.Found) ([]pagemap.Entry,
 	error) {
 	first, n := entries[0].Block, entries[len(entries)-1].Block-entries[0].Block+1
 	w := slices.MaxFunc(entries, func(a, b pagemap.Entry) int { return cmp.Compare(a.W, b.W) }).W
@@ -119,12 +104,12 @@ func (v *Verifier) pass(vol cluster.VolumeKey, entries []pagemap.Entry, out *Ver
 			return e.W == w // freed meanwhile
 		}
 		if info.State != pagemap.Tombstone {
-			out.Blocks++
+			out.Bytes += BlockSize
 		}
 		if info.State == pagemap.Bad {
 			out.Bad++
 			if e.State == pagemap.Data {
-				out.Found++
+				out.New++
 			}
 		}
 		return true

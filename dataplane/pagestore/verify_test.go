@@ -8,19 +8,20 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
+	"github.com/ashlar-storage/ashlar/dataplane/scrub"
 )
 
 // verifyAll goes through a store once.
-func verifyAll(t *testing.T, s *Store) (total Verified, steps int) {
+func verifyAll(t *testing.T, s *Store) (total scrub.Found, steps int) {
 	t.Helper()
 	v := s.NewVerifier()
-	for after := (Position{}); ; steps++ {
+	for after := (scrub.Position{}); ; steps++ {
 		got, err := v.Next(after)
 		must(t, err)
 		if got.End {
 			return total, steps
 		}
-		total.Blocks, total.Bad, total.Found = total.Blocks+got.Blocks, total.Bad+got.Bad, total.Found+got.Found
+		total.Bytes, total.Bad, total.New = total.Bytes+got.Bytes, total.Bad+got.Bad, total.New+got.New
 		after = got.At
 	}
 }
@@ -58,7 +59,7 @@ func TestVerifyReadsEveryVersion(t *testing.T) {
 	}
 	n++
 	must(t, do(s, &Write{Extent: ext(1, 0, 3, 2), W: seq(1, n), Tombstone: true}))
-	if got, _ := verifyAll(t, s); got != (Verified{Blocks: want}) {
+	if got, _ := verifyAll(t, s); got != (scrub.Found{Bytes: want * BlockSize}) {
 		t.Fatalf("read %+v, want %d blocks", got, want)
 	}
 	closeAndCheck(t, s)
@@ -72,8 +73,8 @@ func TestVerifyGoesThroughLongChains(t *testing.T) {
 		must(t, write(s, ext(1, 7, uint16(n%3), 1), seq(1, n+1), n))
 	}
 	got, steps := verifyAll(t, s)
-	if got.Blocks != 900 || steps < 2 {
-		t.Fatalf("%d blocks in %d steps, want 900 in a few", got.Blocks, steps)
+	if got.Bytes != 900*BlockSize || steps < 2 {
+		t.Fatalf("%d blocks in %d steps, want 900 in a few", got.Bytes/BlockSize, steps)
 	}
 	closeAndCheck(t, s)
 }
@@ -90,10 +91,10 @@ func TestVerifyFindsRotBehindNewerVersions(t *testing.T) {
 	dev.Corrupt(located(t, s, ext(4, 0, 2, 1), seq(1, 3))+99, 1)
 	dev.Inject(blockdev.Fault{Kind: blockdev.ReadError, Off: located(t, s, ext(5, 1, 7, 1), seq(1, 9)),
 		Len: BlockSize})
-	if got, _ := verifyAll(t, s); got.Found != 3 || got.Bad != 3 || got.Blocks != 32 {
+	if got, _ := verifyAll(t, s); got.New != 3 || got.Bad != 3 || got.Bytes != 32*BlockSize {
 		t.Fatalf("first pass %+v", got)
 	}
-	if got, _ := verifyAll(t, s); got.Found != 0 || got.Bad != 3 {
+	if got, _ := verifyAll(t, s); got.New != 0 || got.Bad != 3 {
 		t.Fatalf("second pass %+v", got)
 	}
 	if got := s.BadVolumes(); !slices.Equal(got, []cluster.VolumeKey{vol(4), vol(5)}) {
@@ -115,7 +116,7 @@ func TestVerifyFindsRotBehindNewerVersions(t *testing.T) {
 	if got := s.BadVolumes(); len(got) != 0 {
 		t.Fatalf("nothing is bad any more, but %v", got)
 	}
-	if got, _ := verifyAll(t, s); got != (Verified{Blocks: 24}) {
+	if got, _ := verifyAll(t, s); got != (scrub.Found{Bytes: 24 * BlockSize}) {
 		t.Fatalf("third pass %+v", got)
 	}
 	closeAndCheck(t, s)
@@ -143,7 +144,7 @@ func TestVerifyEndsWithTheStore(t *testing.T) {
 	must(t, write(s, ext(3, 0, 0, 4), seq(1, 1), 1))
 	v := s.NewVerifier()
 	closeAndCheck(t, s)
-	if _, err := v.Next(Position{}); !errors.Is(err, ErrClosed) {
+	if _, err := v.Next(scrub.Position{}); !errors.Is(err, ErrClosed) {
 		t.Fatalf("after Close: %v", err)
 	}
 }

@@ -18,8 +18,9 @@
 // finds an order of all operations (P1, P2, P3); what a host reads as of a pin is what it would have read at
 // the moment of the pin. Between rounds, when all faults are over: every operation is answered, the volume
 // comes to rest within bounded time (no journal entries, nothing unstable, nothing where it does not belong),
-// every row is what the code makes of what hosts read, every pin can be read as a whole, and nothing is bad any
-// more: devices scrub in the background (scrub.go). At the end the space of every device is accounted for.
+// every row is what the code makes of what hosts read, every pin can be read as a whole, and nothing is bad
+// any more: devices scrub in the background (scrub.go). At the end the space of every device is accounted
+// for.
 //
 // # Themes
 //

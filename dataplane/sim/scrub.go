@@ -1,8 +1,8 @@
 package sim
 
 // Devices scrub in the background: now and then one reads all it holds, and tells the owner of each volume of
-// which it has found something bad. Like in production the message may get lost, or come to who is not the owner
-// any more: the device speaks up again while something is bad.
+// which it has found something bad. Like in production the message may get lost, or come to who is not the
+// owner any more: the device speaks up again while something is bad.
 
 // scrub lets the process of the device's node scrub it from time to time.
 func (d *device) scrub() {
@@ -10,7 +10,7 @@ func (d *device) scrub() {
 	if every == 0 || w.load.quiet { // once all faults are over what is bad has to be found
 		every = second
 	}
-	d.node.later(w.scrubs.between(every/2, every*3/2), func() {
+	d.node.later(d.scrubs.between(every/2, every*3/2), func() {
 		if d.ready && (w.plan.ScrubEvery > 0 || w.load.quiet) && w.now >= d.awayUntil {
 			d.tellOwners()
 		}

@@ -21,7 +21,6 @@ type World struct {
 	newest  uint32 // number of the pool's newest table
 	mutant  mutant.Set
 	rng     chance // latencies, crashes: what the machines and the network do
-	scrubs  chance // when devices scrub
 	load    load
 	nodes   []*node
 	devices map[cluster.DeviceID]*device
@@ -70,8 +69,7 @@ func (w *World) between(from, to int64) int64 { return w.rng.between(from, to) }
 // newWorld builds a cluster whose processes are about to start.
 func newWorld(o Options, plan Plan, p *pool) *World {
 	w := &World{plan: plan, shape: plan.Shape, pool: p, mutant: o.Mutant,
-		rng:    chance{rand.New(rand.NewPCG(plan.Seed, 2))},
-		scrubs: chance{rand.New(rand.NewPCG(plan.Seed, 4))}, devices: map[cluster.DeviceID]*device{},
+		rng: chance{rand.New(rand.NewPCG(plan.Seed, 2))}, devices: map[cluster.DeviceID]*device{},
 		cuts: cuts{}, wires: cuts{}, log: log{tracing: o.Trace}}
 	w.load = newLoad(plan)
 	domains := w.shape.Domains
