@@ -273,6 +273,15 @@ func (g *Gateway) Yield(f lease.Fence) {
 	}
 }
 
+// Suspect has a volume, if it is owned here, repair what a device says is bad of it.
+func (g *Gateway) Suspect(vol cluster.VolumeKey, device cluster.DeviceID) {
+	if v := g.Volume(vol); v != nil {
+		if s := v.session.Load(); s != nil {
+			s.suspect(device)
+		}
+	}
+}
+
 // Stats tells how the owned volumes are doing.
 func (g *Gateway) Stats() []cluster.VolumeStats {
 	var out []cluster.VolumeStats

@@ -34,6 +34,8 @@ type session struct {
 	stop  context.CancelFunc
 	ended atomic.Bool
 
+	repaired uint64 // blocks, as far as it was logged; of tick
+
 	mu  sync.Mutex // guards eng
 	eng *engine.Engine
 
@@ -80,9 +82,21 @@ func (s *session) tick() {
 	s.mu.Lock()
 	s.eng.Tick()
 	s.eng.Drain(rd)
+	repaired := s.eng.Counters.Repaired
 	s.mu.Unlock()
 	s.carryOut(rd)
 	s.releaseHeld()
+	if repaired > s.repaired {
+		s.log().WithField("blocks", repaired-s.repaired).Warn("bad blocks of the volume were repaired")
+		s.repaired = repaired
+	}
+}
+
+// suspect tells the engine that a device holds bad blocks. What it makes of that it does at its next ticks.
+func (s *session) suspect(device cluster.DeviceID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.eng.Suspect(device)
 }
 
 // followTables hands the newest group table of the pool to the engine.
@@ -342,7 +356,8 @@ func (s *session) stats() cluster.VolumeStats {
 	now, c := s.eng.Stats(), s.eng.Counters
 	st := cluster.VolumeStats{Key: s.v.key, Epoch: s.epoch, State: "opening", Down: now.Down,
 		Away: uint64(now.Away), Stale: uint64(now.Stale), MovingTo: now.MovingTo, MovedGroups: now.Cursor,
-		Copied: c.Copied * cluster.BlockSize, RepairedBad: c.Repaired, DegradedRead: c.Degraded}
+		Copied: c.Copied * cluster.BlockSize, RepairedBad: c.Repaired, DegradedRead: c.Degraded,
+		Unrepaired: uint64(now.Bad)}
 	if s.serving.Load() {
 		st.State = "serving"
 	}

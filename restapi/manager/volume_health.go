@@ -115,7 +115,8 @@ func (s *situation) healing(rec *cluster.Volume, o *cluster.Owner) *wire.Healing
 		return nil
 	}
 	return &wire.Healing{Down: append([]cluster.DeviceID{}, st.Down...), Away: st.Away, Stale: st.Stale,
-		Moving: s.moving(rec, o, st), Copied: st.Copied, Mended: st.RepairedBad, Rebuilt: st.DegradedRead}
+		Moving: s.moving(rec, o, st), Copied: st.Copied, Mended: st.RepairedBad,
+		Unrepaired: st.Unrepaired, Rebuilt: st.DegradedRead}
 }
 
 // judged is a volume with what was found.

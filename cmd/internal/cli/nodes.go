@@ -126,7 +126,7 @@ func nodeJoinToken(g *global) *cobra.Command {
 
 func deviceCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "device", Short: "Disks and files that nodes manage"}
-	c.AddCommand(deviceAdd(g), deviceList(g), deviceShow(g), deviceFail(g), deviceRemove(g))
+	c.AddCommand(deviceAdd(g), deviceList(g), deviceShow(g), deviceFail(g), deviceRemove(g), deviceScrub(g))
 	return c
 }
 
@@ -223,6 +223,8 @@ func deviceTable(d wire.Device) table {
 	if s := d.Stats; s != nil {
 		t.add("USED", bytesText(s.Used)+" of "+bytesText(s.Total))
 		t.add("HEALTHY", joined(yes(s.Healthy), s.Error))
+		t.add("BAD BLOCKS", s.Bad)
+		t.add("SCRUB", scrubText(d))
 		t.add("UPDATED", s.Updated)
 	}
 	return t
