@@ -88,6 +88,7 @@ func (s *situation) lacks(o *cluster.Owner, st *cluster.VolumeStats) (why []stri
 		say(true, "device %d does not answer", d)
 	}
 	say(st.Stale > 0, "%d chunks missed writes", st.Stale)
+	say(st.Unrepaired > 0, "%d bad blocks could not be repaired", st.Unrepaired)
 	say(st.Away > 0 && st.MovingTo == 0, "%d chunks are away from home", st.Away)
 	return why
 }
