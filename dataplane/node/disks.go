@@ -158,7 +158,7 @@ func (d *disks) bringUp(ctx context.Context, k *disk) bool {
 
 func (d *disks) openDisk(ctx context.Context,
 	rec *cluster.Device) (blockdev.Device, *pagestore.Store, error) {
-	dev, err := blockdev.OpenFile(rec.Path, blockdev.FileOptions{})
+	dev, err := d.n.o.OpenDevice(rec.Path)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -94,6 +94,9 @@ func newRemote(t testing.TB, hostSecret string) remote {
 		m.Close()
 		target.Close()
 		store.Close()
+		if _, err := pagestore.Check(context.Background(), dev, pagestore.CheckOptions{Data: true}); err != nil {
+			t.Error(err)
+		}
 		votes.Close()
 	})
 	return remote{m, target, given}

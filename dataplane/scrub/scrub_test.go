@@ -14,12 +14,11 @@ const mib = 1 << 20
 // device is one that holds so many MiB, read one at a time, with others who use it. Time passes as Next says.
 type device struct {
 	*Scrub
-	size    uint64
-	now     int64
-	load    float64 // requests of others a second
-	began   int64
-	seconds float64 // that the last pass took
-	bytes   uint64
+	size  uint64
+	now   int64
+	load  float64 // requests of others a second
+	began int64
+	bytes uint64
 }
 
 func newDevice(p Policy, size uint64) *device {
