@@ -37,6 +37,7 @@ import (
 //	rot d1/3 | forget d1/3          the newest version's data is spoiled, or it is gone; at=s0: there
 //	fill s0 free=3 | unfill s0      somebody else uses its space
 //	scrub d0 [s0]                   these devices read all they hold, and tell the owner what is bad
+//	audit [rows]                    the owner compares so many rows, by default all, column by column
 //	tick [n]                        time passes for all owners
 //	table remove=d0                 the pool has a new group table, which owners hear of
 //	pin | view | unpin 1.7          take a pin; hand in the view list with the pins so far; without one
@@ -100,6 +101,9 @@ func (s *story) play(command string) {
 		s.table()
 	case "pin", "view", "unpin":
 		s.views()
+	case "audit":
+		s.current().Audit(s.number(append(s.args, "4096")[0]))
+		s.tick()
 	case "scrub":
 		for _, name := range s.args {
 			s.current().Suspect(s.device(name))

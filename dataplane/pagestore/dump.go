@@ -183,8 +183,8 @@ func (*VolumeItem) Kind() string { return KindVolume }
 func (v *VolumeItem) String() string {
 	return fmt.Sprintf("volume %s: %d versions in %d blocks, %d unstable, %d tombstones, %d bad; settled %d, "+
 		"stable %s; view list %d with %d pins, %d hidden intervals", v.Volume, v.Versions, v.Blocks, v.Unstable,
-		v.Tombstones,
-		v.Bad, v.Settled, strings.Join(v.Marks, ", "), v.View.Version, len(v.View.Pins), len(v.View.Hidden))
+		v.Tombstones, v.Bad, v.Settled, strings.Join(v.Marks, ", "), v.View.Version, len(v.View.Pins),
+		len(v.View.Hidden))
 }
 
 // ViewItem is a view list.
