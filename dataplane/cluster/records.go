@@ -271,6 +271,8 @@ type VolumeStats struct {
 	RepairedBad  uint64     `json:"repaired_bad,omitempty"`  // blocks repaired after a checksum error
 	DegradedRead uint64     `json:"degraded_read,omitempty"` // reads that needed other columns
 	Unrepaired   uint64     `json:"unrepaired,omitempty"`    // bad blocks that could not be repaired so far
+	Compared     uint64     `json:"compared,omitempty"`      // times that this owner has compared all rows
+	Disagreed    uint64     `json:"disagreed,omitempty"`     // rows with wrong parities, written anew
 }
 
 // NodeStats is published by every node when it changes, at most every few seconds.

@@ -8,14 +8,15 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
-// A device that scrubs finds blocks that cannot be read. What it cannot find is a block that is whole and wrong: a
-// device that forgot an acknowledged write has the version before, with a good checksum. The owner finds that
-// by reading whole rows. Page by page it looks whether every column has the version that it must have, and
-// whether the parities are what the data makes; a column that lost a write gets it again, under its w.
+// A device that scrubs finds blocks that cannot be read. What it cannot find is a block that is whole and
+// wrong: a device that forgot an acknowledged write has the version before, with a good checksum. The owner
+// finds that by reading whole rows. Page by page it looks whether every column has the version that it must
+// have, and whether the parities are what the data makes; a column that lost a write gets it again, under its
+// w.
 //
 // A parity that once forgot a write, and was then the base of the next one, has the right version and wrong
-// content. Such a row is written anew, under a new w, from its data: what hosts read stays as it is. (Data that is
-// wrong while its parities are right is not told from the opposite, so data is never changed.)
+// content. Such a row is written anew, under a new w, from its data: what hosts read stays as it is. (Data
+// that is wrong while its parities are right is not told from the opposite, so data is never changed.)
 //
 // It reads only as many rows as it was allowed to (Audit), a few at a time, and leaves alone pages that are
 // being healed: when they are whole it will come by again.

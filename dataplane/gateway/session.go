@@ -34,10 +34,13 @@ type session struct {
 	stop  context.CancelFunc
 	ended atomic.Bool
 
-	repaired uint64 // blocks, as far as it was logged; of tick
+	told engine.Counters // as they were logged last; of tick
 
-	mu  sync.Mutex // guards eng
+	audit audit // of tick
+
+	mu  sync.Mutex // guards eng and ops
 	eng *engine.Engine
+	ops uint64 // of hosts, so far
 
 	cleared atomic.Bool // no other gateway can be answering hosts any more
 	ready   atomic.Bool // the engine serves
@@ -61,6 +64,7 @@ func (s *session) revision() int64 { return s.rec.rev.Load() }
 func (s *session) submit(op *engine.Op) {
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
+	s.ops++
 	s.eng.Submit(op)
 	s.eng.Drain(rd)
 	s.mu.Unlock()
@@ -82,14 +86,23 @@ func (s *session) tick() {
 	s.mu.Lock()
 	s.eng.Tick()
 	s.eng.Drain(rd)
-	repaired := s.eng.Counters.Repaired
+	c := s.eng.Counters
 	s.mu.Unlock()
 	s.carryOut(rd)
 	s.releaseHeld()
-	if repaired > s.repaired {
-		s.log().WithField("blocks", repaired-s.repaired).Warn("bad blocks of the volume were repaired")
-		s.repaired = repaired
+	s.report(c)
+}
+
+// report logs what was found wrong since the last time.
+func (s *session) report(c engine.Counters) {
+	if n := c.Repaired - s.told.Repaired; n > 0 {
+		s.log().WithField("blocks", n).Warn("bad blocks of the volume were repaired")
 	}
+	if n := c.Disagreed - s.told.Disagreed; n > 0 {
+		s.log().WithField("rows", n).Error("parities of the volume were not what its data makes; the rows are " +
+			"written anew")
+	}
+	s.told = c
 }
 
 // suspect tells the engine that a device holds bad blocks. What it makes of that it does at its next ticks.
@@ -357,7 +370,7 @@ func (s *session) stats() cluster.VolumeStats {
 	st := cluster.VolumeStats{Key: s.v.key, Epoch: s.epoch, State: "opening", Down: now.Down,
 		Away: uint64(now.Away), Stale: uint64(now.Stale), MovingTo: now.MovingTo, MovedGroups: now.Cursor,
 		Copied: c.Copied * cluster.BlockSize, RepairedBad: c.Repaired, DegradedRead: c.Degraded,
-		Unrepaired: uint64(now.Bad)}
+		Unrepaired: uint64(now.Bad), Disagreed: c.Disagreed, Compared: c.AuditPasses}
 	if s.serving.Load() {
 		st.State = "serving"
 	}

@@ -45,6 +45,7 @@ type Options struct {
 	Patience time.Duration
 	// ChunkTimeout is how long a device of another node may take to answer. Default 2 s.
 	ChunkTimeout time.Duration
+	Audit        gateway.AuditOptions
 	// OpenDevice opens the disk or file at a path. Default blockdev.OpenFile.
 	OpenDevice func(path string) (blockdev.Device, error)
 	Log        logrus.FieldLogger
@@ -104,7 +105,7 @@ func New(o Options) (*Node, error) {
 		Log:     n.log})
 	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Arbiter: o.Arbiter, Votes: votes{n},
 		Events: &n.shown,
-		Near:   n.isLocal, Patience: o.Patience, Log: n.log})
+		Near:   n.isLocal, Patience: o.Patience, Audit: o.Audit, Log: n.log})
 	return n, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 )
 
 // wantScrub asks for a pass on a device, as the control plane does.
@@ -137,4 +138,20 @@ func TestScrubbingIsPausedAndGoesOn(t *testing.T) {
 	}
 	w.wantScrub(1, cluster.DeviceScrub{Wanted: time.Now().Unix() + 5})
 	w.until("the pass that was asked for", func() bool { return w.device(1).Scrub.Passes > before.Passes })
+}
+
+// TestOwnersCompareRows, again and again, while hosts write.
+func TestOwnersCompareRows(t *testing.T) {
+	w := newWorld(t, 2, 2)
+	w.audit = gateway.AuditOptions{Rate: 1 << 30, Interval: time.Second}
+	w.start(1)
+	w.start(2)
+	vol, cfg := w.create(16 << 20)
+	l := startLoad(t, open(t, cfg), 1024, 4)
+	w.until("writes", func() bool { return l.writes.Load() > 200 })
+	w.until("three passes", func() bool { return w.healing(vol).Compared >= 3 })
+	if s := w.healing(vol); s.Disagreed > 0 || s.RepairedBad > 0 {
+		t.Fatalf("found in a healthy volume: %+v", s)
+	}
+	l.finish()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
@@ -119,6 +120,7 @@ type world struct {
 	ctl     *control
 	id      cluster.UUID
 	running map[cluster.NodeID]*run
+	audit   gateway.AuditOptions
 	inMem   map[string]*blockdev.Mem  // devices in memory, by path
 	broken  map[cluster.DeviceID]bool // not to be checked when their node has stopped
 }
@@ -220,7 +222,7 @@ func (w *world) build(n cluster.NodeID) *Node {
 	node, err := New(Options{Self: n, ClusterID: w.id, Secret: []byte("a secret of the cluster, 32 byte"),
 		DataDir: filepath.Join(w.dir, fmt.Sprint("data", n)), Hosts: rec.Addresses.Host, Peers: rec.Addresses.Peer,
 		States: w.ctl, Arbiter: w.ctl, Patience: 2 * time.Second, Log: log,
-		OpenDevice: w.openDevice})
+		OpenDevice: w.openDevice, Audit: w.audit})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -77,8 +78,13 @@ func (w *World) owner(v *volume) *engine.Engine {
 	return nil
 }
 
-// atRest tells what is still to be done for a volume.
-func (w *World) atRest(v *volume) error {
+// atRest tells what is still to be done for a volume: it heals, then its owner compares all rows.
+func (w *World) atRest(v *volume) (err error) {
+	defer func() {
+		if err != nil && !errors.Is(err, errUncompared) {
+			v.audit = audited{}
+		}
+	}()
 	e := w.owner(v)
 	switch {
 	case v.running > 0:
@@ -114,7 +120,10 @@ func (w *World) atRest(v *volume) error {
 			}
 		}
 	}
-	return w.orphans(v)
+	if err := w.orphans(v); err != nil {
+		return err
+	}
+	return v.audited(e)
 }
 
 // journalRests tells whether the journal has as many members as the pool allows.
@@ -246,7 +255,7 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 		case chunk.Bad:
 			w.failf("volume %d page %d row %d column %d on device %d is spoiled: %v", v.index, page, row, c, d.id, x.W)
 		}
-		if !bytes.Equal(block, want[c]) && !w.forgot(d, v.index, page, uint8(c), row) {
+		if !bytes.Equal(block, want[c]) {
 			w.failf("volume %d page %d row %d: column %d on device %d (%v %v) is not what the row is made of",
 				v.index, page, row, c, d.id, x.State, x.W)
 		}

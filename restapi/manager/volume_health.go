@@ -117,7 +117,7 @@ func (s *situation) healing(rec *cluster.Volume, o *cluster.Owner) *wire.Healing
 	}
 	return &wire.Healing{Down: append([]cluster.DeviceID{}, st.Down...), Away: st.Away, Stale: st.Stale,
 		Moving: s.moving(rec, o, st), Copied: st.Copied, Mended: st.RepairedBad,
-		Unrepaired: st.Unrepaired, Rebuilt: st.DegradedRead}
+		Unrepaired: st.Unrepaired, Compared: st.Compared, Disagreed: st.Disagreed, Rebuilt: st.DegradedRead}
 }
 
 // judged is a volume with what was found.

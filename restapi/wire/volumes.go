@@ -49,6 +49,10 @@ type Healing struct {
 	Moving *Moving            `json:"moving,omitempty"`
 	Copied uint64             `json:"copied_bytes"`    // brought home or moved, since the owner began
 	Mended uint64             `json:"repaired_blocks"` // after a checksum error, since the owner began
+	// Compared counts the passes of this owner over all rows, Disagreed the rows whose parities were not what
+	// their data makes: they were written anew.
+	Compared  uint64 `json:"compared_passes"`
+	Disagreed uint64 `json:"disagreed_rows"`
 	// Unrepaired are the blocks that scrubbing found bad and that could not be repaired so far.
 	Unrepaired uint64 `json:"unrepaired_blocks,omitempty"`
 	Rebuilt    uint64 `json:"degraded_reads"` // reads that needed other columns, since the owner began
