@@ -23,14 +23,13 @@ const (
 
 // repairing is what an owner knows of the bad blocks of a device.
 type repairing struct {
-	asked    bool // the device has said that there are some
-	busy     bool
-	again    uint64 // tick before which it is not asked
-	doubling uint8
-	left     int // that the last look could not repair
-	todo     []chunk.Entry
-	active   int
-	unlucky  int // of the present look
+	asked   bool // the device has said that there are some
+	busy    bool
+	retry   backoff
+	left    int // that the last look could not repair
+	todo    []chunk.Entry
+	active  int
+	unlucky int // of the present look
 }
 
 // Suspect says that a device holds bad blocks of the volume. They are repaired at the next ticks.
@@ -43,7 +42,7 @@ func (e *Engine) Suspect(id cluster.DeviceID) {
 // tickRepair looks after a device that has asked for it.
 func (e *Engine) tickRepair(d *device) {
 	r := &d.repair
-	if !r.asked || r.busy || e.ticks < r.again {
+	if !r.asked || r.busy || e.ticks < r.retry.at {
 		return
 	}
 	r.asked, r.busy, r.unlucky = false, true, 0
@@ -73,11 +72,10 @@ func (e *Engine) repaired(d *device) {
 	r := &d.repair
 	r.busy, r.left = false, r.unlucky
 	if r.left == 0 {
-		r.doubling = 0
+		r.retry = backoff{}
 		return
 	}
-	r.again = e.ticks + repairPauseTicks<<r.doubling
-	r.doubling = min(r.doubling+1, maxDoublings)
+	r.retry.failed(e.ticks, repairPauseTicks)
 }
 
 // repairMore repairs what was listed, some at a time, then goes on.
