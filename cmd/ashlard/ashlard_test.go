@@ -16,6 +16,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/cmd/internal/daemon"
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
 
 // parse reads settings as `ashlard run` does.
@@ -211,12 +212,23 @@ func TestADamagedDevice(t *testing.T) {
 		"11111111-2222-4333-8444-555555555555"); err != nil {
 		t.Fatal(err)
 	}
+	dev, err := blockdev.OpenFile(disk, blockdev.FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := pagestore.Check(t.Context(), dev, pagestore.CheckOptions{})
+	if err = errors.Join(err, dev.Close()); err != nil {
+		t.Fatal(err)
+	}
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt(bytes.Repeat([]byte{0xdb}, 1<<20), 8192); err != nil {
-		t.Fatal(err)
+	for _, area := range []uint64{rep.Regions.CheckpointA, rep.Regions.CheckpointB} {
+		noise := bytes.Repeat([]byte{0xdb}, int(rep.Regions.CheckpointBlocks)*pagestore.BlockSize)
+		if _, err := f.WriteAt(noise, int64(area)*pagestore.BlockSize); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)

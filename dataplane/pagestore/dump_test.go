@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -91,11 +92,10 @@ func TestDumpOfDamage(t *testing.T) {
 	dev := eventful(t)
 	rep, err := Check(t.Context(), dev, CheckOptions{})
 	must(t, err)
-	noise := make([]byte, (rep.Regions.Data-rep.Regions.Log)*BlockSize)
-	for i := range noise {
-		noise[i] = 0xdb
+	noise := bytes.Repeat([]byte{0xdb}, int(rep.Regions.CheckpointBlocks)*BlockSize)
+	for _, area := range []uint64{rep.Regions.CheckpointA, rep.Regions.CheckpointB} {
+		dev.Poke(int64(area)*BlockSize, noise)
 	}
-	dev.Poke(int64(rep.Regions.Log)*BlockSize, noise)
 	text, err := dumped(t, dev, DumpOptions{})
 	if !errors.Is(err, ErrDamaged) || !strings.Contains(text, "superblock 0: device 22222222") {
 		t.Fatalf("%v after %s", err, text)
