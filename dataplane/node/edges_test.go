@@ -46,16 +46,19 @@ func (w *world) devices(change func(m *cluster.Map, p *cluster.Pool)) {
 // TestAFullPool: a host that writes more than there is gets a capacity error, and nothing else: reads go on,
 // and what it deallocates it can write again.
 func TestAFullPool(t *testing.T) {
+	const size = 32 << 20
 	w := newWorld(t, 2, 2)
+	w.inMemory(1, size)
+	w.inMemory(2, size)
 	w.start(1)
 	w.start(2)
-	vol, cfg := w.create(2 * deviceSize)
+	vol, cfg := w.create(2 * size)
 	v := open(t, cfg)
 	const piece = 1 << 20
 	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i), 0x5c, byte(i >> 8)}, piece)[:piece] }
 	written := 0
 	for ; ; written++ {
-		if written*piece >= deviceSize {
+		if written*piece >= size {
 			t.Fatal("more was written than the devices hold")
 		}
 		err := v.Write(t.Context(), content(written), int64(written)*piece)
@@ -68,7 +71,7 @@ func TestAFullPool(t *testing.T) {
 		}
 		break
 	}
-	if written < deviceSize/piece/2 {
+	if written < size/piece/2 {
 		t.Fatalf("full after %d MiB", written)
 	}
 	got := make([]byte, piece)
@@ -100,7 +103,7 @@ func TestAFullPool(t *testing.T) {
 // elsewhere on the device and counted; hosts notice nothing.
 func TestReadsFail(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	mem := w.inMemory(2)
+	mem := w.inMemory(2, deviceSize)
 	for n := range cluster.NodeID(3) {
 		w.start(n + 1)
 	}
@@ -251,7 +254,7 @@ func destroyMetadata(t *testing.T, d *cluster.Device) {
 // anew by itself, and it gets what it missed.
 func TestADeviceVanishesAndComesBack(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	mem := w.inMemory(2)
+	mem := w.inMemory(2, deviceSize)
 	for n := range cluster.NodeID(3) {
 		w.start(n + 1)
 	}
@@ -276,7 +279,7 @@ func TestADeviceVanishesAndComesBack(t *testing.T) {
 // and gets what it missed.
 func TestAnUncleanRestart(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	mem := w.inMemory(2)
+	mem := w.inMemory(2, deviceSize)
 	for n := range cluster.NodeID(3) {
 		w.start(n + 1)
 	}

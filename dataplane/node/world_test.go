@@ -181,10 +181,11 @@ type memory struct{ *blockdev.Mem }
 func (memory) Close() error { return nil }
 
 // inMemory makes a device one in memory, which can be made to fail.
-func (w *world) inMemory(id cluster.DeviceID) *blockdev.Mem {
+func (w *world) inMemory(id cluster.DeviceID, size int64) *blockdev.Mem {
 	d := w.ctl.Newest().Map.Devices[id]
 	d.Path = fmt.Sprint("memory", id)
-	m := blockdev.NewMem(blockdev.MemOptions{Size: deviceSize, VolatileCache: true})
+	d.Size = uint64(size)
+	m := blockdev.NewMem(blockdev.MemOptions{Size: size, VolatileCache: true})
 	w.inMem[d.Path] = m
 	w.format(d)
 	return m
