@@ -121,7 +121,12 @@ func (t *task) runList() {
 		kind = pagestore.ListChunks
 	}
 	after := pagemap.Cursor{Page: r.After.Page, Column: r.After.Column, Block: r.After.Block, W: r.After.W}
-	n, _, more := t.d.store.List(r.Vol, kind, after, t.list[:r.Count])
+	n, more := 0, false
+	if r.Mode == chunk.ListBad {
+		n, more = t.d.store.ListBad(r.Vol, after, t.list[:r.Count])
+	} else {
+		n, _, more = t.d.store.List(r.Vol, kind, after, t.list[:r.Count])
+	}
 	r.More = more
 	for _, e := range t.list[:n] {
 		r.Entries = append(r.Entries, chunk.Entry{State: e.State, Residency: e.Residency, Set: e.Set,

@@ -66,6 +66,9 @@ type Counters struct {
 	Entries    uint64 // journal entries made
 	Copied     uint64 // blocks brought home or moved
 	Renumbered uint64 // columns that stayed where they are, under another number
+	Disagreed  uint64 // rows whose parities were not what their data makes
+	// AuditPasses counts the times that all rows were compared.
+	AuditPasses uint64
 }
 
 // code is how the rows of the volume are laid out and made redundant.
@@ -92,6 +95,7 @@ type Engine struct {
 	open    opening
 	mend    mender
 	move    mover
+	audit   auditor
 	out     Ready
 	pools
 	ticks uint64
@@ -198,6 +202,7 @@ func (e *Engine) Tick() {
 		e.tickJournal()
 		e.tickMend()
 		e.tickMove()
+		e.tickAudit()
 		if !e.cfg.Mutant.Is(mutant.ViewSentOnce) {
 			e.spreadView()
 		}

@@ -37,6 +37,8 @@ import (
 //	                                their way to some have arrived in part
 //	rot d1/3 | forget d1/3          the newest version's data is spoiled, or it is gone; at=s0: there
 //	fill s0 free=3 | unfill s0      somebody else uses its space
+//	scrub d0 [s0]                   these devices read all they hold, and tell the owner what is bad
+//	audit [rows]                    the owner compares so many rows, by default all, column by column
 //	tick [n]                        time passes for all owners
 //	table remove=d0 | table add     the pool has a new group table, which owners hear of: without a device, or
 //	                                with another one
@@ -111,6 +113,14 @@ func (s *story) play(command string) {
 		s.table()
 	case "pin", "view", "unpin":
 		s.views()
+	case "audit":
+		s.current().Audit(s.number(append(s.args, "4096")[0]))
+		s.tick()
+	case "scrub":
+		for _, name := range s.args {
+			s.current().Suspect(s.device(name))
+		}
+		s.tick()
 	case "show":
 		page, _, row, _ := s.cells(s.args[0])
 		s.show(page, row)
@@ -398,7 +408,7 @@ func (s *story) state() {
 	for _, n := range []struct {
 		n    int
 		what string
-	}{{x.Away, "away"}, {x.Stale, "stale"}, {x.Waiting, "waiting"}} {
+	}{{x.Away, "away"}, {x.Stale, "stale"}, {x.Waiting, "waiting"}, {x.Bad, "bad"}} {
 		if n.n > 0 {
 			text += fmt.Sprintf(", %d %s", n.n, n.what)
 		}

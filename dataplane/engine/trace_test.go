@@ -176,7 +176,7 @@ func (w *world) content(r *chunk.Request) (text string) {
 			text += " " + w.entryText(x)
 		}
 	case chunk.OpList:
-		if r.Mode == chunk.ListUnstable {
+		if r.Mode == chunk.ListUnstable || r.Mode == chunk.ListBad {
 			for _, x := range r.Entries {
 				text += fmt.Sprintf(" %s%s %v,", w.pageText(x.Page), rowsText(x.Block, 1), x.W)
 			}
@@ -258,7 +258,7 @@ func opName(r *chunk.Request) string {
 		return "drop"
 	case chunk.OpList:
 		return map[chunk.ListMode]string{chunk.ListUnstable: "list-unstable",
-			chunk.ListChunks: "list-chunks"}[r.Mode]
+			chunk.ListChunks: "list-chunks", chunk.ListBad: "list-bad"}[r.Mode]
 	case chunk.OpFence:
 		return "fence"
 	case chunk.OpSettle:

@@ -272,6 +272,7 @@ func TestADeviceIsLost(t *testing.T) {
 	if err := disk.Truncate(deviceSize); err != nil {
 		t.Fatal(err)
 	}
+	w.broken[2] = true
 	d := w.ctl.Newest().Map.Devices[2]
 	d.Path = fmt.Sprintf("/proc/self/fd/%d", fd)
 	w.format(d)

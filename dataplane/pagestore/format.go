@@ -14,10 +14,9 @@ type FormatOptions struct {
 	ClusterID  cluster.UUID
 	DeviceUUID cluster.UUID // new for every format
 	LogBlocks  uint64       // 4 KiB blocks of the metadata log; 0: 1 % of the device
-	// Force formats a device that holds data of something else, or a page store of this cluster.
+	// Force formats a device that holds data of something else, or a page store of this cluster. One of another
+	// cluster has to be wiped first (Wipe).
 	Force bool
-	// ForceForeign formats even a device that belongs to another cluster.
-	ForceForeign bool
 }
 
 // Format makes an empty page store of a device and returns when it is durable. ErrForeign when the device is
@@ -68,13 +67,14 @@ func mayFormat(ctx context.Context, dev blockdev.Device, o FormatOptions) (uint6
 		}
 		incarnation = max(incarnation, sb[i].incarnation+1)
 		switch id := sb[i].id; {
-		case id.cluster != o.ClusterID && !o.ForceForeign:
-			return 0, fmt.Errorf("%w: it belongs to cluster %v, as device %v", ErrForeign, id.cluster, id.device)
-		case id.cluster == o.ClusterID && !o.Force:
+		case id.cluster != o.ClusterID:
+			return 0, fmt.Errorf("%w: it belongs to cluster %v, as device %v; if that cluster does not need it any "+
+				"more, wipe it first", ErrForeign, id.cluster, id.device)
+		case !o.Force:
 			return 0, fmt.Errorf("%w: it is device %v of this cluster already", ErrForeign, id.device)
 		}
 	}
-	if o.Force || o.ForceForeign {
+	if o.Force {
 		return incarnation, nil
 	}
 	on, err := signature.Inspect(ctx, dev)
@@ -86,6 +86,32 @@ func mayFormat(ctx context.Context, dev blockdev.Device, o FormatOptions) (uint6
 			ErrForeign, on)
 	}
 	return incarnation, nil
+}
+
+// wiped is how many blocks at the start of a device Wipe overwrites: the superblocks, and what is near them.
+const wiped = 256
+
+// Wipe makes a page store, of whatever cluster, unreadable for good, so that the device counts as empty.
+// device is its UUID: who wipes has to know what. ErrForeign when the device is another one, or none.
+func Wipe(ctx context.Context, dev blockdev.Device, device cluster.UUID) error {
+	sb, _, err := readSupers(ctx, dev)
+	if err != nil {
+		return fmt.Errorf("wipe: %w", err)
+	}
+	found := false
+	for i := range sb {
+		if id := sb[i].id.device; !id.IsZero() && id != device {
+			return fmt.Errorf("wipe: %w: it is device %v of cluster %v", ErrForeign, id, sb[i].id.cluster)
+		}
+		found = found || !sb[i].id.device.IsZero()
+	}
+	if !found {
+		return fmt.Errorf("wipe: %w: there is no page store", ErrForeign)
+	}
+	if err := zero(ctx, dev, 0, min(wiped, uint64(dev.Geometry().Size)/BlockSize)); err != nil {
+		return fmt.Errorf("wipe: %w", err)
+	}
+	return nil
 }
 
 // zero overwrites blocks with zeros, durably.

@@ -25,7 +25,11 @@ type recovery struct {
 	records  uint64 // replayed
 	unsure   []unsureData
 	buf      []byte
+	seen     seen // is told of every record; nil: nobody
 }
+
+// seen is told of the records of the log as they are replayed: either a record of the map, or metadata.
+type seen func(block uint64, rec *pagemap.Record, meta *metaEntry)
 
 // unsureData is a record whose data may have been in flight when the power failed.
 type unsureData struct {
@@ -113,12 +117,17 @@ func (id identity) check(o Options) error {
 
 // recoverMap reads everything that the map consists of.
 func recoverMap(ctx context.Context, dev blockdev.Device, sb super) (*recovery, error) {
+	return recoverSeen(ctx, dev, sb, nil)
+}
+
+// recoverSeen is recoverMap for somebody who wants to know the records of the log.
+func recoverSeen(ctx context.Context, dev blockdev.Device, sb super, f seen) (*recovery, error) {
 	m, err := pagemap.New(sb.lay.dataBlocks)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	r := &recovery{ctx: ctx, dev: dev, sb: sb, m: m, meta: metaTable{m: map[string]metaEntry{}},
-		buf: make([]byte, readPiece*BlockSize)}
+		buf: make([]byte, readPiece*BlockSize), seen: f}
 	if err := r.checkpoint(); err != nil {
 		return nil, fmt.Errorf("checkpoint %d: %w", sb.ckpt.number, err)
 	}
@@ -274,6 +283,9 @@ func (r *recovery) replay(h *header, p []byte) error {
 			if err != nil {
 				return err
 			}
+			if r.seen != nil {
+				r.seen(h.seq, nil, &e)
+			}
 			r.meta.put(e)
 			p = p[n:]
 			continue
@@ -281,6 +293,9 @@ func (r *recovery) replay(h *header, p []byte) error {
 		n, err := decodeRecord(p, &rec)
 		if err != nil {
 			return err
+		}
+		if r.seen != nil {
+			r.seen(h.seq, &rec, nil)
 		}
 		p = p[n:]
 		if rec.Kind == pagemap.Put && !rec.Tombstone {
@@ -358,6 +373,7 @@ func Open(ctx context.Context, dev blockdev.Device, o Options) (*Store, error) {
 		s.mu.ckpt.segment, s.mu.ckpt.piece = o.segment, 16*o.segment
 	}
 	s.mu.m, s.mu.meta = r.m, r.meta
+	s.mu.bad.find(r.m)
 	s.mu.log.next, s.mu.log.durable, s.mu.log.tail = r.next, r.next-1, sb.ckpt.logNext
 	if err := s.mount(); err != nil {
 		return nil, fmt.Errorf("mount page store %v: %w", sb.id.device, err)

@@ -37,6 +37,7 @@ type Store struct {
 		sync.Mutex
 		m        *pagemap.Map
 		meta     metaTable
+		bad      badPlaces
 		log      groupCommit
 		ckpt     checkpointer
 		traffic  Traffic
@@ -78,6 +79,7 @@ func newStore(dev blockdev.Device, sb *super, groups int) (*Store, error) {
 	s.boxes.New = func() any { return &box{} }
 	s.quiet = sync.NewCond(&s.mu)
 	s.mu.m, s.mu.meta.m, s.mu.superSeq = m, map[string]metaEntry{}, sb.seq
+	s.mu.bad = badPlaces{}
 	s.mu.log.init(s, max(groups, 1))
 	s.mu.ckpt.init(s, sb)
 	return s, nil

@@ -453,7 +453,14 @@ func TestFormatRefuses(t *testing.T) {
 	if _, err := Open(t.Context(), dev, Options{DeviceUUID: device(2)}); !errors.Is(err, ErrWrongDevice) {
 		t.Fatalf("open as another device: %v", err)
 	}
-	other.ForceForeign = true
+	if err := Wipe(t.Context(), dev, device(2)); !errors.Is(err, ErrForeign) {
+		t.Fatalf("wiped as another device: %v", err)
+	}
+	must(t, Wipe(t.Context(), dev, device(1)))
+	if err := Wipe(t.Context(), dev, device(1)); !errors.Is(err, ErrForeign) {
+		t.Fatalf("wiped again: %v", err)
+	}
+	other.Force = false
 	must(t, Format(t.Context(), dev, other))
 	if _, err := Open(t.Context(), dev, Options{ClusterID: o.ClusterID}); !errors.Is(err, ErrForeign) {
 		t.Fatalf("open after it went to another cluster: %v", err)

@@ -16,8 +16,8 @@ func (w *World) checkAgreement(v *volume, page uint64, row uint16) {
 	for c := range held {
 		d := w.home(v.index, page, uint8(c))
 		held[c], _ = d.disk.newest(v.key, page, uint8(c), row)
-		if held[c].State == chunk.Bad || w.forgot(d, v.index, page, uint8(c), row) {
-			return // destroyed, and nobody has read it since
+		if held[c].State == chunk.Bad {
+			return // destroyed, and not repaired yet
 		}
 		newest = max(newest, held[c].W)
 		void = void || w.everyWrite(c) && held[c].State == chunk.Absent

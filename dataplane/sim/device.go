@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
@@ -29,6 +30,7 @@ type device struct {
 	losing    bool                 // the next write is answered, but its data is not there
 	ballast   []pagemap.Run        // space that is not there
 	missed    bool                 // a request of an owner has failed: hosts' writes went on without it
+	scrubs    chance               // when it is scrubbed
 }
 
 // newDevice makes an empty device with room for a few times what the volumes need of it.
@@ -48,7 +50,8 @@ func newDevice(w *World, n *node, id cluster.DeviceID) *device {
 	if w.rng.IntN(4) == 0 {
 		disk.pageful = 1 + w.rng.IntN(8)
 	}
-	d := &device{w: w, node: n, id: id, disk: disk}
+	d := &device{w: w, node: n, id: id, disk: disk,
+		scrubs: chance{rand.New(rand.NewPCG(w.plan.Seed, 4<<32|uint64(id)))}}
 	if w.plan.Snug && w.plan.Volumes > 1 {
 		w.faults.everFull = true // what one volume was granted and does not use is not there for another
 	}

@@ -19,8 +19,8 @@
 // have read at the moment of the pin. Between rounds, when all faults are over: every operation is
 // answered, the volume comes to rest within bounded time (no journal entries, nothing unstable, nothing
 // where it does not belong), every row is what the code makes of what hosts read, its columns agree about
-// its newest version, so that p of them can be lost, and every pin can be read as a whole. At the end the
-// space of every device is accounted for.
+// its newest version, so that p of them can be lost, every pin can be read as a whole, and nothing is bad any
+// more: devices scrub in the background (scrub.go). At the end the space of every device is accounted for.
 //
 // # Themes
 //

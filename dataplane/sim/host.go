@@ -23,6 +23,7 @@ type volume struct {
 	sectors uint64
 	hist    *history.History
 	running int
+	audit   audited
 	view    chunk.View    // as recorded
 	pins    []*pin        // of it, that hosts may read
 	taken   []cluster.Seq // pins, of all times

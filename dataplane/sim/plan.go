@@ -47,7 +47,9 @@ type Plan struct {
 	Ops     int // operations in all, at most
 	Length  int64
 	Changes uint32 // of the map, at most
-	Beyond  bool   // more may be lost than the code can stand: then hosts may wait, but never read wrong data
+	// ScrubEvery is the pause between two passes of a device while there are faults; 0: only once they are over.
+	ScrubEvery int64
+	Beyond     bool // more may be lost than the code can stand: then hosts may wait, but never read wrong data
 	Bias
 	Faults []Fault
 }
@@ -97,6 +99,7 @@ func NewPlan(seed uint64) Plan {
 		p.Faults = append(p.Faults, r.fault(p.Length, Loss), r.fault(p.Length, Loss))
 	}
 	p.theme(r)
+	p.ScrubEvery = [...]int64{0, second / 4, second, 4 * second}[r.IntN(4)]
 	return p
 }
 

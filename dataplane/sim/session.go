@@ -261,6 +261,7 @@ func (s *session) chunkDone(r *chunk.Request) {
 }
 
 func (s *session) tick() {
+	s.compare()
 	s.eng.Tick()
 	s.carryOut()
 	s.releaseHeld()
