@@ -15,7 +15,7 @@ func (w *World) straggler(f Fault, d *device) bool {
 			return
 		}
 		d.written = nil
-		if w.load.quiet || !owner.up {
+		if w.load.quiet || !owner.up || !w.allows(len(w.order)) {
 			return
 		}
 		w.logf("device %d is left alone", d.id)
@@ -137,7 +137,7 @@ func (w *World) succeeded(f Fault, d *device, epoch uint32) {
 			return
 		}
 		w.alone(d.node, 0)
-		if n := w.node(r.Gateway); f.C%2 == 0 && n.up {
+		if n := w.node(r.Gateway); f.C%2 == 0 && n.up && w.allows(len(w.order)) {
 			n.stop(true)
 			w.after(second, n.start)
 		}
