@@ -66,9 +66,10 @@ sim-long: ## play new schedules for HOURS
 	@.ci/prepare go
 	$(SCHEDULES) -timeout 0 -sim.long=$(HOURS)h -sim.first=$$(date +%s)000
 
-mutants: ## plant bugs, one after the other, and see the crash tests and the simulator find them
+mutants: ## plant bugs, one after the other, and see crash tests, stories and the simulator find them
 	@.ci/prepare go
 	go test -tags mutants ./dataplane/pagestore -run TestMutants -count=1 -v -timeout 0
+	go test -tags mutants ./dataplane/engine -run TestMutants -count=1
 	go test -tags mutants ./dataplane/sim -run TestMutants -count=1 -v -timeout 0
 
 test-python: ## the tests of the Cinder driver and the os-brick connector

@@ -31,6 +31,7 @@ func layers() []layer {
 		{dir: "dataplane/placement", core: true, may: dataplane("cluster")},
 		{dir: "dataplane/stripe", core: true, may: dataplane("cluster")},
 		{dir: "dataplane/pagemap", core: true, may: dataplane("cluster", "chunk", "mutant")},
+		{dir: "dataplane/scrub", core: true, may: dataplane("cluster", "pagemap")},
 		{dir: "dataplane/guard", core: true, may: dataplane("cluster", "chunk", "mutant")},
 		{dir: "dataplane/engine", core: true, may: dataplane("cluster", "placement", "stripe", "chunk",
 			"mutant")},
@@ -39,7 +40,7 @@ func layers() []layer {
 
 		// Shells.
 		{dir: "dataplane/blockdev"},
-		{dir: "dataplane/pagestore", may: dataplane("cluster", "chunk", "pagemap", "blockdev", "mutant")},
+		{dir: "dataplane/pagestore", may: dataplane("cluster", "chunk", "pagemap", "scrub", "blockdev", "mutant")},
 		{dir: "dataplane/nvmet", may: dataplane("nvme")},
 		{dir: "dataplane/initiator", may: dataplane("nvme")},
 		{dir: "dataplane/chunkd", may: dataplane("cluster", "chunk", "guard", "pagemap", "pagestore",

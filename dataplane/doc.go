@@ -10,7 +10,7 @@
 //	                              placement P    |
 //	                                | chunk requests: a local call, or through peer: NVMe/TCP
 //	                                v with vendor commands (initiator -> nvmet of the other node)
-//	                             chunkd (guard P) -> pagestore (pagemap P) -> blockdev
+//	                             chunkd (guard P) -> pagestore (pagemap, scrub P) -> blockdev
 //
 // P marks the pure cores. They decide: plain data in, plain data out, no goroutine, clock, socket, disk, log
 // or chance inside, so that a test or a simulator drives the very code that production runs. Everything else
@@ -31,7 +31,8 @@
 //   - voter: makes fences durable at a voter.
 //   - guard: which requests a device may carry out now: fences, and credit.
 //   - chunkd: serves the devices of a node: dispatch, the placement journal.
-//   - pagestore: one device: log, checkpoint, recovery, check.
+//   - pagestore: one device: log, checkpoint, recovery, check, dump.
+//   - scrub: when a device reads what it holds, to find what cannot be read any more.
 //   - blockdev: the only code that opens disks; also one in memory that crashes and tears on purpose.
 //   - watch: etcd to a stream of cluster maps. embedetcd: an etcd member inside the daemon.
 //   - node: everything of a host put together.

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +15,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ashlar-storage/ashlar/cmd/internal/daemon"
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
 
 // parse reads settings as `ashlard run` does.
@@ -100,13 +105,14 @@ func run(t *testing.T, args ...string) (string, error) {
 	c.SetArgs(args)
 	c.SetOut(&out)
 	c.SetErr(&out)
+	c.SetIn(strings.NewReader(""))
 	err := c.ExecuteContext(context.WithoutCancel(t.Context()))
 	return out.String(), err
 }
 
 // TestDevice walks through the life of a device without a daemon.
 func TestDevice(t *testing.T) {
-	const cluster = "11111111-2222-4333-8444-555555555555"
+	const own, other = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 	disk := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(disk, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -114,24 +120,126 @@ func TestDevice(t *testing.T) {
 	if err := os.Truncate(disk, 64<<20); err != nil {
 		t.Fatal(err)
 	}
-	step := func(wantErr, want string, args ...string) {
+	step := func(wantErr string, status int, want string, args ...string) string {
 		t.Helper()
 		out, err := run(t, append([]string{"device"}, args...)...)
 		if (err == nil) != (wantErr == "") || err != nil && !strings.Contains(err.Error(), wantErr) {
 			t.Fatalf("%v: %v, want %q; printed %s", args, err, wantErr, out)
 		}
+		if err != nil && exitStatus(err) != status {
+			t.Fatalf("%v: exit status %d, want %d: %v", args, exitStatus(err), status, err)
+		}
 		if !strings.Contains(out, want) {
 			t.Fatalf("%v: printed %s, want %q", args, out, want)
 		}
+		return out
 	}
-	step("device is not", "", "check", disk)
-	step("--cluster", "", "format", disk, "--cluster", "x")
-	step("", "of cluster "+cluster, "format", disk, "--cluster", cluster)
-	step("already", "", "format", disk, "--cluster", cluster)
-	step("belongs to cluster", "", "format", disk, "--cluster", "99999999-2222-4333-8444-555555555555")
-	step("", "is sound: 0 volumes", "check", "--data", disk)
-	step("", cluster, "describe", disk)
-	step("no such file", "", "check", disk+"x")
+	step("device is not", exitForeign, "", "check", disk)
+	step("device is not", exitForeign, `"sound": false`, "check", "-o", "json", disk)
+	step("--cluster", exitFailed, "", "format", disk, "--cluster", "x")
+	step("nothing was changed", exitFailed, "Type yes", "format", disk, "--cluster", own)
+	step("device is not", exitForeign, "superblock 0: ", "dump", disk)
+	step("", 0, "of cluster "+own, "format", disk, "--cluster", own, "--yes")
+	step("already", exitForeign, "", "format", disk, "--cluster", own, "--yes")
+	step("", 0, "of cluster "+own, "format", disk, "--cluster", own, "--yes", "--force")
+	step("belongs to cluster", exitForeign, "", "format", disk, "--cluster", other, "--yes")
+	step("belongs to cluster", exitForeign, "", "format", disk, "--cluster", other, "--yes", "--force")
+	step("", 0, "is sound: 0 volumes", "check", "--data", disk)
+	step("no such file", exitFailed, "", "check", disk+"x")
+	step("neither text nor json", exitFailed, "", "check", disk, "-o", "xml")
+	var found []struct {
+		Sound  bool
+		Report struct{ DeviceUUID string }
+	}
+	out := step("", 0, `"sound": true`, "check", "-o", "json", disk)
+	if err := json.Unmarshal([]byte(out), &found); err != nil || len(found) != 1 || !found[0].Sound {
+		t.Fatalf("%v, %+v", err, found)
+	}
+	step("", 0, ", trusted", "dump", disk, "--only", "superblock")
+	step("", 0, `{"kind":"superblock","item":{"copy":0,"trusted":true,`, "dump", disk, "-o", "json")
+	step("none of superblock", exitFailed, "", "dump", disk, "--only", "blocks")
+	step("--volume", exitFailed, "", "dump", disk, "--volume", "seven")
+	step("it is device", exitForeign, "", "wipe", disk, "--device", other, "--yes")
+	step("nothing was changed", exitFailed, "loses all", "wipe", disk, "--device", found[0].Report.DeviceUUID)
+	step("", 0, "no device of a cluster", "wipe", disk, "--device", found[0].Report.DeviceUUID, "--yes")
+	step("", 0, "of cluster "+other, "format", disk, "--cluster", other, "--yes")
+}
+
+// TestADeviceIsConfirmed by whoever sits at a terminal.
+func TestADeviceIsConfirmed(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, make([]byte, 8<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []string{"no\n", "\n", "y\n", "yes\n"} {
+		c := root()
+		c.SetArgs([]string{"device", "format", disk, "--cluster", "11111111-2222-4333-8444-555555555555"})
+		c.SetIn(strings.NewReader(answer))
+		c.SetOut(io.Discard)
+		c.SetErr(io.Discard)
+		err := c.ExecuteContext(t.Context())
+		if (err == nil) != (answer == "yes\n") {
+			t.Fatalf("answer %q: %v", answer, err)
+		}
+	}
+}
+
+// TestADeviceInUse is looked at by nobody else.
+func TestADeviceInUse(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	dev, err := blockdev.OpenFile(disk, blockdev.FileOptions{Create: 8 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	for _, args := range [][]string{{"check", disk}, {"dump", disk}, {"wipe", disk, "--yes", "--device",
+		"11111111-2222-4333-8444-555555555555"}, {"format", disk, "--yes", "--cluster",
+		"11111111-2222-4333-8444-555555555555"}} {
+		_, err := run(t, append([]string{"device"}, args...)...)
+		if !errors.Is(err, blockdev.ErrInUse) || exitStatus(err) != exitFailed {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+// TestADamagedDevice is told from others by the exit status; damage of one counts more than others' trouble.
+func TestADamagedDevice(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, make([]byte, 16<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run(t, "device", "format", disk, "--yes", "--cluster",
+		"11111111-2222-4333-8444-555555555555"); err != nil {
+		t.Fatal(err)
+	}
+	dev, err := blockdev.OpenFile(disk, blockdev.FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := pagestore.Check(t.Context(), dev, pagestore.CheckOptions{})
+	if err = errors.Join(err, dev.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, area := range []uint64{rep.Regions.CheckpointA, rep.Regions.CheckpointB} {
+		noise := bytes.Repeat([]byte{0xdb}, int(rep.Regions.CheckpointBlocks)*pagestore.BlockSize)
+		if _, err := f.WriteAt(noise, int64(area)*pagestore.BlockSize); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run(t, "device", "check", disk+"x", disk); exitStatus(err) != exitDamaged {
+		t.Fatalf("check: %v", err)
+	}
+	out, err := run(t, "device", "dump", disk)
+	if exitStatus(err) != exitDamaged || !strings.Contains(out, "superblock 0: device") {
+		t.Fatalf("dump: %v, printed %s", err, out)
+	}
 }
 
 func TestFirstStart(t *testing.T) {

@@ -29,7 +29,7 @@ func main() {
 	}()
 	if err := root().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ashlard:", err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
 }
 

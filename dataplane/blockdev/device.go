@@ -1,25 +1,10 @@
 package blockdev
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // SectorSize is the unit of power loss, in bytes: the largest write that real devices keep or lose as a
 // whole, and not even that is relied upon.
 const SectorSize = 512
-
-// The errors of a Device. Test with errors.Is.
-var (
-	// ErrClosed is returned by operations submitted after Close.
-	ErrClosed = errors.New("device closed")
-	// ErrRange is returned by operations outside the device, unaligned or of no known kind.
-	ErrRange = errors.New("operation outside the device or unaligned")
-	// ErrIO is wrapped by failures of the medium.
-	ErrIO = errors.New("device I/O error")
-	// ErrInUse is returned when another process, or this one, has the device open.
-	ErrInUse = errors.New("device in use")
-)
 
 // Kind is what an operation does.
 type Kind uint8
@@ -85,10 +70,63 @@ func (o *Op) check(g Geometry) error {
 
 // Geometry describes a device. It is constant while the device is open.
 type Geometry struct {
+	Kind          DeviceKind
 	Size          int64 // bytes, a multiple of LogicalBlock
 	LogicalBlock  int   // bytes: 512 or 4096; unit of offsets and lengths
-	VolatileCache bool  // completed writes need a Flush to be durable
+	PhysicalBlock int   // bytes, at least LogicalBlock: what the device writes without reading first
+	// VolatileCache: completed writes need a Flush to be durable. False promises that they survive a power
+	// loss: for a disk, that the kernel knows of no volatile cache. Whether a cache that it does know of is
+	// backed by capacitors cannot be found out; FileOptions.Cache says so.
+	VolatileCache bool
+	FUA           bool // the disk can write through its cache
+	Rotational    bool
+	Discard       DiscardLimits
+	Direct        bool   // no page cache in between
+	Engine        Engine // that carries operations out
 }
+
+// DiscardLimits are the bytes that a device forgets at once: whole multiples of Granularity, Max per request
+// to the disk (a longer Discard is cut). Granularity 0: Discard does nothing.
+type DiscardLimits struct {
+	Granularity, Max int64
+}
+
+// DeviceKind is what a device is to the kernel.
+type DeviceKind uint8
+
+// The kinds of devices.
+const (
+	KindMemory  DeviceKind = iota // a Mem
+	KindRegular                   // a regular file
+	KindDisk                      // a block device
+)
+
+// String names the kind.
+func (k DeviceKind) String() string { return [...]string{"memory", "regular file", "disk"}[k] }
+
+// Engine is how operations get to the device.
+type Engine uint8
+
+// The engines.
+const (
+	EngineAuto  Engine = iota // in FileOptions: the best that works
+	EnginePlain               // goroutines in pread, pwrite and fdatasync
+	EngineURing               // io_uring
+	EngineMem                 // memory
+)
+
+// String names the engine.
+func (e Engine) String() string { return [...]string{"auto", "plain", "io_uring", "memory"}[e] }
+
+// Cache says whether a device has a volatile write cache.
+type Cache uint8
+
+// What is known of a write cache.
+const (
+	CacheAuto     Cache = iota // what the kernel says
+	CacheVolatile              // power loss may take what was not flushed
+	CacheNone                  // a completed write stays: no cache, or one with power-loss protection
+)
 
 // Device is a block device. Safe for use by several goroutines. See the package documentation for the
 // contract.
@@ -129,4 +167,19 @@ func (q *queue) pop() *Op {
 	o.next = nil
 	q.n--
 	return o
+}
+
+// splice moves everything from another queue to the end of this one.
+func (q *queue) splice(from *queue) {
+	if from.head == nil {
+		return
+	}
+	if q.tail == nil {
+		q.head = from.head
+	} else {
+		q.tail.next = from.head
+	}
+	q.tail = from.tail
+	q.n += from.n
+	*from = queue{}
 }

@@ -19,7 +19,8 @@ type MemOptions struct {
 // It has a volatile write cache when asked to, loses power on demand (Crash, CrashClone, PowerOffAfter) and
 // misbehaves on demand (Inject, Corrupt). One goroutine carries operations out in order of submission. In
 // manual mode nothing happens until the caller picks an operation (Pending, Step): a single-threaded test
-// then decides every interleaving.
+// then decides every interleaving. Operations take no time unless SetLatency says so, and the device has room
+// for all its blocks unless SetLimit says otherwise.
 type Mem struct {
 	geo  Geometry
 	wake *sync.Cond // on mu: work for the worker, or nothing in flight any more
@@ -35,6 +36,8 @@ type Mem struct {
 		held     []*Op    // stalled by a fault
 		faults   []*Fault
 		rng      *rand.Rand
+		line     timeline
+		space    space
 		budget   int // operations until the power fails; < 0: no limit
 		manual   bool
 		working  bool // the worker goroutine runs
@@ -64,7 +67,9 @@ func NewMem(o MemOptions) *Mem {
 	if o.Size <= 0 || o.Size%int64(o.LogicalBlock) != 0 || o.LogicalBlock%SectorSize != 0 {
 		panic(fmt.Sprintf("blockdev: Mem of %d bytes in blocks of %d", o.Size, o.LogicalBlock))
 	}
-	m := &Mem{geo: Geometry{Size: o.Size, LogicalBlock: o.LogicalBlock, VolatileCache: o.VolatileCache}}
+	m := &Mem{geo: Geometry{Size: o.Size, LogicalBlock: o.LogicalBlock, PhysicalBlock: o.LogicalBlock,
+		VolatileCache: o.VolatileCache, Discard: DiscardLimits{Granularity: int64(o.LogicalBlock), Max: o.Size},
+		Engine: EngineMem}}
 	m.wake = sync.NewCond(&m.mu)
 	m.mu.cur = make([]byte, o.Size)
 	if o.VolatileCache {
@@ -90,7 +95,7 @@ func (m *Mem) Submit(ops ...*Op) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, o := range ops {
-		m.mu.pending.push(o)
+		m.enqueue(o)
 	}
 	m.start()
 }
@@ -160,6 +165,9 @@ func (m *Mem) execute(o *Op) (err error, stalled bool) {
 	if m.mu.budget > 0 {
 		m.mu.budget--
 	}
+	if m.gone(o) {
+		return fmt.Errorf("%w: %w: %v at %d", ErrGone, ErrIO, o.Kind, o.Off), false
+	}
 	switch o.Kind {
 	case Read:
 		m.mu.counts.Reads++
@@ -207,10 +215,17 @@ func (m *Mem) write(o *Op) (error, bool) {
 			case MisdirectedWrite:
 				lb := int64(m.geo.LogicalBlock)
 				off = m.mu.rng.Int64N((m.geo.Size-int64(len(o.Buf)))/lb+1) * lb
+			case TornWrite:
+				m.store(off, m.torn(off, o.Buf))
+				return fmt.Errorf("%w: write at %d, after a part of it", ErrIO, o.Off), false
 			case Stall:
 				return nil, true
 			}
 		}
+	}
+	lb := int64(m.geo.LogicalBlock)
+	if !m.mu.space.take(off/lb, int64(len(o.Buf))/lb) {
+		return fmt.Errorf("%w: %w: write at %d", ErrNoSpace, ErrIO, o.Off), false
 	}
 	m.store(off, o.Buf)
 	return nil, false
@@ -268,6 +283,8 @@ func (m *Mem) discard(o *Op) (error, bool) {
 		m.store(off, zero[:n])
 		off, left = off+n, left-n
 	}
+	lb := int64(m.geo.LogicalBlock)
+	m.mu.space.give(o.Off/lb, o.Len/lb)
 	return nil, false
 }
 
@@ -276,6 +293,7 @@ func (m *Mem) Manual(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.manual = on
+	m.ripenAll()
 	m.wake.Broadcast()
 	for on && m.mu.working {
 		m.wake.Wait()
@@ -327,6 +345,8 @@ func (m *Mem) Close() error {
 	if m.mu.closed {
 		return ErrClosed
 	}
+	m.ripenAll()
+	m.start()
 	for m.mu.manual && m.mu.pending.n > 0 {
 		m.perform(m.mu.pending.pop())
 	}

@@ -1,6 +1,9 @@
 package blockdev
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // Power loss. Durable is what was flushed (without a volatile cache: what completed). Every other write,
 // completed or in flight, reaches the medium in any part and in any order: of each of its 512-byte sectors,
@@ -19,6 +22,7 @@ func (m *Mem) PowerOffAfter(n int) {
 func (m *Mem) powerOff(current *Op) {
 	m.mu.off = true
 	m.noteInFlight(current)
+	m.ripenAll()
 	for o := m.mu.pending.head; o != nil; o = o.next {
 		m.noteInFlight(o)
 	}
@@ -36,6 +40,7 @@ func (m *Mem) noteInFlight(o *Op) {
 func (m *Mem) Crash(seed uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.ripenAll()
 	if !m.mu.off {
 		for o := m.mu.pending.head; o != nil; o = o.next {
 			m.noteInFlight(o)
@@ -70,12 +75,15 @@ func (m *Mem) CrashClone(seed uint64) *Mem {
 		from = m.mu.durable
 	}
 	copy(c.mu.cur, from)
+	c.mu.space = m.mu.space
+	c.mu.space.taken = slices.Clone(m.mu.space.taken)
 	lost := append([]*write(nil), m.mu.unsynced...)
 	if !m.mu.off {
 		for o := m.mu.pending.head; o != nil; o = o.next {
-			if o.Kind == Write && o.check(m.geo) == nil {
-				lost = append(lost, &write{off: o.Off, data: o.Buf})
-			}
+			lost = appendWrite(lost, o, m.geo)
+		}
+		for i := range m.mu.line.waiting {
+			lost = appendWrite(lost, m.mu.line.waiting[i].op, m.geo)
 		}
 	}
 	land(lost, rand.New(rand.NewPCG(seed, 2)), c.mu.cur)
@@ -83,6 +91,14 @@ func (m *Mem) CrashClone(seed uint64) *Mem {
 		copy(c.mu.durable, c.mu.cur)
 	}
 	return c
+}
+
+// appendWrite adds an operation in flight to those that may be lost.
+func appendWrite(lost []*write, o *Op, g Geometry) []*write {
+	if o.Kind == Write && o.check(g) == nil {
+		lost = append(lost, &write{off: o.Off, data: o.Buf})
+	}
+	return lost
 }
 
 // land lets a random part of each write reach the medium, in random order. All and nothing are as likely as

@@ -1,6 +1,9 @@
 package blockdev
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // FaultKind is a way in which a device misbehaves.
 type FaultKind uint8
@@ -15,6 +18,8 @@ const (
 	MisdirectedWrite                      // a write lands on other blocks
 	LostFlush                             // a flush reports success and makes nothing durable
 	Stall                                 // the operation does not end before Heal
+	TornWrite                             // a write fails with ErrIO after a part of it was written
+	Gone                                  // the device is not there: everything fails with ErrGone
 )
 
 // Fault is a rule by which a Mem misbehaves.
@@ -33,7 +38,7 @@ func (f *Fault) hits(o *Op, rng *rand.Rand) bool {
 		if o.Kind != Read {
 			return false
 		}
-	case WriteError, LostWrite, MisdirectedWrite:
+	case WriteError, LostWrite, MisdirectedWrite, TornWrite:
 		if o.Kind != Write {
 			return false
 		}
@@ -55,6 +60,24 @@ func (f *Fault) hits(o *Op, rng *rand.Rand) bool {
 		}
 	}
 	return true
+}
+
+// gone tells whether the device has left. Called with mu held.
+func (m *Mem) gone(o *Op) bool {
+	for _, f := range m.mu.faults {
+		if f.Kind == Gone && f.hits(o, m.mu.rng) {
+			return true
+		}
+	}
+	return false
+}
+
+// torn is what a write leaves that failed in the middle: some of its sectors over what was there. Called with
+// mu held.
+func (m *Mem) torn(off int64, data []byte) []byte {
+	left := slices.Clone(m.mu.cur[off:][:len(data)])
+	landSectors(&write{data: data}, m.mu.rng, left)
+	return left
 }
 
 // Inject adds a rule.

@@ -142,6 +142,7 @@ const (
 	ListAll      ListMode = iota // the newest version of every block
 	ListUnstable                 // every version that is not stable
 	ListChunks                   // one entry for every (page, column): the last cursor of it, and Residency
+	ListBad                      // every version that is known to be bad
 )
 
 // Completer gets a request back when it is done: exactly once, from any goroutine, perhaps before Submit
@@ -221,7 +222,7 @@ func (r *Request) Validate() error {
 			return fmt.Errorf("%w: operation %#x of residency 0", Invalid, uint8(r.Op))
 		}
 	case OpList:
-		if r.Count == 0 || r.Count > MaxEntries || r.Mode > ListChunks {
+		if r.Count == 0 || r.Count > MaxEntries || r.Mode > ListBad {
 			return fmt.Errorf("%w: list of %d entries, mode %d", Invalid, r.Count, r.Mode)
 		}
 	case OpJournalList:

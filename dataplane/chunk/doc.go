@@ -25,6 +25,10 @@
 // still to be carried out. A server that has started anew has no sessions: it answers NotMine until the owner
 // sends a Fence, also under an epoch that it knows.
 //
+// Bad versions. A device knows that a version is bad once somebody has read it: a host, or its own scrubbing.
+// It says so in ListBad until the version is written again or freed. It may forget what it knew, not the
+// version.
+//
 // Credit. Every answer says how many blocks the session has been granted so far, in all. A sender starts no
 // host write that takes more blocks than granted and not used; completing what was started, repair and resync
 // do not ask. Both sides count every block of every write as used, those too, and the answer grants what was

@@ -64,7 +64,7 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 		"too few records":    func(r *Request) { r.Blocks = nil },
 		"drop of nothing":    func(r *Request) { r.Op, r.Residency = OpDrop, 0 },
 		"list of nothing":    func(r *Request) { r.Op, r.Count = OpList, 0 },
-		"list mode":          func(r *Request) { r.Op, r.Mode = OpList, ListChunks+1 },
+		"list mode":          func(r *Request) { r.Op, r.Mode = OpList, ListBad+1 },
 		"long journal list":  func(r *Request) { r.Op, r.Count = OpJournalList, MaxJournalEntries+1 },
 		"empty journal":      func(r *Request) { r.Op = OpJournalPut },
 		"foreign mark":       func(r *Request) { r.Op, r.W = OpStable, cluster.MakeSeq(2, 1) },

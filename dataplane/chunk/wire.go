@@ -83,7 +83,7 @@ func DecodeCommand(cmd *nvme.Command, size int, r *Request) error {
 	switch r.Op {
 	case OpList, OpJournalList:
 		r.After = Cursor{Page: page, W: w, Block: block, Column: column}
-		if residency > uint64(ListChunks) {
+		if residency > uint64(ListBad) {
 			return fmt.Errorf("%w: list mode %d", Invalid, residency)
 		}
 		r.Mode = ListMode(residency)

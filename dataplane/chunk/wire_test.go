@@ -66,7 +66,7 @@ func anyRequest(t *rapid.T) *Request {
 			W: anySeq(t, r.Epoch, "w")}
 		r.Count = uint16(rapid.IntRange(1, MaxJournalEntries).Draw(t, "count"))
 		if r.Op == OpList {
-			r.Mode = ListMode(rapid.IntRange(0, int(ListChunks)).Draw(t, "mode"))
+			r.Mode = ListMode(rapid.IntRange(0, int(ListBad)).Draw(t, "mode"))
 		}
 	case OpStable:
 		anyStable(t, r)

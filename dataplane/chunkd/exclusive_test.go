@@ -297,3 +297,31 @@ func BenchmarkWrite(b *testing.B) {
 		<-done
 	}
 }
+
+// TestAClosedStoreSaysNothing: a request that meets the end of its device's service is refused. What a closed
+// store knows is nothing, and nothing would be a fact.
+func TestAClosedStoreSaysNothing(t *testing.T) {
+	dev := blockdev.NewMem(blockdev.MemOptions{Size: 16 << 20})
+	names := pagestore.FormatOptions{ClusterID: [16]byte{4}, DeviceUUID: [16]byte{1}}
+	if err := pagestore.Format(t.Context(), dev, names); err != nil {
+		t.Fatal(err)
+	}
+	store, err := pagestore.Open(t.Context(), dev, pagestore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := chunkd.New()
+	s.Attach(chunkdtest.Device, store)
+	if r := do(s, vol(5), 1, writeOf(0, cluster.MakeSeq(1, 1))); r.Status != chunk.OK {
+		t.Fatal(r.Status)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*chunk.Request{{Op: chunk.OpList, Count: 8}, {Op: chunk.OpList, Mode: chunk.ListUnstable,
+		Count: 8}, {Op: chunk.OpFence}} {
+		if r := do(s, vol(5), 1, r); r.Status == chunk.OK {
+			t.Errorf("%v: answered with %d versions, settled %d", r.Op, len(r.Entries), r.Settled)
+		}
+	}
+}

@@ -31,8 +31,9 @@ type device struct {
 	tasks    sync.Pool
 	journals journals
 
-	mu    sync.Mutex
-	guard *guard.Device
+	mu       sync.Mutex
+	guard    *guard.Device
+	requests uint64 // that have arrived
 }
 
 // Attach begins to serve a device. What the store knows about fences and journals is read back.
@@ -66,6 +67,17 @@ func (s *Server) find(id cluster.DeviceID) *device {
 	return s.devices[id]
 }
 
+// Requests counts what was asked of a device since it is served; 0 when it is not.
+func (s *Server) Requests(id cluster.DeviceID) uint64 {
+	d := s.find(id)
+	if d == nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.requests
+}
+
 // Submit carries out a request. It comes back through its Completer exactly once, perhaps before Submit
 // returns.
 func (s *Server) Submit(r *chunk.Request) {
@@ -81,6 +93,7 @@ func (s *Server) Submit(r *chunk.Request) {
 	}
 	var room [2]guard.Act
 	d.mu.Lock()
+	d.requests++
 	v := d.guard.Volume(r.Vol)
 	acts := v.Arrive(r, room[:0])
 	d.mu.Unlock()

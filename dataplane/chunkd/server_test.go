@@ -1,6 +1,7 @@
 package chunkd_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
@@ -23,6 +24,9 @@ func newServer(t testing.TB) *chunkd.Server {
 	}
 	t.Cleanup(func() {
 		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := pagestore.Check(context.Background(), dev, pagestore.CheckOptions{Data: true}); err != nil {
 			t.Error(err)
 		}
 	})

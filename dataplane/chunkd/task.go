@@ -121,11 +121,25 @@ func (t *task) runList() {
 		kind = pagestore.ListChunks
 	}
 	after := pagemap.Cursor{Page: r.After.Page, Column: r.After.Column, Block: r.After.Block, W: r.After.W}
-	n, _, more := t.d.store.List(r.Vol, kind, after, t.list[:r.Count])
+	n, more := 0, false
+	if r.Mode == chunk.ListBad {
+		n, more = t.d.store.ListBad(r.Vol, after, t.list[:r.Count])
+	} else {
+		n, _, more = t.d.store.List(r.Vol, kind, after, t.list[:r.Count])
+	}
 	r.More = more
 	for _, e := range t.list[:n] {
 		r.Entries = append(r.Entries, chunk.Entry{State: e.State, Residency: e.Residency, Set: e.Set,
 			Cursor: chunk.Cursor{Page: e.Page, W: e.W, Block: e.Block, Column: e.Column}})
+	}
+	t.endKnown()
+}
+
+// endKnown ends a task with what the store's map has said, if that was still its map.
+func (t *task) endKnown() {
+	if t.d.store.Closed() {
+		t.end(pagestore.ErrClosed)
+		return
 	}
 	t.end(nil)
 }
@@ -133,5 +147,5 @@ func (t *task) runList() {
 func (t *task) runFence() {
 	info, _ := t.d.store.Volume(t.r.Vol)
 	t.r.Settled, t.r.Viewed, t.r.Free = info.Settled, info.View.Version, t.d.store.Free()
-	t.end(nil)
+	t.endKnown()
 }

@@ -71,6 +71,39 @@ type Device struct {
 	Size   uint64      `json:"size"`   // usable bytes, a multiple of BlockSize
 	Weight uint32      `json:"weight"` // share of data, in units of 64 MiB, at least 1
 	State  DeviceState `json:"state"`
+	// Scrub is what operators want of its scrubbing; nil: nothing in particular.
+	Scrub *DeviceScrub `json:"scrub,omitempty"`
+}
+
+// DeviceScrub is what operators want of the scrubbing of a device.
+type DeviceScrub struct {
+	Paused bool  `json:"paused,omitempty"`
+	Wanted int64 `json:"wanted,omitempty"` // when a pass was asked for last, in seconds since 1970
+	// Rate is in bytes a second, Interval in seconds from the beginning of a pass to that of the next, 0: no
+	// pass begins by itself. nil: DefaultScrubRate and DefaultScrubInterval.
+	Rate     *uint64 `json:"rate,omitempty"`
+	Interval *uint64 `json:"interval,omitempty"`
+}
+
+// How a device is scrubbed of which nobody wants anything else: one of 8 TB is read within three days, for 1
+// % of what an NVMe device can do.
+const (
+	DefaultScrubRate     = 32 << 20
+	DefaultScrubInterval = 7 * 24 * 3600
+	// MaxScrubInterval bounds Interval: ten years.
+	MaxScrubInterval = 10 * 365 * 24 * 3600
+)
+
+// Pace gives rate and interval.
+func (s *DeviceScrub) Pace() (rate, interval uint64) {
+	rate, interval = DefaultScrubRate, DefaultScrubInterval
+	if s != nil && s.Rate != nil {
+		rate = *s.Rate
+	}
+	if s != nil && s.Interval != nil {
+		interval = min(*s.Interval, MaxScrubInterval)
+	}
+	return rate, interval
 }
 
 // Code names how a pool makes its data redundant.
@@ -187,11 +220,42 @@ func (o *Owner) Clone() Owner {
 
 // DeviceStats is what a node says of one of its devices.
 type DeviceStats struct {
-	Device  DeviceID `json:"device"`
-	Total   uint64   `json:"total"` // bytes for user data
-	Free    uint64   `json:"free"`
-	Healthy bool     `json:"healthy"`
-	Error   string   `json:"error,omitempty"`
+	Device DeviceID `json:"device"`
+	Total  uint64   `json:"total"` // bytes for user data
+	Free   uint64   `json:"free"`
+	// Engine carries its I/O out: io_uring or plain. With a VolatileCache every write waits for a flush, too.
+	Engine        string `json:"engine,omitempty"`
+	VolatileCache bool   `json:"volatile_cache,omitempty"`
+
+	Healthy bool   `json:"healthy"`
+	Error   string `json:"error,omitempty"`
+	// Bad are the blocks known to be bad now: until their owner has repaired them, or nobody needs them.
+	Bad   uint64      `json:"bad,omitempty"`
+	Scrub *ScrubStats `json:"scrub,omitempty"` // while the device is served
+}
+
+// ScrubState is what the scrubbing of a device does.
+type ScrubState string
+
+// The states.
+const (
+	ScrubIdle    ScrubState = "idle" // between two passes
+	ScrubRunning ScrubState = "running"
+	ScrubPaused  ScrubState = "paused" // by an operator, or for good by a rate of 0
+)
+
+// ScrubStats is how far the scrubbing of a device is. Times are seconds since 1970, 0 for never; the figures
+// change in steps of one percent of a pass.
+type ScrubStats struct {
+	State   ScrubState `json:"state"`
+	Percent uint8      `json:"percent,omitempty"` // of the pass under way
+	Rate    uint64     `json:"rate,omitempty"`    // bytes per second, of the pass under way so far
+	Began   int64      `json:"began,omitempty"`   // the last pass that began
+	Ended   int64      `json:"ended,omitempty"`   // the last one that ended
+	Read    uint64     `json:"read,omitempty"`    // bytes, by the last pass that began
+	Bad     uint64     `json:"bad,omitempty"`     // blocks that it found bad, known ones too
+	Found   uint64     `json:"found,omitempty"`   // blocks that were found bad, ever
+	Passes  uint64     `json:"passes,omitempty"`  // that ended
 }
 
 // VolumeStats is what the owner of a volume says of it.
@@ -210,6 +274,9 @@ type VolumeStats struct {
 	Copied       uint64     `json:"copied,omitempty"`        // bytes brought home or moved by this owner
 	RepairedBad  uint64     `json:"repaired_bad,omitempty"`  // blocks repaired after a checksum error
 	DegradedRead uint64     `json:"degraded_read,omitempty"` // reads that needed other columns
+	Unrepaired   uint64     `json:"unrepaired,omitempty"`    // bad blocks that could not be repaired so far
+	Compared     uint64     `json:"compared,omitempty"`      // times that this owner has compared all rows
+	Disagreed    uint64     `json:"disagreed,omitempty"`     // rows with wrong parities, written anew
 }
 
 // NodeStats is published by every node when it changes, at most every few seconds.

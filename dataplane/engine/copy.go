@@ -5,6 +5,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
@@ -79,25 +80,35 @@ func (e *Engine) gatherColumn(k colKey, asOf cluster.Seq, not stripe.Cols, done 
 	e.gather(g, func() {
 		cells := g.cols[k.c].cells
 		ok := e.mode == modeServing && !slices.ContainsFunc(cells, func(x cell) bool { return x.state != cellFact })
-		if ok && g.anew && asOf == 0 {
-			e.disown(k, g.asked, func(ok bool) { done(cells, ok) })
+		if ok && g.anew && asOf == 0 && !e.cfg.Mutant.Is(mutant.ParityTrusted) {
+			e.disown(k, g.answered(), func(ok bool) { done(cells, ok) })
 			return
 		}
 		done(cells, ok)
 	})
 }
 
-// disown declares the other parities stale that were not asked when one was made anew. That has the newest
+// answered are the columns that were asked and that said what they know.
+func (g *gather) answered() (cols stripe.Cols) {
+	for c := range g.asked.All() {
+		if !slices.ContainsFunc(g.cols[c].cells, func(x cell) bool { return x.state == cellMissing }) {
+			cols |= stripe.ColsOf(c)
+		}
+	}
+	return cols
+}
+
+// disown declares the other parities stale that did not answer when one was made anew. That has the newest
 // version of the data columns, but there may have been a newer one, of which only tombstones were left that
 // are gone: to a parity that is away and knows it, the new one would seem to have lost a write.
-func (e *Engine) disown(k colKey, asked stripe.Cols, done func(ok bool)) {
+func (e *Engine) disown(k colKey, known stripe.Cols, done func(ok bool)) {
 	for c := e.n; c < e.n+e.p; c++ {
 		other := colKey{k.page, c}
 		x := e.entry(k.page, c)
-		if asked.Has(c) || c == k.c || x != nil && x.Stale && len(over(x)) == 0 {
+		if known.Has(c) || c == k.c || x != nil && x.Stale && len(over(x)) == 0 {
 			continue
 		}
-		if e.jour.pending[other] != nil {
+		if e.jour.pending[other] != nil || e.others(k.page, c) < e.n {
 			done(false)
 			return
 		}
@@ -111,7 +122,7 @@ func (e *Engine) disown(k colKey, asked stripe.Cols, done func(ok bool)) {
 				done(false)
 				return
 			}
-			e.disown(k, asked|stripe.ColsOf(c), done)
+			e.disown(k, known|stripe.ColsOf(c), done)
 		})
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 )
 
 // credit is the space that a device has granted, in blocks, and the queue of batches that wait for more.
@@ -78,7 +79,8 @@ func (e *Engine) creditDone(d *device, r *chunk.Request) {
 	waiting := slices.Clone(d.credit.waiting)
 	d.credit.waiting = d.credit.waiting[:0]
 	// what was asked for may have gone to others meanwhile
-	progress := failed || e.mode == modeStopped || d.credit.sent != d.credit.asked
+	progress := failed || e.mode == modeStopped ||
+		d.credit.sent != d.credit.asked && !e.cfg.Mutant.Is(mutant.SpaceAskedOnce)
 	for _, b := range waiting {
 		if !progress && e.short(b) == d {
 			e.endBatch(b, NoSpace)

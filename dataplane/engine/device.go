@@ -46,8 +46,19 @@ type device struct {
 	holes      bool // its mark has holes
 	stableSent cluster.Seq
 	credit     credit
-	retryAt    uint64 // tick before which it is not asked again
-	failures   uint8  // attempts in a row
+	retry      backoff
+	repair     repairing
+}
+
+// backoff makes the pause before the next attempt longer with every one that failed.
+type backoff struct {
+	at       uint64 // tick before which nothing is tried
+	failures uint8  // in a row
+}
+
+func (b *backoff) failed(now, pause uint64) {
+	b.at = now + pause<<b.failures
+	b.failures = min(b.failures+1, maxDoublings)
 }
 
 const (
@@ -91,8 +102,7 @@ func (e *Engine) deviceFailed(d *device) {
 	}
 	was := d.state
 	d.state = devDown
-	d.retryAt = e.ticks + deviceRetryTicks<<d.failures
-	d.failures = min(d.failures+1, maxDoublings)
+	d.retry.failed(e.ticks, deviceRetryTicks)
 	e.round++
 	e.jour.deviceDown(e, d)
 	e.dropCredit(d)
@@ -104,13 +114,14 @@ func (e *Engine) deviceFailed(d *device) {
 // tickDevices asks devices that are down whether they are back.
 func (e *Engine) tickDevices() {
 	for _, d := range e.order {
-		if d.state == devDown && e.ticks >= d.retryAt && d.inFlight == 0 {
+		if d.state == devDown && e.ticks >= d.retry.at && d.inFlight == 0 {
 			d.state = devAdmit
 			e.send(e.request(chunk.OpFence, d, control(e.readmit)))
 		}
 		if d.state == devUp {
 			e.sweepDevice(d)
 			e.judgeAgain(d)
+			e.tickRepair(d)
 		}
 	}
 }
@@ -147,7 +158,7 @@ func (e *Engine) readmit(d *device, r *chunk.Request) {
 }
 
 func (e *Engine) deviceUp(d *device) {
-	d.state, d.failures = devUp, 0
+	d.state, d.retry.failures, d.repair.retry = devUp, 0, backoff{}
 	e.round++
 	e.jour.deviceUp(e, d)
 	e.mend.dirty = true

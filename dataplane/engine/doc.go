@@ -3,8 +3,9 @@
 // in as method calls, actions go out through [Engine.Drain]; one mutex (or one goroutine) drives an engine,
 // and the actions are carried out outside it.
 //
-//	Submit(op), ChunkDone(request), Recorded(ok), Tick(), SetTable(table), SetView(view)   in
-//	Ready{Sends, Done, Record, Serving, Fenced, Exhausted}                                  out
+//	Submit(op), ChunkDone(request), Recorded(ok), Tick()       in
+//	SetTable(table), SetView(view), Suspect(device)
+//	Ready{Sends, Done, Record, Serving, Fenced, Exhausted}     out
 //
 // docs/protocol.md tells the whole protocol and why it holds. Its rules, and where they are kept:
 //
@@ -17,8 +18,9 @@
 //     placement journal first: an alternate that takes its writes from now on, or "stale". Never are so many
 //     columns of a page stale that fewer than n are left; then the write waits (journal.go).
 //  4. Reads ask the column; what it cannot give is decoded from n others that agree about the row's newest
-//     version, and what was bad is written again under its w (read.go, gather.go). Only "absent" from every
-//     alternate permits the home (place.go).
+//     version, and what was bad is written again under its w (read.go, gather.go): also
+//     what nobody reads, once a device that scrubs its blocks has found it (repair.go). Only "absent" from
+//     every alternate permits the home (place.go).
 //  5. Open. A new owner fences the devices, reads the journal from enough of its members, and brings
 //     every row that has an unstable version to one state: forward when n columns have it, back when n
 //     columns are there and it cannot go forward (open.go, resolve.go). It serves when every group has n
@@ -34,7 +36,7 @@
 //     acknowledged afterwards.
 //
 // Bounds: operations are as many as the caller submits (queue depth); a batch merges at most maxMerged of
-// them; an open resolves resolveWidth rows, a judgement judgeWidth blocks, mender and mover mendWidth and
-// moveWidth columns at a time; a journal entry has at most chunk.MaxAlternates places, and the journal one
-// entry per column of a page that is away from home.
+// them; an open resolves resolveWidth rows, a judgement judgeWidth blocks, a device's repair repairWidth,
+// mender and mover mendWidth and moveWidth columns at a time; a journal entry has at most chunk.MaxAlternates
+// places, and the journal one entry per column of a page that is away from home.
 package engine

@@ -66,6 +66,9 @@ type Counters struct {
 	Entries    uint64 // journal entries made
 	Copied     uint64 // blocks brought home or moved
 	Renumbered uint64 // columns that stayed where they are, under another number
+	Disagreed  uint64 // rows whose parities were not what their data makes
+	// AuditPasses counts the times that all rows were compared.
+	AuditPasses uint64
 }
 
 // code is how the rows of the volume are laid out and made redundant.
@@ -92,6 +95,7 @@ type Engine struct {
 	open    opening
 	mend    mender
 	move    mover
+	audit   auditor
 	out     Ready
 	pools
 	ticks uint64
@@ -198,7 +202,10 @@ func (e *Engine) Tick() {
 		e.tickJournal()
 		e.tickMend()
 		e.tickMove()
-		e.spreadView()
+		e.tickAudit()
+		if !e.cfg.Mutant.Is(mutant.ViewSentOnce) {
+			e.spreadView()
+		}
 		e.sendStable()
 		if e.ticks%parkedTicks == 0 {
 			e.wake()
@@ -243,7 +250,8 @@ type control func(d *device, r *chunk.Request)
 func (e *Engine) request(op chunk.Op, d *device, tag any) *chunk.Request {
 	r := e.newRequest()
 	r.Op, r.Device, r.Vol, r.Epoch, r.Tag = op, d.id, e.cfg.Vol, e.cfg.Owner.Epoch, tag
-	if d.viewed >= e.cfg.View.Version { // else it might free what a pin sees
+	// else it might free what a pin sees
+	if d.viewed >= e.cfg.View.Version || e.cfg.Mutant.Is(mutant.MarkBeforeView) {
 		r.Stable = e.stable()
 	}
 	return r

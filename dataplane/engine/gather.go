@@ -49,7 +49,8 @@ type cell struct {
 	at      chunk.Place // where it was found
 	decoded bool        // data and info come from the other columns
 	repair  bool        // found in a state that has to be written again
-	barred  bool        // what is there is in question: missing until that is judged
+	barred  cluster.Seq // what is there, and is in question: missing until that is judged
+	bad     bool        // decoded is the very version that was found bad
 }
 
 type gathered struct {
@@ -142,7 +143,7 @@ func (g *gather) step(w *walk) {
 func (g *gather) end(w *walk) {
 	for i := range g.cols[w.c].cells {
 		x := &g.cols[w.c].cells[i]
-		if x.found || x.barred {
+		if x.found || x.barred != 0 {
 			continue
 		}
 		if x.state = cellLost; w.chain.absent {
@@ -159,11 +160,11 @@ func (g *gather) answer(w *walk, at chunk.Place, d *device, r *chunk.Request) {
 	}
 	for i := range r.Blocks {
 		x := &g.cols[w.c].cells[i]
-		if x.found || x.barred || r.Blocks[i].State == chunk.Absent {
+		if x.found || x.barred != 0 || r.Blocks[i].State == chunk.Absent {
 			continue
 		}
-		if g.e.inQuestion(at, g.page, w.c, g.first+uint16(i), r.Blocks[i].W) {
-			x.barred = true
+		if info := &r.Blocks[i]; g.e.inQuestion(at, g.page, w.c, g.first+uint16(i), info.W) {
+			x.barred = info.W
 			w.open--
 			continue
 		}
@@ -229,7 +230,8 @@ func (g *gather) more() stripe.Cols {
 	if g.want&^data != 0 { // a parity is computed from all data columns
 		want = data
 	}
-	if g.given == nil { // one of the parities alone may have lost a write, or be made of data columns only
+	// one of the parities alone may have lost a write, or be made of data columns only
+	if g.given == nil && !g.e.cfg.Mutant.Is(mutant.ParityUnasked) {
 		parities = stripe.FirstCols(g.e.n+g.e.p) &^ data &^ missing
 	}
 	plan, err := stripe.PlanRead(g.e.n, g.e.p, want, missing)
@@ -301,8 +303,11 @@ func (g *gather) valid(c int, x *cell, h head) bool {
 	case x.info.W == h.w, x.info.State == chunk.Absent && g.e.empty(c, h.mask):
 		return true
 	}
-	return c < g.e.n && (!h.sure || !h.set.Has(c))
+	return !g.takesPart(c, h)
 }
+
+// takesPart reports that the row write that made version h has changed column c.
+func (g *gather) takesPart(c int, h head) bool { return c >= g.e.n || h.sure && h.set.Has(c) }
 
 // decode fills in the cells of a row that are wanted and not known, and says how well that went.
 func (g *gather) decode(i int) cellState {
@@ -359,10 +364,11 @@ func (g *gather) decode(i int) cellState {
 	if err := e.codec.Reconstruct(shards, have, lack); err != nil {
 		panic("engine: " + err.Error())
 	}
+	worst := cellFact
 	for c := range lack.All() {
-		g.fill(c, i, shards[c], h)
+		worst = max(worst, g.fill(c, i, shards[c], h))
 	}
-	return cellFact
+	return worst
 }
 
 // column is a cell of a column that was asked or is wanted; else nil.
@@ -373,20 +379,27 @@ func (g *gather) column(c, i int) *cell {
 	return &g.cols[c].cells[i]
 }
 
-// fill notes a cell that was decoded.
-func (g *gather) fill(c, i int, data []byte, h head) {
+// fill notes a cell that was decoded, unless it is not what the record of a bad version says it was: then the
+// columns that it was decoded from do not belong together.
+func (g *gather) fill(c, i int, data []byte, h head) cellState {
 	x := g.column(c, i)
 	info := chunk.BlockInfo{W: h.w, Set: uint16(h.set), Mask: uint16(h.mask)}
-	if x.info.State == chunk.Bad { // the version that is there, to be written again
+	x.bad = x.info.State == chunk.Bad && (x.info.W == h.w || !g.takesPart(c, h))
+	switch {
+	case x.bad && sum(data) != x.info.CRC:
+		x.state = cellLost
+		return cellLost
+	case x.bad: // the version that is there, to be written again
 		info = x.info
 	}
 	x.state, x.data, x.decoded, x.info = cellFact, data, true, info
 	x.info.State = chunk.Absent
-	if !g.e.empty(c, h.mask) {
+	if x.bad || !g.e.empty(c, h.mask) {
 		x.info.State, x.info.CRC = chunk.Data, sum(data)
 	} else {
 		clear(data)
 	}
+	return cellFact
 }
 
 // repair writes cells again that were found bad or had lost a write, then ends the gather.
@@ -396,13 +409,14 @@ func (g *gather) repair() {
 	for c := range (g.want &^ g.not).All() {
 		for i := range g.cols[c].cells {
 			x := &g.cols[c].cells[i]
-			if !x.repair || !x.decoded || x.info.W == 0 || g.asOf != 0 || !x.found ||
+			if !x.repair || !x.decoded || x.info.W == 0 || g.asOf != 0 && !x.bad || !x.found ||
 				!e.devices[x.at.Device].usable() {
 				continue
 			}
 			g.waiting++
 			e.writeCell(x.at, g.page, c, g.first+uint16(i), x, func(ok bool) {
 				if ok {
+					x.repair = false
 					e.Counters.Repaired++
 				}
 				g.repaired()

@@ -13,11 +13,13 @@ import (
 // A device that missed an open may hold versions that the open decided against, or that it decided to keep.
 // What the device itself lists as unstable are all that can be in question: everything else that it missed
 // has an entry in the journal. Each such block is judged by what the other columns say, under the row's lock:
-// the version stays if its content is what they decode to, else it is removed, and so on down to a version
-// that agrees. Nothing has to be remembered about the opens that it missed.
+// the version stays if its content is what they decode to and they have nothing against its number
+// (opinion.go), else it is removed, and so on down to a version that agrees. Nothing has to be remembered
+// about the opens that it missed.
 //
-// A block that cannot be judged, because too many other columns are away, stays in question: nobody reads it,
-// the device is not settled and so frees nothing, and everything else on it serves.
+// A block that cannot be judged, because too many other columns are away, or the one that knows, stays in
+// question: nobody reads it, the device is not settled and so frees nothing, and everything else on it
+// serves.
 
 // judgeWidth bounds the blocks that are judged at the same time.
 const judgeWidth = 8
@@ -58,16 +60,32 @@ func (e *Engine) missed() uint32 {
 }
 
 // question puts unstable versions of a device that is behind in question: those which are older than the open
-// that it missed. Later ones no open has decided that counts.
+// that it missed. Later ones no open has decided that counts. Nor has one been without a column of a page of
+// which no more than n are left.
 func (e *Engine) question(d *device) {
-	d.questioned = d.settled < e.missed() && !e.cfg.Mutant.Is(mutant.JudgeSkipped)
-	d.doubts = nil
+	d.questioned, d.doubts = d.settled < e.missed(), nil
+	if !d.questioned || e.cfg.Mutant.Is(mutant.JudgeSkipped) {
+		return
+	}
 	for _, x := range d.unstable {
 		at := chunk.Place{Device: d.id, Residency: x.Residency}
-		if d.questioned && x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) {
+		if x.W.Epoch() < e.missed() && e.looksAt(x.Page, int(x.Column), at) && e.spare(x.Page) {
 			d.doubts = append(d.doubts, x)
 		}
 	}
+}
+
+// spare reports that a page has more than n columns that are not stale. If it has not, they were all present
+// when the last one became stale (journal.go), and no owner has served without them since: what their devices
+// are behind with is something else.
+func (e *Engine) spare(page uint64) bool {
+	n := 0
+	for c := range e.n + e.p {
+		if !e.stale(page, c) {
+			n++
+		}
+	}
+	return n > e.n || e.cfg.Mutant.Is(mutant.SpareIgnored)
 }
 
 // inQuestion reports that a version of a block does not count.
@@ -250,7 +268,9 @@ func (e *Engine) judge(j *judging, k judged, done func(verdict)) {
 		done(verdictGiven)
 		return
 	}
-	pins := slices.DeleteFunc(e.pins(), func(p cluster.Seq) bool { return !j.d.sees(k, p) })
+	pins := slices.DeleteFunc(e.pins(), func(p cluster.Seq) bool {
+		return !j.d.sees(k, p) || e.cfg.Mutant.Is(mutant.PinUnjudged)
+	})
 	e.judgeView(&judgement{judging: j, judged: k, done: done}, append(pins, 0))
 }
 
@@ -260,6 +280,11 @@ type judgement struct {
 	judged
 	approved []cluster.Seq // versions that a view was found to see rightly: later ones do not matter
 	done     func(verdict)
+}
+
+// approved reports that an earlier view was found to see a version rightly.
+func (e *Engine) approved(j *judgement, w cluster.Seq) bool {
+	return slices.Contains(j.approved, w) && !e.cfg.Mutant.Is(mutant.ApprovedUndone)
 }
 
 // sees reports that a pin may see a version in question.
@@ -275,7 +300,7 @@ func (e *Engine) judgeView(j *judgement, views []cluster.Seq) {
 		return
 	}
 	e.look(j, views[0], func(have chunk.BlockInfo, _ []byte) {
-		if !j.d.listed(j.judged, have.W) || slices.Contains(j.approved, have.W) {
+		if !j.d.listed(j.judged, have.W) || e.approved(j, have.W) {
 			e.judgeView(j, views[1:])
 			return
 		}
@@ -308,19 +333,6 @@ func (e *Engine) look(j *judgement, view cluster.Seq, then func(have chunk.Block
 	e.send(r)
 }
 
-// contradicted reports that a version of column c cannot be complete: a column that takes part in it has an
-// older one.
-func (g *gather) contradicted(c int, row uint16, info chunk.BlockInfo) bool {
-	for o := range (g.asked &^ stripe.ColsOf(c)).All() {
-		x := g.cell(o, row)
-		if (o >= g.e.n || stripe.Cols(info.Set).Has(o)) && x.state == cellFact && x.info.State == chunk.Data &&
-			x.info.W < info.W {
-			return true
-		}
-	}
-	return false
-}
-
 // compare reads what a view sees on the device, and removes it while it is in question and not the truth.
 func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 	truth := g.cell(j.c, j.row)
@@ -334,13 +346,28 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 	e.look(j, views[0], func(have chunk.BlockInfo, data []byte) {
 		same := have.State == chunk.Data && truth.info.State == chunk.Data && bytes.Equal(data, truth.data) ||
 			have.State != chunk.Data && have.State != chunk.Bad && truth.info.State != chunk.Data
-		switch {
-		case same && !g.contradicted(j.c, j.row, have):
+		says := g.opinionOf(j.c, j.row, have, slices.Index(e.chain(j.page, j.c).places, j.at) == 0)
+		if e.cfg.Mutant.Is(mutant.NumberUnchecked) {
+			says = confirms
+		}
+		switch listed := j.d.listed(j.judged, have.W); {
+		case same && says == covered && listed:
+			j.done(verdictOpen)
+		case same && says == ambiguous && listed:
+			e.trust(j, g, func(ok bool) {
+				if !ok {
+					j.done(verdictOpen)
+					return
+				}
+				j.approved = append(j.approved, have.W)
+				end(true)
+			})
+		case same && says != contradicts:
 			j.approved = append(j.approved, have.W)
 			end(true)
-		case slices.Contains(j.approved, have.W): // what came later is in the journal
+		case e.approved(j, have.W): // what came later is in the journal
 			end(true)
-		case j.d.listed(j.judged, have.W):
+		case listed:
 			e.undoAt(j.at, j.rowKey, j.c, have.W, func(ok bool) {
 				if !ok {
 					end(false)

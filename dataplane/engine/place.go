@@ -180,7 +180,8 @@ func (e *Engine) current(page uint64, c int, at chunk.Place) bool {
 		return true
 	}
 	if at == homeIn(e.tableOf(g), g, c) && (x == nil || !x.Complete) ||
-		x != nil && x.Renumber && x.Places[0].Device == at.Device && x.Places[0].Residency > at.Residency {
+		x != nil && x.Renumber && x.Places[0].Device == at.Device && x.Places[0].Residency > at.Residency &&
+			!e.cfg.Mutant.Is(mutant.SweepUnnumbered) {
 		return true
 	}
 	u := e.jour.pending[colKey{page, c}]

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 )
 
 // A new table may give a column to the device that it is on already, under a higher number: it had left, or
@@ -49,11 +50,17 @@ func (e *Engine) renumberColumn(k movedColumn, at chunk.Place, done func(ok bool
 func (e *Engine) renumberAll(d *device, then func()) {
 	var keys []colKey
 	for _, k := range e.jour.keys() {
-		if x := e.entry(k.page, k.c); x.Renumber && x.Places[0].Device == d.id {
+		if x := e.entry(k.page, k.c); x.Renumber && x.Places[0].Device == d.id && !e.unnumbered() {
 			keys = append(keys, k)
 		}
 	}
 	e.renumberNext(d, keys, then)
+}
+
+// unnumbered drops the rule for a planted bug: at an open, or afterwards.
+func (e *Engine) unnumbered() bool {
+	return e.mode == modeOpening && e.cfg.Mutant.Is(mutant.OpenUnnumbered) ||
+		e.mode == modeServing && e.cfg.Mutant.Is(mutant.ReturnUnnumbered)
 }
 
 func (e *Engine) renumberNext(d *device, keys []colKey, then func()) {

@@ -180,7 +180,7 @@ func (e *Engine) kept(g *gather, h head) (keep stripe.Cols) {
 			keep |= stripe.ColsOf(c)
 		}
 	}
-	if !void {
+	if !void || e.cfg.Mutant.Is(mutant.TombstonesUndone) {
 		return 0
 	}
 	return keep

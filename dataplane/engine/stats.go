@@ -10,12 +10,14 @@ type Stats struct {
 	MovingTo uint32             // number of the group table that the volume moves to; 0 when at rest
 	Cursor   uint32             // groups that have moved
 	Waiting  int                // operations and rows that wait for a device
+	Bad      int                // blocks that scrubbing found bad and that could not be repaired so far
 }
 
 // Stats looks at the present state.
 func (e *Engine) Stats() Stats {
 	s := Stats{Away: e.jour.count, Waiting: len(e.stuck) + len(e.lock.parked)}
 	for _, d := range e.order {
+		s.Bad += d.repair.left
 		if d.state == devDown || d.state == devAdmit {
 			s.Down = append(s.Down, d.id)
 		}

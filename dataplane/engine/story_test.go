@@ -11,6 +11,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
 )
 
@@ -26,7 +27,7 @@ import (
 //	read d1 asof=1.7                as of a pin
 //	hold d0 p1 [op=write]           what is sent to these devices is on its way until released;
 //	                                "hold record": so is the owner record
-//	release d0 p1
+//	release d0 p1 [op=write]        "release d0 newest": of what is held, carry out only what was sent last
 //	lose d0 [carried-out | ghost]   what is on its way gets no answer: it was not carried out, or it was, or it
 //	                                still may be until the owner's next session
 //	crash d0                        the device is away, with all that was on its way to it
@@ -36,8 +37,11 @@ import (
 //	                                their way to some have arrived in part
 //	rot d1/3 | forget d1/3          the newest version's data is spoiled, or it is gone; at=s0: there
 //	fill s0 free=3 | unfill s0      somebody else uses its space
+//	scrub d0 [s0]                   these devices read all they hold, and tell the owner what is bad
+//	audit [rows]                    the owner compares so many rows, by default all, column by column
 //	tick [n]                        time passes for all owners
-//	table remove=d0                 the pool has a new group table, which owners hear of
+//	table remove=d0 | table add     the pool has a new group table, which owners hear of: without a device, or
+//	                                with another one
 //	pin | view | unpin 1.7          take a pin; hand in the view list with the pins so far; without one
 //	show [B:]row/3                  what the devices hold of a row
 //	state                           what the current owner says of itself
@@ -45,14 +49,17 @@ func TestStories(t *testing.T) {
 	tables := map[shape]*placement.Table{}
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		s := &story{t: t, tables: tables}
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			s.t, s.pos = t, d.Pos
-			for _, command := range strings.Split(d.Input, "\n") {
-				s.play(command)
-			}
-			return s.world.told()
-		})
+		datadriven.RunTest(t, path, s.tell)
 	})
+}
+
+// tell plays the commands of a scenario and tells what they cause.
+func (s *story) tell(t *testing.T, d *datadriven.TestData) string {
+	s.t, s.pos = t, d.Pos
+	for _, command := range strings.Split(d.Input, "\n") {
+		s.play(command)
+	}
+	return s.world.told()
 }
 
 // story plays commands in a world.
@@ -61,13 +68,20 @@ type story struct {
 	t      *testing.T
 	pos    string
 	tables map[shape]*placement.Table
+	mutant mutant.Set        // planted in every owner
 	name   string            // of the command
 	args   []string          // without a key
 	keys   map[string]string // with one
 }
 
+// impossible is why a command cannot be played: a planted bug may have brought that about.
+type impossible string
+
 func (s *story) fatalf(format string, args ...any) {
 	s.t.Helper()
+	if s.mutant != (mutant.Set{}) {
+		panic(impossible(fmt.Sprintf(format, args...)))
+	}
 	s.t.Fatalf("%s: %s", s.pos, fmt.Sprintf(format, args...))
 }
 
@@ -99,6 +113,14 @@ func (s *story) play(command string) {
 		s.table()
 	case "pin", "view", "unpin":
 		s.views()
+	case "audit":
+		s.current().Audit(s.number(append(s.args, "4096")[0]))
+		s.tick()
+	case "scrub":
+		for _, name := range s.args {
+			s.current().Suspect(s.device(name))
+		}
+		s.tick()
 	case "show":
 		page, _, row, _ := s.cells(s.args[0])
 		s.show(page, row)
@@ -178,7 +200,7 @@ func (s *story) volume() {
 	}
 	s.world = newWorld(s.t, x, s.tables[of])
 	if !slices.Contains(s.args, "closed") {
-		s.world.open(s.t, engine.Config{})
+		s.world.open(s.t, engine.Config{Mutant: s.mutant})
 		s.run()
 		s.tick()
 		s.world.story = nil
@@ -186,7 +208,8 @@ func (s *story) volume() {
 }
 
 func (s *story) open() {
-	cfg := engine.Config{Awaited: s.devicesOf("awaited"), Doubted: s.devicesOf("doubted")}
+	cfg := engine.Config{Awaited: s.devicesOf("awaited"), Doubted: s.devicesOf("doubted"),
+		Mutant: s.mutant}
 	if v := s.keys["patience"]; v != "" {
 		cfg.Patience = s.number(v)
 	}
@@ -264,7 +287,7 @@ func (s *story) misfortune() {
 		return
 	}
 	for _, name := range s.args {
-		if name == "carried-out" || name == "ghost" {
+		if name == "carried-out" || name == "ghost" || name == "newest" {
 			continue
 		}
 		if name == "record" {
@@ -279,7 +302,14 @@ func (s *story) misfortune() {
 		case "hold":
 			s.holds = append(s.holds, hold{id, s.keys["op"]})
 		case "release":
-			s.holds = slices.DeleteFunc(s.holds, func(h hold) bool { return h.device == id })
+			if slices.Contains(s.args, "newest") {
+				s.deliverNewest(id)
+				continue
+			}
+			op := s.keys["op"]
+			s.holds = slices.DeleteFunc(s.holds, func(h hold) bool {
+				return h.device == id && (op == "" || h.op == op)
+			})
 		case "lose":
 			s.lose(id, s.args[len(s.args)-1])
 		case "crash":
@@ -324,8 +354,13 @@ func (s *story) spoil() {
 // table makes the pool's next group table and tells the owners.
 func (s *story) table() {
 	last := s.world.tables[len(s.world.tables)-1]
-	next, err := last.Fold(cluster.Change{Kind: cluster.ChangeRemove,
-		Members: []cluster.Member{{Device: s.device(s.keys["remove"])}}})
+	change := cluster.Change{Kind: cluster.ChangeAdd}
+	if slices.Contains(s.args, "add") {
+		change.Members = []cluster.Member{s.addDevice(s.t)}
+	} else {
+		change.Kind, change.Members = cluster.ChangeRemove, []cluster.Member{{Device: s.device(s.keys["remove"])}}
+	}
+	next, err := last.Fold(change)
 	if err != nil {
 		s.fatalf("%v", err)
 	}
@@ -373,7 +408,7 @@ func (s *story) state() {
 	for _, n := range []struct {
 		n    int
 		what string
-	}{{x.Away, "away"}, {x.Stale, "stale"}, {x.Waiting, "waiting"}} {
+	}{{x.Away, "away"}, {x.Stale, "stale"}, {x.Waiting, "waiting"}, {x.Bad, "bad"}} {
 		if n.n > 0 {
 			text += fmt.Sprintf(", %d %s", n.n, n.what)
 		}

@@ -69,7 +69,7 @@ func (w *world) told() string {
 
 // who lists devices: data, parities, spares.
 func (w *world) who(devices []string) string {
-	if len(devices) == len(w.names) {
+	if len(devices) == len(w.names) && devices[0] != "host" {
 		return "all"
 	}
 	order := func(s string) int { return strings.IndexByte("dps", s[0])<<8 + len(s)<<4 + int(s[len(s)-1]-'0') }
@@ -140,7 +140,7 @@ func (w *world) requestText(r *chunk.Request) string {
 		if r.W != 0 {
 			text += fmt.Sprintf(" w %v", r.W)
 		}
-	case chunk.OpDrop:
+	case chunk.OpDrop, chunk.OpRenumber:
 		text += strings.TrimSuffix(" "+w.pageText(r.Page), " ")
 	case chunk.OpStable:
 		text += fmt.Sprintf(" %v", r.W)
@@ -176,7 +176,7 @@ func (w *world) content(r *chunk.Request) (text string) {
 			text += " " + w.entryText(x)
 		}
 	case chunk.OpList:
-		if r.Mode == chunk.ListUnstable {
+		if r.Mode == chunk.ListUnstable || r.Mode == chunk.ListBad {
 			for _, x := range r.Entries {
 				text += fmt.Sprintf(" %s%s %v,", w.pageText(x.Page), rowsText(x.Block, 1), x.W)
 			}
@@ -219,6 +219,9 @@ func (w *world) entryText(x chunk.JournalEntry) string {
 	if x.Complete {
 		text += " complete"
 	}
+	if x.Renumber {
+		text += " renumber"
+	}
 	for _, p := range x.Places {
 		text += fmt.Sprintf(" %s@%v", w.name(p.Device), p.Residency)
 	}
@@ -255,7 +258,7 @@ func opName(r *chunk.Request) string {
 		return "drop"
 	case chunk.OpList:
 		return map[chunk.ListMode]string{chunk.ListUnstable: "list-unstable",
-			chunk.ListChunks: "list-chunks"}[r.Mode]
+			chunk.ListChunks: "list-chunks", chunk.ListBad: "list-bad"}[r.Mode]
 	case chunk.OpFence:
 		return "fence"
 	case chunk.OpSettle:
@@ -270,6 +273,8 @@ func opName(r *chunk.Request) string {
 		return "trim-journal"
 	case chunk.OpJournalWipe:
 		return "wipe-journal"
+	case chunk.OpRenumber:
+		return "renumber"
 	}
 	return "view"
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 )
 
 // A snapshot is a pin: a sequence number. Devices free an old version once a newer one is stable, unless the
@@ -25,7 +26,12 @@ func (e *Engine) Pin() cluster.Seq {
 }
 
 // pins are all that have to be kept, oldest first: of the view list, and those taken since.
-func (e *Engine) pins() []cluster.Seq { return slices.Concat(e.cfg.View.Pins, e.win.pinned) }
+func (e *Engine) pins() []cluster.Seq {
+	if e.cfg.Mutant.Is(mutant.PinUncopied) {
+		return slices.Clone(e.cfg.View.Pins)
+	}
+	return slices.Concat(e.cfg.View.Pins, e.win.pinned)
+}
 
 // SetView hands in a newer view list, as recorded, which names every pin taken so far that is to be kept.
 func (e *Engine) SetView(v chunk.View) {

@@ -84,12 +84,16 @@ type hold struct {
 func (w *world) pool() *cluster.Pool {
 	members := make([]cluster.Member, w.devices)
 	for i := range members {
-		members[i] = cluster.Member{Device: cluster.DeviceID(i + 1), Weight: 16,
-			Domain: fmt.Sprintf("az/rack/%d", i+1)}
+		members[i] = member(i)
 	}
 	return &cluster.Pool{Name: "p", Code: cluster.CodeReplica, Data: 1, Parity: w.n + w.p - 1,
 		Domain: cluster.DomainNode, ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.BlockSize,
 		Members: members}
+}
+
+// member is the i-th device of the pool.
+func member(i int) cluster.Member {
+	return cluster.Member{Device: cluster.DeviceID(i + 1), Weight: 16, Domain: fmt.Sprintf("az/rack/%d", i+1)}
 }
 
 // newWorld makes a volume without owner on a pool whose first table is given.
@@ -102,17 +106,11 @@ func newWorld(t *testing.T, s shape, table *placement.Table) *world {
 	for c, id := range row {
 		w.names[id-1] = w.column(c)
 	}
-	spare := 0
 	for i := range s.devices {
 		if w.names[i] == "" {
-			w.names[i] = fmt.Sprintf("s%d", spare)
-			spare++
+			w.names[i] = w.spareName()
 		}
-		d, err := sim.NewDisk(s.blocks)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.disks = append(w.disks, &disk{Disk: d, up: true})
+		w.addDisk(t)
 	}
 	for page := uint64(0); len(w.pages) < 4; page++ {
 		if slices.Equal(table.Row(placement.Group(w.key, page)), row) {
@@ -120,6 +118,31 @@ func newWorld(t *testing.T, s shape, table *placement.Table) *world {
 		}
 	}
 	return w
+}
+
+// spareName is the name of the next device that no column of page A is at.
+func (w *world) spareName() string {
+	n := 0
+	for slices.Contains(w.names, fmt.Sprintf("s%d", n)) {
+		n++
+	}
+	return fmt.Sprintf("s%d", n)
+}
+
+func (w *world) addDisk(t *testing.T) {
+	t.Helper()
+	d, err := sim.NewDisk(w.blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.disks = append(w.disks, &disk{Disk: d, up: true})
+}
+
+// addDevice makes one more device.
+func (w *world) addDevice(t *testing.T) cluster.Member {
+	w.names = append(w.names, w.spareName())
+	w.addDisk(t)
+	return member(len(w.disks) - 1)
 }
 
 // open begins another owner; the one before goes on.
@@ -157,6 +180,16 @@ func (w *world) run() {
 				w.store(o)
 				again = true
 			}
+		}
+	}
+}
+
+// deliverNewest has a device carry out what was sent to it last.
+func (w *world) deliverNewest(id cluster.DeviceID) {
+	for i := len(w.net) - 1; i >= 0; i-- {
+		if f := w.net[i]; f.r.Device == id && !f.ghost {
+			w.deliver(i)
+			return
 		}
 	}
 }

@@ -24,7 +24,7 @@ type batch struct {
 	members  []*extent // holders of the locks, in order of arrival
 	w        cluster.Seq
 	given    bool          // w and shards come from an open: cols says which columns to write
-	then     func(ok bool) // given: called at the end
+	then     func(ok bool) // called at the end: of what is given, and of a row that an audit writes anew
 	failed   bool          // a read failed or brought a bad block
 	writing  bool
 	inFlight int // requests outstanding
@@ -389,6 +389,10 @@ func (e *Engine) encode(b *batch) {
 
 // parkBatch gives a batch up for now; nothing has been sent.
 func (e *Engine) parkBatch(b *batch) {
+	if b.then != nil { // an audit comes by again
+		e.endBatch(b, NoSpace)
+		return
+	}
 	members := b.members
 	b.members = nil
 	e.freeBatch(b)
@@ -400,7 +404,7 @@ func (e *Engine) endBatch(b *batch, s Status) {
 	if i := slices.Index(e.stuck, b); i >= 0 {
 		e.stuck = slices.Delete(e.stuck, i, i+1)
 	}
-	if b.given {
+	if b.then != nil {
 		then := b.then
 		e.freeBatch(b)
 		then(s == OK)

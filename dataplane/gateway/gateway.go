@@ -59,6 +59,7 @@ type Options struct {
 	// Patience is how long after the start of this process an open waits for devices of nodes that have not been
 	// met, or only just: after a start of the whole cluster nodes come up one by one.
 	Patience time.Duration
+	Audit    AuditOptions
 	Log      *logrus.Entry
 }
 
@@ -83,6 +84,8 @@ type Gateway struct {
 	opens chan struct{} // semaphore of openWidth
 	pools pools
 
+	auditing *session // whose turn it is to compare its rows; of the tick goroutine
+
 	validUntil atomic.Int64 // of the lease, nanoseconds since start
 
 	mu struct {
@@ -100,6 +103,12 @@ type Gateway struct {
 
 // New makes a gateway without volumes.
 func New(o Options) *Gateway {
+	if o.Audit.Rate == 0 {
+		o.Audit.Rate = defaultAuditRate
+	}
+	if o.Audit.Interval == 0 {
+		o.Audit.Interval = defaultAuditInterval
+	}
 	g := &Gateway{o: o, start: time.Now(), opens: make(chan struct{}, openWidth)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.mu.volumes = make(map[cluster.VolumeKey]*Volume)
@@ -243,6 +252,7 @@ func (g *Gateway) tick() {
 	defer g.wg.Done()
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
+	var sessions []*session
 	for {
 		select {
 		case <-g.ctx.Done():
@@ -250,6 +260,7 @@ func (g *Gateway) tick() {
 		case <-t.C:
 		}
 		g.probeSilent()
+		sessions = sessions[:0]
 		for _, v := range g.volumes() {
 			switch s := v.session.Load(); {
 			case s == nil:
@@ -258,8 +269,10 @@ func (g *Gateway) tick() {
 				s.end("no majority of the voters has renewed the lease")
 			default:
 				s.tick()
+				sessions = append(sessions, s)
 			}
 		}
+		g.auditTurn(time.Now(), sessions)
 	}
 }
 
@@ -269,6 +282,15 @@ func (g *Gateway) Yield(f lease.Fence) {
 	if v := g.Volume(f.Vol); v != nil {
 		if s := v.session.Load(); s != nil && s.epoch < f.Epoch {
 			s.end("its new owner asks for it")
+		}
+	}
+}
+
+// Suspect has a volume, if it is owned here, repair what a device says is bad of it.
+func (g *Gateway) Suspect(vol cluster.VolumeKey, device cluster.DeviceID) {
+	if v := g.Volume(vol); v != nil {
+		if s := v.session.Load(); s != nil {
+			s.suspect(device)
 		}
 	}
 }

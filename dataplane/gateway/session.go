@@ -34,8 +34,13 @@ type session struct {
 	stop  context.CancelFunc
 	ended atomic.Bool
 
-	mu  sync.Mutex // guards eng
+	told engine.Counters // as they were logged last; of tick
+
+	audit audit // of tick
+
+	mu  sync.Mutex // guards eng and ops
 	eng *engine.Engine
+	ops uint64 // of hosts, so far
 
 	cleared atomic.Bool // no other gateway can be answering hosts any more
 	ready   atomic.Bool // the engine serves
@@ -59,6 +64,7 @@ func (s *session) revision() int64 { return s.rec.rev.Load() }
 func (s *session) submit(op *engine.Op) {
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
+	s.ops++
 	s.eng.Submit(op)
 	s.eng.Drain(rd)
 	s.mu.Unlock()
@@ -80,9 +86,30 @@ func (s *session) tick() {
 	s.mu.Lock()
 	s.eng.Tick()
 	s.eng.Drain(rd)
+	c := s.eng.Counters
 	s.mu.Unlock()
 	s.carryOut(rd)
 	s.releaseHeld()
+	s.report(c)
+}
+
+// report logs what was found wrong since the last time.
+func (s *session) report(c engine.Counters) {
+	if n := c.Repaired - s.told.Repaired; n > 0 {
+		s.log().WithField("blocks", n).Warn("bad blocks of the volume were repaired")
+	}
+	if n := c.Disagreed - s.told.Disagreed; n > 0 {
+		s.log().WithField("rows", n).Error("parities of the volume were not what its data makes; the rows are " +
+			"written anew")
+	}
+	s.told = c
+}
+
+// suspect tells the engine that a device holds bad blocks. What it makes of that it does at its next ticks.
+func (s *session) suspect(device cluster.DeviceID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.eng.Suspect(device)
 }
 
 // followTables hands the newest group table of the pool to the engine.
@@ -342,7 +369,8 @@ func (s *session) stats() cluster.VolumeStats {
 	now, c := s.eng.Stats(), s.eng.Counters
 	st := cluster.VolumeStats{Key: s.v.key, Epoch: s.epoch, State: "opening", Down: now.Down,
 		Away: uint64(now.Away), Stale: uint64(now.Stale), MovingTo: now.MovingTo, MovedGroups: now.Cursor,
-		Copied: c.Copied * cluster.BlockSize, RepairedBad: c.Repaired, DegradedRead: c.Degraded}
+		Copied: c.Copied * cluster.BlockSize, RepairedBad: c.Repaired, DegradedRead: c.Degraded,
+		Unrepaired: uint64(now.Bad), Disagreed: c.Disagreed, Compared: c.AuditPasses}
 	if s.serving.Load() {
 		st.State = "serving"
 	}

@@ -177,6 +177,7 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	v.attempts = 0
 	s := &session{v: v, epoch: next.Epoch}
 	s.ctx, s.stop = context.WithCancel(g.ctx)
+	s.audit.due = time.Now().Add(g.o.Audit.Interval / auditFirst)
 	s.rec.owner = next
 	s.rec.rev.Store(rev)
 	near, awaited, doubted, patience := g.outlook()

@@ -11,5 +11,7 @@
 // false and the compiler removes the question. With the tag a Set holds one name, and `make mutants` runs the
 // simulator's seeds with each name in turn until one of them fails.
 //
+// Stories of the engine notice its bugs, too, also those which seeds come upon seldom (Rare).
+//
 // The names are in names.go, each with the rule that it drops and the schedule that the rule came from.
 package mutant

@@ -58,6 +58,20 @@ const (
 	MoveUnnoticed    Name = "move-unnoticed"    // pages that are new when their group moves stay behind (B7)
 	CursorEarly      Name = "cursor-early"      // a group counts as moved before its pages have (B7)
 	PinUnprotected   Name = "pin-unprotected"   // the stable mark passes a pin that devices do not know (A9)
+	TombstonesUndone Name = "tombstones-undone" // a version goes back with its tombstones, over an emptied row
+	ParityTrusted    Name = "parity-trusted"    // a parity made of data alone counts beside one that knows more
+	ParityUnasked    Name = "parity-unasked"    // a row is decoded without asking all parities
+	MarkBeforeView   Name = "mark-before-view"  // a device hears of the mark before it has the view list
+	PinUncopied      Name = "pin-uncopied"      // copies are not made for pins that no list names yet
+	PinUnjudged      Name = "pin-unjudged"      // versions in question are judged as the present sees them only
+	ApprovedUndone   Name = "approved-undone"   // a version in question goes though a pin sees it rightly
+	NumberUnchecked  Name = "number-unchecked"  // a version in question stays under a number of its own
+	SpareIgnored     Name = "spare-ignored"     // the last n columns of a page are in question, too
+	ViewSentOnce     Name = "view-sent-once"    // a view list that a device did not take is not sent again
+	SpaceAskedOnce   Name = "space-asked-once"  // space is asked for once, whoever uses it
+	OpenUnnumbered   Name = "open-unnumbered"   // an open asks for numbers that devices do not know yet
+	ReturnUnnumbered Name = "return-unnumbered" // a device that is back is asked for numbers it does not know
+	SweepUnnumbered  Name = "sweep-unnumbered"  // a sweep frees what is about to be renumbered
 )
 
 // Bugs of the page store, which its own crash tests must find: see PageStore.
@@ -96,17 +110,34 @@ func PageStore() []Name {
 
 // All lists the bugs of the protocol, which the simulator must find.
 func All() []Name {
-	return []Name{
+	return append([]Name{
 		// chunk servers
 		SkipFence, ForgetFence, SettleIgnored, MarkOverEpochs, HoleIgnored, FreeUnstable, BadUncovers,
 		OldResidency, KeepResidency, CreditIgnored, JournalForgets, UndoIgnored, AnswerTooSoon, GhostNewSession,
 		// gateways and voters
 		ServeUnrecorded, ServeUncleared, AnswerUnleased, FenceOneVoter, VoterForgets, LeaseFromArrival,
 		FencesUnread, RecordUnchecked,
-		// engine
+	}, Engine()...)
+}
+
+// Engine lists the bugs of the engine: its stories notice them, too.
+func Engine() []Name {
+	return []Name{
 		AckUncovered, EntryOfOne, SealForgotten, AbsentCounted, StaleUnbounded, AlternateSkipped, EntryUnread,
 		ResidencyReused, ResolveSkipped, ForwardAnyhow, BackAnyhow, OlderUndone, JudgeSkipped, StableEarly,
 		MaskForgotten, MergeUnlocked, ReadUnlocked, HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed,
-		CursorEarly, PinUnprotected,
+		CursorEarly, PinUnprotected, TombstonesUndone, ParityTrusted, ParityUnasked, MarkBeforeView,
+		PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce,
+		OpenUnnumbered, ReturnUnnumbered, SweepUnnumbered,
 	}
+}
+
+// Rare tells the bugs of the engine that take more luck than a thousand schedules have: stories notice them.
+func Rare(n Name) bool {
+	switch n {
+	case TombstonesUndone, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
+		SpareIgnored, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
+		return true
+	}
+	return false
 }

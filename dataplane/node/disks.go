@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
@@ -35,11 +37,13 @@ type disks struct {
 
 // disk is one device of this node: being opened, or open.
 type disk struct {
-	rec    *cluster.Device
+	rec    *cluster.Device // as it was when the device appeared: what matters of it does not change
 	dev    blockdev.Device
 	store  *pagestore.Store // nil: not open
+	scrub  *scrubber        // of the store
 	err    error            // why not
 	cancel context.CancelFunc
+	newest *cluster.Device // the record as it is: how it is to be scrubbed
 }
 
 func (d *disks) init(n *Node) {
@@ -57,11 +61,16 @@ func (d *disks) follow(ctx context.Context, s *cluster.State) {
 		switch {
 		case wanted && have == nil:
 			c, cancel := context.WithCancel(ctx)
-			k := &disk{rec: rec, cancel: cancel}
+			k := &disk{rec: rec, newest: rec, cancel: cancel}
 			d.mu.open[id] = k
 			d.wg.Add(1)
 			go d.attach(c, k)
-		case !wanted && have != nil:
+		case wanted:
+			have.newest = rec
+			if have.scrub != nil {
+				have.scrub.follow(rec)
+			}
+		case have != nil:
 			delete(d.mu.open, id)
 			have.cancel()
 			d.wg.Add(1)
@@ -110,7 +119,7 @@ func (d *disks) watch(ctx context.Context, k *disk) bool {
 		if err2 := d.detach(k); err2 != nil {
 			d.n.log.WithError(err2).WithField("device", k.rec.Number).Warn("closing a device")
 		}
-		k.dev, k.store, k.err = nil, nil, err
+		k.dev, k.store, k.scrub, k.err = nil, nil, nil, err
 		return true
 	}
 }
@@ -130,11 +139,14 @@ func (d *disks) bringUp(ctx context.Context, k *disk) bool {
 		if err == nil {
 			k.dev, k.store = dev, store
 			d.n.chunks.Attach(k.rec.Number, store)
+			k.scrub = d.n.startScrub(ctx, k.newest, store)
 			d.purge(ctx)
 		}
 		d.mu.Unlock()
 		if err == nil {
-			log.Info("device is served")
+			g := dev.Geometry()
+			log.WithFields(logrus.Fields{"engine": g.Engine, "direct": g.Direct, "volatile_cache": g.VolatileCache,
+				"logical_block": g.LogicalBlock}).Info("device is served")
 			return true
 		}
 		if changed && ctx.Err() == nil {
@@ -150,7 +162,7 @@ func (d *disks) bringUp(ctx context.Context, k *disk) bool {
 
 func (d *disks) openDisk(ctx context.Context,
 	rec *cluster.Device) (blockdev.Device, *pagestore.Store, error) {
-	dev, err := blockdev.OpenFile(rec.Path, blockdev.FileOptions{})
+	dev, err := d.n.o.OpenDevice(rec.Path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -167,6 +179,7 @@ func (d *disks) detach(k *disk) error {
 	if k.store == nil {
 		return nil
 	}
+	k.scrub.stop()
 	return errors.Join(k.store.Close(), k.dev.Close())
 }
 
@@ -217,8 +230,11 @@ func (d *disks) stats() []cluster.DeviceStats {
 			st.Error = k.err.Error()
 		}
 		if k.store != nil {
+			g := k.dev.Geometry()
+			st.Engine, st.VolatileCache = g.Engine.String(), g.VolatileCache
 			s := k.store.Stats()
 			st.Total, st.Free = s.TotalBlocks*cluster.BlockSize, s.FreeBlocks*cluster.BlockSize
+			st.Bad, st.Scrub = s.BadVersions, k.scrub.stats()
 		}
 		out = append(out, st)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/chunkd"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -44,7 +45,10 @@ type Options struct {
 	Patience time.Duration
 	// ChunkTimeout is how long a device of another node may take to answer. Default 2 s.
 	ChunkTimeout time.Duration
-	Log          logrus.FieldLogger
+	Audit        gateway.AuditOptions
+	// OpenDevice opens the disk or file at a path. Default blockdev.OpenFile.
+	OpenDevice func(path string) (blockdev.Device, error)
+	Log        logrus.FieldLogger
 }
 
 // stopTimeout bounds the hand-over of the volumes when the node stops.
@@ -78,6 +82,9 @@ type listener struct {
 func New(o Options) (*Node, error) {
 	o.Patience = orDefault(o.Patience, 10*time.Second)
 	o.ChunkTimeout = orDefault(o.ChunkTimeout, 2*time.Second)
+	if o.OpenDevice == nil {
+		o.OpenDevice = openFile
+	}
 	n := &Node{o: o, log: o.Log.WithField("node", o.Self), chunks: chunkd.New()}
 	n.disks.init(n)
 	n.shown.init(n)
@@ -98,8 +105,12 @@ func New(o Options) (*Node, error) {
 		Log:     n.log})
 	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Arbiter: o.Arbiter, Votes: votes{n},
 		Events: &n.shown,
-		Near:   n.isLocal, Patience: o.Patience, Log: n.log})
+		Near:   n.isLocal, Patience: o.Patience, Audit: o.Audit, Log: n.log})
 	return n, nil
+}
+
+func openFile(path string) (blockdev.Device, error) {
+	return blockdev.OpenFile(path, blockdev.FileOptions{})
 }
 
 func orDefault[T comparable](v, d T) T {

@@ -272,6 +272,7 @@ func TestADeviceIsLost(t *testing.T) {
 	if err := disk.Truncate(deviceSize); err != nil {
 		t.Fatal(err)
 	}
+	w.broken[2] = true
 	d := w.ctl.Newest().Map.Devices[2]
 	d.Path = fmt.Sprintf("/proc/self/fd/%d", fd)
 	w.format(d)
@@ -281,6 +282,9 @@ func TestADeviceIsLost(t *testing.T) {
 	vol, cfg := w.create(16 << 20)
 	l := startLoad(t, open(t, cfg), 1024, 4)
 	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	if st := w.running[2].node.Stats().Devices; st[0].Engine != "plain" || !st[0].VolatileCache {
+		t.Errorf("a file in memory is served as %+v", st)
+	}
 	if _, err := unix.FcntlInt(disk.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
@@ -119,6 +120,9 @@ type world struct {
 	ctl     *control
 	id      cluster.UUID
 	running map[cluster.NodeID]*run
+	audit   gateway.AuditOptions
+	inMem   map[string]*blockdev.Mem  // devices in memory, by path
+	broken  map[cluster.DeviceID]bool // not to be checked when their node has stopped
 }
 
 type run struct {
@@ -130,7 +134,8 @@ type run struct {
 const deviceSize = 128 << 20
 
 func newWorld(t testing.TB, nodes, copies int) *world {
-	w := &world{t: t, dir: t.TempDir(), id: cluster.UUID{1, 2, 3}, running: map[cluster.NodeID]*run{}}
+	w := &world{t: t, dir: t.TempDir(), id: cluster.UUID{1, 2, 3}, running: map[cluster.NodeID]*run{},
+		inMem: map[string]*blockdev.Mem{}, broken: map[cluster.DeviceID]bool{}}
 	m := &cluster.Map{Epoch: 1, Nodes: map[cluster.NodeID]*cluster.Node{},
 		Devices: map[cluster.DeviceID]*cluster.Device{}, Pools: map[string]*cluster.Pool{}}
 	pool := &cluster.Pool{ID: 1, Name: "p", Code: cluster.CodeReplica, Data: 1, Parity: copies - 1,
@@ -154,6 +159,9 @@ func newWorld(t testing.TB, nodes, copies int) *world {
 		for n := range w.running {
 			w.stop(n)
 		}
+		for _, m := range w.inMem {
+			_ = m.Close()
+		}
 	})
 	return w
 }
@@ -167,8 +175,31 @@ func freeAddr(t testing.TB) string {
 	return ln.Addr().String()
 }
 
+// memory is a device in memory that outlives the nodes which open and close it.
+type memory struct{ *blockdev.Mem }
+
+func (memory) Close() error { return nil }
+
+// inMemory makes a device one in memory, which can be made to fail.
+func (w *world) inMemory(id cluster.DeviceID, size int64) *blockdev.Mem {
+	d := w.ctl.Newest().Map.Devices[id]
+	d.Path = fmt.Sprint("memory", id)
+	d.Size = uint64(size)
+	m := blockdev.NewMem(blockdev.MemOptions{Size: size, VolatileCache: true})
+	w.inMem[d.Path] = m
+	w.format(d)
+	return m
+}
+
+func (w *world) openDevice(path string) (blockdev.Device, error) {
+	if m := w.inMem[path]; m != nil {
+		return memory{m}, nil
+	}
+	return blockdev.OpenFile(path, blockdev.FileOptions{Create: deviceSize})
+}
+
 func (w *world) format(d *cluster.Device) {
-	dev, err := blockdev.OpenFile(d.Path, blockdev.FileOptions{Create: deviceSize})
+	dev, err := w.openDevice(d.Path)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -191,7 +222,8 @@ func (w *world) build(n cluster.NodeID) *Node {
 	rec := w.ctl.Newest().Map.Nodes[n]
 	node, err := New(Options{Self: n, ClusterID: w.id, Secret: []byte("a secret of the cluster, 32 byte"),
 		DataDir: filepath.Join(w.dir, fmt.Sprint("data", n)), Hosts: rec.Addresses.Host, Peers: rec.Addresses.Peer,
-		States: w.ctl, Arbiter: w.ctl, Patience: 2 * time.Second, Log: log})
+		States: w.ctl, Arbiter: w.ctl, Patience: 2 * time.Second, Log: log,
+		OpenDevice: w.openDevice, Audit: w.audit})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -216,6 +248,29 @@ func (w *world) stop(n cluster.NodeID) {
 		}
 	case <-time.After(30 * time.Second):
 		w.t.Errorf("node %d does not stop", n)
+		return
+	}
+	w.check(n)
+}
+
+// check verifies the devices of a node that has stopped.
+func (w *world) check(n cluster.NodeID) {
+	w.t.Helper()
+	for id, d := range w.ctl.Newest().Map.Devices {
+		if d.Node != n || w.broken[id] {
+			continue
+		}
+		dev, err := w.openDevice(d.Path)
+		if err != nil {
+			w.t.Errorf("device %d: %v", id, err)
+			continue
+		}
+		if _, err := pagestore.Check(context.Background(), dev, pagestore.CheckOptions{Data: true}); err != nil {
+			w.t.Errorf("device %d after node %d has stopped: %v", id, n, err)
+		}
+		if err := dev.Close(); err != nil {
+			w.t.Error(err)
+		}
 	}
 }
 

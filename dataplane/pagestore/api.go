@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -33,6 +34,9 @@ var (
 	ErrForeign = errors.New("device is not this cluster's")
 	// ErrVersion means that the device holds a page store in a format that this release does not read.
 	ErrVersion = errors.New("unknown format")
+	// ErrWrongDevice, which is an ErrForeign, means that the device is one of this cluster's, but another: disks
+	// have changed their paths.
+	ErrWrongDevice = fmt.Errorf("%w: a wrong device", ErrForeign)
 	// ErrInvalid means that the request itself is wrong.
 	ErrInvalid = errors.New("invalid request")
 	// ErrConflict means that (block, W) exists with other content. One W is one content, for ever: the caller

@@ -45,11 +45,11 @@ func TestAResidencyEndsTheOneBefore(t *testing.T) {
 			t.Errorf("%s under the old residency: %v", name, err)
 		}
 	}
-	must(t, s.Close())
+	closeAndCheck(t, s)
 	s = open(t, dev)
 	expect(t, s, next, seq(1, 1), 2)
 	must(t, wait(func(done func(error)) { s.DropChunk(under(next, chunk.Home(2)), done) }))
-	must(t, s.Close())
+	closeAndCheck(t, s)
 	s = open(t, dev)
 	must(t, write(s, old, seq(1, 3), 3))
 	expect(t, s, old, seq(1, 3), 3)
@@ -72,7 +72,7 @@ func TestRenumberLasts(t *testing.T) {
 	dev.Crash(1)
 	s = open(t, dev)
 	expect(t, s, next, seq(1, 1), 1)
-	must(t, s.Close())
+	closeAndCheck(t, s)
 	s = open(t, dev)
 	expect(t, s, next, seq(1, 1), 1)
 	closeAndCheck(t, s)
@@ -128,7 +128,7 @@ func TestHeadReadsNoData(t *testing.T) {
 	if got := head(); got != pagemap.Bad {
 		t.Errorf("head of what is known to be bad: %v", got)
 	}
-	must(t, s.Close())
+	closeAndCheck(t, s)
 }
 
 // TestAViewListKeepsWhatPinsSee through restarts, from the log and from a checkpoint, until a newer list.
@@ -143,7 +143,7 @@ func TestAViewListKeepsWhatPinsSee(t *testing.T) {
 	must(t, write(s, ext(1, 0, 0, 1), seq(1, 2), 2))
 	must(t, setStable(s, vol(1), stable(seq(1, 2))))
 	for range 2 {
-		must(t, s.Close())
+		closeAndCheck(t, s)
 		s = open(t, dev)
 		if _, info := read(t, s, ext(1, 0, 0, 1), seq(1, 1)); info[0].W != seq(1, 1) {
 			t.Fatalf("as of the pin: %+v", info)
@@ -185,7 +185,7 @@ func TestMetadataInBatches(t *testing.T) {
 			got["journal/1.1/2"] == nil || got["journal/1.1/3"] != nil {
 			t.Fatalf("%d records, %q", len(got), got["journal/1.1/1"])
 		}
-		must(t, s.Close())
+		closeAndCheck(t, s)
 		s = open(t, dev)
 	}
 	if err := put(Meta{Key: "a", Value: make([]byte, MaxMetaValue+1)}); !errors.Is(err, ErrInvalid) {

@@ -1,27 +1,22 @@
 package pagestore
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev/signature"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
-
-// foreignScan is how many blocks at the start of a device must be empty for it to count as empty. File
-// systems, partition tables and volume managers all leave traces there.
-const foreignScan = 256
 
 // FormatOptions say whose the device becomes.
 type FormatOptions struct {
 	ClusterID  cluster.UUID
 	DeviceUUID cluster.UUID // new for every format
 	LogBlocks  uint64       // 4 KiB blocks of the metadata log; 0: 1 % of the device
-	// Force formats a device that holds data of something else, or a page store of this cluster.
+	// Force formats a device that holds data of something else, or a page store of this cluster. One of another
+	// cluster has to be wiped first (Wipe).
 	Force bool
-	// ForceForeign formats even a device that belongs to another cluster.
-	ForceForeign bool
 }
 
 // Format makes an empty page store of a device and returns when it is durable. ErrForeign when the device is
@@ -73,24 +68,59 @@ func mayFormat(ctx context.Context, dev blockdev.Device, o FormatOptions) (uint6
 		}
 		incarnation = max(incarnation, sb[i].incarnation+1)
 		switch id := sb[i].id; {
-		case id.cluster != o.ClusterID && !o.ForceForeign:
-			return 0, fmt.Errorf("%w: it belongs to cluster %v, as device %v", ErrForeign, id.cluster, id.device)
-		case id.cluster == o.ClusterID && !o.Force:
+		case id.cluster != o.ClusterID:
+			return 0, fmt.Errorf("%w: it belongs to cluster %v, as device %v; if that cluster does not need it any "+
+				"more, wipe it first", ErrForeign, id.cluster, id.device)
+		case !o.Force:
 			return 0, fmt.Errorf("%w: it is device %v of this cluster already", ErrForeign, id.device)
 		}
 	}
-	if o.Force || o.ForceForeign {
+	if o.Force {
 		return incarnation, nil
 	}
-	n := min(foreignScan, uint64(dev.Geometry().Size)/BlockSize)
-	buf := make([]byte, n*BlockSize)
-	if err := transfer(ctx, dev, &blockdev.Op{Kind: blockdev.Read, Buf: buf}); err != nil {
+	on, err := signature.Inspect(ctx, dev)
+	if err != nil {
 		return 0, err
 	}
-	if !bytes.Equal(buf, make([]byte, len(buf))) {
-		return 0, fmt.Errorf("%w: it holds data", ErrForeign)
+	if !on.Blank() {
+		return 0, fmt.Errorf("%w: it is not empty: %v; wipe it, or force the format, if that may be lost",
+			ErrForeign, on)
 	}
 	return incarnation, nil
+}
+
+// wiped is how many blocks at the start of a device Wipe overwrites, beside the superblocks.
+const wiped = 256
+
+// Wipe makes a page store, of whatever cluster, unreadable for good, so that the device counts as empty.
+// device is its UUID: who wipes has to know what. ErrForeign when the device is another one, or none.
+func Wipe(ctx context.Context, dev blockdev.Device, device cluster.UUID) error {
+	sb, _, err := readSupers(ctx, dev)
+	if err != nil {
+		return fmt.Errorf("wipe: %w", err)
+	}
+	found := false
+	for i := range sb {
+		if id := sb[i].id.device; !id.IsZero() && id != device {
+			return fmt.Errorf("wipe: %w: it is device %v of cluster %v", ErrForeign, id, sb[i].id.cluster)
+		}
+		found = found || !sb[i].id.device.IsZero()
+	}
+	if !found {
+		return fmt.Errorf("wipe: %w: there is no page store", ErrForeign)
+	}
+	for i := range sb { // the second copy is the last block
+		if sb[i].id.device.IsZero() {
+			continue
+		}
+		if err := zero(ctx, dev, sb[i].lay.superAt(i), 1); err != nil {
+			return fmt.Errorf("wipe: %w", err)
+		}
+	}
+	if err := zero(ctx, dev, 0, min(wiped, uint64(dev.Geometry().Size)/BlockSize)); err != nil {
+		return fmt.Errorf("wipe: %w", err)
+	}
+	return nil
 }
 
 // zero overwrites blocks with zeros, durably.

@@ -171,6 +171,7 @@ func (r *Read) lost(i int) bool {
 	if !s.mu.m.MarkBad(r.Extent, r.First+uint16(i), v.W, v.Loc) {
 		return false
 	}
+	s.mu.bad.note(r.Vol, pagemap.Cursor{Page: r.Page, Column: r.Column, Block: r.First + uint16(i), W: v.W})
 	s.mu.traffic.CRCErrors++
 	return true
 }

@@ -36,7 +36,11 @@ type recovery struct {
 	rec      pagemap.Record
 	unsure   []unsureData
 	buf      []byte
+	seen     seen // is told of every record; nil: nobody
 }
+
+// seen is told of the records of the log as they are replayed: either a record of the map, or metadata.
+type seen func(block uint64, rec *pagemap.Record, meta *metaEntry)
 
 // unsureData is a put whose data may have been in flight when the power failed.
 type unsureData struct {
@@ -126,13 +130,19 @@ func (id identity) check(o Options) error {
 		return fmt.Errorf("%w: it belongs to cluster %v, this is %v", ErrForeign, id.cluster, o.ClusterID)
 	}
 	if !o.DeviceUUID.IsZero() && id.device != o.DeviceUUID {
-		return fmt.Errorf("%w: it is device %v, want %v", ErrForeign, id.device, o.DeviceUUID)
+		return fmt.Errorf("%w: it is device %v, want %v", ErrWrongDevice, id.device, o.DeviceUUID)
 	}
 	return nil
 }
 
 // recoverMap reads everything that the map consists of.
 func recoverMap(ctx context.Context, dev blockdev.Device, sb super, o Options, thorough bool) (
+	*recovery, error) {
+	return recoverSeen(ctx, dev, sb, o, thorough, nil)
+}
+
+// recoverSeen is recoverMap for somebody who wants to know the records of the log.
+func recoverSeen(ctx context.Context, dev blockdev.Device, sb super, o Options, thorough bool, f seen) (
 	*recovery, error) {
 	if lb := dev.Geometry().LogicalBlock; sb.lay.unit%lb != 0 {
 		return nil, fmt.Errorf("%w: made for logical blocks of %d bytes, the device has %d: format it again",
@@ -143,7 +153,7 @@ func recoverMap(ctx context.Context, dev blockdev.Device, sb super, o Options, t
 		return nil, err
 	}
 	r := &recovery{ctx: ctx, dev: dev, sb: sb, mutant: o.Mutant, thorough: thorough, m: m, mem: mem,
-		meta: metaTable{byKey: map[string]*metaEntry{}}, buf: make([]byte, BlockSize)}
+		meta: metaTable{byKey: map[string]*metaEntry{}}, buf: make([]byte, BlockSize), seen: f}
 	if err := r.all(); err != nil {
 		mem.close()
 		return nil, err
@@ -244,6 +254,9 @@ func (r *recovery) replay(h *header, p []byte) error {
 			if err != nil {
 				return err
 			}
+			if r.seen != nil {
+				r.seen(h.seq, nil, &e)
+			}
 			r.meta.put(e)
 			p = p[n:]
 			continue
@@ -251,6 +264,9 @@ func (r *recovery) replay(h *header, p []byte) error {
 		n, err := x.readRecord(p, rec)
 		if err != nil {
 			return err
+		}
+		if r.seen != nil {
+			r.seen(h.seq, rec, nil)
 		}
 		p = p[n:]
 		if rec.Kind == pagemap.Put && !rec.Tombstone {
@@ -338,6 +354,7 @@ func Open(ctx context.Context, dev blockdev.Device, o Options) (*Store, error) {
 	}
 	s := newStore(dev, &sb, o, r.m, r.mem)
 	s.mu.meta, s.mu.largest, s.mu.ckpt.round = r.meta, r.largest, r.round
+	s.mu.bad.find(r.m)
 	s.repaired = uint64(len(r.rotten))
 	s.mu.log.next, s.mu.log.durable, s.mu.log.tail = r.next, r.next, sb.ckpt.logNext
 	if err := s.mount(); err != nil {

@@ -43,6 +43,7 @@ type Store struct {
 		m        *pagemap.Map
 		mem      *memory // of m
 		meta     metaTable
+		bad      badPlaces
 		log      groupCommit
 		ckpt     checkpointer
 		traffic  Traffic
@@ -78,7 +79,7 @@ func newStore(dev blockdev.Device, sb *super, o Options, m *pagemap.Map, mem *me
 	s.boxes = &sync.Pool{New: func() any { return &box{} }}
 	s.quiet = sync.NewCond(&s.mu)
 	s.mu.m, s.mu.mem, s.mu.superSeq = m, mem, sb.seq
-	s.mu.meta.byKey = map[string]*metaEntry{}
+	s.mu.meta.byKey, s.mu.bad = map[string]*metaEntry{}, badPlaces{}
 	s.mu.log.init(s, max(o.Groups, 1))
 	s.mu.ckpt.init(s, sb)
 	s.spawn = func(f func()) { go f() }
@@ -317,6 +318,14 @@ func (s *Store) Check() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mu.m.Check()
+}
+
+// Closed reports that the store has been closed. What List, ListBad, Volume and Volumes say is a fact only if
+// it is false afterwards: of a closed store they know nothing.
+func (s *Store) Closed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.closed
 }
 
 // Close waits for what is in flight and stops the store. It does not close the device. Not to be called from

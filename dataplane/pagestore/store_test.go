@@ -425,6 +425,12 @@ func TestFormatRefuses(t *testing.T) {
 	if err := Format(t.Context(), dev, o); !errors.Is(err, ErrForeign) {
 		t.Fatalf("format over data: %v", err)
 	}
+	raid := newMem(t, 1000, true)
+	raid.Poke(998*BlockSize, []byte("\xfc\x4e\x2b\xa9")) // a superblock 1.0 of md, and nothing else
+	err := Format(t.Context(), raid, o)
+	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "RAID") {
+		t.Fatalf("format over a RAID member: %v", err)
+	}
 	o.Force = true
 	must(t, Format(t.Context(), dev, o))
 	again := formatOptions()
@@ -440,13 +446,21 @@ func TestFormatRefuses(t *testing.T) {
 	s := open(t, dev)
 	must(t, write(s, ext(1, 0, 0, 1), seq(1, 1), 1))
 	closeAndCheck(t, s)
-	if _, err := Open(t.Context(), dev, Options{ClusterID: other.ClusterID}); !errors.Is(err, ErrForeign) {
+	if _, err := Open(t.Context(), dev, Options{ClusterID: other.ClusterID}); !errors.Is(err, ErrForeign) ||
+		errors.Is(err, ErrWrongDevice) {
 		t.Fatalf("open for another cluster: %v", err)
 	}
-	if _, err := Open(t.Context(), dev, Options{DeviceUUID: device(2)}); !errors.Is(err, ErrForeign) {
+	if _, err := Open(t.Context(), dev, Options{DeviceUUID: device(2)}); !errors.Is(err, ErrWrongDevice) {
 		t.Fatalf("open as another device: %v", err)
 	}
-	other.ForceForeign = true
+	if err := Wipe(t.Context(), dev, device(2)); !errors.Is(err, ErrForeign) {
+		t.Fatalf("wiped as another device: %v", err)
+	}
+	must(t, Wipe(t.Context(), dev, device(1)))
+	if err := Wipe(t.Context(), dev, device(1)); !errors.Is(err, ErrForeign) {
+		t.Fatalf("wiped again: %v", err)
+	}
+	other.Force = false
 	must(t, Format(t.Context(), dev, other))
 	if _, err := Open(t.Context(), dev, Options{ClusterID: o.ClusterID}); !errors.Is(err, ErrForeign) {
 		t.Fatalf("open after it went to another cluster: %v", err)

@@ -1,5 +1,6 @@
 // Package peer is the traffic between nodes: chunk requests to the devices of other nodes, lease renewals,
-// fences, and the word of a former owner. Both sides are here, because they are one protocol:
+// fences, the word of a former owner, and what scrubbing has found. Both sides are here, because they are one
+// protocol:
 //
 //   - [Manager] keeps one association to every other node, shared by all volumes, and sends;
 //   - [Service] is the namespace behind the node-to-node listener, and answers.
@@ -15,5 +16,6 @@
 //	                                         CDW13 a gateway; dword 0: highest epoch known,
 //	                                         dword 1: ms since the voter last heard of that gateway
 //	0xa4    Yield   none                     CDW10 VUID, CDW11 generation, CDW12 epoch of the new owner
+//	0xac    Suspect none                     CDW10 VUID, CDW11 generation, CDW12 device that holds bad blocks
 //	0xa2    Renew   back: lease.ReplySize    CDW10-11 boot and CDW12-13 sequence read so far, CDW14 node number
 package peer

@@ -24,6 +24,8 @@ const (
 	opFence uint8 = 0xa0
 	opRenew uint8 = 0xa2
 	opYield uint8 = 0xa4
+
+	opSuspect uint8 = 0xac
 )
 
 // Options of a Manager.
@@ -227,6 +229,21 @@ func (m *Manager) Yield(ctx context.Context, node cluster.NodeID, f lease.Fence)
 	cmd := fenceCommand(opYield, f)
 	if _, err := m.do(ctx, node, &cmd, nil); err != nil {
 		return fmt.Errorf("ask node %d to yield volume %v: %w", node, f.Vol, err)
+	}
+	return nil
+}
+
+// Suspect tells a node that owns a volume that a device holds bad blocks of it.
+func (m *Manager) Suspect(ctx context.Context, node cluster.NodeID, vol cluster.VolumeKey,
+	device cluster.DeviceID) error {
+	var cmd nvme.Command
+	cmd.SetOpcode(opSuspect)
+	cmd.SetNSID(1)
+	cmd.SetCDW10(vol.VUID)
+	cmd.SetCDW11(vol.Generation)
+	cmd.SetCDW12(uint32(device))
+	if _, err := m.do(ctx, node, &cmd, nil); err != nil {
+		return fmt.Errorf("tell node %d of bad blocks of volume %v: %w", node, vol, err)
 	}
 	return nil
 }

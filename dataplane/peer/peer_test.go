@@ -29,10 +29,20 @@ type remote struct {
 	given  givenUp
 }
 
-// givenUp is a gateway that remembers what it was asked to give up.
-type givenUp chan lease.Fence
+// givenUp is a gateway that remembers what it was asked to give up, and what it was told of.
+type givenUp struct {
+	fences   chan lease.Fence
+	suspects chan suspect
+}
 
-func (g givenUp) Yield(f lease.Fence) { g <- f }
+type suspect struct {
+	vol    cluster.VolumeKey
+	device cluster.DeviceID
+}
+
+func (g givenUp) Yield(f lease.Fence) { g.fences <- f }
+
+func (g givenUp) Suspect(vol cluster.VolumeKey, d cluster.DeviceID) { g.suspects <- suspect{vol, d} }
 
 // Submit implements chunkdtest.Submitter.
 func (r remote) Submit(q *chunk.Request) { r.Manager.Submit(2, q) }
@@ -54,7 +64,7 @@ func newRemote(t testing.TB, hostSecret string) remote {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, given := cluster.UUID{4}, make(givenUp, 1)
+	id, given := cluster.UUID{4}, givenUp{make(chan lease.Fence, 1), make(chan suspect, 1)}
 	target, err := nvmet.New(nvmet.Options{Secret: []byte("secret of a cluster of thirtytwo"), QueueDepth: 1024,
 		MDTS: cluster.MaxChunkSize})
 	if err != nil {
@@ -84,6 +94,9 @@ func newRemote(t testing.TB, hostSecret string) remote {
 		m.Close()
 		target.Close()
 		store.Close()
+		if _, err := pagestore.Check(context.Background(), dev, pagestore.CheckOptions{Data: true}); err != nil {
+			t.Error(err)
+		}
 		votes.Close()
 	})
 	return remote{m, target, given}
@@ -133,11 +146,20 @@ func TestVotes(t *testing.T) {
 	if err := r.Yield(t.Context(), 2, lease.Fence{Vol: vol, Epoch: 7}); err != nil {
 		t.Fatal(err)
 	}
-	if f := <-r.given; f != (lease.Fence{Vol: vol, Epoch: 7}) {
+	if f := <-r.given.fences; f != (lease.Fence{Vol: vol, Epoch: 7}) {
 		t.Fatalf("asked to yield %v", f)
 	}
 	if r.Yield(t.Context(), 2, lease.Fence{Vol: vol}) == nil {
 		t.Fatal("epoch 0 must be refused")
+	}
+	if err := r.Suspect(t.Context(), 2, vol, 12); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-r.given.suspects; s != (suspect{vol, 12}) {
+		t.Fatalf("told of %v", s)
+	}
+	if r.Suspect(t.Context(), 2, cluster.VolumeKey{}, 12) == nil {
+		t.Fatal("no volume must be refused")
 	}
 	if r.Refused(t.Context(), 2) {
 		t.Fatal("a node that listens does not refuse")

@@ -22,9 +22,10 @@ type Voter interface {
 	Renew(gateway cluster.NodeID, since lease.Position) lease.Reply
 }
 
-// Owner gives volumes up to newer owners: a gateway.Gateway.
+// Owner gives volumes up to newer owners, and repairs what devices say is bad: a gateway.Gateway.
 type Owner interface {
 	Yield(lease.Fence)
+	Suspect(cluster.VolumeKey, cluster.DeviceID)
 }
 
 // Service is the namespace that other nodes see: chunks, votes and the gateway of this node.
@@ -69,6 +70,8 @@ func (s *Service) Submit(req *nvmet.Request) {
 		go s.yield(req) // answers hosts on its way
 	case opRenew:
 		s.renew(req)
+	case opSuspect:
+		s.suspect(req)
 	default:
 		s.submitChunk(req)
 	}
@@ -144,6 +147,16 @@ func (s *Service) yield(req *nvmet.Request) {
 		return
 	}
 	s.owner.Yield(f)
+	req.Complete(nvme.Success)
+}
+
+func (s *Service) suspect(req *nvmet.Request) {
+	vol := cluster.VolumeKey{VUID: req.Cmd.CDW10(), Generation: req.Cmd.CDW11()}
+	if !vol.Valid() {
+		req.Complete(nvme.InvalidField.NoRetry())
+		return
+	}
+	s.owner.Suspect(vol, cluster.DeviceID(req.Cmd.CDW12()))
 	req.Complete(nvme.Success)
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -77,8 +78,13 @@ func (w *World) owner(v *volume) *engine.Engine {
 	return nil
 }
 
-// atRest tells what is still to be done for a volume.
-func (w *World) atRest(v *volume) error {
+// atRest tells what is still to be done for a volume: it heals, then its owner compares all rows.
+func (w *World) atRest(v *volume) (err error) {
+	defer func() {
+		if err != nil && !errors.Is(err, errUncompared) {
+			v.audit = audited{}
+		}
+	}()
 	e := w.owner(v)
 	switch {
 	case v.running > 0:
@@ -105,13 +111,19 @@ func (w *World) atRest(v *volume) error {
 			return fmt.Errorf("device %d has %d unstable versions, settled %d, marks %v", d.id, x.Unstable,
 				x.Settled, x.Marks)
 		}
+		if x.Bad > 0 && !w.plan.Beyond {
+			return fmt.Errorf("device %d has %d bad blocks, %+v", d.id, x.Bad, e.Stats())
+		}
 		for _, x := range d.journal(v.key) {
 			if !x.IsSeal() && w.isMember(v, d.id) {
 				return fmt.Errorf("device %d has a journal entry %s", d.id, entryText(x))
 			}
 		}
 	}
-	return w.orphans(v)
+	if err := w.orphans(v); err != nil {
+		return err
+	}
+	return v.audited(e)
 }
 
 // journalRests tells whether the journal has as many members as the pool allows.
@@ -201,6 +213,9 @@ func (w *World) checkVolume(v *volume) {
 	for page := range w.shape.Pages {
 		for row := range uint16(w.shape.ChunkBlocks) {
 			w.checkRow(v, codec, page, row, data)
+			if w.shape.Parity > 0 {
+				w.checkAgreement(v, page, row)
+			}
 		}
 	}
 }
@@ -241,23 +256,11 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 		case chunk.Absent, chunk.Tombstone:
 			block = zero
 		case chunk.Bad:
-			if w.isSpot(spot{d: d, vol: v.index, page: page, column: uint8(c), row: row, version: x.W}) {
-				continue // nobody has read it since it was destroyed
-			}
 			w.failf("volume %d page %d row %d column %d on device %d is spoiled: %v", v.index, page, row, c, d.id, x.W)
 		}
-		if !bytes.Equal(block, want[c]) && !w.forgot(d, v.index, page, uint8(c), row) {
+		if !bytes.Equal(block, want[c]) {
 			w.failf("volume %d page %d row %d: column %d on device %d (%v %v) is not what the row is made of",
 				v.index, page, row, c, d.id, x.State, x.W)
 		}
 	}
-}
-
-func (w *World) isSpot(x spot) bool {
-	for _, s := range w.faults.spots {
-		if s == x {
-			return true
-		}
-	}
-	return false
 }

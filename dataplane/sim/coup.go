@@ -256,13 +256,3 @@ func (w *World) amnesia(f Fault) bool {
 	})
 	return true
 }
-
-// forgot tells whether a device has forgotten the newest write of a block, and nobody has noticed.
-func (w *World) forgot(d *device, vol int, page uint64, column uint8, row uint16) bool {
-	for _, s := range w.faults.spots {
-		if s.older && s.d == d && s.vol == vol && s.page == page && s.column == column && s.row == row {
-			return true
-		}
-	}
-	return false
-}

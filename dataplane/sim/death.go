@@ -8,8 +8,10 @@ import (
 )
 
 // kill lets devices die for good, as many as the code can stand, in the same moment; perhaps the owner's
-// process ends with them, or another one, for a while. Nothing takes their place: from then on hosts live on
-// what is left.
+// process ends with them, or another one, for a while: that as soon as every owner knows of the deaths. If it
+// came to know of this process first, it would let its columns become stale and go on with n others, and
+// stale ones count among those that the code can stand to lose. Nothing takes the place of the dead: from
+// then on hosts live on what is left.
 func (w *World) kill(f Fault) bool {
 	more := 1 + int(f.B%uint64(max(w.shape.Parity, 1)))
 	var dead []*device
@@ -30,13 +32,31 @@ func (w *World) kill(f Fault) bool {
 	if f.C&1 == 1 {
 		w.nodes[w.etcd.records[0].Gateway-1].stopFor(f.duration())
 	}
-	if f.C&2 == 2 {
-		w.nodes[f.B>>32%uint64(len(w.nodes))].stopFor(f.duration())
-	}
 	for _, d := range dead {
 		d.die()
 	}
+	if f.C&2 == 2 {
+		w.whenKnown(dead, func() { w.nodes[f.B>>32%uint64(len(w.nodes))].stopFor(f.duration()) })
+	}
 	return true
+}
+
+// whenKnown waits until the owners of all volumes take devices to be down.
+func (w *World) whenKnown(dead []*device, do func()) {
+	known := true
+	for _, v := range w.volumes {
+		e := w.owner(v)
+		known = known && e != nil && !slices.ContainsFunc(dead, func(d *device) bool {
+			return !slices.Contains(e.Stats().Down, d.id)
+		})
+	}
+	switch {
+	case w.load.quiet:
+	case known:
+		do()
+	default:
+		w.after(20*millisecond, func() { w.whenKnown(dead, do) })
+	}
 }
 
 // stopFor ends the process of a node, for a while.

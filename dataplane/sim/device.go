@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
@@ -27,7 +28,9 @@ type device struct {
 	failing   int                  // requests that will still fail
 	written   func(*chunk.Request) // is called after each write
 	losing    bool                 // the next write is answered, but its data is not there
-	ballast   []pagemap.Run        // space that is never there
+	ballast   []pagemap.Run        // space that is not there
+	missed    bool                 // a request of an owner has failed: hosts' writes went on without it
+	scrubs    chance               // when it is scrubbed
 }
 
 // newDevice makes an empty device with room for a few times what the volumes need of it.
@@ -47,7 +50,8 @@ func newDevice(w *World, n *node, id cluster.DeviceID) *device {
 	if w.rng.IntN(4) == 0 {
 		disk.pageful = 1 + w.rng.IntN(8)
 	}
-	d := &device{w: w, node: n, id: id, disk: disk}
+	d := &device{w: w, node: n, id: id, disk: disk,
+		scrubs: chance{rand.New(rand.NewPCG(w.plan.Seed, 4<<32|uint64(id)))}}
 	if w.plan.Snug && w.plan.Volumes > 1 {
 		w.faults.everFull = true // what one volume was granted and does not use is not there for another
 	}
@@ -59,7 +63,7 @@ func newDevice(w *World, n *node, id cluster.DeviceID) *device {
 	return d
 }
 
-// drop gives the space back that was never there.
+// drop gives the space back that was not there.
 func (d *device) drop() {
 	for _, r := range d.ballast {
 		d.disk.pages.Release(r)
@@ -93,8 +97,12 @@ func (d *device) impaired() bool {
 	return false
 }
 
-// mend ends all that is wrong with the device.
+// mend ends all that is wrong with the device. What hosts wrote without it may be more than it has room for:
+// then people make room.
 func (d *device) mend() {
+	if d.missed {
+		d.drop()
+	}
 	d.slowUntil, d.lazyUntil, d.awayUntil, d.failing, d.losing = 0, 0, 0, 0, false
 	d.written = nil
 	d.disk.Unfill()
@@ -154,7 +162,7 @@ func (d *device) execute(f *flight) {
 	if d.losing && s == chunk.OK && f.r.Op == chunk.OpWrite {
 		d.lose(f.r)
 	}
-	if d.written != nil && s == chunk.OK && f.r.Op == chunk.OpWrite {
+	if d.written != nil && s == chunk.OK && (f.r.Op == chunk.OpWrite || f.r.Op == chunk.OpTombstone) {
 		d.written(f.r)
 	}
 	f.answered(s)

@@ -196,12 +196,13 @@ func (d *Disk) put(r *chunk.Request, e pagemap.Extent) chunk.Status {
 		switch held[i].State {
 		case chunk.Absent:
 			need++
-		case chunk.Bad:
-			need++
-			replace = true
-		case chunk.Data:
+		case chunk.Bad, chunk.Data: // a bad version may be written again, but as what it was
 			if r.Op != chunk.OpWrite || held[i].CRC != crc {
 				return chunk.Invalid
+			}
+			if held[i].State == chunk.Bad {
+				need++
+				replace = true
 			}
 		case chunk.Tombstone:
 			if r.Op != chunk.OpTombstone {
@@ -282,6 +283,10 @@ func (d *Disk) read(r *chunk.Request, e pagemap.Extent) {
 }
 
 func (d *Disk) list(r *chunk.Request) {
+	if r.Mode == chunk.ListBad {
+		d.listBad(r)
+		return
+	}
 	kind := [...]pagemap.ListKind{chunk.ListAll: pagemap.ListAll, chunk.ListUnstable: pagemap.ListUnstable,
 		chunk.ListChunks: pagemap.ListChunks}[r.Mode]
 	for len(d.scratch.entries) < int(r.Count) {
@@ -292,9 +297,40 @@ func (d *Disk) list(r *chunk.Request) {
 	n, _, more := d.pages.List(r.Vol, kind, after, buf)
 	r.Entries, r.More = r.Entries[:0], more
 	for _, x := range buf[:n] {
-		r.Entries = append(r.Entries, chunk.Entry{Residency: x.Residency, Set: x.Set, State: x.State,
-			Cursor: chunk.Cursor{Page: x.Page, W: x.W, Block: x.Block, Column: x.Column}})
+		r.Entries = append(r.Entries, entryOf(x))
 	}
+}
+
+func entryOf(x pagemap.Entry) chunk.Entry {
+	return chunk.Entry{Residency: x.Residency, Set: x.Set, State: x.State,
+		Cursor: chunk.Cursor{Page: x.Page, W: x.W, Block: x.Block, Column: x.Column}}
+}
+
+// listBad lists what is spoiled. In this world the device knows all of it.
+func (d *Disk) listBad(r *chunk.Request) {
+	r.Entries, r.More = r.Entries[:0], false
+	var piece [64]pagemap.Entry
+	after := pagemap.Cursor{Page: r.After.Page, Column: r.After.Column, Block: r.After.Block, W: r.After.W}
+	for more := d.bad(r.Vol) > 0; more; {
+		var n int
+		n, after, more = d.pages.List(r.Vol, pagemap.ListVersions, after, piece[:])
+		for _, x := range piece[:n] {
+			if x.State != chunk.Bad {
+				continue
+			}
+			if len(r.Entries) == min(int(r.Count), d.pageful) {
+				r.More = true
+				return
+			}
+			r.Entries = append(r.Entries, entryOf(x))
+		}
+	}
+}
+
+// bad counts the versions of a volume that are spoiled.
+func (d *Disk) bad(key cluster.VolumeKey) uint64 {
+	x, _ := d.pages.Volume(key)
+	return x.Bad
 }
 
 func (d *Disk) journal(r *chunk.Request) {

@@ -14,21 +14,23 @@
 //
 // # What is checked
 //
-// All the time: every sector that a host reads holds the stamp of a write of that sector, and package history
-// finds an order of all operations (P1, P2, P3); what a host reads as of a pin is what it would have read at
-// the moment of the pin. Between rounds, when all faults are over: every operation is answered, the volume
-// comes to rest within bounded time (no journal entries, nothing unstable, nothing where it does not belong),
-// every row is what the code makes of what hosts read, and every pin can be read as a whole. At the end the
-// space of every device is accounted for.
+// All the time: every sector that a host reads holds the stamp of a write of that sector, and package
+// history finds an order of all operations (P1, P2, P3); what a host reads as of a pin is what it would
+// have read at the moment of the pin. Between rounds, when all faults are over: every operation is
+// answered, the volume comes to rest within bounded time (no journal entries, nothing unstable, nothing
+// where it does not belong), every row is what the code makes of what hosts read, its columns agree about
+// its newest version, so that p of them can be lost, every pin can be read as a whole, and nothing is bad any
+// more: devices scrub in the background (scrub.go). At the end the space of every device is accounted for.
 //
 // # Themes
 //
-// The seed chooses a pool and one of ten themes (theme.go). One is, by half, anything at random; the others
-// concentrate on what breaks one kind of rule: owners that fight, owners that are cut off and do not know,
-// devices that stand in for each other, ghosts of broken connections, writes that are half done when their
-// owner and their host end, moves of growing volumes, full devices, decay, snapshots, devices that die and
-// are not replaced. Some faults (coup.go) look at what is going on and strike at the worst moment. A theme
-// that finds a planted bug which the others miss is worth its share of the seeds.
+// The seed chooses a pool and one of eleven themes (theme.go). One is, by half, anything at random; the
+// others concentrate on what breaks one kind of rule: owners that fight, owners that are cut off and do not
+// know, devices that stand in for each other, ghosts of broken connections, writes that are half done when
+// their owner and their host end, moves of growing volumes, full devices, decay, snapshots, devices that
+// die and are not replaced, tombstones that come and go. Some faults (coup.go) look at what is going on and
+// strike at the worst moment. A theme that finds a planted bug which the others miss is worth its share of
+// the seeds.
 //
 // # Budgets
 //

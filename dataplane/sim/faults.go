@@ -35,6 +35,7 @@ const (
 	Relay                 // a device goes the very moment that the one which stood in for it is back
 	Amnesia               // a device forgets an answered write of a parity, and has the version before
 	Straggler             // a device alone has a write, and is not there when the next owner opens the volume
+	Hermit                // a device alone does not hear that a row was emptied
 	Snapshot              // a pin is taken, or one is given up
 	MapChange             // devices join or leave the pool
 	Loss                  // a device is lost for good
@@ -46,16 +47,16 @@ const (
 func (k Kind) String() string {
 	return [...]string{"crash", "power loss", "power cut", "stall", "partition", "break", "slow", "failing",
 		"full", "detached", "rot", "lost write", "no arbiter", "flaky arbiter", "take-over", "hand-over",
-		"usurpation", "flapping", "coup", "relay", "amnesia", "straggler", "snapshot", "map change", "loss",
-		"death"}[k]
+		"usurpation", "flapping", "coup", "relay", "amnesia", "straggler", "hermit", "snapshot", "map change",
+		"loss", "death"}[k]
 }
 
 // weight is how often a kind is drawn.
 func (k Kind) weight() int {
 	return [...]int{Crash: 10, PowerLoss: 6, PowerCut: 5, Stall: 6, Partition: 8, Break: 6, Slow: 5, Failing: 4,
 		Full: 3, Detached: 3, Rot: 8, LostWrite: 4, NoArbiter: 3, Flaky: 4, TakeOver: 8, HandOver: 5,
-		Usurp: 10, Flap: 5, Coup: 3, Relay: 3, Amnesia: 4, Straggler: 3, Snapshot: 6,
-		MapChange: 0, Loss: 0, Death: 0}[k]
+		Usurp: 10, Flap: 5, Coup: 3, Relay: 3, Amnesia: 4, Straggler: 3, Hermit: 0,
+		Snapshot: 6, MapChange: 0, Loss: 0, Death: 0}[k]
 }
 
 // Fault is one thing that goes wrong; what A, B and C choose among depends on what there is at that moment.
@@ -128,6 +129,8 @@ func (w *World) apply(f Fault) bool {
 		return w.allows(len(w.order)) && w.relay(f)
 	case Straggler:
 		return w.allows(len(w.order)) && w.straggler(f, d)
+	case Hermit:
+		return w.allows(len(w.order)) && w.hermit(d)
 	case Amnesia:
 		return w.amnesia(f)
 	case Snapshot:

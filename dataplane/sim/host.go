@@ -23,6 +23,7 @@ type volume struct {
 	sectors uint64
 	hist    *history.History
 	running int
+	audit   audited
 	view    chunk.View    // as recorded
 	pins    []*pin        // of it, that hosts may read
 	taken   []cluster.Seq // pins, of all times
@@ -64,7 +65,7 @@ func (w *World) startHost(v *volume, reader bool) {
 		pause = w.load.between(0, millisecond)
 	}
 	w.after(pause, func() {
-		if w.load.quiet || w.load.left == 0 {
+		if w.load.quiet || w.load.left == 0 || w.now < w.load.pauseUntil {
 			w.after(100*millisecond, func() { w.startHost(v, reader) })
 			return
 		}
@@ -72,6 +73,9 @@ func (w *World) startHost(v *volume, reader bool) {
 		kind, lba, sectors := w.load.operation(v, reader)
 		if x := w.load.beside; w.now < x.until && v == x.v && w.load.IntN(3) > 0 {
 			lba, sectors = x.blocks[w.load.IntN(len(x.blocks))]*sectorsPerBlock, 1+w.load.Uint32N(sectorsPerBlock)
+			if x.empty {
+				kind, sectors = engine.Zero, sectorsPerBlock
+			}
 		}
 		h := &hostOp{w: w, v: v, kind: kind, lba: lba, sectors: sectors}
 		if kind == engine.Read && len(v.pins) > 0 && w.load.IntN(2) == 0 {

@@ -55,6 +55,7 @@ func (n *node) start() {
 	}
 	for _, d := range n.devices {
 		n.later(n.w.between(5*millisecond, 300*millisecond), d.open)
+		d.scrub()
 	}
 	if n.serves {
 		n.gw = newGateway(n)

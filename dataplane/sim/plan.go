@@ -47,7 +47,9 @@ type Plan struct {
 	Ops     int // operations in all, at most
 	Length  int64
 	Changes uint32 // of the map, at most
-	Beyond  bool   // more may be lost than the code can stand: then hosts may wait, but never read wrong data
+	// ScrubEvery is the pause between two passes of a device while there are faults; 0: only once they are over.
+	ScrubEvery int64
+	Beyond     bool // more may be lost than the code can stand: then hosts may wait, but never read wrong data
 	Bias
 	Faults []Fault
 }
@@ -97,6 +99,7 @@ func NewPlan(seed uint64) Plan {
 		p.Faults = append(p.Faults, r.fault(p.Length, Loss), r.fault(p.Length, Loss))
 	}
 	p.theme(r)
+	p.ScrubEvery = [...]int64{0, second / 4, second, 4 * second}[r.IntN(4)]
 	return p
 }
 
@@ -157,7 +160,10 @@ func (r chance) kind() Kind {
 // operation draws an operation: small and large, aligned and not, and often where others work too.
 func (l *load) operation(v *volume, reader bool) (kind engine.Kind, lba uint64, sectors uint32) {
 	sectors = uint32(1 + l.IntN(maxSectors))
-	if l.Small || l.IntN(4) == 0 {
+	switch {
+	case l.Voids: // a block and a part of the next one: one is empty afterwards, the other is not
+		sectors = uint32(1 + l.IntN(2*sectorsPerBlock))
+	case l.Small, l.IntN(4) == 0:
 		sectors = uint32(1 + l.IntN(sectorsPerBlock))
 	}
 	if l.IntN(2) == 0 {
@@ -174,7 +180,7 @@ func (l *load) operation(v *volume, reader bool) (kind engine.Kind, lba uint64, 
 	switch x := l.IntN(20); {
 	case reader, x < 8:
 		kind = engine.Read
-	case x < 13, x < 17 && !l.Zeros:
+	case x < 11, x < 13 && !l.Voids, x < 17 && !l.Zeros && !l.Voids:
 		kind = engine.Write
 	default:
 		kind = engine.Zero

@@ -94,6 +94,8 @@ func (s *Stats) add(c engine.Counters) {
 	s.Entries += c.Entries
 	s.Copied += c.Copied
 	s.Renumbered += c.Renumbered
+	s.Disagreed += c.Disagreed
+	s.AuditPasses += c.AuditPasses
 }
 
 // Add sums the figures of schedules.

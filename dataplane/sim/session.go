@@ -253,11 +253,15 @@ func (s *session) chunkDone(r *chunk.Request) {
 	if s.g.n.w.tracing {
 		s.g.n.w.logf("gateway %d: %s", s.g.n.id, requestText(r))
 	}
+	if r.Status != chunk.OK && r.Status != chunk.Full && r.Status != chunk.Fenced {
+		s.g.n.w.devices[r.Device].missed = true
+	}
 	s.eng.ChunkDone(r)
 	s.carryOut()
 }
 
 func (s *session) tick() {
+	s.compare()
 	s.eng.Tick()
 	s.carryOut()
 	s.releaseHeld()

@@ -7,15 +7,15 @@ import "github.com/ashlar-storage/ashlar/dataplane/chunk"
 // when hosts work again.
 func (w *World) straggler(f Fault, d *device) bool {
 	owner := w.nodes[w.etcd.records[0].Gateway-1]
-	if d.node == owner || !d.node.up || owner.gw == nil || owner.gw.serving(0) == nil || d.written != nil {
+	if !w.armable(d, owner) {
 		return false
 	}
 	d.written = func(r *chunk.Request) {
-		if !w.first(d, r) {
+		if r.Op != chunk.OpWrite || !w.first(d, r) {
 			return
 		}
 		d.written = nil
-		if w.load.quiet || !owner.up {
+		if w.load.quiet || !owner.up || !w.allows(len(w.order)) {
 			return
 		}
 		w.logf("device %d is left alone", d.id)
@@ -34,11 +34,51 @@ func (w *World) straggler(f Fault, d *device) bool {
 	return true
 }
 
+// armable tells whether a device can wait for a write of a volume that is served by another node.
+func (w *World) armable(d *device, owner *node) bool {
+	return d.node != owner && d.node.up && owner.gw != nil && owner.gw.serving(0) != nil && d.written == nil
+}
+
+// hermit arms a device: soon after it has emptied a block of a row that holds other data, its node ends, and
+// hosts empty the rest of the row. Then the power fails: the device is there for the next owner, and has not
+// heard that anything of this is complete.
+func (w *World) hermit(d *device) bool {
+	if !w.armable(d, w.nodes[w.etcd.records[0].Gateway-1]) {
+		return false
+	}
+	d.written = func(r *chunk.Request) {
+		x := r.Blocks[0]
+		if r.Op != chunk.OpTombstone || int(r.Column) >= w.shape.Data || x.Set&x.Mask == 0 || w.load.quiet {
+			return
+		}
+		if _, held := d.disk.Versions(r.Vol, r.Page, r.Column, r.Block); len(held) < 2 {
+			return // nothing lies under it
+		}
+		d.written = nil
+		w.logf("device %d goes away", d.id)
+		w.workBeside(r)
+		w.load.beside.empty = true
+		w.after(2*millisecond, func() {
+			if !w.load.quiet {
+				d.node.stop(true)
+			}
+		})
+		w.after(second, func() { w.load.pauseUntil = w.now + second }) // so that tombstones go
+		w.after(2*second, func() {
+			if !w.load.quiet {
+				w.powerCut(Fault{})
+			}
+		})
+	}
+	return true
+}
+
 // beside is where hosts like to work for a while: the blocks of a row but that of one column.
 type beside struct {
 	v      *volume
 	blocks []uint64
 	until  int64
+	empty  bool // what hosts do there is to empty them
 }
 
 // workBeside has hosts work on the row that a straggler has written, not on its own column: what it has alone
@@ -97,7 +137,7 @@ func (w *World) succeeded(f Fault, d *device, epoch uint32) {
 			return
 		}
 		w.alone(d.node, 0)
-		if n := w.node(r.Gateway); f.C%2 == 0 && n.up {
+		if n := w.node(r.Gateway); f.C%2 == 0 && n.up && w.allows(len(w.order)) {
 			n.stop(true)
 			w.after(second, n.start)
 		}

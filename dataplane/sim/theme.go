@@ -12,6 +12,7 @@ type Bias struct {
 	Mortal   bool // hosts die: nobody tries again what they had under way, so half a write stays half a write
 	Readers  bool // every other host only reads
 	Zeros    bool // hosts write zeroes more often
+	Voids    bool // most of what hosts write is zeroes
 	Fresh    bool // hosts go from page to page: there are always pages that were not written before
 	Sluggish bool // requests take long on devices, each another time: what runs at the same time meets
 	Snug     bool // devices have hardly more space than what is written may need
@@ -20,9 +21,10 @@ type Bias struct {
 }
 
 // themes is how many seeds of the same shape follow each other before the themes begin again.
-const themes = 10
+const themes = 11
 
-// theme makes a schedule one of its seed's theme. One of ten stays as it was drawn: anything may happen.
+// theme makes a schedule one of its seed's theme. Half of one of eleven stays as it was drawn:
+// anything may happen.
 func (p *Plan) theme(r chance) {
 	p.Rounds = 1 + r.IntN(3)
 	p.Mortal = r.IntN(2) == 0
@@ -52,6 +54,8 @@ func (p *Plan) theme(r chance) {
 		if r.IntN(2) == 0 {
 			p.deaths(r)
 		}
+	case 10:
+		p.voids(r)
 	}
 	if r.IntN(4) == 0 && p.Shape.Parity > 0 {
 		p.Shape.MinColumns = p.Shape.Data + 1
@@ -163,6 +167,35 @@ func (p *Plan) decay(r chance) {
 func (p *Plan) snapshots(r chance) {
 	p.few(r, 1+r.Uint64N(2), 12+r.IntN(12), Snapshot, Snapshot, Snapshot, TakeOver, Slow, Crash, Break, Flap)
 	p.Sluggish = r.IntN(2) == 0
+	if r.IntN(3) == 0 {
+		p.unnamed(r)
+	}
+}
+
+// unnamed: pins wait for the list that names them, for the arbiter is away, while columns leave and come
+// home.
+func (p *Plan) unnamed(r chance) {
+	p.Shape.Domains, p.Shape.PerNode = p.Shape.width()+1, 1
+	for range 3 {
+		at := r.between(second, p.Length)
+		for i, k := range []Kind{Flap, Snapshot, NoArbiter, Snapshot} {
+			f := r.fault(p.Length, k)
+			f.At = at + int64(i)*second/2
+			p.Faults = append(p.Faults, f)
+		}
+	}
+}
+
+// voids: what was written is emptied again, so that tombstones come and go, while devices without a stand-in
+// leave by turns.
+func (p *Plan) voids(r chance) {
+	p.few(r, 1+r.Uint64N(2), 6+r.IntN(8), Flap, Flap, Crash, TakeOver, Straggler, Hermit, Hermit)
+	if p.Shape.Parity < 2 || p.Shape.Data == 1 {
+		p.Shape.Code, p.Shape.Data, p.Shape.Parity = cluster.CodeRS, 2+r.IntN(2), 2
+	}
+	p.Shape.Domains, p.Shape.PerNode = p.Shape.width(), 1
+	p.Shape.Gateways = min(p.Shape.Gateways, p.Shape.Domains)
+	p.Voids, p.Mortal, p.Sluggish, p.Rounds = true, true, true, 2+r.IntN(3)
 }
 
 // deaths: devices die and are not replaced, in pools of hardly more domains than the code needs; others come
@@ -187,6 +220,8 @@ type load struct {
 	left   int  // operations that may still begin
 	quiet  bool // hosts begin nothing
 	beside beside
+	// pauseUntil is when hosts go on: they begin nothing before.
+	pauseUntil int64
 }
 
 func newLoad(p Plan) load {

@@ -89,7 +89,7 @@ func opName(r *chunk.Request) string {
 	case chunk.OpRenumber:
 		return "renumber"
 	case chunk.OpList:
-		return [...]string{"list all", "list unstable", "list chunks"}[r.Mode]
+		return [...]string{"list all", "list unstable", "list chunks", "list bad"}[r.Mode]
 	case chunk.OpFence:
 		return "fence"
 	case chunk.OpSettle:

@@ -36,6 +36,7 @@ func TestEveryOperation(t *testing.T) {
 	var dev wire.Device
 	again.into(t, &dev)
 	ok(200, "GET", fmt.Sprintf("/v1/devices/%d", dev.Number), "")
+	ok(200, "POST", fmt.Sprintf("/v1/devices/%d/scrub", dev.Number), `{"action":"start","interval_seconds":60}`)
 	w.Device(2, 1)
 	ok(200, "GET", "/v1/devices?node=1&limit=1", "")
 	ok(200, "GET", "/v1/nodes?name=node2", "")
@@ -330,6 +331,11 @@ func refusedMembers(_ string) []refusal {
 		{"device back to online", "PATCH", "/v1/devices/1", `{"state":"online"}`, nil, 400, field, "state"},
 		{"remove a device in use", "PATCH", "/v1/devices/1", `{"state":"removed"}`, nil, 409, wire.Conflict,
 			"state"},
+		{"scrub how", "POST", "/v1/devices/1/scrub", `{"action":"now"}`, nil, 400, field, "action"},
+		{"scrub without a wish", "POST", "/v1/devices/1/scrub", `{}`, nil, 400, field, "action"},
+		{"scrub after ten years", "POST", "/v1/devices/1/scrub", `{"interval_seconds":315360001}`, nil, 400, field,
+			"interval_seconds"},
+		{"scrub no device", "POST", "/v1/devices/77/scrub", `{"action":"pause"}`, nil, 404, wire.NotFound, ""},
 		{"fail no device", "PATCH", "/v1/devices/77", `{"state":"failed"}`, nil, 404, wire.NotFound, ""},
 	}
 }

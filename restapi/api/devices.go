@@ -134,3 +134,19 @@ func (s *Server) updateDevice(c *gin.Context) error {
 	}
 	return answer(c, d)
 }
+
+func (s *Server) scrubDevice(c *gin.Context) error {
+	n, err := numberParam(c, "device")
+	if err != nil {
+		return err
+	}
+	var r wire.ScrubRequest
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	d, err := s.o.Manager.ScrubDevice(c, cluster.DeviceID(n), r)
+	if err != nil {
+		return err
+	}
+	return answer(c, d)
+}

@@ -91,6 +91,7 @@ func routes() []route {
 		{"POST", "/v1/devices", (*Server).createDevice, false, nil},
 		{"GET", "/v1/devices/:device", (*Server).getDevice, false, nil},
 		{"PATCH", "/v1/devices/:device", (*Server).updateDevice, false, nil},
+		{"POST", "/v1/devices/:device/scrub", (*Server).scrubDevice, false, nil},
 		{"GET", "/v1/pools", (*Server).listPools, false, named},
 		{"POST", "/v1/pools", (*Server).createPool, false, nil},
 		{"GET", "/v1/pools/:pool", (*Server).getPool, false, nil},

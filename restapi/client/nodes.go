@@ -83,3 +83,12 @@ func (c *Client) UpdateDevice(ctx context.Context, d cluster.DeviceID,
 		body: wire.DeviceUpdate{State: state}, repeatable: true}, &out)
 	return out, err
 }
+
+// ScrubDevice asks for a pass over a device, pauses its scrubbing, or changes its pace.
+func (c *Client) ScrubDevice(ctx context.Context, d cluster.DeviceID,
+	opts wire.ScrubRequest) (wire.Device, error) {
+	var out wire.Device
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/devices/" + number(d) + "/scrub", body: opts,
+		repeatable: true}, &out)
+	return out, err
+}

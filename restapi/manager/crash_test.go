@@ -107,6 +107,12 @@ func poolChanges() []change {
 				return errOf(c.Manager.ChangePool(ctx, "gold", r))
 			}
 		}},
+		{"scrub a device", func(c *apitest.Cluster) doer {
+			prepare(c)
+			return func(ctx context.Context) error {
+				return errOf(c.Manager.ScrubDevice(ctx, 3, wire.ScrubRequest{Action: wire.ScrubStart}))
+			}
+		}},
 		{"fail a device of two pools", func(c *apitest.Cluster) doer {
 			prepare(c)
 			return func(ctx context.Context) error {

@@ -135,7 +135,7 @@ func (m *Manager) Device(ctx context.Context, number cluster.DeviceID) (wire.Dev
 // device draws a device with what its node published.
 func (v *view) device(d *cluster.Device, published store.Result) (wire.Device, error) {
 	w := wire.Device{Number: d.Number, UUID: d.UUID, Node: d.Node, Path: d.Path, Size: d.Size,
-		Weight: d.Weight, State: d.State}
+		Weight: d.Weight, State: d.State, ScrubPolicy: scrubPolicy(d.Scrub)}
 	stats, err := readStats(published)
 	if err != nil {
 		return w, err
@@ -144,8 +144,9 @@ func (v *view) device(d *cluster.Device, published store.Result) (wire.Device, e
 	for _, x := range st.Devices {
 		if x.Device == d.Number {
 			w.Stats = &wire.DeviceStats{Total: x.Total, Free: min(x.Free, x.Total),
-				Used:    x.Total - min(x.Free, x.Total),
-				Healthy: x.Healthy, Error: x.Error, Updated: st.Updated}
+				Used:   x.Total - min(x.Free, x.Total),
+				Engine: x.Engine, VolatileCache: x.VolatileCache,
+				Healthy: x.Healthy, Error: x.Error, Updated: st.Updated, Bad: x.Bad, Scrub: scrubbing(x.Scrub)}
 		}
 	}
 	return w, nil

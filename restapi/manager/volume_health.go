@@ -88,6 +88,7 @@ func (s *situation) lacks(o *cluster.Owner, st *cluster.VolumeStats) (why []stri
 		say(true, "device %d does not answer", d)
 	}
 	say(st.Stale > 0, "%d chunks missed writes", st.Stale)
+	say(st.Unrepaired > 0, "%d bad blocks could not be repaired", st.Unrepaired)
 	say(st.Away > 0 && st.MovingTo == 0, "%d chunks are away from home", st.Away)
 	return why
 }
@@ -115,7 +116,8 @@ func (s *situation) healing(rec *cluster.Volume, o *cluster.Owner) *wire.Healing
 		return nil
 	}
 	return &wire.Healing{Down: append([]cluster.DeviceID{}, st.Down...), Away: st.Away, Stale: st.Stale,
-		Moving: s.moving(rec, o, st), Copied: st.Copied, Mended: st.RepairedBad, Rebuilt: st.DegradedRead}
+		Moving: s.moving(rec, o, st), Copied: st.Copied, Mended: st.RepairedBad,
+		Unrepaired: st.Unrepaired, Compared: st.Compared, Disagreed: st.Disagreed, Rebuilt: st.DegradedRead}
 }
 
 // judged is a volume with what was found.

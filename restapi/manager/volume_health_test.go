@@ -40,6 +40,7 @@ func TestVolumeHealth(t *testing.T) {
 			"device 4 does not answer|device 6"},
 		"chunks are away":  {func(v *volume) { v.stats.Away = 5 }, wire.Degraded, "5 chunks are away"},
 		"chunks are stale": {func(v *volume) { v.stats.Stale = 2 }, wire.Degraded, "2 chunks missed"},
+		"blocks are lost":  {func(v *volume) { v.stats.Unrepaired = 3 }, wire.Degraded, "3 bad blocks"},
 		"it moves": {func(v *volume) { v.stats.MovingTo, v.stats.MovedGroups = 3, 99 }, wire.OnTheWay,
 			"99 of"},
 		"moved chunks are no harm": {func(v *volume) { v.stats.MovingTo, v.stats.Away = 3, 5 }, wire.OnTheWay,

@@ -67,22 +67,64 @@ type DeviceUpdate struct {
 
 // Device is a disk or file managed by a node.
 type Device struct {
-	Number cluster.DeviceID    `json:"number"`
-	UUID   cluster.UUID        `json:"uuid"`
-	Node   cluster.NodeID      `json:"node"`
-	Path   string              `json:"path"`
-	Size   uint64              `json:"size_bytes"`
-	Weight uint32              `json:"weight"`
-	State  cluster.DeviceState `json:"state"`
-	Stats  *DeviceStats        `json:"stats,omitempty"`
+	Number      cluster.DeviceID    `json:"number"`
+	UUID        cluster.UUID        `json:"uuid"`
+	Node        cluster.NodeID      `json:"node"`
+	Path        string              `json:"path"`
+	Size        uint64              `json:"size_bytes"`
+	Weight      uint32              `json:"weight"`
+	State       cluster.DeviceState `json:"state"`
+	ScrubPolicy ScrubPolicy         `json:"scrub_policy"`
+	Stats       *DeviceStats        `json:"stats,omitempty"`
+}
+
+// The actions of a ScrubRequest.
+const (
+	ScrubStart = "start" // begin a pass now, or go on with one that is paused
+	ScrubPause = "pause" // no pass begins or goes on until the next start
+)
+
+// ScrubRequest asks for a pass over a device or pauses its scrubbing, or changes its pace. What is left out
+// stays as it is.
+type ScrubRequest struct {
+	Action   string  `json:"action,omitempty"`
+	Rate     *uint64 `json:"bytes_per_second,omitempty"` // at most; 0: no scrubbing
+	Interval *uint64 `json:"interval_seconds,omitempty"` // from one pass to the next; 0: only when asked for
+}
+
+// ScrubPolicy is how a device is to be scrubbed.
+type ScrubPolicy struct {
+	Paused   bool   `json:"paused"`
+	Rate     uint64 `json:"bytes_per_second"`
+	Interval uint64 `json:"interval_seconds"`
+}
+
+// Scrub is how far the scrubbing of a device is: the reading of all it holds.
+type Scrub struct {
+	State   string `json:"state"`            // idle, running or paused
+	Percent uint8  `json:"percent"`          // of the pass under way
+	Rate    uint64 `json:"bytes_per_second"` // of the pass under way so far
+	Began   string `json:"began,omitempty"`  // the last pass that began
+	Ended   string `json:"ended,omitempty"`  // the last one that ended
+	Read    uint64 `json:"read_bytes"`       // by the last pass that began
+	Bad     uint64 `json:"bad_blocks"`       // that it found bad, known ones too
+	Found   uint64 `json:"found_blocks"`     // that were found bad, ever
+	Passes  uint64 `json:"passes"`           // that ended
 }
 
 // DeviceStats is what the node last published of the device.
 type DeviceStats struct {
-	Total   uint64 `json:"total_bytes"`
-	Used    uint64 `json:"used_bytes"`
-	Free    uint64 `json:"free_bytes"`
+	Total uint64 `json:"total_bytes"`
+	Used  uint64 `json:"used_bytes"`
+	Free  uint64 `json:"free_bytes"`
+	// Engine carries its I/O out: io_uring or plain. With a volatile cache every write waits for a flush, too.
+	Engine        string `json:"engine,omitempty"`
+	VolatileCache bool   `json:"volatile_cache"`
+
 	Healthy bool   `json:"healthy"`
 	Error   string `json:"error,omitempty"`
 	Updated string `json:"updated"`
+	// Bad are the blocks known to be bad now: until they are repaired, or nobody needs them.
+	Bad   uint64 `json:"bad_blocks,omitempty"`
+	Scrub *Scrub `json:"scrub,omitempty"` // while the device is served
 }

@@ -43,13 +43,19 @@ type Owner struct {
 
 // Healing is how far a volume is from lying whole where it belongs.
 type Healing struct {
-	Down    []cluster.DeviceID `json:"down"`         // devices that do not answer its owner
-	Away    uint64             `json:"away_chunks"`  // at alternates, or moved already
-	Stale   uint64             `json:"stale_chunks"` // that missed writes, which are nowhere else
-	Moving  *Moving            `json:"moving,omitempty"`
-	Copied  uint64             `json:"copied_bytes"`    // brought home or moved, since the owner began
-	Mended  uint64             `json:"repaired_blocks"` // after a checksum error, since the owner began
-	Rebuilt uint64             `json:"degraded_reads"`  // reads that needed other columns, since the owner began
+	Down   []cluster.DeviceID `json:"down"`         // devices that do not answer its owner
+	Away   uint64             `json:"away_chunks"`  // at alternates, or moved already
+	Stale  uint64             `json:"stale_chunks"` // that missed writes, which are nowhere else
+	Moving *Moving            `json:"moving,omitempty"`
+	Copied uint64             `json:"copied_bytes"`    // brought home or moved, since the owner began
+	Mended uint64             `json:"repaired_blocks"` // after a checksum error, since the owner began
+	// Compared counts the passes of this owner over all rows, Disagreed the rows whose parities were not what
+	// their data makes: they were written anew.
+	Compared  uint64 `json:"compared_passes"`
+	Disagreed uint64 `json:"disagreed_rows"`
+	// Unrepaired are the blocks that scrubbing found bad and that could not be repaired so far.
+	Unrepaired uint64 `json:"unrepaired_blocks,omitempty"`
+	Rebuilt    uint64 `json:"degraded_reads"` // reads that needed other columns, since the owner began
 }
 
 // Moving is a volume's way to a newer group table of its pool.

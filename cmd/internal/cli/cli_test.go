@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -107,6 +108,31 @@ func TestADay(t *testing.T) {
 }
 
 // TestALostDisk is a pool of an erasure code that grows and then loses a disk.
+// TestScrub: an operator looks, hurries it, slows it down and stops it.
+func TestScrub(t *testing.T) {
+	x := newTerminal(t)
+	d := x.c.Device(1, 1)
+	x.c.Device(1, 2)
+	contains(t, x.run("device", "scrub", "status", "1"), "its node says nothing", "32 MiB/s", "168h0m0s")
+	contains(t, x.run("device", "scrub", "start", "1"), "DEVICE", "1")
+	contains(t, x.run("device", "scrub", "pause", "1"), "paused")
+	contains(t, x.run("device", "scrub", "set", "1", "2", "--rate", "1MiB", "--interval", "24h"), "1 MiB/s",
+		"24h0m0s", "yes", "no")
+	contains(t, x.run("device", "scrub", "set", "1", "--interval", "0"), "1 MiB/s", "only when asked for")
+	contains(t, x.run("device", "scrub", "set", "1", "--rate", "0"), "0 B/s")
+	x.fails("--rate, --interval or both", "device", "scrub", "set", "1")
+	x.fails("negative", "device", "scrub", "set", "1", "--interval", "-1h")
+	x.fails("does not exist", "device", "scrub", "start", "77")
+	st := cluster.NodeStats{Node: 1, Devices: []cluster.DeviceStats{{Device: d, Healthy: true, Bad: 3,
+		Scrub: &cluster.ScrubStats{State: cluster.ScrubRunning, Percent: 40, Began: 1e9, Found: 7, Rate: 5 << 20}}}}
+	if err := x.c.Manager.PublishStats(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, x.run("device", "scrub", "status", "1"), "running, 40 %", "5 MiB/s", "2001-09-09", "7", "3")
+	contains(t, x.run("device", "show", "1"), "BAD BLOCKS", "running, 40 %")
+	contains(t, x.run("device", "scrub", "status", "1", "-o", "json"), `"found_blocks": 7`, `"bad_blocks": 3`)
+}
+
 func TestALostDisk(t *testing.T) {
 	x := newTerminal(t)
 	for d := 1; d <= 7; d++ {

@@ -126,7 +126,7 @@ func nodeJoinToken(g *global) *cobra.Command {
 
 func deviceCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "device", Short: "Disks and files that nodes manage"}
-	c.AddCommand(deviceAdd(g), deviceList(g), deviceShow(g), deviceFail(g), deviceRemove(g))
+	c.AddCommand(deviceAdd(g), deviceList(g), deviceShow(g), deviceFail(g), deviceRemove(g), deviceScrub(g))
 	return c
 }
 
@@ -222,7 +222,11 @@ func deviceTable(d wire.Device) table {
 	t.add("WEIGHT", strconv.FormatUint(uint64(d.Weight), 10)+" x 64 MiB")
 	if s := d.Stats; s != nil {
 		t.add("USED", bytesText(s.Used)+" of "+bytesText(s.Total))
+		t.add("ENGINE", s.Engine)
+		t.add("VOLATILE CACHE", yes(s.VolatileCache))
 		t.add("HEALTHY", joined(yes(s.Healthy), s.Error))
+		t.add("BAD BLOCKS", s.Bad)
+		t.add("SCRUB", scrubText(d))
 		t.add("UPDATED", s.Updated)
 	}
 	return t

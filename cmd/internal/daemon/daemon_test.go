@@ -14,7 +14,9 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -346,14 +348,50 @@ func TestADevice(t *testing.T) {
 		again.UUID != d.UUID {
 		t.Fatalf("again: %+v, %v", again, err)
 	}
-	foreign := filepath.Join(t.TempDir(), "foreign")
-	if err := os.WriteFile(foreign, []byte(strings.Repeat("data", 16<<20/4)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.CreateDevice(ctx, wire.DeviceCreate{Node: 1, Path: foreign}); !client.Is(err, wire.Conflict) {
-		t.Fatalf("a file with data: %v", err)
+	for story, x := range map[string]struct {
+		fill func(t *testing.T, path string)
+		says string
+	}{
+		"data":            {fillWith(0, strings.Repeat("data", 16<<20/4)), "not known"},
+		"a file system":   {fillWith(1080, "\x53\xef"), "ext4"},
+		"a RAID member":   {fillWith(16<<20-8192, "\xfc\x4e\x2b\xa9"), "RAID"},
+		"another cluster": {formatForAnother, "belongs to cluster"},
+	} {
+		foreign := filepath.Join(t.TempDir(), "foreign")
+		x.fill(t, foreign)
+		_, err := c.CreateDevice(ctx, wire.DeviceCreate{Node: 1, Path: foreign})
+		if !client.Is(err, wire.Conflict) || !strings.Contains(err.Error(), x.says) {
+			t.Errorf("a device with %s: %v", story, err)
+		}
 	}
 	p.stop(t)
+}
+
+// fillWith makes a file of 16 MiB that holds data at one place.
+func fillWith(off int64, data string) func(*testing.T, string) {
+	return func(t *testing.T, path string) {
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt([]byte(data), off)
+		if err := errors.Join(err, f.Truncate(16<<20), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// formatForAnother makes a device of another cluster.
+func formatForAnother(t *testing.T, path string) {
+	dev, err := blockdev.OpenFile(path, blockdev.FileOptions{Create: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: cluster.UUID{1},
+		DeviceUUID: cluster.UUID{2}})
+	if err := errors.Join(err, dev.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestShutdownDoesNotWaitForever(t *testing.T) {

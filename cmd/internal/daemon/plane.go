@@ -109,7 +109,8 @@ func alarms(st cluster.NodeStats) cluster.NodeStats {
 	}
 	for _, v := range st.Volumes {
 		out.Volumes = append(out.Volumes, cluster.VolumeStats{Key: v.Key, Epoch: v.Epoch, State: v.State,
-			Down: v.Down, Away: min(v.Away, 1), Stale: min(v.Stale, 1), MovingTo: v.MovingTo})
+			Down: v.Down, Away: min(v.Away, 1), Stale: min(v.Stale, 1), MovingTo: v.MovingTo,
+			Unrepaired: min(v.Unrepaired, 1)})
 	}
 	return out
 }

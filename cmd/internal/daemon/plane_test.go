@@ -30,6 +30,7 @@ func TestAlarms(t *testing.T) {
 		"a silent device":     {func(_ device, v volume) { v.Down = []cluster.DeviceID{4} }, true},
 		"all chunks are home": {func(_ device, v volume) { v.Away = 0 }, true},
 		"no chunk is stale":   {func(_ device, v volume) { v.Stale = 0 }, true},
+		"bad blocks remain":   {func(_ device, v volume) { v.Unrepaired = 2 }, true},
 		"the move is over":    {func(_ device, v volume) { v.MovingTo = 0 }, true},
 		"another owner epoch": {func(_ device, v volume) { v.Epoch = 4 }, true},
 		"not serving":         {func(_ device, v volume) { v.State = "opening" }, true},

@@ -93,6 +93,9 @@ func lists(c *client) {
 	if e := got[9]; e.State != chunk.Tombstone || e.W != seq(2, 11) {
 		c.t.Errorf("the newest version is listed: %+v", e)
 	}
+	if n := len(c.list(chunk.ListBad, 2)); n != 0 {
+		c.t.Errorf("%d bad versions, want none", n)
+	}
 	if n := len(c.list(chunk.ListUnstable, 2)); n != 11 {
 		c.t.Errorf("%d unstable versions, want 11", n)
 	}

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev/blockdevtest"
@@ -21,53 +22,17 @@ func TestMemConforms(t *testing.T) {
 						VolatileCache: cache})
 				})
 			})
+			t.Run(fmt.Sprintf("%d bytes, cache %v, slow and thin", lb, cache), func(t *testing.T) {
+				blockdevtest.Run(t, func(*testing.T) blockdev.Device {
+					m := blockdev.NewMem(blockdev.MemOptions{Size: blockdevtest.Size, LogicalBlock: lb,
+						VolatileCache: cache})
+					m.SetLatency(blockdev.Latency{Read: 20 * time.Microsecond, Write: 50 * time.Microsecond, Jitter: 1,
+						Lanes: 4})
+					m.SetLimit(blockdevtest.Size)
+					return m
+				})
+			})
 		}
-	}
-}
-
-func TestFileConforms(t *testing.T) {
-	blockdevtest.Run(t, func(t *testing.T) blockdev.Device {
-		d, err := blockdev.OpenFile(filepath.Join(t.TempDir(), "disk"),
-			blockdev.FileOptions{Create: blockdevtest.Size})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	})
-}
-
-func TestFileIsLockedAndPersists(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "disk")
-	if _, err := blockdev.OpenFile(path, blockdev.FileOptions{}); !errors.Is(err, os.ErrNotExist) {
-		t.Fatalf("missing file: %v", err)
-	}
-	a, err := blockdev.OpenFile(path, blockdev.FileOptions{Create: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := blockdev.OpenFile(path, blockdev.FileOptions{}); !errors.Is(err, blockdev.ErrInUse) {
-		t.Fatalf("second open: %v, want ErrInUse", err)
-	}
-	want := bytes.Repeat([]byte{7}, 4096)
-	err = blockdevtest.Do(a, &blockdev.Op{Kind: blockdev.Write, Off: 4096, Buf: want})
-	if err := errors.Join(err, a.Close()); err != nil {
-		t.Fatal(err)
-	}
-	// A size asked for later changes nothing: the file is what it is.
-	b, err := blockdev.OpenFile(path, blockdev.FileOptions{Create: 2 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, 4096)
-	err = blockdevtest.Do(b, &blockdev.Op{Kind: blockdev.Read, Off: 4096, Buf: got})
-	if err := errors.Join(err, b.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if b.Geometry().Size != 1<<20 || !bytes.Equal(got, want) {
-		t.Fatalf("after reopening: %+v, data equal %v", b.Geometry(), bytes.Equal(got, want))
-	}
-	if _, err := blockdev.OpenFile(t.TempDir(), blockdev.FileOptions{}); err == nil {
-		t.Fatal("a directory was opened as a device")
 	}
 }
 
@@ -214,6 +179,8 @@ func TestFaults(t *testing.T) {
 		{blockdev.BitRot, nil, nil, nil, false},
 		{blockdev.LostWrite, nil, nil, nil, false},
 		{blockdev.LostFlush, nil, nil, nil, true},
+		{blockdev.TornWrite, blockdev.ErrIO, nil, nil, false},
+		{blockdev.Gone, blockdev.ErrGone, blockdev.ErrGone, blockdev.ErrGone, false},
 	} {
 		m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20, VolatileCache: true})
 		defer m.Close()
@@ -271,29 +238,129 @@ func TestStallHoldsUntilHeal(t *testing.T) {
 	}
 }
 
-func BenchmarkWrite4K(b *testing.B) {
-	mem := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 24, VolatileCache: true})
-	file, err := blockdev.OpenFile(filepath.Join(b.TempDir(), "disk"), blockdev.FileOptions{Create: 1 << 24})
-	if err != nil {
-		b.Fatal(err)
+func TestATornWriteLeavesSomeSectors(t *testing.T) {
+	var parts int
+	for seed := range uint64(50) {
+		m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20, Seed: seed})
+		m.Inject(blockdev.Fault{Kind: blockdev.TornWrite})
+		err := blockdevtest.Do(m, &blockdev.Op{Kind: blockdev.Write, Buf: bytes.Repeat([]byte{2}, 1<<16)})
+		if !errors.Is(err, blockdev.ErrIO) {
+			t.Fatal(err)
+		}
+		if olds, news, torn := census(m, 0, 2); olds+news+torn != 128 {
+			t.Fatal("a sector holds neither old nor new")
+		} else if olds > 0 && news > 0 {
+			parts++
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for name, dev := range map[string]blockdev.Device{"mem": mem, "file": file} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			done := make(chan error, 1)
-			op := &blockdev.Op{Kind: blockdev.Write, Buf: make([]byte, 4096),
-				Done: func(_ *blockdev.Op, err error) { done <- err }}
-			flush := &blockdev.Op{Kind: blockdev.Flush, Done: op.Done}
-			for i := range b.N {
-				op.Off = int64(i%4096) * 4096
-				dev.Submit(op)
-				<-done
-				if i%32 == 31 {
-					dev.Submit(flush)
-					<-done
+	if parts < 25 {
+		t.Fatalf("%d of 50 torn writes left a part", parts)
+	}
+}
+
+// TestAThinDeviceFillsUp: what was written can be written again, and a discard makes room.
+func TestAThinDeviceFillsUp(t *testing.T) {
+	m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20, LogicalBlock: 4096})
+	defer m.Close()
+	do := func(kind blockdev.Kind, block int64) error {
+		return blockdevtest.Do(m, &blockdev.Op{Kind: kind, Off: block * 4096, Len: 4096,
+			Buf: bytes.Repeat([]byte{byte(block)}, 4096)})
+	}
+	if err := do(blockdev.Write, 9); err != nil {
+		t.Fatal(err)
+	}
+	m.SetLimit(3 * 4096)
+	for i, step := range []struct {
+		kind  blockdev.Kind
+		block int64
+		want  error
+	}{
+		{blockdev.Write, 1, nil}, {blockdev.Write, 2, nil},
+		{blockdev.Write, 3, blockdev.ErrNoSpace}, // 9 is held, too
+		{blockdev.Write, 2, nil}, {blockdev.Read, 3, nil},
+		{blockdev.Discard, 9, nil}, {blockdev.Discard, 9, nil},
+		{blockdev.Write, 3, nil}, {blockdev.Write, 4, blockdev.ErrNoSpace},
+	} {
+		if err := do(step.kind, step.block); !errors.Is(err, step.want) || (err == nil) != (step.want == nil) {
+			t.Fatalf("step %d, %v of block %d: %v, want %v", i, step.kind, step.block, err, step.want)
+		}
+	}
+	if c := m.CrashClone(1); !errors.Is(blockdevtest.Do(c, &blockdev.Op{Kind: blockdev.Write, Off: 1 << 19,
+		Buf: make([]byte, 4096)}), blockdev.ErrNoSpace) {
+		t.Fatal("a crash made room")
+	}
+	m.SetLimit(0)
+	if err := do(blockdev.Write, 4); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLatency: operations take the time of the model, side by side as far as there are lanes, and overtake.
+func TestLatency(t *testing.T) {
+	const us = time.Microsecond
+	for _, c := range []struct {
+		story   string
+		latency blockdev.Latency
+		ops     []blockdev.Kind
+		want    []time.Duration // after the start, by operation
+	}{
+		{"no time", blockdev.Latency{}, []blockdev.Kind{blockdev.Read, blockdev.Write}, []time.Duration{0, 0}},
+		{"by kind, all at once", blockdev.Latency{Read: 80 * us, Write: 20 * us, Flush: 500 * us},
+			[]blockdev.Kind{blockdev.Read, blockdev.Write, blockdev.Flush, blockdev.Read},
+			[]time.Duration{80 * us, 20 * us, 500 * us, 80 * us}},
+		{"one lane", blockdev.Latency{Read: 80 * us, Write: 20 * us, Lanes: 1},
+			[]blockdev.Kind{blockdev.Read, blockdev.Write, blockdev.Read},
+			[]time.Duration{80 * us, 100 * us, 180 * us}},
+		{"two lanes", blockdev.Latency{Read: 80 * us, Write: 20 * us, Lanes: 2},
+			[]blockdev.Kind{blockdev.Read, blockdev.Write, blockdev.Write, blockdev.Read},
+			[]time.Duration{80 * us, 20 * us, 40 * us, 120 * us}},
+		{"bytes count", blockdev.Latency{Write: 10 * us, PerMiB: 256 * us},
+			[]blockdev.Kind{blockdev.Write}, []time.Duration{11 * us}},
+	} {
+		t.Run(c.story, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20})
+				m.SetLatency(c.latency)
+				start, took, ended := time.Now(), make([]time.Duration, len(c.ops)), make(chan error)
+				for i, kind := range c.ops {
+					m.Submit(&blockdev.Op{Kind: kind, Buf: make([]byte, 4096), Done: func(_ *blockdev.Op, err error) {
+						took[i] = time.Since(start)
+						ended <- err
+					}})
 				}
-			}
+				for range c.ops {
+					if err := <-ended; err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !slices.Equal(took, c.want) {
+					t.Errorf("took %v, want %v", took, c.want)
+				}
+				if err := m.Close(); err != nil {
+					t.Fatal(err)
+				}
+			})
 		})
-		dev.Close()
 	}
+}
+
+// TestCrashWithOperationsThatTakeTime: they are in flight, and a crash forgets them.
+func TestCrashWithOperationsThatTakeTime(t *testing.T) {
+	m := blockdev.NewMem(blockdev.MemOptions{Size: 1 << 20})
+	defer m.Close()
+	m.SetLatency(blockdev.Latency{Write: time.Hour})
+	m.Submit(&blockdev.Op{Kind: blockdev.Write, Buf: bytes.Repeat([]byte{2}, 1<<16),
+		Done: func(*blockdev.Op, error) { t.Error("an operation survived the crash") }})
+	landed := map[bool]int{}
+	for seed := range uint64(50) {
+		_, n, _ := census(m.CrashClone(seed), 0, 2)
+		landed[n > 0]++
+	}
+	if landed[true] == 0 || landed[false] == 0 {
+		t.Fatalf("the write landed in part or not at all: %v", landed)
+	}
+	m.Crash(1)
 }
