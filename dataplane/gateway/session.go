@@ -34,13 +34,12 @@ type session struct {
 	stop  context.CancelFunc
 	ended atomic.Bool
 
-	told engine.Counters // as they were logged last; of tick
+	audit audit // of the gateway's tick
 
-	audit audit // of tick
-
-	mu  sync.Mutex // guards eng and ops
-	eng *engine.Engine
-	ops uint64 // of hosts, so far
+	mu   sync.Mutex // guards eng, ops and told
+	eng  *engine.Engine
+	ops  uint64          // of hosts, so far
+	told engine.Counters // as they were logged last
 
 	cleared atomic.Bool // no other gateway can be answering hosts any more
 	ready   atomic.Bool // the engine serves
@@ -86,23 +85,23 @@ func (s *session) tick() {
 	s.mu.Lock()
 	s.eng.Tick()
 	s.eng.Drain(rd)
-	c := s.eng.Counters
+	now, told := s.eng.Counters, s.told
+	s.told = now
 	s.mu.Unlock()
 	s.carryOut(rd)
 	s.releaseHeld()
-	s.report(c)
+	s.report(told, now)
 }
 
-// report logs what was found wrong since the last time.
-func (s *session) report(c engine.Counters) {
-	if n := c.Repaired - s.told.Repaired; n > 0 {
+// report logs what was found wrong between two ticks.
+func (s *session) report(told, now engine.Counters) {
+	if n := now.Repaired - told.Repaired; n > 0 {
 		s.log().WithField("blocks", n).Warn("bad blocks of the volume were repaired")
 	}
-	if n := c.Disagreed - s.told.Disagreed; n > 0 {
+	if n := now.Disagreed - told.Disagreed; n > 0 {
 		s.log().WithField("rows", n).Error("parities of the volume were not what its data makes; the rows are " +
 			"written anew")
 	}
-	s.told = c
 }
 
 // suspect tells the engine that a device holds bad blocks. What it makes of that it does at its next ticks.
