@@ -400,9 +400,16 @@ func (d *Disk) extent(key cluster.VolumeKey, page uint64, column uint8, row uint
 // newest is the newest version of a block with its data, whatever its residency is.
 func (d *Disk) newest(key cluster.VolumeKey, page uint64, column uint8,
 	row uint16) (pagemap.Version, []byte) {
+	v := d.seen(key, page, column, row, 0)
+	return v, d.data[v.Loc]
+}
+
+// seen is the version of a block that is seen as of a pin, or now when that is 0.
+func (d *Disk) seen(key cluster.VolumeKey, page uint64, column uint8, row uint16,
+	asOf cluster.Seq) pagemap.Version {
 	var v [1]pagemap.Version
-	d.pages.Lookup(d.extent(key, page, column, row), 0, v[:])
-	return v[0], d.data[v[0].Loc]
+	d.pages.Lookup(d.extent(key, page, column, row), asOf, v[:])
+	return v[0]
 }
 
 // exact is one version of a block.

@@ -36,11 +36,12 @@
 //
 // Any number of devices may be away at a time, for what they hold comes back. What is destroyed (bit rot,
 // lost writes, forgotten writes) together with what is away, or stale by the journal, never exceeds p columns
-// of a row; a fault that would exceed it is left out. A device forgets writes of parities only: one that
-// forgets a write of data serves the older data, and who reads only that cannot notice. Nor does one forget a
-// tombstone, also of those that a pin sees: the other columns' may be gone, and nobody knows better. One
-// schedule in 16 goes beyond the budget: hosts may then wait, or hear of lost data, but never read wrong
-// data.
+// of a row, now or as a pin sees it; a fault that would exceed it is left out. A device forgets writes of
+// parities only: one that forgets a write of data serves the older data, and who reads only that cannot
+// notice. Nor does one forget a tombstone, also of those that a pin sees: the other columns' may be gone, and
+// nobody knows better. What is forgotten and seen by a pin stays forgotten until the pin is given up or its
+// column is decoded anew: owners compare rows as they are now. One schedule in 16 goes beyond the budget:
+// hosts may then wait, or hear of lost data, but never read wrong data.
 //
 // # Failures
 //

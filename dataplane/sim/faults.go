@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -92,13 +93,19 @@ type spot struct {
 	older   bool // it is not there at all, and an older one is in its place
 }
 
-// open tells whether the version is still missing.
+// open tells whether the version is still missing. One that was forgotten is missing as of a pin, too, that
+// would see it: nobody writes it again there, also when the block is written anew.
 func (w *World) open(s spot) bool {
-	key := w.volumes[s.vol].key
-	if s.older {
-		return s.d.newest(key, s.page, s.column, s.row).W < s.version
+	v := w.volumes[s.vol]
+	if !s.older {
+		return s.d.isBad(v.key, s.page, s.column, s.row, s.version)
 	}
-	return s.d.isBad(key, s.page, s.column, s.row, s.version)
+	lacks := func(asOf cluster.Seq) bool {
+		return s.d.disk.seen(v.key, s.page, s.column, s.row, asOf).W < s.version
+	}
+	return lacks(0) || slices.ContainsFunc(v.taken, func(p *pin) bool {
+		return p.w > s.version && w.shows(v, p) && lacks(p.w)
+	})
 }
 
 // fault lets one thing go wrong, if the budget allows.

@@ -24,9 +24,9 @@ type volume struct {
 	hist    *history.History
 	running int
 	audit   audited
-	view    chunk.View    // as recorded
-	pins    []*pin        // of it, that hosts may read
-	taken   []cluster.Seq // pins, of all times
+	view    chunk.View // as recorded
+	pins    []*pin     // of it, that hosts may read
+	taken   []*pin     // of all times
 }
 
 // hostOp is an operation of a host, tried on one path after the other until it is answered. Each try has a

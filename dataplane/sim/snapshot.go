@@ -21,7 +21,13 @@ type pin struct {
 // pinned tells whether a pin was taken between two versions. It might see a tombstone that is between them,
 // too.
 func (v *volume) pinned(old, now cluster.Seq) bool {
-	return slices.ContainsFunc(v.taken, func(p cluster.Seq) bool { return old < p && p < now })
+	return slices.ContainsFunc(v.taken, func(p *pin) bool { return old < p.w && p.w < now })
+}
+
+// shows tells whether hosts read as of a pin, or will once it is recorded: only the owner that took it may
+// record it.
+func (w *World) shows(v *volume, p *pin) bool {
+	return p.kept && (p.w.Epoch() == w.etcd.records[v.index].Epoch || slices.Contains(v.pins, p))
 }
 
 // snapshot takes a pin, or gives one up when there are many.
@@ -42,7 +48,7 @@ func (w *World) snapshot(f Fault) bool {
 			return true
 		}
 		p := &pin{w: s.eng.Pin(), at: v.hist.Pin(), kept: true}
-		v.taken = append(v.taken, p.w)
+		v.taken = append(v.taken, p)
 		w.logf("pin %v of volume %d", p.w, v.index)
 		s.carryOut()
 		s.pinned(p)
