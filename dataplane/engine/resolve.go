@@ -130,13 +130,17 @@ func (e *Engine) decide(rv *resolving, top holder, g *gather) {
 	}
 	states := make([]stripe.ColumnState, e.n+e.p)
 	answered, missing, refuted := 0, 0, false
+	var lost, bad stripe.Cols
 	for c := range states {
 		switch x := g.cell(c, rv.key.row); {
 		case x.state == cellMissing:
 			missing++
+			lost |= stripe.ColsOf(c)
 		case x.state != cellFact:
+			lost |= stripe.ColsOf(c)
 			if x.found {
-				answered++ // bad
+				answered++
+				bad |= stripe.ColsOf(c)
 			}
 		case x.info.W == top.w, named && x.info.State == chunk.Absent && e.empty(c, h.mask):
 			states[c] = stripe.Has
@@ -156,9 +160,9 @@ func (e *Engine) decide(rv *resolving, top holder, g *gather) {
 		e.undo(rv, top.w, 0)
 	case res.Decision == stripe.Forward:
 		e.forward(rv, h, res)
-	case res.Decision == stripe.Back, answered >= e.n && (refuted || missing == 0):
-		// Undecided by what can be read, but a column of the write set lacks it, so it was not acknowledged; or it
-		// is torn or rotten on so many columns that nothing can bring it back.
+	case res.Decision == stripe.Back, answered >= e.n && (refuted || missing == 0 || e.torn(top.set, lost, bad)):
+		// Undecided by what can be read, but a column of the write set lacks it, or a power failure tore it, so it
+		// was not acknowledged; or it is rotten on so many columns that nothing can bring it back.
 		e.undo(rv, top.w, e.kept(g, h))
 	case missing > 0:
 		e.openStuck()
@@ -166,6 +170,14 @@ func (e *Engine) decide(rv *resolving, top holder, g *gather) {
 	default: // to be read as a media error, or written anew
 		e.resolved(rv)
 	}
+}
+
+// torn reports that a version cannot have been acknowledged: it is bad on some columns of its write set, and
+// with those that are missing these are more than may be lost. Who waited for the missing ones would wait for
+// ever when they are dead and a power failure tore the others.
+func (e *Engine) torn(set, lost, bad stripe.Cols) bool {
+	set |= stripe.ParityCols(e.n, e.p)
+	return set&bad != 0 && (set&lost).Len() > e.p
 }
 
 // kept are the columns that keep a version which goes back: its tombstones, when a parity holds nothing at
