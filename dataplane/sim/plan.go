@@ -104,12 +104,14 @@ func NewPlan(seed uint64) Plan {
 }
 
 // NewReturn is NewPlan with a pool that changes back before its volumes have moved, and with trouble at that
-// time.
+// time. No device is lost: the last table is the first one, and names it again.
 func NewReturn(seed uint64) Plan {
 	p := NewPlan(seed)
 	r := chance{rand.New(rand.NewPCG(seed, 2))}
 	p.Shape.Returns, p.Changes, p.Beyond = true, leaves, false
-	p.Faults = slices.DeleteFunc(p.Faults, func(f Fault) bool { return f.Kind == MapChange || f.Kind == Loss })
+	p.Faults = slices.DeleteFunc(p.Faults, func(f Fault) bool {
+		return f.Kind == MapChange || f.Kind == Loss || f.Kind == Death
+	})
 	at := r.between(second, p.Length)
 	near := func(k Kind, after int64) {
 		f := r.fault(p.Length, k)
