@@ -58,7 +58,7 @@ func newWorld(t *testing.T, c configuration, seed uint64) *world {
 		w.must(v, err)
 		pool, err := w.cluster.API.GetPool(t.Context(), p.pool())
 		w.must(pool, err)
-		w.attach(newVolume(t, v.Volume, p, pool))
+		w.attach(newVolume(t, v, p, pool))
 	}
 	for _, v := range w.volumes {
 		v.start(writers, seed)

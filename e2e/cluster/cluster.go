@@ -229,7 +229,7 @@ func (c *Cluster) CreateVolume(name string, size uint64) wire.Volume {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return v.Volume
+	return v
 }
 
 // Volume shows a volume.
@@ -239,7 +239,7 @@ func (c *Cluster) Volume(id model.UUID) wire.Volume {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return v.Volume
+	return v
 }
 
 // Owner waits until a running node serves a volume, and returns it.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
@@ -108,7 +109,7 @@ func TestRefusals(t *testing.T) {
 	w := newWorld(t)
 	w.Pool()
 	vol := w.Volume(1, "taken")
-	if _, _, err := w.Manager.Allow(t.Context(), vol.ID, apitest.HostA); err != nil {
+	if _, _, err := w.Manager.Allow(t.Context(), vol.ID, apitest.HostA, ""); err != nil {
 		t.Fatal(err)
 	}
 	v := "/v1/volumes/" + vol.ID.String()
@@ -174,6 +175,9 @@ func refusedAsking(v string) []refusal {
 		{"trailing slash", "GET", "/v1/volumes/", "", nil, 404, wire.NotFound, ""},
 		{"wrong method", "PUT", volumes, "", nil, 405, wire.MethodNotAllowed, ""},
 		{"unknown query", "GET", volumes + "?nmae=x", "", nil, 400, field, "nmae"},
+		{"unknown field", "GET", v + "?fields=name,szie", "", nil, 400, field, "fields"},
+		{"no field", "GET", volumes + "?fields=name,", "", nil, 400, field, "fields"},
+		{"fields of what is no resource", "GET", "/v1/version?fields=api", "", nil, 400, field, "fields"},
 		{"doubled query", "GET", volumes + "?name=x&name=y", "", nil, 400, field, "name"},
 		{"empty query", "GET", volumes + "?pool=", "", nil, 400, field, "pool"},
 		{"limit 0", "GET", volumes + "?limit=0", "", nil, 400, field, "limit"},
@@ -250,6 +254,18 @@ func refusedChanging(v string) []refusal {
 		{"resize to odd", "PATCH", v, `{"size_bytes":16777217}`, nil, 400, field, "size_bytes"},
 		{"resize nothing", "PATCH", volumes + "/" + none, `{"size_bytes":4096}`, nil, 404, wire.NotFound, ""},
 		{"rename", "PATCH", v, `{"name":"other"}`, nil, 400, field, "name"},
+		{"precondition where none is", "POST", volumes, create(""), []string{"If-Match", `"1"`}, 400, field,
+			"If-Match"},
+		{"fail by old ETag", "PATCH", "/v1/devices/1", `{"state":"failed"}`, []string{"If-Match", `"1"`}, 412,
+			wire.PreconditionFailed, "If-Match"},
+		{"scrub by old ETag", "POST", "/v1/devices/1/scrub", `{"action":"start"}`, []string{"If-Match", `"1"`}, 412,
+			wire.PreconditionFailed, "If-Match"},
+		{"change a pool by old ETag", "POST", pools + "/gold/changes", `{"kind":"remove","devices":[1]}`,
+			[]string{"If-Match", `"1"`}, 412, wire.PreconditionFailed, "If-Match"},
+		{"export by old ETag", "PUT", v + "/exports/" + apitest.HostB, "", []string{"If-Match", `"1"`}, 412,
+			wire.PreconditionFailed, "If-Match"},
+		{"unexport by old ETag", "DELETE", v + "/exports/" + apitest.HostA, "", []string{"If-Match", `"1", "2"`},
+			412, wire.PreconditionFailed, "If-Match"},
 		{"old ETag", "PATCH", v, `{"size_bytes":33554432}`, []string{"If-Match", `"1"`}, 412,
 			wire.PreconditionFailed, "If-Match"},
 		{"weak ETag", "PATCH", v, `{"size_bytes":33554432}`, []string{"If-Match", `W/"1"`}, 412,
@@ -491,4 +507,57 @@ func TestDeviceOfAnotherNode(t *testing.T) {
 		t.Errorf("forwarded in a circle: %d %s", r.status, r.body)
 	}
 	w.Audit()
+}
+
+// TestTwoWriters: two that saw the same version change it; one wins, the other one is told.
+func TestTwoWriters(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	for _, c := range []struct{ path, verb, body string }{
+		{"/v1/volumes/" + w.Volume(1, "v").ID.String(), "PATCH", `{"size_bytes":33554432}`},
+		{"/v1/devices/1", "POST", `{"action":"pause"}`},
+	} {
+		etag := w.call("GET", c.path, "").header.Get("ETag")
+		at := c.path
+		if c.verb == "POST" {
+			at += "/scrub"
+		}
+		var statuses [2]int
+		var wg sync.WaitGroup
+		for i := range statuses {
+			wg.Go(func() { statuses[i] = w.call(c.verb, at, c.body, "If-Match", `"1", `+etag).status })
+		}
+		wg.Wait()
+		if slices.Sort(statuses[:]); statuses != [2]int{200, 412} {
+			t.Errorf("%s %s: %v", c.verb, at, statuses)
+		}
+		if now := w.call("GET", c.path, "").header.Get("ETag"); now == etag || now == "" {
+			t.Errorf("%s: ETag %q, then %q", c.path, etag, now)
+		}
+	}
+}
+
+// TestSparseFields: only what was asked for comes back, in lists of every item.
+func TestSparseFields(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	w.Volume(1, "v1")
+	w.Volume(2, "v2")
+	for path, want := range map[string]string{
+		"/v1/pools/gold?fields=name,parity": `{"name":"gold","parity":1}`,
+		"/v1/volumes?fields=name&limit=1":   `{"items":[{"name":"v1"}],"next":"*"}`,
+		"/v1/volumes?fields=owner":          `{"items":[{},{}]}`,
+		"/v1/cluster?fields=nodes":          `{"nodes":3}`,
+	} {
+		r := w.call("GET", path, "")
+		var page struct{ Next string }
+		r.into(t, &page)
+		got := strings.TrimSpace(string(r.body))
+		if page.Next != "" {
+			got = strings.Replace(got, page.Next, "*", 1)
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
 }

@@ -88,7 +88,7 @@ func (s *Server) deleteToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.RevokeToken(c, id); err != nil {
+	if err := s.o.Manager.RevokeToken(c, id, ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

@@ -133,7 +133,12 @@ func (c *contract) check(t testing.TB, method, path string, resp *http.Response,
 		t.Errorf("%s: content type %q is not documented", where, kind)
 		return
 	}
-	if kind != "application/yaml" {
+	if headers, _ := c.at(append(keys, "headers")...); (headers != nil) != (resp.Header.Get("ETag") != "") {
+		t.Errorf("%s: ETag %q, documented headers: %v", where, resp.Header.Get("ETag"), headers)
+	}
+	switch {
+	case resp.Request.URL.Query().Has("fields") && resp.StatusCode < 400: // nothing is required of these
+	case kind != "application/yaml":
 		c.validate(t, where, body, append(keys, "content", kind, "schema")...)
 	}
 }
@@ -307,8 +312,14 @@ func (c *contract) checkParameters(t *testing.T, r api.RouteInfo, path, verb str
 			delete(documented, "path:"+name)
 		}
 	}
+	for name, takes := range map[string]bool{"header:If-Match": r.Conditional} {
+		if documented[name] != takes {
+			t.Errorf("%s %s: %s is %v in the document, %v in the router", verb, path, name, documented[name], takes)
+		}
+		delete(documented, name)
+	}
 	for p := range documented {
-		if !strings.HasPrefix(p, "header:") {
+		if p != "header:Idempotency-Key" {
 			t.Errorf("%s %s: %s is documented but not known to the router", verb, path, p)
 		}
 	}

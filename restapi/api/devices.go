@@ -84,8 +84,10 @@ func (s *Server) forward(c *gin.Context, node wire.Node, r wire.DeviceCreate) er
 	if err != nil {
 		return refuse(wire.Unavailable, "node", "node %d, which has the path, broke off: %v", r.Node, err)
 	}
-	if where := resp.Header.Get("Location"); where != "" {
-		c.Header("Location", where)
+	for _, name := range []string{"Location", "ETag"} {
+		if value := resp.Header.Get(name); value != "" {
+			c.Header(name, value)
+		}
 	}
 	c.Data(resp.StatusCode, resp.Header.Get("Content-Type"), text)
 	return nil
@@ -128,7 +130,7 @@ func (s *Server) updateDevice(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	d, err := s.o.Manager.UpdateDevice(c, cluster.DeviceID(n), r)
+	d, err := s.o.Manager.UpdateDevice(c, cluster.DeviceID(n), r, ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -144,7 +146,7 @@ func (s *Server) scrubDevice(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	d, err := s.o.Manager.ScrubDevice(c, cluster.DeviceID(n), r)
+	d, err := s.o.Manager.ScrubDevice(c, cluster.DeviceID(n), r, ifMatch(c))
 	if err != nil {
 		return err
 	}

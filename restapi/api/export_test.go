@@ -2,16 +2,17 @@ package api
 
 // RouteInfo is what the tests may know of a route.
 type RouteInfo struct {
-	Method, Path string
-	Public       bool
-	Query        []string
+	Method, Path        string
+	Public, Conditional bool
+	Query               []string
 }
 
 // Routes lists all routes.
 func Routes() []RouteInfo {
 	var out []RouteInfo
 	for _, r := range routes() {
-		out = append(out, RouteInfo{Method: r.method, Path: r.path, Public: r.public, Query: r.query})
+		out = append(out, RouteInfo{Method: r.method, Path: r.path, Public: r.public, Query: r.query,
+			Conditional: r.conditional})
 	}
 	return out
 }

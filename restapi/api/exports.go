@@ -38,7 +38,7 @@ func (s *Server) putExport(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	e, created, err := s.o.Manager.Allow(c, id, param(c, "host"))
+	e, created, err := s.o.Manager.Allow(c, id, param(c, "host"), ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *Server) deleteExport(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.Disallow(c, id, param(c, "host")); err != nil {
+	if err := s.o.Manager.Disallow(c, id, param(c, "host"), ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)
@@ -62,7 +62,7 @@ func (s *Server) deleteExports(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.DisallowAll(c, id); err != nil {
+	if err := s.o.Manager.DisallowAll(c, id, ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

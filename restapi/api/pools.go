@@ -45,7 +45,7 @@ func (s *Server) changePool(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	p, err := s.o.Manager.ChangePool(c, param(c, "pool"), r)
+	p, err := s.o.Manager.ChangePool(c, param(c, "pool"), r, ifMatch(c))
 	if err != nil {
 		return err
 	}

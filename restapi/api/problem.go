@@ -95,17 +95,29 @@ func (s *Server) problem(c *gin.Context, err error) {
 	c.Abort()
 }
 
-// write answers with a JSON document.
+// ifMatch is the ETag that what a call changes must still have; empty when any will do.
+func ifMatch(c *gin.Context) string { return c.GetHeader("If-Match") }
+
+// versioned is what has an ETag.
+type versioned interface{ Version() string }
+
+// write answers with a JSON document, and with the ETag of what has one.
 func write(c *gin.Context, status int, contentType string, body any) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		panic("an answer has no JSON form: " + err.Error())
+	}
+	if v, ok := body.(versioned); ok && v.Version() != "" {
+		c.Header("ETag", v.Version())
 	}
 	c.Data(status, contentType, append(text, '\n'))
 }
 
 // answer is the usual success.
 func answer(c *gin.Context, body any) error {
+	if fields := c.Query("fields"); fields != "" {
+		return answerSparse(c, body, fields)
+	}
 	write(c, http.StatusOK, "application/json", body)
 	return nil
 }

@@ -64,56 +64,6 @@ const (
 	drainTimeout   = 5 * time.Second
 )
 
-// route is one call: public ones need no bearer token, query names the parameters it knows.
-type route struct {
-	method string
-	path   string
-	do     func(*Server, *gin.Context) error
-	public bool
-	query  []string
-}
-
-// routes is the whole API in the order of openapi.yaml.
-func routes() []route {
-	page := []string{"limit", "cursor"}
-	named := []string{"limit", "cursor", "name"}
-	return []route{
-		{"GET", "/v1/health", (*Server).getLiveness, true, nil},
-		{"GET", "/v1/health/detail", (*Server).getHealth, false, nil},
-		{"GET", "/v1/version", (*Server).getVersion, true, nil},
-		{"GET", "/v1/openapi.json", (*Server).getOpenAPIJSON, false, nil},
-		{"GET", "/v1/openapi.yaml", (*Server).getOpenAPIYAML, false, nil},
-		{"GET", "/v1/cluster", (*Server).getCluster, false, nil},
-		{"POST", "/v1/join", (*Server).joinNode, true, nil},
-		{"GET", "/v1/nodes", (*Server).listNodes, false, named},
-		{"GET", "/v1/nodes/:node", (*Server).getNode, false, nil},
-		{"GET", "/v1/devices", (*Server).listDevices, false, []string{"limit", "cursor", "node"}},
-		{"POST", "/v1/devices", (*Server).createDevice, false, nil},
-		{"GET", "/v1/devices/:device", (*Server).getDevice, false, nil},
-		{"PATCH", "/v1/devices/:device", (*Server).updateDevice, false, nil},
-		{"POST", "/v1/devices/:device/scrub", (*Server).scrubDevice, false, nil},
-		{"GET", "/v1/pools", (*Server).listPools, false, named},
-		{"POST", "/v1/pools", (*Server).createPool, false, nil},
-		{"GET", "/v1/pools/:pool", (*Server).getPool, false, nil},
-		{"GET", "/v1/pools/:pool/balance", (*Server).getPoolBalance, false, nil},
-		{"POST", "/v1/pools/:pool/changes", (*Server).changePool, false, nil},
-		{"GET", "/v1/volumes", (*Server).listVolumes, false, []string{"limit", "cursor", "name", "pool"}},
-		{"POST", "/v1/volumes", (*Server).createVolume, false, nil},
-		{"GET", "/v1/volumes/:volume", (*Server).getVolume, false, nil},
-		{"PATCH", "/v1/volumes/:volume", (*Server).updateVolume, false, nil},
-		{"DELETE", "/v1/volumes/:volume", (*Server).deleteVolume, false, nil},
-		{"GET", "/v1/volumes/:volume/exports", (*Server).listExports, false, nil},
-		{"DELETE", "/v1/volumes/:volume/exports", (*Server).deleteExports, false, nil},
-		{"GET", "/v1/volumes/:volume/exports/:host", (*Server).getExport, false, nil},
-		{"PUT", "/v1/volumes/:volume/exports/:host", (*Server).putExport, false, nil},
-		{"DELETE", "/v1/volumes/:volume/exports/:host", (*Server).deleteExport, false, nil},
-		{"GET", "/v1/tokens", (*Server).listTokens, false, page},
-		{"POST", "/v1/tokens", (*Server).createToken, false, nil},
-		{"GET", "/v1/tokens/:token", (*Server).getToken, false, nil},
-		{"DELETE", "/v1/tokens/:token", (*Server).deleteToken, false, nil},
-	}
-}
-
 // New makes a server.
 func New(o Options) (*Server, error) {
 	doc, err := loadDocument()
@@ -157,6 +107,9 @@ func (s *Server) handler(r route) gin.HandlerFunc {
 		}
 		if err := checkQuery(c, r.query); err != nil {
 			return err
+		}
+		if !r.conditional && c.GetHeader("If-Match") != "" {
+			return refuse(wire.InvalidField, "If-Match", "this call takes no precondition")
 		}
 		return r.do(s, c)
 	})

@@ -2,8 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -37,8 +35,7 @@ func (s *Server) createVolume(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.Header("ETag", manager.ETag(v.Rev))
-	return madeOrFound(c, created, "/v1/volumes/"+v.ID.String(), v.Volume)
+	return madeOrFound(c, created, "/v1/volumes/"+v.ID.String(), v)
 }
 
 func (s *Server) getVolume(c *gin.Context) error {
@@ -50,26 +47,7 @@ func (s *Server) getVolume(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return answerVolume(c, v)
-}
-
-func answerVolume(c *gin.Context, v manager.Volume) error {
-	c.Header("ETag", manager.ETag(v.Rev))
-	return answer(c, v.Volume)
-}
-
-// ifMatch reads the revision a volume must still have; 0 when any will do. An ETag that this API cannot have
-// given matches nothing.
-func ifMatch(c *gin.Context) (int64, error) {
-	text := strings.TrimSpace(c.GetHeader("If-Match"))
-	if text == "" || text == "*" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(strings.Trim(text, `"`), 10, 64)
-	if err != nil || n <= 0 || manager.ETag(n) != text {
-		return 0, refuse(wire.PreconditionFailed, "If-Match", "%q is no ETag of this volume", text)
-	}
-	return n, nil
+	return answer(c, v)
 }
 
 func (s *Server) updateVolume(c *gin.Context) error {
@@ -81,15 +59,11 @@ func (s *Server) updateVolume(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	rev, err := ifMatch(c)
+	v, err := s.o.Manager.ResizeVolume(c, id, r, ifMatch(c))
 	if err != nil {
 		return err
 	}
-	v, err := s.o.Manager.ResizeVolume(c, id, r, rev)
-	if err != nil {
-		return err
-	}
-	return answerVolume(c, v)
+	return answer(c, v)
 }
 
 func (s *Server) deleteVolume(c *gin.Context) error {
@@ -97,11 +71,7 @@ func (s *Server) deleteVolume(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	rev, err := ifMatch(c)
-	if err != nil {
-		return err
-	}
-	if err := s.o.Manager.DeleteVolume(c, id, rev); err != nil {
+	if err := s.o.Manager.DeleteVolume(c, id, ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

@@ -235,7 +235,7 @@ func (c *Cluster) Volume(n int, name string) wire.Volume {
 	if err != nil {
 		c.T.Fatalf("create volume %s: %v", name, err)
 	}
-	return v.Volume
+	return v
 }
 
 // Audit fails the test when records contradict each other.

@@ -108,36 +108,54 @@ type call struct {
 	repeatable bool
 }
 
-// answer is what came back beside the body.
-type answer struct {
-	status int
-	etag   string
+// Option refines one call.
+type Option func(*call)
+
+// IfMatch lets a change happen only if what it changes still has this ETag; an empty one demands nothing.
+func IfMatch(etag string) Option { return header("If-Match", etag) }
+
+func header(name, value string) Option {
+	return func(r *call) {
+		if value == "" {
+			return
+		}
+		if r.header == nil {
+			r.header = make(map[string]string)
+		}
+		r.header[name] = value
+	}
 }
+
+// versioned is an answer that keeps the ETag it came with.
+type versioned interface{ SetVersion(etag string) }
 
 // do sends r to one endpoint after the other until one answers, and decodes a success into out (nil: no
 // body).
-func (c *Client) do(ctx context.Context, r call, out any) (answer, error) {
+func (c *Client) do(ctx context.Context, r call, out any, opts ...Option) error {
+	for _, o := range opts {
+		o(&r)
+	}
 	var body []byte
 	if r.body != nil {
 		var err error
 		if body, err = json.Marshal(r.body); err != nil {
-			return answer{}, fmt.Errorf("%s %s: %w", r.method, r.path, err)
+			return fmt.Errorf("%s %s: %w", r.method, r.path, err)
 		}
 	}
 	first := int(c.last.Load())
 	var failures []error
 	for i := range c.endpoints {
 		at := (first + i) % len(c.endpoints)
-		a, err := c.send(ctx, c.endpoints[at], r, body, out)
+		err := c.send(ctx, c.endpoints[at], r, body, out)
 		if err == nil || !c.goOn(ctx, r, err) {
 			if err == nil || isAnswer(err) {
 				c.last.Store(int32(at))
 			}
-			return a, err
+			return err
 		}
 		failures = append(failures, err)
 	}
-	return answer{}, errors.Join(failures...)
+	return errors.Join(failures...)
 }
 
 func isAnswer(err error) bool {
@@ -158,14 +176,14 @@ func (c *Client) goOn(ctx context.Context, r call, err error) bool {
 	return r.repeatable && (!isAnswer(err) || Is(err, wire.Unavailable))
 }
 
-func (c *Client) send(ctx context.Context, endpoint string, r call, body []byte, out any) (answer, error) {
+func (c *Client) send(ctx context.Context, endpoint string, r call, body []byte, out any) error {
 	target := endpoint + r.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(body))
 	if err != nil {
-		return answer{}, fmt.Errorf("%s %s: %w", r.method, target, err)
+		return fmt.Errorf("%s %s: %w", r.method, target, err)
 	}
 	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Accept", "application/json, "+wire.ProblemType)
@@ -180,24 +198,26 @@ func (c *Client) send(ctx context.Context, endpoint string, r call, body []byte,
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return answer{}, err // url.Error names method and URL
+		return err // url.Error names method and URL
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return answer{}, fmt.Errorf("%s %s: read the answer: %w", r.method, target, err)
+		return fmt.Errorf("%s %s: read the answer: %w", r.method, target, err)
 	}
-	a := answer{status: resp.StatusCode, etag: resp.Header.Get("ETag")}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return a, problem(endpoint, resp, text)
+		return problem(endpoint, resp, text)
 	}
 	if out == nil {
-		return a, nil
+		return nil
+	}
+	if v, ok := out.(versioned); ok {
+		v.SetVersion(resp.Header.Get("ETag"))
 	}
 	if err := json.Unmarshal(text, out); err != nil {
-		return a, fmt.Errorf("%s %s: the answer is not understood: %w", r.method, target, err)
+		return fmt.Errorf("%s %s: the answer is not understood: %w", r.method, target, err)
 	}
-	return a, nil
+	return nil
 }
 
 // problem makes the error of an answer, also when something that is no Ashlar node answered.
@@ -221,6 +241,7 @@ func problem(endpoint string, resp *http.Response, text []byte) error {
 type ListOpts struct {
 	Limit  int
 	Cursor string
+	Fields []string // by their JSON names; the others stay empty
 }
 
 func (o ListOpts) query(pairs ...string) url.Values {
@@ -230,6 +251,9 @@ func (o ListOpts) query(pairs ...string) url.Values {
 	}
 	if o.Cursor != "" {
 		q.Set("cursor", o.Cursor)
+	}
+	if len(o.Fields) > 0 {
+		q.Set("fields", strings.Join(o.Fields, ","))
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
@@ -242,7 +266,7 @@ func (o ListOpts) query(pairs ...string) url.Values {
 // get is a GET whose answer is a T.
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
 	var out T
-	_, err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, repeatable: true}, &out)
+	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, repeatable: true}, &out)
 	return out, err
 }
 

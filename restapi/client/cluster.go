@@ -33,7 +33,7 @@ func (c *Client) GetCluster(ctx context.Context) (wire.Cluster, error) {
 // repeated: a token that nobody knows would stay behind.
 func (c *Client) CreateToken(ctx context.Context, opts wire.TokenCreate) (wire.Token, error) {
 	var out wire.Token
-	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/tokens", body: opts}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/tokens", body: opts}, &out)
 	return out, err
 }
 
@@ -53,14 +53,13 @@ func (c *Client) GetToken(ctx context.Context, id cluster.UUID) (wire.Token, err
 }
 
 // DeleteToken revokes a token.
-func (c *Client) DeleteToken(ctx context.Context, id cluster.UUID) error {
-	return c.delete(ctx, "/v1/tokens/"+id.String(), nil)
+func (c *Client) DeleteToken(ctx context.Context, id cluster.UUID, opts ...Option) error {
+	return c.delete(ctx, "/v1/tokens/"+id.String(), opts...)
 }
 
 // delete is a DELETE. One that is repeated may answer "not found", which the caller sees.
-func (c *Client) delete(ctx context.Context, path string, header map[string]string) error {
-	_, err := c.do(ctx, call{method: http.MethodDelete, path: path, header: header, repeatable: true}, nil)
-	return err
+func (c *Client) delete(ctx context.Context, path string, opts ...Option) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: path, repeatable: true}, nil, opts...)
 }
 
 // segment makes any text one path segment.

@@ -11,10 +11,11 @@ import (
 func exportsPath(volume cluster.UUID) string { return "/v1/volumes/" + volume.String() + "/exports" }
 
 // PutExport allows a host, named by its NQN, to use a volume, and tells how it reaches it.
-func (c *Client) PutExport(ctx context.Context, volume cluster.UUID, host string) (wire.Export, error) {
+func (c *Client) PutExport(ctx context.Context, volume cluster.UUID, host string,
+	opts ...Option) (wire.Export, error) {
 	var out wire.Export
-	_, err := c.do(ctx, call{method: http.MethodPut, path: exportsPath(volume) + "/" + segment(host),
-		repeatable: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPut, path: exportsPath(volume) + "/" + segment(host),
+		repeatable: true}, &out, opts...)
 	return out, err
 }
 
@@ -30,11 +31,11 @@ func (c *Client) ListExports(ctx context.Context, volume cluster.UUID) ([]wire.E
 }
 
 // DeleteExport takes a volume from a host.
-func (c *Client) DeleteExport(ctx context.Context, volume cluster.UUID, host string) error {
-	return c.delete(ctx, exportsPath(volume)+"/"+segment(host), nil)
+func (c *Client) DeleteExport(ctx context.Context, volume cluster.UUID, host string, opts ...Option) error {
+	return c.delete(ctx, exportsPath(volume)+"/"+segment(host), opts...)
 }
 
 // DeleteExports takes a volume from all hosts.
-func (c *Client) DeleteExports(ctx context.Context, volume cluster.UUID) error {
-	return c.delete(ctx, exportsPath(volume), nil)
+func (c *Client) DeleteExports(ctx context.Context, volume cluster.UUID, opts ...Option) error {
+	return c.delete(ctx, exportsPath(volume), opts...)
 }

@@ -14,7 +14,7 @@ func number[T ~uint32](n T) string { return strconv.FormatUint(uint64(n), 10) }
 // JoinNode adds a node with the join token in opts; repeating it gives the same node.
 func (c *Client) JoinNode(ctx context.Context, opts wire.JoinRequest) (wire.JoinResult, error) {
 	var out wire.JoinResult
-	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/join", body: opts, repeatable: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/join", body: opts, repeatable: true}, &out)
 	return out, err
 }
 
@@ -50,7 +50,7 @@ type DeviceListOpts struct {
 // CreateDevice adds the disk or file at a path of a node; repeating it gives the same device.
 func (c *Client) CreateDevice(ctx context.Context, opts wire.DeviceCreate) (wire.Device, error) {
 	var out wire.Device
-	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/devices", body: opts, repeatable: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/devices", body: opts, repeatable: true}, &out)
 	return out, err
 }
 
@@ -77,18 +77,18 @@ func (c *Client) GetDevice(ctx context.Context, d cluster.DeviceID) (wire.Device
 
 // UpdateDevice declares a device failed or removes it; repeating it changes nothing.
 func (c *Client) UpdateDevice(ctx context.Context, d cluster.DeviceID,
-	state cluster.DeviceState) (wire.Device, error) {
+	state cluster.DeviceState, opts ...Option) (wire.Device, error) {
 	var out wire.Device
-	_, err := c.do(ctx, call{method: http.MethodPatch, path: "/v1/devices/" + number(d),
-		body: wire.DeviceUpdate{State: state}, repeatable: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPatch, path: "/v1/devices/" + number(d),
+		body: wire.DeviceUpdate{State: state}, repeatable: true}, &out, opts...)
 	return out, err
 }
 
 // ScrubDevice asks for a pass over a device, pauses its scrubbing, or changes its pace.
-func (c *Client) ScrubDevice(ctx context.Context, d cluster.DeviceID,
-	opts wire.ScrubRequest) (wire.Device, error) {
+func (c *Client) ScrubDevice(ctx context.Context, d cluster.DeviceID, wish wire.ScrubRequest,
+	opts ...Option) (wire.Device, error) {
 	var out wire.Device
-	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/devices/" + number(d) + "/scrub", body: opts,
-		repeatable: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/devices/" + number(d) + "/scrub", body: wish,
+		repeatable: true}, &out, opts...)
 	return out, err
 }

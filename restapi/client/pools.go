@@ -16,7 +16,7 @@ type PoolListOpts struct {
 // CreatePool makes a pool; repeating it gives the same pool.
 func (c *Client) CreatePool(ctx context.Context, opts wire.PoolCreate) (wire.Pool, error) {
 	var out wire.Pool
-	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/pools", body: opts, repeatable: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/pools", body: opts, repeatable: true}, &out)
 	return out, err
 }
 
@@ -38,10 +38,11 @@ func (c *Client) GetPool(ctx context.Context, name string) (wire.Pool, error) {
 }
 
 // ChangePool changes who belongs to a pool; repeating it changes nothing.
-func (c *Client) ChangePool(ctx context.Context, name string, change wire.PoolChange) (wire.Pool, error) {
+func (c *Client) ChangePool(ctx context.Context, name string, change wire.PoolChange,
+	opts ...Option) (wire.Pool, error) {
 	var out wire.Pool
-	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/pools/" + segment(name) + "/changes",
-		body: change, repeatable: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/pools/" + segment(name) + "/changes",
+		body: change, repeatable: true}, &out, opts...)
 	return out, err
 }
 

@@ -9,12 +9,6 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// Volume is a volume with the ETag of its record.
-type Volume struct {
-	wire.Volume
-	ETag string `json:"-" yaml:"-"`
-}
-
 // VolumeListOpts narrows a list of volumes.
 type VolumeListOpts struct {
 	ListOpts
@@ -24,7 +18,7 @@ type VolumeListOpts struct {
 
 // CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at
 // another endpoint and still makes one volume.
-func (c *Client) CreateVolume(ctx context.Context, opts wire.VolumeCreate) (Volume, error) {
+func (c *Client) CreateVolume(ctx context.Context, opts wire.VolumeCreate) (wire.Volume, error) {
 	if opts.ID.IsZero() {
 		_, _ = rand.Read(opts.ID[:])        // never fails
 		opts.ID[6] = opts.ID[6]&0x0f | 0x40 // RFC 9562: version 4,
@@ -33,12 +27,9 @@ func (c *Client) CreateVolume(ctx context.Context, opts wire.VolumeCreate) (Volu
 	return c.volume(ctx, call{method: http.MethodPost, path: "/v1/volumes", body: opts})
 }
 
-func (c *Client) volume(ctx context.Context, r call) (Volume, error) {
-	var out Volume
+func (c *Client) volume(ctx context.Context, r call, opts ...Option) (out wire.Volume, err error) {
 	r.repeatable = true
-	a, err := c.do(ctx, r, &out.Volume)
-	out.ETag = a.etag
-	return out, err
+	return out, c.do(ctx, r, &out, opts...)
 }
 
 // ListVolumes lists one page of volumes.
@@ -54,25 +45,18 @@ func (c *Client) AllVolumes(ctx context.Context, name, pool string) ([]wire.Volu
 }
 
 // GetVolume shows a volume.
-func (c *Client) GetVolume(ctx context.Context, id cluster.UUID) (Volume, error) {
+func (c *Client) GetVolume(ctx context.Context, id cluster.UUID) (wire.Volume, error) {
 	return c.volume(ctx, call{method: http.MethodGet, path: "/v1/volumes/" + id.String()})
 }
 
 // ResizeVolume grows a volume to size bytes. ifMatch, when not empty, is the ETag it must still have.
 func (c *Client) ResizeVolume(ctx context.Context, id cluster.UUID, size uint64,
-	ifMatch string) (Volume, error) {
+	ifMatch string) (wire.Volume, error) {
 	return c.volume(ctx, call{method: http.MethodPatch, path: "/v1/volumes/" + id.String(),
-		body: wire.VolumeUpdate{Size: size}, header: ifMatching(ifMatch)})
+		body: wire.VolumeUpdate{Size: size}}, IfMatch(ifMatch))
 }
 
 // DeleteVolume deletes a volume. ifMatch, when not empty, is the ETag it must still have.
 func (c *Client) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string) error {
-	return c.delete(ctx, "/v1/volumes/"+id.String(), ifMatching(ifMatch))
-}
-
-func ifMatching(etag string) map[string]string {
-	if etag == "" {
-		return nil
-	}
-	return map[string]string{"If-Match": etag}
+	return c.delete(ctx, "/v1/volumes/"+id.String(), IfMatch(ifMatch))
 }

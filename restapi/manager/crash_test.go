@@ -104,19 +104,19 @@ func poolChanges() []change {
 			prepare(c)
 			return func(ctx context.Context) error {
 				r := wire.PoolChange{Kind: cluster.ChangeAdd, Devices: []cluster.DeviceID{4}}
-				return errOf(c.Manager.ChangePool(ctx, "gold", r))
+				return errOf(c.Manager.ChangePool(ctx, "gold", r, ""))
 			}
 		}},
 		{"scrub a device", func(c *apitest.Cluster) doer {
 			prepare(c)
 			return func(ctx context.Context) error {
-				return errOf(c.Manager.ScrubDevice(ctx, 3, wire.ScrubRequest{Action: wire.ScrubStart}))
+				return errOf(c.Manager.ScrubDevice(ctx, 3, wire.ScrubRequest{Action: wire.ScrubStart}, ""))
 			}
 		}},
 		{"fail a device of two pools", func(c *apitest.Cluster) doer {
 			prepare(c)
 			return func(ctx context.Context) error {
-				return errOf(c.Manager.UpdateDevice(ctx, 3, wire.DeviceUpdate{State: cluster.DeviceFailed}))
+				return errOf(c.Manager.UpdateDevice(ctx, 3, wire.DeviceUpdate{State: cluster.DeviceFailed}, ""))
 			}
 		}},
 	}
@@ -172,29 +172,29 @@ func volumeChanges() []change {
 		{"resize", func(c *apitest.Cluster) doer {
 			id := vol(c)
 			return func(ctx context.Context) error {
-				_, err := c.Manager.ResizeVolume(ctx, id, wire.VolumeUpdate{Size: 32 * apitest.MiB}, 0)
+				_, err := c.Manager.ResizeVolume(ctx, id, wire.VolumeUpdate{Size: 32 * apitest.MiB}, "")
 				return err
 			}
 		}},
 		{"delete", func(c *apitest.Cluster) doer {
 			id := vol(c)
-			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, id, 0) }
+			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, id, "") }
 		}},
 		{"allow a host", func(c *apitest.Cluster) doer {
 			id := vol(c)
 			return func(ctx context.Context) error {
-				_, _, err := c.Manager.Allow(ctx, id, apitest.HostA)
+				_, _, err := c.Manager.Allow(ctx, id, apitest.HostA, "")
 				return err
 			}
 		}},
 		{"take it from all hosts", func(c *apitest.Cluster) doer {
 			id := vol(c)
 			for _, h := range []string{apitest.HostA, apitest.HostB} {
-				if _, _, err := c.Manager.Allow(c.T.Context(), id, h); err != nil {
+				if _, _, err := c.Manager.Allow(c.T.Context(), id, h, ""); err != nil {
 					c.T.Fatal(err)
 				}
 			}
-			return func(ctx context.Context) error { return c.Manager.DisallowAll(ctx, id) }
+			return func(ctx context.Context) error { return c.Manager.DisallowAll(ctx, id, "") }
 		}},
 	}
 }

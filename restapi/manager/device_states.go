@@ -15,9 +15,10 @@ import (
 const maxPoolsOfDevice = 100
 
 // UpdateDevice declares a device failed or removes it. A repetition changes nothing; no state leads back to
-// online: a device that was lost or removed comes back blank, under a new number.
-func (m *Manager) UpdateDevice(ctx context.Context, number cluster.DeviceID,
-	r wire.DeviceUpdate) (dev wire.Device, err error) {
+// online: a device that was lost or removed comes back blank, under a new number. ifMatch, when not empty,
+// is the ETag that the device must still have.
+func (m *Manager) UpdateDevice(ctx context.Context, number cluster.DeviceID, r wire.DeviceUpdate,
+	ifMatch string) (dev wire.Device, err error) {
 	if r.State != cluster.DeviceFailed && r.State != cluster.DeviceRemoved {
 		return dev, refuse(wire.InvalidField, "state", "%q is neither %s nor %s", r.State, cluster.DeviceFailed,
 			cluster.DeviceRemoved)
@@ -31,6 +32,9 @@ func (m *Manager) UpdateDevice(ctx context.Context, number cluster.DeviceID,
 		d := v.Devices[number]
 		if d == nil {
 			return notFound("device", number)
+		}
+		if err := matches(ifMatch, v.revs[cluster.KeyDevice(number)]); err != nil {
+			return err
 		}
 		if d.State != r.State && d.State != cluster.DeviceRemoved {
 			if d, err = m.changeState(ctx, v, d, r.State); err != nil {
@@ -61,8 +65,7 @@ func (m *Manager) changeState(ctx context.Context, v *view, d *cluster.Device,
 	next := *d
 	next.State = state
 	v.set(txn, cluster.KeyDevice(d.Number), next)
-	_, err := m.store.Commit(ctx, *txn)
-	return &next, err
+	return &next, v.commit(ctx, m.store, txn)
 }
 
 // leaveAllPools adds the end of a device in all its pools to a transaction.

@@ -68,7 +68,7 @@ func (m *Manager) AddDevice(ctx context.Context, a DeviceAdd) (dev wire.Device, 
 		v.set(txn, cluster.KeyDevice(rec.Number), rec)
 		txn.If = append(txn.If, store.Cond{Key: cluster.KeyCounterDevice, Rev: count.Rev})
 		txn.Put = append(txn.Put, put(cluster.KeyCounterDevice, rec.Number))
-		if _, err := m.store.Commit(ctx, *txn); err != nil {
+		if err := v.commit(ctx, m.store, txn); err != nil {
 			return err
 		}
 		dev, err = v.device(&rec, store.Result{})
@@ -134,8 +134,9 @@ func (m *Manager) Device(ctx context.Context, number cluster.DeviceID) (wire.Dev
 
 // device draws a device with what its node published.
 func (v *view) device(d *cluster.Device, published store.Result) (wire.Device, error) {
-	w := wire.Device{Number: d.Number, UUID: d.UUID, Node: d.Node, Path: d.Path, Size: d.Size,
-		Weight: d.Weight, State: d.State, ScrubPolicy: scrubPolicy(d.Scrub)}
+	w := wire.Device{Versioned: v.version(cluster.KeyDevice(d.Number)), Number: d.Number, UUID: d.UUID,
+		Node: d.Node, Path: d.Path, Size: d.Size, Weight: d.Weight,
+		State: d.State, ScrubPolicy: scrubPolicy(d.Scrub)}
 	stats, err := readStats(published)
 	if err != nil {
 		return w, err

@@ -12,13 +12,14 @@ import (
 )
 
 // Allow lets a host use a volume and says how it reaches it; created is false when it was allowed before.
-func (m *Manager) Allow(ctx context.Context, id cluster.UUID,
-	host string) (exp wire.Export, created bool, err error) {
+// ifMatch, when not empty, is the ETag that the volume must still have; so below.
+func (m *Manager) Allow(ctx context.Context, id cluster.UUID, host,
+	ifMatch string) (exp wire.Export, created bool, err error) {
 	if err := cluster.ValidateNQN("host", host); err != nil {
 		return exp, false, invalid(err)
 	}
 	err = m.decide(ctx, func() error {
-		it, rec, err := m.readVolume(ctx, id, 0)
+		it, rec, err := m.readVolume(ctx, id, ifMatch)
 		if err != nil {
 			return err
 		}
@@ -42,21 +43,22 @@ func (m *Manager) Allow(ctx context.Context, id cluster.UUID,
 
 // Disallow takes a volume from one host; its connections are closed by the nodes. No error when it was not
 // allowed.
-func (m *Manager) Disallow(ctx context.Context, id cluster.UUID, host string) error {
+func (m *Manager) Disallow(ctx context.Context, id cluster.UUID, host, ifMatch string) error {
 	if err := cluster.ValidateNQN("host", host); err != nil {
 		return invalid(err)
 	}
-	return m.removeHosts(ctx, id, func(h string) bool { return h == host })
+	return m.removeHosts(ctx, id, ifMatch, func(h string) bool { return h == host })
 }
 
 // DisallowAll takes a volume from all hosts.
-func (m *Manager) DisallowAll(ctx context.Context, id cluster.UUID) error {
-	return m.removeHosts(ctx, id, func(string) bool { return true })
+func (m *Manager) DisallowAll(ctx context.Context, id cluster.UUID, ifMatch string) error {
+	return m.removeHosts(ctx, id, ifMatch, func(string) bool { return true })
 }
 
-func (m *Manager) removeHosts(ctx context.Context, id cluster.UUID, which func(string) bool) error {
+func (m *Manager) removeHosts(ctx context.Context, id cluster.UUID, ifMatch string,
+	which func(string) bool) error {
 	return m.decide(ctx, func() error {
-		it, rec, err := m.readVolume(ctx, id, 0)
+		it, rec, err := m.readVolume(ctx, id, ifMatch)
 		if err != nil {
 			return err
 		}
@@ -114,7 +116,8 @@ func (m *Manager) Exports(ctx context.Context, id cluster.UUID) ([]wire.Export, 
 	}
 	out := []wire.Export{}
 	for _, h := range slices.Sorted(slices.Values(rec.Hosts)) {
-		out = append(out, wire.Export{Volume: id, Host: h, NQN: vol.NQN, UUID: id, Portals: portals})
+		out = append(out, wire.Export{Versioned: vol.Versioned,
+			Volume: id, Host: h, NQN: vol.NQN, UUID: id, Portals: portals})
 	}
 	return out, nil
 }

@@ -301,7 +301,7 @@ func TestVolumeIdentity(t *testing.T) {
 	if err != nil || !created || v.VUID != 1 {
 		t.Fatalf("got %+v %v %v", v, created, err)
 	}
-	if _, err := c.Manager.ResizeVolume(ctx, r.ID, wire.VolumeUpdate{Size: 8192}, v.Rev); err != nil {
+	if _, err := c.Manager.ResizeVolume(ctx, r.ID, wire.VolumeUpdate{Size: 8192}, v.ETag); err != nil {
 		t.Fatal(err)
 	}
 	v, created, err = c.Manager.CreateVolume(ctx, r, "")
@@ -317,7 +317,7 @@ func TestVolumeIdentity(t *testing.T) {
 	if _, _, err := c.Manager.CreateVolume(ctx, other, ""); code(err) != wire.Conflict {
 		t.Errorf("the same name: %v", err)
 	}
-	if err := c.Manager.DeleteVolume(ctx, r.ID, 0); err != nil {
+	if err := c.Manager.DeleteVolume(ctx, r.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	if v, created, err = c.Manager.CreateVolume(ctx, r, ""); err != nil || !created || v.VUID != 2 {
@@ -364,12 +364,12 @@ func manyAtOnce(t *testing.T, c *apitest.Cluster) {
 					ids[v.VUID] = v.ID
 				}
 				mu.Unlock()
-				tolerate(t, "resize", errOf(c.Manager.ResizeVolume(ctx, r.ID, wire.VolumeUpdate{Size: 8192}, 0)))
-				_, _, err = c.Manager.Allow(ctx, r.ID, apitest.HostA)
+				tolerate(t, "resize", errOf(c.Manager.ResizeVolume(ctx, r.ID, wire.VolumeUpdate{Size: 8192}, "")))
+				_, _, err = c.Manager.Allow(ctx, r.ID, apitest.HostA, "")
 				tolerate(t, "allow", err)
-				tolerate(t, "disallow", c.Manager.Disallow(ctx, r.ID, apitest.HostA))
+				tolerate(t, "disallow", c.Manager.Disallow(ctx, r.ID, apitest.HostA, ""))
 				if worker%2 == 0 {
-					tolerate(t, "delete", c.Manager.DeleteVolume(ctx, r.ID, 0))
+					tolerate(t, "delete", c.Manager.DeleteVolume(ctx, r.ID, ""))
 				}
 			}
 		})

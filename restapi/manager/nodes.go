@@ -347,7 +347,8 @@ func (m *Manager) Node(ctx context.Context, number cluster.NodeID) (wire.Node, e
 // node draws a node; extra[0] of the view is the keys of the nodes that are alive.
 func (v *view) node(n *cluster.Node) wire.Node {
 	w := wire.Node{
-		Number: n.Number, UUID: n.UUID, Name: n.Name, NQN: cluster.NodeNQN(v.Cluster.ID, n.Number),
+		Versioned: v.version(cluster.KeyNode(n.Number)), Number: n.Number,
+		UUID: n.UUID, Name: n.Name, NQN: cluster.NodeNQN(v.Cluster.ID, n.Number),
 		Status: nodeUnavailable, Addresses: n.Addresses, Domain: n.Domain, Voter: v.Voters.Has(n.Number),
 		EtcdMember: n.EtcdMember, Devices: []cluster.DeviceID{}, Joined: n.Joined,
 	}

@@ -11,8 +11,10 @@ import (
 )
 
 // ChangePool adds devices to a pool, takes them from it or gives them another weight; the volumes move by
-// themselves. What is so already is left alone, so a repetition changes nothing.
-func (m *Manager) ChangePool(ctx context.Context, name string, r wire.PoolChange) (wire.Pool, error) {
+// themselves. What is so already is left alone, so a repetition changes nothing. ifMatch, when not empty, is
+// the ETag that the pool must still have.
+func (m *Manager) ChangePool(ctx context.Context, name string, r wire.PoolChange,
+	ifMatch string) (wire.Pool, error) {
 	if err := validateChange(&r); err != nil {
 		return wire.Pool{}, err
 	}
@@ -25,6 +27,9 @@ func (m *Manager) ChangePool(ctx context.Context, name string, r wire.PoolChange
 		p := v.Pools[name]
 		if p == nil {
 			return notFound("pool", name)
+		}
+		if err := matches(ifMatch, v.revs[cluster.KeyPool(name)]); err != nil {
+			return err
 		}
 		change, err := v.changeOf(p, r)
 		if err != nil {
@@ -41,7 +46,7 @@ func (m *Manager) ChangePool(ctx context.Context, name string, r wire.PoolChange
 				return refuse(wire.Conflict, "devices", "the pool holds %d bytes, and would have room for %d then",
 					before.Used, after.Total)
 			}
-			if _, err := m.store.Commit(ctx, *txn); err != nil {
+			if err := v.commit(ctx, m.store, txn); err != nil {
 				return err
 			}
 			p = next

@@ -73,14 +73,14 @@ func TestDevicesComeAndGo(t *testing.T) {
 	table := uint32(0)
 	change := func(by uint32, r wire.PoolChange, want ...cluster.DeviceID) {
 		t.Helper()
-		p, err := c.Manager.ChangePool(t.Context(), "gold", r)
+		p, err := c.Manager.ChangePool(t.Context(), "gold", r, "")
 		if table += by; err != nil || !slices.Equal(p.Devices, want) || p.Table != table {
 			t.Fatalf("%+v: devices %v at table %d, %v; want %v at %d", r, p.Devices, p.Table, err, want, table)
 		}
 	}
 	refused := func(want wire.Code, r wire.PoolChange) {
 		t.Helper()
-		if _, err := c.Manager.ChangePool(t.Context(), "gold", r); code(err) != want {
+		if _, err := c.Manager.ChangePool(t.Context(), "gold", r, ""); code(err) != want {
 			t.Fatalf("%+v: %v, want %s", r, err, want)
 		}
 	}
@@ -113,7 +113,7 @@ func TestAFailedDeviceLeavesAllItsPools(t *testing.T) {
 		t.Fatal(err)
 	}
 	fail := func(d cluster.DeviceID) error {
-		return errOf(c.Manager.UpdateDevice(ctx, d, wire.DeviceUpdate{State: cluster.DeviceFailed}))
+		return errOf(c.Manager.UpdateDevice(ctx, d, wire.DeviceUpdate{State: cluster.DeviceFailed}, ""))
 	}
 	if err := fail(1); code(err) != wire.NotEnoughDomains || !strings.Contains(err.Error(), `pool "wide"`) {
 		t.Fatalf("a pool would be too small: %v", err)
@@ -121,7 +121,7 @@ func TestAFailedDeviceLeavesAllItsPools(t *testing.T) {
 	if p, _ := c.Manager.Pool(ctx, "gold"); len(p.Devices) != 3 {
 		t.Fatalf("the refusal changed a pool: %v", p.Devices)
 	}
-	if _, err := c.Manager.ChangePool(ctx, "wide", poolChange("add", 0, spare)); err != nil {
+	if _, err := c.Manager.ChangePool(ctx, "wide", poolChange("add", 0, spare), ""); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -134,7 +134,7 @@ func TestAFailedDeviceLeavesAllItsPools(t *testing.T) {
 			t.Errorf("pool %s is on %v, %v", name, p.Devices, err)
 		}
 	}
-	if _, err := c.Manager.ChangePool(ctx, "gold", poolChange("add", 0, 1)); code(err) != wire.Conflict {
+	if _, err := c.Manager.ChangePool(ctx, "gold", poolChange("add", 0, 1), ""); code(err) != wire.Conflict {
 		t.Errorf("a failed device came back: %v", err)
 	}
 	d, created, err := c.Manager.AddDevice(ctx, manager.DeviceAdd{Node: 1, UUID: apitest.UUID(80),
@@ -153,7 +153,7 @@ func TestADeviceIsRemovedWhenNothingIsOnIt(t *testing.T) {
 	v := c.Volume(1, "v")
 	ctx := t.Context()
 	remove := func() wire.Code {
-		_, err := c.Manager.UpdateDevice(ctx, 1, wire.DeviceUpdate{State: cluster.DeviceRemoved})
+		_, err := c.Manager.UpdateDevice(ctx, 1, wire.DeviceUpdate{State: cluster.DeviceRemoved}, "")
 		return code(err)
 	}
 	owned(t, c, v, 2, cluster.Boundary{Cursor: cluster.Groups})
@@ -162,8 +162,8 @@ func TestADeviceIsRemovedWhenNothingIsOnIt(t *testing.T) {
 		want wire.Code
 	}{
 		{func() {}, wire.Conflict},
-		{func() { _, _ = c.Manager.ChangePool(ctx, "gold", poolChange("add", 0, 4)) }, wire.Conflict},
-		{func() { _, _ = c.Manager.ChangePool(ctx, "gold", poolChange("remove", 0, 1)) }, wire.Conflict},
+		{func() { _, _ = c.Manager.ChangePool(ctx, "gold", poolChange("add", 0, 4), "") }, wire.Conflict},
+		{func() { _, _ = c.Manager.ChangePool(ctx, "gold", poolChange("remove", 0, 1), "") }, wire.Conflict},
 		{func() { owned(t, c, v, 2) }, wire.Conflict},
 		{func() {
 			owned(t, c, v, 2, cluster.Boundary{Table: 2, Cursor: 9}, cluster.Boundary{Cursor: cluster.Groups})
@@ -179,7 +179,7 @@ func TestADeviceIsRemovedWhenNothingIsOnIt(t *testing.T) {
 	if err != nil || d.State != cluster.DeviceRemoved {
 		t.Errorf("got %+v, %v", d, err)
 	}
-	if _, err := c.Manager.UpdateDevice(ctx, 1, wire.DeviceUpdate{State: cluster.DeviceFailed}); code(err) !=
+	if _, err := c.Manager.UpdateDevice(ctx, 1, wire.DeviceUpdate{State: cluster.DeviceFailed}, ""); code(err) !=
 		wire.Conflict {
 		t.Errorf("failed after it was removed: %v", err)
 	}
@@ -197,7 +197,7 @@ func TestAPoolKeepsRoomForItsData(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err := c.Manager.ChangePool(t.Context(), "gold", poolChange("remove", 0, 2))
+	_, err := c.Manager.ChangePool(t.Context(), "gold", poolChange("remove", 0, 2), "")
 	if code(err) != wire.Conflict || !strings.Contains(err.Error(), "room") {
 		t.Errorf("got %v", err)
 	}

@@ -94,7 +94,8 @@ func (m *Manager) readPools(ctx context.Context, extra ...store.Query) (*view, *
 func (v *view) pool(p *cluster.Pool, c *census) wire.Pool {
 	members := p.Present()
 	w := wire.Pool{
-		ID: p.ID, Name: p.Name, Code: p.Code, Data: p.Data, Parity: p.Parity, Domain: p.Domain,
+		Versioned: v.version(cluster.KeyPool(p.Name)),
+		ID:        p.ID, Name: p.Name, Code: p.Code, Data: p.Data, Parity: p.Parity, Domain: p.Domain,
 		ChunkSize: p.ChunkSize, StripeUnit: p.StripeUnit, Relax: p.Relax, MinColumns: p.MinColumns,
 		Usable: float64(p.Data) / float64(p.Width()), Domains: domainsOf(p, members), Devices: p.Devices(),
 		Table: uint32(len(p.Changes)), Description: p.Description, Volumes: len(c.volumes[p.Name]),

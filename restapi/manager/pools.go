@@ -104,7 +104,7 @@ func (m *Manager) CreatePool(ctx context.Context,
 		if len(v.Voters.Nodes) == 0 {
 			v.set(txn, cluster.KeyVoters, v.electVoters())
 		}
-		if _, err := m.store.Commit(ctx, *txn); err != nil {
+		if err := v.commit(ctx, m.store, txn); err != nil {
 			return err
 		}
 		created = true

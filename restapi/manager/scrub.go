@@ -11,9 +11,9 @@ import (
 )
 
 // ScrubDevice asks for a pass over a device, pauses its scrubbing, or changes its pace. Its node follows the
-// record, now or when it is back.
-func (m *Manager) ScrubDevice(ctx context.Context, number cluster.DeviceID,
-	r wire.ScrubRequest) (dev wire.Device, err error) {
+// record, now or when it is back. ifMatch, when not empty, is the ETag that the device must still have.
+func (m *Manager) ScrubDevice(ctx context.Context, number cluster.DeviceID, r wire.ScrubRequest,
+	ifMatch string) (dev wire.Device, err error) {
 	switch {
 	case r.Action == "" && r.Rate == nil && r.Interval == nil:
 		return dev, refuse(wire.InvalidField, "action", "nothing is asked for: give action, bytes_per_second or "+
@@ -30,6 +30,11 @@ func (m *Manager) ScrubDevice(ctx context.Context, number cluster.DeviceID,
 			return err
 		}
 		d := v.Devices[number]
+		if d != nil {
+			if err := matches(ifMatch, v.revs[cluster.KeyDevice(number)]); err != nil {
+				return err
+			}
+		}
 		switch {
 		case d == nil:
 			return notFound("device", number)
@@ -43,7 +48,7 @@ func (m *Manager) ScrubDevice(ctx context.Context, number cluster.DeviceID,
 		}
 		txn := v.change()
 		v.set(txn, cluster.KeyDevice(number), next)
-		if _, err := m.store.Commit(ctx, *txn); err != nil {
+		if err := v.commit(ctx, m.store, txn); err != nil {
 			return err
 		}
 		dev, err = v.device(&next, v.extra[0])

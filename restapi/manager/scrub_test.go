@@ -30,7 +30,7 @@ func TestScrubWishes(t *testing.T) {
 	}
 	ask := func(r wire.ScrubRequest) wire.Device {
 		t.Helper()
-		got, err := c.Manager.ScrubDevice(ctx, d, r)
+		got, err := c.Manager.ScrubDevice(ctx, d, r, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,10 +58,10 @@ func TestScrubWishes(t *testing.T) {
 		record().Wanted < first.Wanted+3600 {
 		t.Fatalf("after the last start %+v, %+v", got.ScrubPolicy, record())
 	}
-	if _, err := c.Manager.UpdateDevice(ctx, d, wire.DeviceUpdate{State: cluster.DeviceFailed}); err != nil {
+	if _, err := c.Manager.UpdateDevice(ctx, d, wire.DeviceUpdate{State: cluster.DeviceFailed}, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Manager.ScrubDevice(ctx, d, wire.ScrubRequest{Action: wire.ScrubStart}); code(err) !=
+	if _, err := c.Manager.ScrubDevice(ctx, d, wire.ScrubRequest{Action: wire.ScrubStart}, ""); code(err) !=
 		wire.Conflict {
 		t.Fatalf("scrubbing of a failed device: %v", err)
 	}

@@ -54,18 +54,18 @@ func (m *Manager) CreateToken(ctx context.Context, r wire.TokenCreate) (wire.Tok
 		rec.Expires = m.now().Add(life).UTC().Format(time.RFC3339)
 	}
 	key := cluster.KeyToken(rec.ID)
-	_, err = m.store.Commit(ctx, store.Txn{If: []store.Cond{{Key: key}}, Put: []store.Put{put(key, rec)}})
+	rev, err := m.store.Commit(ctx, store.Txn{If: []store.Cond{{Key: key}}, Put: []store.Put{put(key, rec)}})
 	if err != nil {
 		return wire.Token{}, err
 	}
-	t := drawToken(rec)
+	t := drawToken(rec, rev)
 	t.Secret = secret.Reveal()
 	return t, nil
 }
 
-func drawToken(r auth.Record) wire.Token {
-	return wire.Token{ID: r.ID, Name: r.Name, Role: string(r.Role), Created: r.Created, Expires: r.Expires,
-		UsedBy: r.UsedBy}
+func drawToken(r auth.Record, rev int64) wire.Token {
+	return wire.Token{Versioned: wire.Versioned{ETag: etag(rev)}, ID: r.ID, Name: r.Name,
+		Role: string(r.Role), Created: r.Created, Expires: r.Expires, UsedBy: r.UsedBy}
 }
 
 // Tokens lists tokens by id.
@@ -89,7 +89,7 @@ func (m *Manager) Tokens(ctx context.Context, p Page) (wire.Page[wire.Token], er
 		if err != nil {
 			return none, err
 		}
-		out.Items = append(out.Items, drawToken(r))
+		out.Items = append(out.Items, drawToken(r, it.Rev))
 	}
 	if snap.Results[0].More {
 		out.Next = cursorAfter("tokens", out.Items[len(out.Items)-1].ID.String())
@@ -107,11 +107,12 @@ func (m *Manager) TokenInfo(ctx context.Context, id cluster.UUID) (wire.Token, e
 		return wire.Token{}, notFound("token", id)
 	}
 	r, err := decode[auth.Record](snap.One(0))
-	return drawToken(r), err
+	return drawToken(r, snap.One(0).Rev), err
 }
 
 // RevokeToken takes a token away, but never the last one by which somebody can still administer the cluster.
-func (m *Manager) RevokeToken(ctx context.Context, id cluster.UUID) error {
+// ifMatch, when not empty, is the ETag that it must still have.
+func (m *Manager) RevokeToken(ctx context.Context, id cluster.UUID, ifMatch string) error {
 	return m.decide(ctx, func() error {
 		snap, err := m.store.Read(ctx, store.All(cluster.PrefixTokens))
 		if err != nil {
@@ -127,6 +128,9 @@ func (m *Manager) RevokeToken(ctx context.Context, id cluster.UUID) error {
 				return err
 			}
 			if it.Key == key {
+				if err := matches(ifMatch, it.Rev); err != nil {
+					return err
+				}
 				txn.If = append(txn.If, store.Cond{Key: key, Rev: it.Rev})
 				admin = r.Role == auth.Admin
 			} else if r.Role == auth.Admin && r.Expires == "" {

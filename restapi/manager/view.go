@@ -91,6 +91,21 @@ func (v *view) set(t *store.Txn, key string, record any) {
 	t.Put = append(t.Put, put(key, record))
 }
 
+// commit does a change of the map. What is drawn afterwards has the new revisions.
+func (v *view) commit(ctx context.Context, s Store, t *store.Txn) error {
+	rev, err := s.Commit(ctx, *t)
+	if err != nil {
+		return err
+	}
+	for _, p := range t.Put {
+		v.revs[p.Key] = rev
+	}
+	return nil
+}
+
+// version is the ETag of what is drawn from a record of the map.
+func (v *view) version(key string) wire.Versioned { return wire.Versioned{ETag: etag(v.revs[key])} }
+
 // storageNodes are the nodes that have a device, removed ones not counted, by number.
 func (v *view) storageNodes() []*cluster.Node {
 	has := make(map[cluster.NodeID]bool)

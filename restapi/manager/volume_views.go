@@ -10,28 +10,22 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// Volume is a volume with the revision of its record.
-type Volume struct {
-	wire.Volume
-	Rev int64
-}
-
 // Volume shows one volume.
-func (m *Manager) Volume(ctx context.Context, id cluster.UUID) (Volume, error) {
-	it, _, err := m.readVolume(ctx, id, 0)
+func (m *Manager) Volume(ctx context.Context, id cluster.UUID) (wire.Volume, error) {
+	it, _, err := m.readVolume(ctx, id, "")
 	if err != nil {
-		return Volume{}, err
+		return wire.Volume{}, err
 	}
 	return m.drawVolume(ctx, it)
 }
 
 // drawVolume adds the volume's status to its record.
-func (m *Manager) drawVolume(ctx context.Context, it store.Item) (Volume, error) {
+func (m *Manager) drawVolume(ctx context.Context, it store.Item) (wire.Volume, error) {
 	all, err := m.drawVolumes(ctx, []store.Item{it})
 	if err != nil {
-		return Volume{}, err
+		return wire.Volume{}, err
 	}
-	return Volume{Volume: all[0], Rev: it.Rev}, nil
+	return all[0], nil
 }
 
 // drawVolumes adds their status to records. Status is read after the records, so it may be newer.
@@ -64,7 +58,9 @@ func (m *Manager) drawVolumes(ctx context.Context, items []store.Item) ([]wire.V
 					return nil, err
 				}
 			}
-			out = append(out, drawVolume(rec, owner, s))
+			vol := drawVolume(rec, owner, s)
+			vol.ETag = etag(batch[i].Rev)
+			out = append(out, vol)
 		}
 	}
 	return out, nil

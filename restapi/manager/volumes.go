@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strconv"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/store"
@@ -19,7 +18,7 @@ const firstGeneration = 1
 // CreateVolume makes a volume; created is false when this request made it before. The identity is r.ID, else
 // it follows from idempotencyKey, else it is drawn.
 func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate, idempotencyKey string) (
-	vol Volume, created bool, err error,
+	vol wire.Volume, created bool, err error,
 ) {
 	if r.ID, err = m.volumeID(ctx, r.ID, idempotencyKey); err != nil {
 		return vol, false, err
@@ -88,45 +87,47 @@ func digest(r wire.VolumeCreate) string {
 }
 
 // repeated answers a create whose identity exists.
-func (m *Manager) repeated(ctx context.Context, it store.Item, request string) (Volume, error) {
+func (m *Manager) repeated(ctx context.Context, it store.Item, request string) (wire.Volume, error) {
 	rec, err := decode[cluster.Volume](it)
 	if err != nil {
-		return Volume{}, err
+		return wire.Volume{}, err
 	}
 	if rec.Request != request {
-		return Volume{}, refuse(wire.Conflict, "id", "volume %s was created by a different request", rec.UUID)
+		return wire.Volume{}, refuse(wire.Conflict, "id", "volume %s was created by a different request",
+			rec.UUID)
 	}
 	return m.drawVolume(ctx, it)
 }
 
 // makeVolume commits a new volume: record, name, owner record and counter in one transaction. snap holds the
 // volume, the pool, the name, the counter and the devices.
-func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec cluster.Volume) (Volume, error) {
+func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot,
+	rec cluster.Volume) (wire.Volume, error) {
 	poolItem, name, count := snap.One(1), snap.One(2), snap.One(3)
 	if poolItem.Rev == 0 {
-		return Volume{}, refuse(wire.InvalidField, "pool", "pool %q does not exist", rec.Pool)
+		return wire.Volume{}, refuse(wire.InvalidField, "pool", "pool %q does not exist", rec.Pool)
 	}
 	if name.Rev != 0 {
-		return Volume{}, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", rec.Pool,
+		return wire.Volume{}, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", rec.Pool,
 			name.Value)
 	}
 	pool, err := decode[cluster.Pool](poolItem)
 	if err != nil {
-		return Volume{}, err
+		return wire.Volume{}, err
 	}
 	last, err := counter(count)
 	if err != nil {
-		return Volume{}, err
+		return wire.Volume{}, err
 	}
 	if last >= cluster.MaxVUID {
-		return Volume{}, refuse(wire.Conflict, "", "all %d volume numbers were given out; reusing them is not "+
-			"supported yet", cluster.MaxVUID)
+		return wire.Volume{}, refuse(wire.Conflict, "", "all %d volume numbers were given out; reusing them "+
+			"is not supported yet", cluster.MaxVUID)
 	}
 	rec.Key.VUID = uint32(last + 1)
 	rec.Created = m.stamp()
 	gateway, err := preferredGateway(pool, snap.Results[4], rec.Key.VUID)
 	if err != nil {
-		return Volume{}, err
+		return wire.Volume{}, err
 	}
 	key, nameKey := cluster.KeyVolume(rec.UUID), cluster.KeyVolumeName(rec.Pool, rec.Name)
 	ownerKey := cluster.KeyOwner(rec.Key)
@@ -138,9 +139,11 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 			put(ownerKey, owner)},
 	})
 	if err != nil {
-		return Volume{}, err
+		return wire.Volume{}, err
 	}
-	return Volume{Volume: drawVolume(rec, owner, &situation{}), Rev: rev}, nil
+	vol := drawVolume(rec, owner, &situation{})
+	vol.ETag = etag(rev)
+	return vol, nil
 }
 
 // preferredGateway spreads the volumes of a pool over the nodes that hold its devices.
@@ -167,15 +170,16 @@ func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluste
 	return nodes[int(vuid)%len(nodes)], nil
 }
 
-// ResizeVolume grows a volume. ifRev, when not 0, is the revision the volume must still have.
+// ResizeVolume grows a volume. ifMatch, when not empty, is the ETag that it must
+// still have.
 func (m *Manager) ResizeVolume(ctx context.Context, id cluster.UUID, r wire.VolumeUpdate,
-	ifRev int64) (Volume, error) {
+	ifMatch string) (wire.Volume, error) {
 	if err := cluster.ValidateSize("size_bytes", r.Size); err != nil {
-		return Volume{}, invalid(err)
+		return wire.Volume{}, invalid(err)
 	}
-	var vol Volume
+	var vol wire.Volume
 	err := m.decide(ctx, func() error {
-		it, rec, err := m.readVolume(ctx, id, ifRev)
+		it, rec, err := m.readVolume(ctx, id, ifMatch)
 		if err != nil {
 			return err
 		}
@@ -201,9 +205,10 @@ func (m *Manager) ResizeVolume(ctx context.Context, id cluster.UUID, r wire.Volu
 }
 
 // DeleteVolume deletes a volume that no host may use. The nodes give its space back when they see it gone.
-func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifRev int64) error {
+// ifMatch is as for ResizeVolume.
+func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string) error {
 	return m.decide(ctx, func() error {
-		it, rec, err := m.readVolume(ctx, id, ifRev)
+		it, rec, err := m.readVolume(ctx, id, ifMatch)
 		if err != nil {
 			return err
 		}
@@ -222,9 +227,9 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifRev int64
 	})
 }
 
-// readVolume reads a volume's record; ifRev, when not 0, is what its revision must be.
+// readVolume reads a volume's record; ifMatch, when not empty, is what its ETag must be.
 func (m *Manager) readVolume(ctx context.Context, id cluster.UUID,
-	ifRev int64) (store.Item, cluster.Volume, error) {
+	ifMatch string) (store.Item, cluster.Volume, error) {
 	snap, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(id)))
 	if err != nil {
 		return store.Item{}, cluster.Volume{}, err
@@ -233,14 +238,9 @@ func (m *Manager) readVolume(ctx context.Context, id cluster.UUID,
 	if it.Rev == 0 {
 		return it, cluster.Volume{}, notFound("volume", id)
 	}
-	if ifRev != 0 && it.Rev != ifRev {
-		return it, cluster.Volume{}, refuse(wire.PreconditionFailed, "If-Match",
-			"the volume was changed: its ETag is %s now",
-			ETag(it.Rev))
+	if err := matches(ifMatch, it.Rev); err != nil {
+		return it, cluster.Volume{}, err
 	}
 	rec, err := decode[cluster.Volume](it)
 	return it, rec, err
 }
-
-// ETag is the HTTP form of a revision.
-func ETag(rev int64) string { return `"` + strconv.FormatInt(rev, 10) + `"` }

@@ -40,6 +40,7 @@ type EtcdPeer struct {
 
 // Node is a server that runs ashlard.
 type Node struct {
+	Versioned
 	Number     cluster.NodeID     `json:"number"`
 	UUID       cluster.UUID       `json:"uuid"`
 	Name       string             `json:"name"`
@@ -67,6 +68,7 @@ type DeviceUpdate struct {
 
 // Device is a disk or file managed by a node.
 type Device struct {
+	Versioned
 	Number      cluster.DeviceID    `json:"number"`
 	UUID        cluster.UUID        `json:"uuid"`
 	Node        cluster.NodeID      `json:"node"`

@@ -26,6 +26,7 @@ type PoolChange struct {
 
 // Pool is a policy for volumes and the devices they live on.
 type Pool struct {
+	Versioned
 	ID          cluster.PoolID      `json:"id"`
 	Name        string              `json:"name"`
 	Code        cluster.Code        `json:"code"`

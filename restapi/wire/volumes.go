@@ -18,6 +18,7 @@ type VolumeUpdate struct {
 
 // Volume is a block device shown to hosts.
 type Volume struct {
+	Versioned
 	ID         cluster.UUID     `json:"id"`
 	Name       string           `json:"name"`
 	Pool       string           `json:"pool"`
@@ -67,11 +68,12 @@ type Moving struct {
 
 // Export is how one host reaches a volume.
 type Export struct {
-	Volume  cluster.UUID `json:"volume"`
-	Host    string       `json:"host"`
-	NQN     string       `json:"nqn"`
-	UUID    cluster.UUID `json:"uuid"`
-	Portals []Portal     `json:"portals"`
+	Versioned              // of the volume: its exports are part of it
+	Volume    cluster.UUID `json:"volume"`
+	Host      string       `json:"host"`
+	NQN       string       `json:"nqn"`
+	UUID      cluster.UUID `json:"uuid"`
+	Portals   []Portal     `json:"portals"`
 }
 
 // Portal is one address of a subsystem.

@@ -57,6 +57,18 @@ type Page[T any] struct {
 	Next  string `json:"next,omitempty"`
 }
 
+// Versioned is the version of the record that a resource was drawn from. It travels as the header ETag, never
+// in a body.
+type Versioned struct {
+	ETag string `json:"-"`
+}
+
+// Version is the ETag.
+func (v Versioned) Version() string { return v.ETag }
+
+// SetVersion keeps the ETag that came with an answer.
+func (v *Versioned) SetVersion(etag string) { v.ETag = etag }
+
 // Status is how well something is.
 type Status string
 
@@ -151,6 +163,7 @@ type TokenCreate struct {
 
 // Token is a credential without its secret; Secret is set only in the answer to TokenCreate.
 type Token struct {
+	Versioned
 	ID      cluster.UUID   `json:"id"`
 	Name    string         `json:"name"`
 	Role    string         `json:"role"`

@@ -45,7 +45,7 @@ func volumeCreate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return g.print(cmd, v, volumeTable(v.Volume))
+			return g.print(cmd, v, volumeTable(v))
 		}),
 	}
 	f := c.Flags()
@@ -93,13 +93,13 @@ func volumeShow(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return g.print(cmd, v, volumeTable(v.Volume))
+			return g.print(cmd, v, volumeTable(v))
 		}),
 	}
 }
 
 // findVolume finds a volume by id, name or pool/name.
-func findVolume(ctx context.Context, c *client.Client, ref string) (client.Volume, error) {
+func findVolume(ctx context.Context, c *client.Client, ref string) (wire.Volume, error) {
 	if id, err := cluster.ParseUUID(ref); err == nil {
 		return c.GetVolume(ctx, id)
 	}
@@ -110,11 +110,11 @@ func findVolume(ctx context.Context, c *client.Client, ref string) (client.Volum
 	found, err := c.AllVolumes(ctx, name, pool)
 	switch {
 	case err != nil:
-		return client.Volume{}, err
+		return wire.Volume{}, err
 	case len(found) == 0:
-		return client.Volume{}, fmt.Errorf("there is no volume %q; `ashlar volume list` shows them", ref)
+		return wire.Volume{}, fmt.Errorf("there is no volume %q; `ashlar volume list` shows them", ref)
 	case len(found) > 1:
-		return client.Volume{}, fmt.Errorf("%d volumes are called %q: say pool/name, or give the id", len(found),
+		return wire.Volume{}, fmt.Errorf("%d volumes are called %q: say pool/name, or give the id", len(found),
 			ref)
 	}
 	return c.GetVolume(ctx, found[0].ID)
@@ -171,7 +171,7 @@ func volumeResize(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return g.print(cmd, v, volumeTable(v.Volume))
+			return g.print(cmd, v, volumeTable(v))
 		}),
 	}
 }

@@ -149,7 +149,7 @@ func (r *run) open(ctx context.Context, name, pool string) (*initiator.Volume, w
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		found = append(found, v.Volume)
+		found = append(found, v)
 	}
 	e, err := c.PutExport(ctx, found[0].ID, testHost)
 	if err != nil {

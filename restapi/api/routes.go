@@ -1,0 +1,93 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+// call carries one request out: it writes an answer, or returns the error that is to be one.
+type call = func(*Server, *gin.Context) error
+
+// route is one call of the API.
+type route struct {
+	method, path string
+	do           call
+	public       bool     // needs no bearer token
+	query        []string // parameters that it knows
+	conditional  bool     // takes If-Match
+}
+
+// The kinds of calls, as the paths name resources and collections of them.
+
+// list is a page of a collection, narrowed by filters.
+func list(path string, do call, filters ...string) route {
+	return route{method: http.MethodGet, path: path, do: do,
+		query: append([]string{"limit", "cursor", "fields"}, filters...)}
+}
+
+// show is one resource.
+func show(path string, do call) route {
+	return route{method: http.MethodGet, path: path, do: do, query: []string{"fields"}}
+}
+
+// serve is a GET of something that is no resource.
+func serve(path string, do call) route { return route{method: http.MethodGet, path: path, do: do} }
+
+// create makes a resource of a collection.
+func create(path string, do call) route { return route{method: http.MethodPost, path: path, do: do} }
+
+// act does something with one resource.
+func act(path string, do call) route {
+	return route{method: http.MethodPost, path: path, do: do, conditional: true}
+}
+
+// change changes, sets or deletes one resource.
+func change(method, path string, do call) route {
+	return route{method: method, path: path, do: do, conditional: true}
+}
+
+// open needs no bearer token.
+func (r route) open() route {
+	r.public = true
+	return r
+}
+
+// routes is the whole API in the order of openapi.yaml.
+func routes() []route {
+	return []route{
+		serve("/v1/health", (*Server).getLiveness).open(),
+		show("/v1/health/detail", (*Server).getHealth),
+		serve("/v1/version", (*Server).getVersion).open(),
+		serve("/v1/openapi.json", (*Server).getOpenAPIJSON),
+		serve("/v1/openapi.yaml", (*Server).getOpenAPIYAML),
+		show("/v1/cluster", (*Server).getCluster),
+		create("/v1/join", (*Server).joinNode).open(),
+		list("/v1/nodes", (*Server).listNodes, "name"),
+		show("/v1/nodes/:node", (*Server).getNode),
+		list("/v1/devices", (*Server).listDevices, "node"),
+		create("/v1/devices", (*Server).createDevice),
+		show("/v1/devices/:device", (*Server).getDevice),
+		change("PATCH", "/v1/devices/:device", (*Server).updateDevice),
+		act("/v1/devices/:device/scrub", (*Server).scrubDevice),
+		list("/v1/pools", (*Server).listPools, "name"),
+		create("/v1/pools", (*Server).createPool),
+		show("/v1/pools/:pool", (*Server).getPool),
+		show("/v1/pools/:pool/balance", (*Server).getPoolBalance),
+		act("/v1/pools/:pool/changes", (*Server).changePool),
+		list("/v1/volumes", (*Server).listVolumes, "name", "pool"),
+		create("/v1/volumes", (*Server).createVolume),
+		show("/v1/volumes/:volume", (*Server).getVolume),
+		change("PATCH", "/v1/volumes/:volume", (*Server).updateVolume),
+		change("DELETE", "/v1/volumes/:volume", (*Server).deleteVolume),
+		show("/v1/volumes/:volume/exports", (*Server).listExports),
+		change("DELETE", "/v1/volumes/:volume/exports", (*Server).deleteExports),
+		show("/v1/volumes/:volume/exports/:host", (*Server).getExport),
+		change("PUT", "/v1/volumes/:volume/exports/:host", (*Server).putExport),
+		change("DELETE", "/v1/volumes/:volume/exports/:host", (*Server).deleteExport),
+		list("/v1/tokens", (*Server).listTokens),
+		create("/v1/tokens", (*Server).createToken),
+		show("/v1/tokens/:token", (*Server).getToken),
+		change("DELETE", "/v1/tokens/:token", (*Server).deleteToken),
+	}
+}
