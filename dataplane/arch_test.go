@@ -26,6 +26,7 @@ func layers() []layer {
 		{dir: "dataplane/cluster", core: true},
 		{dir: "dataplane/nvme", core: true},
 		{dir: "dataplane/mutant", core: true},
+		{dir: "dataplane/stats", core: true},
 		{dir: "dataplane/chunk", core: true, may: dataplane("cluster", "nvme")},
 		{dir: "dataplane/lease", core: true, may: dataplane("cluster")},
 		{dir: "dataplane/placement", core: true, may: dataplane("cluster")},
@@ -39,7 +40,7 @@ func layers() []layer {
 		{dir: "dataplane/sim/history", core: true},
 
 		// Shells.
-		{dir: "dataplane/blockdev"},
+		{dir: "dataplane/blockdev", may: dataplane("stats")},
 		{dir: "dataplane/pagestore", may: dataplane("cluster", "chunk", "pagemap", "scrub", "blockdev", "mutant")},
 		{dir: "dataplane/nvmet", may: dataplane("nvme")},
 		{dir: "dataplane/initiator", may: dataplane("nvme")},
@@ -48,7 +49,7 @@ func layers() []layer {
 		{dir: "dataplane/voter", may: dataplane("cluster", "lease")},
 		{dir: "dataplane/peer", may: dataplane("cluster", "chunk", "lease", "nvme", "nvmet", "initiator")},
 		{dir: "dataplane/gateway", may: dataplane("cluster", "placement", "stripe", "engine", "chunk",
-			"lease", "nvme", "nvmet")},
+			"lease", "nvme", "nvmet", "stats")},
 		{dir: "dataplane/watch", may: dataplane("cluster")},
 		{dir: "dataplane/embedetcd", may: dataplane("cluster")},
 		{dir: "dataplane/node", may: []string{"dataplane"}},
@@ -86,6 +87,7 @@ func confined() []layer {
 		{dir: "github.com/spf13/viper", may: []string{"cmd"}},
 		{dir: "github.com/spf13/cobra", may: []string{"cmd"}},
 		{dir: "github.com/gin-gonic/gin", may: []string{"restapi"}},
+		{dir: "github.com/prometheus", may: []string{"cmd/internal/metrics"}},
 		{dir: "github.com/gophercloud/gophercloud", may: []string{"restapi", "e2e"}},
 		{dir: "go.etcd.io/etcd/client", may: []string{"restapi/store", "dataplane/watch", "dataplane/embedetcd"}},
 		{dir: "go.etcd.io/etcd/server", may: []string{"dataplane/embedetcd", "restapi/store/storetest"}},

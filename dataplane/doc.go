@@ -24,6 +24,7 @@
 //   - engine: the state machine of one volume: order of writes, row locks, plans, missing columns.
 //   - pagemap: the map of one device from block keys to versions and free space.
 //   - chunk: what a gateway asks of the devices that hold a page, and what they answer.
+//   - stats: histograms and the last hour of a volume, pool or device.
 //   - nvmet: the NVMe/TCP target. It sees a Namespace, never a gateway.
 //   - initiator: the NVMe/TCP host: between nodes, in tests and in tools.
 //   - gateway: ownership, fencing and hand-over; drives an engine per volume.

@@ -57,6 +57,9 @@ func settings() []setting {
 			"whoever reads that traffic can take the cluster over"},
 		{"shutdown-timeout-seconds", 30, "most time for a clean stop, in seconds",
 			"handing over takes milliseconds per volume; systemd waits 90 s"},
+		{"metrics", "token", "who gets /metrics for Prometheus from the REST listener: token (who has one), " +
+			"public, or off; or address:port of a listener of its own, without TLS and token",
+			"names of volumes are in it; a scrape can send a token"},
 		{"log-level", "info", "error, warning, info or debug", "info is a few lines per change"},
 		{"log-format", "text", "text or json", "people read first; json for log collectors"},
 	}
@@ -135,8 +138,8 @@ func readSettings(f *pflag.FlagSet) (*viper.Viper, error) {
 func options(v *viper.Viper) (daemon.Options, error) {
 	o := daemon.Options{
 		DataDir: v.GetString("data-dir"), Name: v.GetString("name"), Domain: v.GetString("domain"),
-		InsecureHTTP: v.GetBool("insecure-http"),
-		Shutdown:     time.Duration(v.GetInt("shutdown-timeout-seconds")) * time.Second,
+		InsecureHTTP: v.GetBool("insecure-http"), Metrics: v.GetString("metrics"),
+		Shutdown: time.Duration(v.GetInt("shutdown-timeout-seconds")) * time.Second,
 		Etcd: daemon.Etcd{Member: v.GetBool("etcd-member"), Endpoints: v.GetStringSlice("etcd-endpoints"),
 			Heartbeat: time.Duration(v.GetInt("etcd-heartbeat-ms")) * time.Millisecond,
 			Election:  time.Duration(v.GetInt("etcd-election-ms")) * time.Millisecond},

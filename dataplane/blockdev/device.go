@@ -40,7 +40,8 @@ type Op struct {
 	Len  int64            // Discard: bytes
 	Done func(*Op, error) // called exactly once, never from inside Submit
 
-	next *Op // queue link of the device
+	next  *Op   // queue link of the device
+	began int64 // when it was submitted, by the device's clock
 }
 
 // length is the number of bytes the operation covers.

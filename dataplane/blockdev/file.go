@@ -46,6 +46,7 @@ type File struct {
 	align  uintptr // bytes: what O_DIRECT wants of the address of a buffer; 1: nothing
 	eng    engine
 	closed atomic.Bool
+	meter  meter
 }
 
 // engine carries out the operations of a File.
@@ -64,7 +65,8 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open device: %w", err)
 	}
-	d := &File{path: path, f: f, fd: int(f.Fd()), align: 1, punch: o.Punch}
+	d := &File{path: path, f: f, fd: int(f.Fd()), align: 1, punch: o.Punch,
+		meter: meter{base: time.Now()}}
 	err = d.prepare(&o)
 	if err == nil {
 		err = d.startEngine(o.Engine)
@@ -229,7 +231,10 @@ func (d *File) startEngine(want Engine) (err error) {
 func (d *File) Geometry() Geometry { return d.geo }
 
 // Submit implements Device.
-func (d *File) Submit(ops ...*Op) { d.eng.submit(ops) }
+func (d *File) Submit(ops ...*Op) {
+	d.meter.begin(ops)
+	d.eng.submit(ops)
+}
 
 // fits tells whether the device takes a buffer as it is.
 func (d *File) fits(buf []byte) bool {

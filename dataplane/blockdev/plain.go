@@ -40,7 +40,7 @@ func (p *plain) submit(ops []*Op) {
 	defer p.mu.Unlock()
 	for _, o := range ops {
 		if p.mu.closed {
-			go o.Done(o, ErrClosed)
+			go p.f.done(o, ErrClosed)
 			continue
 		}
 		p.mu.pending.push(o)
@@ -77,7 +77,7 @@ func (p *plain) work() {
 		p.mu.Unlock()
 		err := w.execute(o)
 		p.busy.Add(-1)
-		o.Done(o, err)
+		p.f.done(o, err)
 		p.mu.Lock()
 	}
 }

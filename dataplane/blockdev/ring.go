@@ -94,7 +94,7 @@ func (r *ring) submit(ops []*Op) {
 	for _, o := range ops {
 		switch {
 		case r.mu.closed:
-			go o.Done(o, ErrClosed)
+			go r.f.done(o, ErrClosed)
 		case o.Kind == Discard:
 			r.lone.submit([]*Op{o})
 		default:
@@ -192,7 +192,7 @@ func (r *ring) startAll() {
 		if err := o.check(r.f.geo); err != nil {
 			r.ready.pop()
 			r.busy.Add(-1)
-			o.Done(o, err)
+			r.f.done(o, err)
 			continue
 		}
 		bounce := int32(-1)
@@ -277,7 +277,7 @@ func (r *ring) completed(c uring.CQE) {
 	*t = slot{}
 	r.freeSlots = append(r.freeSlots, i)
 	r.busy.Add(-1)
-	o.Done(o, err)
+	r.f.done(o, err)
 }
 
 // close waits until everything is through.

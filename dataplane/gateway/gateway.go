@@ -87,6 +87,8 @@ type Gateway struct {
 	auditing *session // whose turn it is to compare its rows; of the tick goroutine
 
 	validUntil atomic.Int64 // of the lease, nanoseconds since start
+	counts     counts
+	past       past
 
 	mu struct {
 		sync.Mutex

@@ -51,8 +51,10 @@ func (g *Gateway) renew(voter cluster.NodeID) bool {
 	sent := g.now()
 	r, err := g.o.Votes.Renew(ctx, voter, since)
 	if err != nil {
+		g.counts.unrenewed.Add(1)
 		return true
 	}
+	g.counts.renewed.Add(1)
 	for _, f := range r.Fences {
 		if v := g.Volume(f.Vol); v != nil {
 			if s := v.session.Load(); s != nil && s.epoch < f.Epoch {

@@ -12,6 +12,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/stats"
 )
 
 // An attempt to change the owner record is given up early at first and tried again: a proposal that was under
@@ -36,9 +37,10 @@ type session struct {
 
 	audit audit // of the gateway's tick
 
-	mu   sync.Mutex // guards eng, ops and told
+	mu   sync.Mutex // guards eng, ops, io and told
 	eng  *engine.Engine
 	ops  uint64          // of hosts, so far
+	io   stats.IO        // of those that the engine has done
 	told engine.Counters // as they were logged last
 
 	cleared atomic.Bool // no other gateway can be answering hosts any more
@@ -60,12 +62,14 @@ type session struct {
 func (s *session) revision() int64 { return s.rec.rev.Load() }
 
 // submit hands an operation to the engine and carries out what follows.
-func (s *session) submit(op *engine.Op) {
+func (s *session) submit(h *hostIO) {
+	op := &h.op
+	h.began = s.v.g.now()
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.ops++
 	s.eng.Submit(op)
-	s.eng.Drain(rd)
+	s.drain(rd)
 	s.mu.Unlock()
 	s.carryOut(rd)
 }
@@ -75,7 +79,7 @@ func (s *session) ChunkDone(r *chunk.Request) {
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.eng.ChunkDone(r)
-	s.eng.Drain(rd)
+	s.drain(rd)
 	s.mu.Unlock()
 	s.carryOut(rd)
 }
@@ -84,7 +88,7 @@ func (s *session) tick() {
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.eng.Tick()
-	s.eng.Drain(rd)
+	s.drain(rd)
 	now, told := s.eng.Counters, s.told
 	s.told = now
 	s.mu.Unlock()
@@ -118,7 +122,7 @@ func (s *session) followTables() {
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.eng.SetTable(newest)
-	s.eng.Drain(rd)
+	s.drain(rd)
 	s.mu.Unlock()
 	s.carryOut(rd)
 }
@@ -237,6 +241,7 @@ func (s *session) serve() {
 			return
 		}
 		s.log().Info("volume is served here")
+		s.v.g.counts.served.Add(1)
 		s.v.g.o.Events.AccessChanged(s.v)
 	}()
 }
@@ -254,7 +259,7 @@ func (s *session) record(next *cluster.Owner) {
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.eng.Recorded(ok)
-	s.eng.Drain(rd)
+	s.drain(rd)
 	s.mu.Unlock()
 	s.carryOut(rd)
 }
@@ -312,16 +317,17 @@ func (s *session) end(why string) {
 		return
 	}
 	s.log().WithField("reason", why).Info("volume is no longer served here")
+	s.v.g.counts.ended.Add(1)
 	s.stop()
 	was := s.serving.Swap(false)
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.eng.Stop()
-	s.eng.Drain(rd)
+	s.drain(rd)
 	s.mu.Unlock()
 	s.carryOut(rd)
 	s.releaseHeld()
-	s.v.session.CompareAndSwap(s, nil)
+	s.v.g.past.take(s)
 	if was {
 		s.v.g.o.Events.AccessChanged(s.v)
 	}

@@ -69,6 +69,7 @@ func (g *Gateway) consider(v *Volume) {
 		}
 		defer func() { <-g.opens }()
 		if err := g.takeOver(v, o); err != nil && !errors.Is(err, cluster.ErrConflict) {
+			g.counts.failed.Add(1)
 			g.o.Log.WithError(err).WithField("volume", v.uuid.String()).Warn("take-over failed")
 		}
 	}()
@@ -195,6 +196,7 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	}
 	s.followTables() // those that came between
 	s.log().WithFields(logrus.Fields{"from": prev.Gateway}).Info("taking the volume over")
+	g.counts.taken.Add(1)
 	g.wg.Add(1)
 	go func() {
 		defer g.wg.Done()

@@ -104,12 +104,13 @@ type hostIO struct {
 	lba    uint64 // Zero: what is left of the range
 	left   uint64
 	pieces int
+	began  int64   // when the engine got op, by the gateway's clock
 	next   *hostIO // in session.held
 }
 
 func (h *hostIO) begin(k engine.Kind, lba, blocks uint64, data []byte) {
 	h.op = engine.Op{Kind: k, LBA: lba, Sectors: uint32(blocks), Data: data, Tag: h}
-	h.s.submit(&h.op)
+	h.s.submit(h)
 }
 
 // nextRange goes on with a Dataset Management command, a bounded piece at a time.

@@ -108,12 +108,7 @@ func (k *controller) left(c *conn) {
 
 // gone is called when the namespace has no request of the queue any more.
 func (k *controller) gone(c *conn) {
-	k.sub.retire(c)
-	k.mu.Lock()
-	k.mu.queues = slices.DeleteFunc(k.mu.queues, func(q *conn) bool { return q == c })
-	last := k.mu.ended && len(k.mu.queues) == 0
-	k.mu.Unlock()
-	if last {
+	if k.sub.retire(k, c) {
 		k.sub.forget(k)
 		close(k.drained)
 	}

@@ -15,8 +15,9 @@ const (
 	writeZeroesLimit = 2 << 20
 )
 
-// ioCounters count what the connection's commands did, for the SMART log page.
+// ioCounters count what the connection's commands did, for the SMART log page and for people.
 type ioCounters struct {
+	commands                  atomic.Uint64 // I/O commands of every kind that were carried out
 	reads, writes             atomic.Uint64 // commands
 	blocksRead, blocksWritten atomic.Uint64
 }
@@ -149,6 +150,7 @@ func (c *conn) executeIO(r *Request) {
 		return
 	}
 	c.ctrl.traffic()
+	c.count.commands.Add(1)
 	switch r.Cmd.Opcode() {
 	case nvme.OpRead:
 		c.count.reads.Add(1)

@@ -72,13 +72,22 @@ type subsystem struct {
 }
 
 // ioTotals are sums of ioCounters.
-type ioTotals struct{ reads, writes, blocksRead, blocksWritten uint64 }
+type ioTotals struct{ commands, reads, writes, blocksRead, blocksWritten uint64 }
 
 func (t *ioTotals) add(c *ioCounters) {
+	t.commands += c.commands.Load()
 	t.reads += c.reads.Load()
 	t.writes += c.writes.Load()
 	t.blocksRead += c.blocksRead.Load()
 	t.blocksWritten += c.blocksWritten.Load()
+}
+
+func (t *ioTotals) merge(o ioTotals) {
+	t.commands += o.commands
+	t.reads += o.reads
+	t.writes += o.writes
+	t.blocksRead += o.blocksRead
+	t.blocksWritten += o.blocksWritten
 }
 
 func newSubsystem(t *Target, cfg SubsystemConfig) *subsystem {
@@ -232,11 +241,16 @@ func (s *subsystem) gone() (removed, empty bool) {
 	return s.mu.removed, len(s.mu.controllers) == 0
 }
 
-// retire keeps the counts of a connection that is gone.
-func (s *subsystem) retire(c *conn) {
+// retire takes a queue from its controller and keeps its counts, so that the totals neither miss nor double
+// them at any moment. It reports whether that was the last queue of an association that has ended.
+func (s *subsystem) retire(k *controller, c *conn) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.retired.add(&c.count)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mu.queues = slices.DeleteFunc(k.mu.queues, func(q *conn) bool { return q == c })
+	return k.mu.ended && len(k.mu.queues) == 0
 }
 
 // totals counts what all connections did, those gone included.

@@ -53,6 +53,8 @@ type Target struct {
 		generation uint64 // GENCTR of the discovery log page
 		listeners  map[net.Listener]struct{}
 		conns      map[*conn]struct{}
+		accepted   uint64   // connections, refused ones too
+		retired    ioTotals // of subsystems that are gone
 		closed     bool
 	}
 }
@@ -183,6 +185,7 @@ func (t *Target) serveConn(nc net.Conn) {
 	}
 	t.mu.Lock()
 	room := !t.mu.closed && len(t.mu.conns) < t.options.Connections
+	t.mu.accepted++
 	if room {
 		t.mu.conns[c] = struct{}{}
 		t.serving.Add(1)
@@ -251,6 +254,7 @@ func (t *Target) reap(s *subsystem) {
 	defer t.mu.Unlock()
 	nqn := s.view.Load().cfg.NQN
 	if removed, empty := s.gone(); removed && empty && t.mu.subsystems[nqn] == s {
+		t.mu.retired.merge(s.totals())
 		delete(t.mu.subsystems, nqn)
 	}
 }

@@ -44,7 +44,11 @@ func (s *Server) observe(c *gin.Context) {
 			}
 			s.problem(c, fmt.Errorf("panic: %v", r))
 		}
-		s.log(c, time.Since(start))
+		took := time.Since(start)
+		s.log(c, took)
+		if s.o.Metrics.CallDone != nil {
+			s.o.Metrics.CallDone(c.Request.Method, c.FullPath(), c.Writer.Status(), took)
+		}
 	}()
 	c.Next()
 }

@@ -33,7 +33,7 @@ type Runtime interface {
 	PrepareDevice(ctx context.Context, path string, size uint64) (cluster.UUID, uint64, error)
 }
 
-// Options of a server. All are required but Transport.
+// Options of a server. All are required but Transport and Metrics.
 type Options struct {
 	Manager   *manager.Manager
 	Verifier  auth.Verifier
@@ -42,6 +42,7 @@ type Options struct {
 	Version   wire.Version   // API is filled in
 	Log       logrus.FieldLogger
 	Transport http.RoundTripper // to other nodes' APIs; default http.DefaultTransport
+	Metrics   Metrics           // may be left out
 }
 
 // Server answers the API on one node.
@@ -87,6 +88,7 @@ func New(o Options) (*Server, error) {
 	for _, r := range routes() {
 		e.Handle(r.method, r.path, s.handler(r))
 	}
+	s.addOperational(e)
 	e.NoRoute(s.wrap(func(c *gin.Context) error {
 		return refuse(wire.NotFound, "", "%s is no path of this API", c.Request.URL.Path)
 	}))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -28,6 +29,8 @@ type daemon struct {
 	own     *embedetcd.Client // of the member alone; nil: the node runs none, or has no data plane yet
 	watcher *watch.Watcher
 	manager *manager.Manager
+
+	plane atomic.Pointer[DataPlane] // nil until it is made
 
 	stateMu sync.Mutex
 	state   *State // replaced by update; its Member fields are constant once the node is a member
@@ -85,8 +88,12 @@ func (d *daemon) live(ctx context.Context) error {
 	if d.watcher, err = watch.New(watch.Options{Client: d.client, Log: d.log}); err != nil {
 		return err
 	}
+	shown, own, err := d.exposition()
+	if err != nil {
+		return err
+	}
 	server, err := api.New(api.Options{Manager: d.manager, Verifier: auth.NewTokens(d.manager, time.Now),
-		Runtime: d, Self: d.state.Node, Version: d.opt.Version, Log: d.log})
+		Runtime: d, Self: d.state.Node, Version: d.opt.Version, Log: d.log, Metrics: shown})
 	if err != nil {
 		return err
 	}
@@ -101,6 +108,9 @@ func (d *daemon) live(ctx context.Context) error {
 	}
 	front.start(func(ctx context.Context) error { return server.Serve(ctx, ln) })
 	front.start(func(ctx context.Context) error { d.announce(ctx); return nil })
+	if own != nil {
+		front.start(own)
+	}
 	plane.start(d.runPlane)
 	d.log.WithFields(logrus.Fields{"node": d.state.Node, "name": d.state.NodeName, "rest": ln.Addr().String()}).
 		Info("the node is up")
@@ -121,6 +131,7 @@ func (d *daemon) runPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.plane.Store(&p)
 	publishing := newGroup(ctx)
 	publishing.start(func(ctx context.Context) error { d.publish(ctx, p); return nil })
 	defer publishing.stop()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/node"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
@@ -29,6 +30,7 @@ type still struct{ o DataPlaneOptions }
 
 func (s still) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (s still) Stats() cluster.NodeStats      { return cluster.NodeStats{Node: s.o.Node} }
+func (s still) Figures() node.Figures         { return node.Figures{} }
 
 func testOptions(t *testing.T, name string) Options {
 	t.Helper()
@@ -425,3 +427,5 @@ func (s stuck) Run(context.Context) error {
 	return errors.New("released")
 }
 func (s stuck) Stats() cluster.NodeStats { return cluster.NodeStats{} }
+
+func (s stuck) Figures() node.Figures { return node.Figures{} }

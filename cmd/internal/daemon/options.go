@@ -76,6 +76,7 @@ type Options struct {
 	Advertise    Services // as others reach them
 	Etcd         Etcd
 	InsecureHTTP bool
+	Metrics      string        // one of the constants, or "host:port" of their own listener
 	Shutdown     time.Duration // most time that a clean stop takes
 	First        First
 	Version      wire.Version
@@ -100,6 +101,13 @@ func (o *Options) validate() error {
 	}
 	if err := cluster.ValidateName("name", o.Name); err != nil {
 		return err
+	}
+	switch _, _, err := net.SplitHostPort(o.Metrics); o.Metrics {
+	case MetricsToken, MetricsPublic, MetricsOff, "":
+	default:
+		if err != nil {
+			return fmt.Errorf("metrics: %q is none of token, public, off and address:port", o.Metrics)
+		}
 	}
 	var err error
 	o.Listen.each(func(name string, addr *string) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
+	"github.com/ashlar-storage/ashlar/dataplane/node"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
@@ -20,6 +21,8 @@ type DataPlane interface {
 	Run(ctx context.Context) error
 	// Stats says how devices and volumes are. Any time, from any goroutine.
 	Stats() cluster.NodeStats
+	// Figures says what was counted, too. Any time, from any goroutine.
+	Figures() node.Figures
 }
 
 // DataPlaneOptions are what a data plane gets from its daemon. Maps has a first state.

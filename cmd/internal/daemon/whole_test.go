@@ -1,0 +1,182 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/initiator"
+	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+const testHost = "nqn.2014-08.org.nvmexpress:uuid:11111111-1111-1111-1111-111111111111"
+
+// whole is a cluster of one node with a device, a pool and a volume, all of it real.
+type whole struct {
+	t      *testing.T
+	ctx    context.Context
+	o      Options
+	c      *client.Client
+	token  string
+	volume client.Volume
+}
+
+func newWhole(t *testing.T, o Options) *whole {
+	t.Helper()
+	o.First.Bootstrap, o.NewDataPlane = true, NewNode
+	w := &whole{t: t, ctx: testContext(t), o: o}
+	start(t, o)
+	waitUp(t, w.ctx, o)
+	w.c = admin(t, o)
+	raw, err := os.ReadFile(filepath.Join(o.DataDir, tokenFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.token = strings.TrimSpace(string(raw))
+	eventually(t, w.ctx, "the device is added", func() error {
+		_, err := w.c.CreateDevice(w.ctx, wire.DeviceCreate{Node: 1, Path: filepath.Join(t.TempDir(), "disk"),
+			Size: 128 << 20})
+		return err
+	})
+	eventually(t, w.ctx, "the pool is made", func() error {
+		_, err := w.c.CreatePool(w.ctx, wire.PoolCreate{Name: "gold", Parity: new(int)})
+		return err
+	})
+	if w.volume, err = w.c.CreateVolume(w.ctx, wire.VolumeCreate{Name: "disk1", Pool: "gold",
+		Size: 16 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// write writes so many blocks of the volume as a host, and reads them.
+func (w *whole) write(blocks int) {
+	w.t.Helper()
+	if _, err := w.c.PutExport(w.ctx, w.volume.ID, testHost); err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := initiator.VolumeConfig{Portals: []string{w.o.Listen.Hosts}}
+	cfg.SubNQN, cfg.HostNQN, cfg.HostID = w.volume.NQN, testHost, [16]byte{1}
+	v, err := initiator.Open(w.ctx, cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = v.Close() }()
+	block := make([]byte, 4096)
+	for i := range blocks {
+		if err := v.Write(w.ctx, block, int64(i)*4096); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := v.Read(w.ctx, block, int64(i)*4096); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// get asks the node for a path that is no call of the API.
+func (w *whole) get(url, token string) (int, string) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, url, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// TestMetrics scrapes a daemon while a host uses its volume, and after the volume is gone.
+func TestMetrics(t *testing.T) {
+	w := newWhole(t, testOptions(t, "a"))
+	w.write(5)
+	url := "http://" + w.o.Listen.REST + "/metrics"
+	if status, text := w.get(url, ""); status != http.StatusUnauthorized {
+		t.Errorf("without a token: %d %s", status, text)
+	}
+	status, text := w.get(url, w.token)
+	if status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	labels := `pool="gold",volume="` + w.volume.ID.String() + `"`
+	for _, want := range []string{
+		`ashlar_volume_info{name="disk1",` + labels + "} 1\n",
+		`ashlar_volume_operations_total{direction="write",` + labels + "} 5\n",
+		`ashlar_volume_bytes_total{direction="read",` + labels + "} 20480\n",
+		`ashlar_volume_latency_seconds_count{direction="write",` + labels + "} 5\n",
+		`ashlar_volume_serving{` + labels + "} 1\n",
+		`ashlar_pool_operations_total{direction="write",pool="gold"} 5` + "\n",
+		`ashlar_device_open{device="1"} 1` + "\n",
+		`ashlar_device_operations_total{device="1",kind="write"} `,
+		`ashlar_store_commits_total{device="1"} `,
+		`ashlar_nvmet_commands_total{target="hosts"} `,
+		`ashlar_takeovers_total{outcome="served"} 1` + "\n",
+		`ashlar_api_request_seconds_count{method="POST",route="/v1/volumes",status="2xx"} 1` + "\n",
+		"etcd_server_has_leader 1\n", "go_goroutines ", "process_open_fds ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if strings.Contains(text, "ashlar_lease_seconds -") {
+		t.Error("no lease")
+	}
+
+	if err := w.c.DeleteExports(w.ctx, w.volume.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.c.DeleteVolume(w.ctx, w.volume.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, w.ctx, "the series of the volume vanish", func() error {
+		if _, text = w.get(url, w.token); strings.Contains(text, w.volume.ID.String()) {
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	})
+	if !strings.Contains(text, `ashlar_pool_operations_total{direction="write",pool="gold"} 5`) {
+		t.Error("the pool forgot what its volume did")
+	}
+}
+
+// TestWhereMetricsAreShown: nowhere, to everybody, or at an address of their own.
+func TestWhereMetricsAreShown(t *testing.T) {
+	own := freeServices(t).REST
+	for setting, where := range map[string]string{MetricsOff: "", MetricsPublic: "rest", own: own} {
+		o := testOptions(t, "a")
+		o.First.Bootstrap, o.Metrics = true, setting
+		p := start(t, o)
+		w := &whole{t: t, ctx: testContext(t), o: o}
+		waitUp(t, w.ctx, o)
+		want := http.StatusOK
+		switch where {
+		case "":
+			want, where = http.StatusNotFound, o.Listen.REST
+		case "rest":
+			where = o.Listen.REST
+		}
+		if status, text := w.get("http://"+where+"/metrics", ""); status != want {
+			t.Errorf("%s: %d %s", setting, status, text)
+		}
+		p.stop(t)
+	}
+	o := testOptions(t, "b")
+	o.First.Bootstrap, o.Metrics = true, "nobody"
+	if err := Run(testContext(t), o); err == nil || !strings.Contains(err.Error(), "metrics") {
+		t.Errorf("error %v", err)
+	}
+}

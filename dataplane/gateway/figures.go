@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/stats"
+)
+
+// Figures is what a gateway has counted since its start, and how it is now.
+type Figures struct {
+	Lease     time.Duration // how long hosts may still be answered; below 0: they may not
+	Renewed   uint64        // lease renewals that a voter answered
+	Unrenewed uint64        // those that failed
+	Taken     uint64        // volumes taken over
+	Failed    uint64        // take-overs that failed
+	Served    uint64        // take-overs that went on to let hosts in
+	Ended     uint64        // times that a volume was given up
+	Volumes   []VolumeFigures
+	// Pools sums up what was done for the volumes of a pool, those that are gone from here included: it only
+	// ever grows.
+	Pools map[string]*stats.IO
+}
+
+// VolumeFigures is what the present session of an owned volume has counted, and how it is now.
+type VolumeFigures struct {
+	Key      cluster.VolumeKey
+	UUID     cluster.UUID
+	Pool     string
+	Epoch    uint32
+	Serving  bool
+	Size     uint64 // bytes
+	InFlight uint64 // operations of hosts, or pieces of them, that the engine has
+	IO       stats.IO
+	Counters engine.Counters
+	State    engine.Stats
+}
+
+// counts are counted by many goroutines, a few times a second at most.
+type counts struct {
+	renewed, unrenewed, taken, failed, served, ended atomic.Uint64
+}
+
+// Figures looks at everything. It takes the lock of one session after the other, each for a moment.
+func (g *Gateway) Figures() Figures {
+	c := &g.counts
+	f := Figures{Lease: time.Duration(g.validUntil.Load() - g.now()), Renewed: c.renewed.Load(),
+		Unrenewed: c.unrenewed.Load(), Taken: c.taken.Load(), Failed: c.failed.Load(), Served: c.served.Load(),
+		Ended: c.ended.Load()}
+	g.past.Lock()
+	defer g.past.Unlock()
+	f.Pools = make(map[string]*stats.IO, len(g.past.pools))
+	for name, io := range g.past.pools {
+		sum := *io
+		f.Pools[name] = &sum
+	}
+	for _, v := range g.volumes() {
+		if s := v.session.Load(); s != nil {
+			f.Volumes = append(f.Volumes, s.figures())
+			at(f.Pools, v.pool).Merge(&f.Volumes[len(f.Volumes)-1].IO)
+		}
+	}
+	return f
+}
+
+// past is what sessions that have ended had counted, by pool.
+type past struct {
+	sync.Mutex
+	pools map[string]*stats.IO
+}
+
+// take takes leave of a session. Its counts are either those of a session or those of the past, never both
+// and never neither.
+func (p *past) take(s *session) {
+	p.Lock()
+	defer p.Unlock()
+	if p.pools == nil {
+		p.pools = make(map[string]*stats.IO)
+	}
+	s.mu.Lock()
+	at(p.pools, s.v.pool).Merge(&s.io)
+	s.mu.Unlock()
+	s.v.session.CompareAndSwap(s, nil)
+}
+
+func at(pools map[string]*stats.IO, name string) *stats.IO {
+	if pools[name] == nil {
+		pools[name] = new(stats.IO)
+	}
+	return pools[name]
+}
+
+func (s *session) figures() VolumeFigures {
+	v := s.v
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return VolumeFigures{Key: v.key, UUID: v.uuid, Pool: v.pool, Epoch: s.epoch, Serving: s.serving.Load(),
+		Size: v.blocks.Load() * cluster.LBASize, InFlight: s.ops - s.io.Ops(), IO: s.io,
+		Counters: s.eng.Counters, State: s.eng.Stats()}
+}
+
+// drain takes what the engine wants done, and counts what it has done. s.mu is held.
+func (s *session) drain(rd *engine.Ready) {
+	s.eng.Drain(rd)
+	if len(rd.Done) > 0 {
+		s.count(rd.Done)
+	}
+}
+
+// count counts operations that are done; the clock is read once for all of them. s.mu is held.
+func (s *session) count(done []*engine.Op) {
+	now := s.v.g.now()
+	for _, op := range done {
+		took := uint64(now - op.Tag.(*hostIO).began)
+		s.io[direction(op.Kind)].Count(uint64(op.Sectors)*cluster.LBASize, took, op.Status == engine.OK)
+	}
+}
+
+func direction(k engine.Kind) stats.Direction {
+	switch k {
+	case engine.Read:
+		return stats.Read
+	case engine.Write:
+		return stats.Write
+	default:
+		return stats.Discard
+	}
+}

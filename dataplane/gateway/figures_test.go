@@ -1,0 +1,39 @@
+package gateway
+
+import (
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/stats"
+)
+
+// TestAPoolForgetsNothing: what a session has counted stays in its pool's sums when it ends.
+func TestAPoolForgetsNothing(t *testing.T) {
+	s := heldSession()
+	s.v.pool = "gold"
+	h := &hostIO{s: s}
+	h.op = engine.Op{Kind: engine.Write, Sectors: 8, Tag: h}
+	s.count([]*engine.Op{&h.op})
+	h.op.Status = engine.PathGone
+	s.count([]*engine.Op{&h.op})
+	if w := &s.io[stats.Write]; w.Ops() != 2 || w.Bytes != 4096 || w.Errors != 1 {
+		t.Fatalf("%d writes, %d bytes, %d errors", w.Ops(), w.Bytes, w.Errors)
+	}
+	s.v.g.past.take(s)
+	if f := s.v.g.Figures(); f.Pools["gold"][stats.Write].Ops() != 2 || len(f.Volumes) != 0 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// BenchmarkCount is what counting costs a host's operation: two readings of the clock and a few additions.
+func BenchmarkCount(b *testing.B) {
+	s := heldSession()
+	h := &hostIO{s: s}
+	h.op = engine.Op{Kind: engine.Write, Sectors: 8, Tag: h}
+	done := []*engine.Op{&h.op}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.began = s.v.g.now()
+		s.count(done)
+	}
+}
