@@ -23,7 +23,7 @@ type whole struct {
 	o      Options
 	c      *client.Client
 	token  string
-	volume client.Volume
+	volume wire.Volume
 }
 
 func newWhole(t *testing.T, o Options) *whole {
