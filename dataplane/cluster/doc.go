@@ -15,7 +15,10 @@
 //	counters/node, counters/device            last number given out
 //	counters/pool, counters/vuid              last number given out; VUIDs are not reused
 //	volumes/<uuid>                            Volume
-//	names/<pool>/<name>                       the uuid of the volume of that name
+//	names/<pool>/<name>                       the uuid of the volume of that name that is in no project
+//	names/<pool>/<name>/<project>             and of the one in that project: a name is unique in its pool and
+//	                                          project (names hold no slash, so the two kinds never meet)
+//	projects/<name>                           Project: what it may use, and what it uses
 //	owners/<vuid>.<generation>                Owner: who serves the volume, where its journal is, which table
 //	                                          places which group
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate

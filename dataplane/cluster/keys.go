@@ -33,6 +33,8 @@ const (
 	PrefixStats   = Prefix + "stats/nodes/"
 	PrefixAlive   = Prefix + "alive/nodes/"
 	PrefixTokens  = Prefix + "tokens/"
+
+	PrefixProjects = Prefix + "projects/"
 )
 
 // KeyNode is where a node's record lives.
@@ -47,8 +49,19 @@ func KeyPool(name string) string { return PrefixPools + name }
 // KeyVolume is where a volume's record lives.
 func KeyVolume(u UUID) string { return PrefixVolumes + u.String() }
 
-// KeyVolumeName reserves a volume name within its pool.
-func KeyVolumeName(pool, name string) string { return PrefixNames + pool + "/" + name }
+// KeyVolumeName reserves a volume name within its pool and project; no project: "".
+func KeyVolumeName(pool, name, project string) string {
+	if project == "" {
+		return PrefixNames + pool + "/" + name
+	}
+	return PrefixVolumeName(pool, name) + project
+}
+
+// PrefixVolumeName begins the keys of that name in all projects.
+func PrefixVolumeName(pool, name string) string { return PrefixNames + pool + "/" + name + "/" }
+
+// KeyProject is where the record of a project lives.
+func KeyProject(name string) string { return PrefixProjects + name }
 
 // KeyOwner is where the owner record of a volume lives.
 func KeyOwner(v VolumeKey) string { return PrefixOwners + v.String() }

@@ -161,6 +161,7 @@ func (p *Pool) PageSize() uint64 { return uint64(p.ChunkSize) * uint64(p.Data) }
 type Volume struct {
 	UUID     UUID      `json:"uuid"` // also the namespace UUID and, byte for byte, its NGUID
 	Name     string    `json:"name"`
+	Project  string    `json:"project,omitempty"` // that owns it; empty: the cluster itself
 	Pool     string    `json:"pool"`
 	Key      VolumeKey `json:"key"`
 	Size     uint64    `json:"size"` // bytes, a multiple of BlockSize

@@ -88,6 +88,11 @@ func (v *Volume) Validate() error {
 	if err := ValidateName("name", v.Name); err != nil {
 		return err
 	}
+	if v.Project != "" {
+		if err := ValidateName("project", v.Project); err != nil {
+			return err
+		}
+	}
 	if err := ValidateSize("size", v.Size); err != nil {
 		return err
 	}

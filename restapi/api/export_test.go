@@ -1,5 +1,7 @@
 package api
 
+import "github.com/ashlar-storage/ashlar/restapi/auth"
+
 // RouteInfo is what the tests may know of a route.
 type RouteInfo struct {
 	Method, Path        string
@@ -24,4 +26,19 @@ func Decode(data []byte, v any) error { return decode(data, v) }
 func Status(err error) int {
 	status, _ := kind(classify(err).Code)
 	return status
+}
+
+// Access is the table of calls.
+func Access() map[string][]auth.Role {
+	table, err := loadAccess(accessText, routes())
+	if err != nil {
+		panic(err)
+	}
+	return table
+}
+
+// LoadAccess reads a table for one route that is not open.
+func LoadAccess(text, method, path string) error {
+	_, err := loadAccess(text, []route{{method: method, path: path}})
+	return err
 }

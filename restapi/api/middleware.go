@@ -85,8 +85,8 @@ func (s *Server) log(c *gin.Context, took time.Duration) {
 	}
 }
 
-// authenticate lets administrators pass.
-func (s *Server) authenticate(c *gin.Context) error {
+// authenticate finds out who calls, and lets pass whom the table of calls lets.
+func (s *Server) authenticate(c *gin.Context, r *route) error {
 	scheme, token, ok := strings.Cut(c.GetHeader("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return refuse(wire.Unauthenticated, "Authorization", "needs a bearer token")
@@ -96,8 +96,12 @@ func (s *Server) authenticate(c *gin.Context) error {
 		return err
 	}
 	c.Set(keyPrincipal, p)
-	if p.Role != auth.Admin {
-		return refuse(wire.Forbidden, "", "a token of role %q may not do this", p.Role)
+	c.Request = c.Request.WithContext(auth.With(c.Request.Context(), p))
+	switch {
+	case !s.access.allows(r.method, r.path, p):
+		return refuse(wire.Forbidden, "", "role %q may not do this", p.Role)
+	case p.Recalled && r.method != http.MethodGet:
+		return refuse(wire.Unavailable, "", "whether the token is still valid cannot be told now")
 	}
 	return nil
 }

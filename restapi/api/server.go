@@ -1,11 +1,13 @@
 // Package api is the REST API: from HTTP requests to the manager's calls and back.
 //
 // Contract: openapi.yaml beside this file, which is served at /v1/openapi.json and checked against the
-// handlers by the tests, both ways. This package decides nothing but the form: it authenticates, reads
-// strictly (unknown, doubled and null fields, wrong types, trailing data and large bodies are refused,
-// naming the field), asks the manager, and writes answers or RFC 9457 problems. No GET changes anything.
+// handlers by the tests, both ways; and access.txt, the table of who may call what. This package decides
+// nothing but the form: it authenticates, reads strictly (unknown, doubled and null fields, wrong types,
+// trailing data and large bodies are refused, naming the field), asks the manager, and writes answers or RFC
+// 9457 problems. No GET changes anything. What a caller sees of what it may ask for is the manager's part.
 //
-//	request -> request id, log, recover -> bearer token -> query and body -> manager -> answer or problem
+//	request -> request id, log, recover -> bearer token -> table of calls -> query and body -> manager
+//	        -> answer or problem
 package api
 
 import (
@@ -49,6 +51,7 @@ type Options struct {
 type Server struct {
 	o      Options
 	engine *gin.Engine
+	access access
 	doc    document
 	peers  *http.Client
 }
@@ -71,10 +74,14 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	table, err := loadAccess(accessText, routes())
+	if err != nil {
+		return nil, err
+	}
 	o.Version.API = "v1"
 	gin.SetMode(gin.ReleaseMode)
 	peers := &http.Client{Transport: o.Transport, Timeout: requestTimeout}
-	s := &Server{o: o, engine: gin.New(), doc: doc, peers: peers}
+	s := &Server{o: o, engine: gin.New(), access: table, doc: doc, peers: peers}
 	e := s.engine
 	e.UseRawPath = true // a host NQN may hold an encoded slash
 	e.UnescapePathValues = false
@@ -103,7 +110,7 @@ func New(o Options) (*Server, error) {
 func (s *Server) handler(r route) gin.HandlerFunc {
 	return s.wrap(func(c *gin.Context) error {
 		if !r.public {
-			if err := s.authenticate(c); err != nil {
+			if err := s.authenticate(c, &r); err != nil {
 				return err
 			}
 		}

@@ -14,7 +14,8 @@ func (s *Server) listVolumes(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Volumes(c, p, manager.VolumeFilter{Name: c.Query("name"), Pool: c.Query("pool")})
+	list, err := s.o.Manager.Volumes(c, p, manager.VolumeFilter{Name: c.Query("name"), Pool: c.Query("pool"),
+		Project: c.Query("project")})
 	if err != nil {
 		return err
 	}

@@ -25,20 +25,14 @@ import (
 // ErrRefused is wrapped when a token admits nobody.
 var ErrRefused = errors.New("the token is not valid")
 
-// Role says what a principal may do.
-type Role string
-
-// The roles that exist so far.
-const (
-	Admin Role = "admin" // everything
-	Join  Role = "join"  // add one node, once
-)
-
 // Principal is who is calling.
 type Principal struct {
-	Token cluster.UUID
-	Name  string
-	Role  Role
+	Token   cluster.UUID // zero unless it came with a token of the cluster's own
+	Name    string
+	Role    Role
+	Project string // that it acts for; never empty with Tenant
+	// Recalled: nobody could be asked now; it was good a short while ago. Enough to look, not to change.
+	Recalled bool
 }
 
 // Record is what the cluster keeps of a token.
@@ -46,9 +40,11 @@ type Record struct {
 	ID       cluster.UUID   `json:"id"`
 	Name     string         `json:"name"`
 	Role     Role           `json:"role"`
+	Project  string         `json:"project,omitempty"`
 	Hash     string         `json:"hash"` // SHA-256 of the secret, hexadecimal
 	Created  string         `json:"created"`
 	Expires  string         `json:"expires,omitempty"`   // RFC 3339, UTC; empty: never
+	LastUsed string         `json:"last_used,omitempty"` // no more than useEvery ago, if it was used since
 	UsedBy   cluster.NodeID `json:"used_by,omitempty"`   // join tokens: the node that used it
 	UsedUUID cluster.UUID   `json:"used_uuid,omitempty"` // and how that node calls itself
 }

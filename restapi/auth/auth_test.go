@@ -15,6 +15,7 @@ import (
 type shelf struct {
 	records map[cluster.UUID]Record
 	down    bool
+	uses    int // that were kept
 }
 
 var errDown = errors.New("records cannot be read")
@@ -28,6 +29,14 @@ func (s *shelf) Token(_ context.Context, id cluster.UUID) (Record, error) {
 		return Record{}, fmt.Errorf("token %v: %w", id, cluster.ErrNoRecord)
 	}
 	return r, nil
+}
+
+func (s *shelf) TokenUsed(_ context.Context, id cluster.UUID, when time.Time) error {
+	r := s.records[id]
+	r.LastUsed = when.Format(time.RFC3339)
+	s.records[id] = r
+	s.uses++
+	return nil
 }
 
 func newToken(t *testing.T, r Record) (Secret, Record) {
@@ -166,4 +175,23 @@ func FuzzParseSecret(f *testing.F) {
 			t.Fatalf("%q: %v", text, err)
 		}
 	})
+}
+
+// TestLastUse: the time of a use is kept, but not of every use.
+func TestLastUse(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	secret, rec := newToken(t, Record{Role: Viewer})
+	sh := &shelf{records: map[cluster.UUID]Record{rec.ID: rec}}
+	v := NewTokens(sh, func() time.Time { return now })
+	for range 5 {
+		for range 10 {
+			if _, err := v.Verify(t.Context(), secret.Reveal()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now = now.Add(useEvery)
+	}
+	if sh.uses != 5 {
+		t.Errorf("kept %d times in 5 hours", sh.uses)
+	}
 }

@@ -13,17 +13,22 @@ import (
 // id; any other error means that the records cannot be read now.
 type Records interface {
 	Token(ctx context.Context, id cluster.UUID) (Record, error)
+	// TokenUsed keeps when a token was used last.
+	TokenUsed(ctx context.Context, id cluster.UUID, when time.Time) error
 }
 
 const (
 	rememberFor = 15 * time.Minute
 	rememberMax = 1024
+	// useEvery is how finely the last use of a token is kept: a record is not written for every call.
+	useEvery = time.Hour
 )
 
 // Tokens verifies the cluster's own tokens.
 //
-// A token that was good a short while ago is believed while the records cannot be read: nothing can be
-// changed then, and somebody has to be able to see what is wrong.
+// The records are asked at every call, so a token that is revoked is refused by every node from then on. One
+// that was good a short while ago is believed while the records cannot be read, for looking only
+// ([Principal.Recalled]): somebody has to be able to see what is wrong.
 type Tokens struct {
 	records Records
 	now     func() time.Time
@@ -48,6 +53,7 @@ func (t *Tokens) Verify(ctx context.Context, token string) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
+	recalled := false
 	r, err := t.records.Token(ctx, s.ID())
 	switch {
 	case err == nil:
@@ -56,15 +62,25 @@ func (t *Tokens) Verify(ctx context.Context, token string) (Principal, error) {
 		t.forget(s.ID())
 		return Principal{}, ErrRefused
 	default:
-		var ok bool
-		if r, ok = t.recall(s.ID()); !ok {
+		if r, recalled = t.recall(s.ID()); !recalled {
 			return Principal{}, err
 		}
 	}
 	if err := s.Check(r, t.now()); err != nil {
 		return Principal{}, err
 	}
-	return Principal{Token: r.ID, Name: r.Name, Role: r.Role}, nil
+	if !recalled {
+		t.use(ctx, &r)
+	}
+	return Principal{Token: r.ID, Name: r.Name, Role: r.Role, Project: r.Project, Recalled: recalled}, nil
+}
+
+// use keeps the time of a use now and then. That it cannot be kept is no reason to refuse.
+func (t *Tokens) use(ctx context.Context, r *Record) {
+	last, err := time.Parse(time.RFC3339, r.LastUsed)
+	if now := t.now(); err != nil || now.Sub(last) >= useEvery {
+		_ = t.records.TokenUsed(ctx, r.ID, now)
+	}
 }
 
 func (t *Tokens) remember(r Record) {

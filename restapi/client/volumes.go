@@ -12,8 +12,9 @@ import (
 // VolumeListOpts narrows a list of volumes.
 type VolumeListOpts struct {
 	ListOpts
-	Name string
-	Pool string
+	Name    string
+	Pool    string
+	Project string
 }
 
 // CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at
@@ -34,13 +35,20 @@ func (c *Client) volume(ctx context.Context, r call, opts ...Option) (out wire.V
 
 // ListVolumes lists one page of volumes.
 func (c *Client) ListVolumes(ctx context.Context, opts VolumeListOpts) (wire.Page[wire.Volume], error) {
-	return get[wire.Page[wire.Volume]](ctx, c, "/v1/volumes", opts.query("name", opts.Name, "pool", opts.Pool))
+	return get[wire.Page[wire.Volume]](ctx, c, "/v1/volumes", opts.query("name", opts.Name, "pool", opts.Pool,
+		"project", opts.Project))
 }
 
 // AllVolumes lists all volumes that have the name and are in the pool; empty ones do not narrow.
 func (c *Client) AllVolumes(ctx context.Context, name, pool string) ([]wire.Volume, error) {
+	return c.FindVolumes(ctx, VolumeListOpts{Name: name, Pool: pool})
+}
+
+// FindVolumes lists all volumes that opts do not leave out; the page in opts is not looked at.
+func (c *Client) FindVolumes(ctx context.Context, opts VolumeListOpts) ([]wire.Volume, error) {
 	return all(ctx, func(o ListOpts) (wire.Page[wire.Volume], error) {
-		return c.ListVolumes(ctx, VolumeListOpts{ListOpts: o, Name: name, Pool: pool})
+		opts.ListOpts = o
+		return c.ListVolumes(ctx, opts)
 	})
 }
 

@@ -14,7 +14,8 @@ import (
 func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 	v, err := m.readMap(ctx, store.All(cluster.PrefixVolumes), store.All(cluster.PrefixNames),
 		store.All(cluster.PrefixOwners), store.Key(cluster.KeyCounterVUID), store.Key(cluster.KeyCounterDevice),
-		store.Key(cluster.KeyCounterNode), store.Key(cluster.KeyCounterPool))
+		store.Key(cluster.KeyCounterNode), store.Key(cluster.KeyCounterPool),
+		store.All(cluster.PrefixProjects))
 	if err != nil {
 		return nil, err
 	}
@@ -27,6 +28,9 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 	}
 	a.auditMap()
 	if err := a.volumes(v.extra[0], v.extra[1], v.extra[2]); err != nil {
+		return nil, err
+	}
+	if err := a.projects(v.extra[0], v.extra[7]); err != nil {
 		return nil, err
 	}
 	return a.broken, nil
@@ -106,7 +110,7 @@ func (a *audit) volumes(volumes, names, owners store.Result) error {
 		a.say(a.v.Pools[rec.Pool] != nil, "volume %s is in pool %q, which does not exist", id, rec.Pool)
 		a.say(uint64(rec.Key.VUID) <= a.lastVUID, "volume %s has VUID %d above the counter %d", id, rec.Key.VUID,
 			a.lastVUID)
-		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name), cluster.KeyOwner(rec.Key)
+		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project), cluster.KeyOwner(rec.Key)
 		a.say(nameOf[name] == id, "the name of volume %s points to %q", id, nameOf[name])
 		a.say(ownerOf[owner], "volume %s has no owner record, or shares it", id)
 		delete(nameOf, name)
@@ -114,5 +118,30 @@ func (a *audit) volumes(volumes, names, owners store.Result) error {
 	}
 	a.say(len(nameOf) == 0, "names without volume: %v", nameOf)
 	a.say(len(ownerOf) == 0, "owner records without volume: %v", ownerOf)
+	return nil
+}
+
+// projects checks that every project is charged for what it has.
+func (a *audit) projects(volumes, projects store.Result) error {
+	used := make(map[string]cluster.Usage)
+	for _, it := range volumes.Items {
+		rec, err := decode[cluster.Volume](it)
+		if err != nil {
+			return err
+		}
+		if rec.Project != "" {
+			used[rec.Project] = used[rec.Project].Plus(1, int64(rec.Size))
+		}
+	}
+	for _, it := range projects.Items {
+		p, err := decode[cluster.Project](it)
+		if err != nil {
+			return err
+		}
+		a.say(it.Key == cluster.KeyProject(p.Name), "project %q is at key %s", p.Name, it.Key)
+		a.say(p.Used == used[p.Name], "project %q is charged for %+v and has %+v", p.Name, p.Used, used[p.Name])
+		delete(used, p.Name)
+	}
+	a.say(len(used) == 0, "projects without record: %v", used)
 	return nil
 }

@@ -15,7 +15,7 @@ func TestAuditFinds(t *testing.T) {
 	id := apitest.UUID(1)
 	vol := cluster.KeyVolume(id)
 	owner := cluster.KeyOwner(cluster.VolumeKey{VUID: 1, Generation: 1})
-	name := cluster.KeyVolumeName("gold", "v")
+	name := cluster.KeyVolumeName("gold", "v", "")
 	for story, c := range map[string]struct {
 		del   string
 		put   string
@@ -39,6 +39,8 @@ func TestAuditFinds(t *testing.T) {
 		"a pool on a failed device": {put: cluster.KeyDevice(2), value: `{"number":2,"node":2,"state":"failed"}`,
 			want: "not online"},
 		"a malformed pool": {put: cluster.KeyPool("gold"), value: `{"name":"gold"}`, want: "malformed"},
+		"a project that uses nothing": {put: cluster.KeyProject("acme"),
+			value: `{"name":"acme","used":{"volumes":1,"bytes":4096}}`, want: "is charged for"},
 		"two nodes of one uuid": {put: cluster.KeyNode(3), value: `{"number":3,"uuid":"` + id.String() + `"}`,
 			want: "two nodes"},
 	} {

@@ -152,21 +152,35 @@ func mapChanges() []change {
 	}
 }
 
+func made(_ wire.Volume, _ bool, err error) error { return err }
+
 func volumeChanges() []change {
 	vol := func(c *apitest.Cluster) cluster.UUID { c.Pool(); return c.Volume(1, "v1").ID }
 	volume := wire.VolumeCreate{Name: "v2", Pool: "gold", Size: 8 * apitest.MiB}
+	charged := wire.VolumeCreate{ID: apitest.UUID(3), Name: "v3", Project: "acme", Pool: "gold",
+		Size: 8 * apitest.MiB}
 	return []change{
+		{"create the first volume of a project", func(c *apitest.Cluster) doer {
+			c.Pool()
+			return func(ctx context.Context) error { return made(c.Manager.CreateVolume(ctx, charged, "")) }
+		}},
+		{"delete the last volume of a project", func(c *apitest.Cluster) doer {
+			c.Pool()
+			if err := made(c.Manager.CreateVolume(c.T.Context(), charged, "")); err != nil {
+				c.T.Fatal(err)
+			}
+			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, charged.ID, "") }
+		}},
 		{"create a volume by id", func(c *apitest.Cluster) doer {
 			vol(c)
 			r := volume
 			r.ID = apitest.UUID(2)
-			return func(ctx context.Context) error { _, _, err := c.Manager.CreateVolume(ctx, r, ""); return err }
+			return func(ctx context.Context) error { return made(c.Manager.CreateVolume(ctx, r, "")) }
 		}},
 		{"create a volume by key", func(c *apitest.Cluster) doer {
 			vol(c)
 			return func(ctx context.Context) error {
-				_, _, err := c.Manager.CreateVolume(ctx, volume, "key")
-				return err
+				return made(c.Manager.CreateVolume(ctx, volume, "key"))
 			}
 		}},
 		{"resize", func(c *apitest.Cluster) doer {

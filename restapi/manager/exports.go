@@ -106,6 +106,9 @@ func (m *Manager) Exports(ctx context.Context, id cluster.UUID) ([]wire.Export, 
 	if err != nil {
 		return nil, err
 	}
+	if !sees(ctx, rec.Project) {
+		return nil, notFound("volume", id)
+	}
 	vol, err := m.drawVolume(ctx, it)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -386,6 +387,36 @@ func tolerate(t *testing.T, what string, err error) {
 	if err != nil && code(err) != wire.NotFound && code(err) != wire.VolumeExported {
 		t.Errorf("%s: %v", what, err)
 	}
+}
+
+// TestQuotaUnderARace: many ask at the same time for the last that a project may have.
+func TestQuotaUnderARace(t *testing.T) {
+	c := apitest.New(t)
+	c.Pool()
+	most := uint64(3)
+	if _, _, err := c.Manager.SetQuota(t.Context(), "acme", wire.Quota{Volumes: &most}, ""); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var got atomic.Int32
+	for n := range 12 {
+		wg.Go(func() {
+			_, _, err := c.Manager.CreateVolume(t.Context(), wire.VolumeCreate{ID: apitest.UUID(n + 1),
+				Name: fmt.Sprintf("v%d", n), Project: "acme", Pool: "gold", Size: apitest.MiB}, "")
+			var refused *manager.Error
+			switch {
+			case err == nil:
+				got.Add(1)
+			case !errors.As(err, &refused) || refused.Code != wire.QuotaExceeded:
+				t.Errorf("volume %d: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	if got.Load() != int32(most) {
+		t.Errorf("%d volumes were made, the quota is %d", got.Load(), most)
+	}
+	c.Audit()
 }
 
 // TestPublishStats writes only what changed.

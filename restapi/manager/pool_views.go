@@ -60,7 +60,7 @@ func (m *Manager) Pool(ctx context.Context, name string) (wire.Pool, error) {
 // census is what all nodes and volumes say, for drawing pools.
 type census struct {
 	stats   map[cluster.NodeID]cluster.NodeStats
-	volumes map[string][]judged // by pool
+	volumes map[string][]judged // by pool, those that the caller sees
 }
 
 // readPools reads the map and the census, and extra.
@@ -85,7 +85,9 @@ func (m *Manager) readPools(ctx context.Context, extra ...store.Query) (*view, *
 	}
 	c := &census{stats, make(map[string][]judged)}
 	for _, x := range volumes {
-		c.volumes[x.rec.Pool] = append(c.volumes[x.rec.Pool], x)
+		if sees(ctx, x.rec.Project) {
+			c.volumes[x.rec.Pool] = append(c.volumes[x.rec.Pool], x)
+		}
 	}
 	return v, c, nil
 }

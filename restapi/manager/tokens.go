@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,16 +32,10 @@ func (m *Manager) Token(ctx context.Context, id cluster.UUID) (auth.Record, erro
 
 // CreateToken makes a token. The answer is the only place that ever holds its secret.
 func (m *Manager) CreateToken(ctx context.Context, r wire.TokenCreate) (wire.Token, error) {
-	life := time.Duration(r.ExpiresSeconds) * time.Second
-	switch {
-	case r.Name == "" || len(r.Name) > maxTokenName:
-		return wire.Token{}, refuse(wire.InvalidField, "name", "must have 1 to %d bytes", maxTokenName)
-	case r.Role != string(auth.Admin) && r.Role != string(auth.Join):
-		return wire.Token{}, refuse(wire.InvalidField, "role", "%q is none of admin, join", r.Role)
-	case r.ExpiresSeconds < 0 || r.ExpiresSeconds > int64(maxTokenLife/time.Second):
-		return wire.Token{}, refuse(wire.InvalidField, "expires_in_seconds", "%d is not in 1..%d", r.ExpiresSeconds,
-			int64(maxTokenLife/time.Second))
+	if err := validateToken(r); err != nil {
+		return wire.Token{}, err
 	}
+	life := time.Duration(r.ExpiresSeconds) * time.Second
 	if life == 0 && r.Role == string(auth.Join) {
 		life = joinTokenLife
 	}
@@ -48,8 +43,8 @@ func (m *Manager) CreateToken(ctx context.Context, r wire.TokenCreate) (wire.Tok
 	if err != nil {
 		return wire.Token{}, err
 	}
-	rec := auth.Record{ID: secret.ID(), Name: r.Name, Role: auth.Role(r.Role), Hash: secret.Hash(),
-		Created: m.stamp()}
+	rec := auth.Record{ID: secret.ID(), Name: r.Name, Role: auth.Role(r.Role), Project: r.Project,
+		Hash: secret.Hash(), Created: m.stamp()}
 	if life > 0 {
 		rec.Expires = m.now().Add(life).UTC().Format(time.RFC3339)
 	}
@@ -63,9 +58,51 @@ func (m *Manager) CreateToken(ctx context.Context, r wire.TokenCreate) (wire.Tok
 	return t, nil
 }
 
+func validateToken(r wire.TokenCreate) error {
+	role := auth.Role(r.Role)
+	must, may := role.TakesProject()
+	switch {
+	case r.Name == "" || len(r.Name) > maxTokenName:
+		return refuse(wire.InvalidField, "name", "must have 1 to %d bytes", maxTokenName)
+	case !role.Known():
+		return refuse(wire.InvalidField, "role", "%q is none of %v, %s", r.Role, auth.Roles(), auth.Join)
+	case r.ExpiresSeconds < 0 || r.ExpiresSeconds > int64(maxTokenLife/time.Second):
+		return refuse(wire.InvalidField, "expires_in_seconds", "%d is not in 1..%d", r.ExpiresSeconds,
+			int64(maxTokenLife/time.Second))
+	case must && r.Project == "":
+		return refuse(wire.InvalidField, "project", "role %q needs one", r.Role)
+	case !may && r.Project != "":
+		return refuse(wire.InvalidField, "project", "role %q is not confined to one", r.Role)
+	case r.Project != "":
+		return invalid(cluster.ValidateName("project", r.Project))
+	}
+	return nil
+}
+
 func drawToken(r auth.Record, rev int64) wire.Token {
 	return wire.Token{Versioned: wire.Versioned{ETag: etag(rev)}, ID: r.ID, Name: r.Name,
-		Role: string(r.Role), Created: r.Created, Expires: r.Expires, UsedBy: r.UsedBy}
+		Role: string(r.Role), Project: r.Project, Created: r.Created, Expires: r.Expires, LastUsed: r.LastUsed,
+		UsedBy: r.UsedBy}
+}
+
+// TokenUsed implements auth.Records. The record is compared, so a token that was revoked meanwhile stays so;
+// when anything else changed it, this use is not worth another try.
+func (m *Manager) TokenUsed(ctx context.Context, id cluster.UUID, when time.Time) error {
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyToken(id)))
+	if err != nil || snap.One(0).Rev == 0 {
+		return err
+	}
+	rec, err := decode[auth.Record](snap.One(0))
+	if err != nil {
+		return err
+	}
+	rec.LastUsed = when.UTC().Format(time.RFC3339)
+	_, err = m.store.Commit(ctx, store.Txn{If: []store.Cond{{Key: snap.One(0).Key, Rev: snap.One(0).Rev}},
+		Put: []store.Put{put(snap.One(0).Key, rec)}})
+	if errors.Is(err, cluster.ErrConflict) {
+		return nil
+	}
+	return err
 }
 
 // Tokens lists tokens by id.

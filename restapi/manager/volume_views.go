@@ -86,9 +86,10 @@ func readSituation(snap store.Snapshot) (*situation, error) {
 // drawVolume makes the shape of the API from the records and from what the owner published.
 func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volume {
 	w := wire.Volume{
-		ID: rec.UUID, Name: rec.Name, Pool: rec.Pool, Size: rec.Size, VUID: rec.Key.VUID,
-		Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID), Healing: s.healing(&rec, &owner),
-		Hosts: append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
+		ID: rec.UUID, Name: rec.Name, Project: rec.Project, Pool: rec.Pool, Size: rec.Size,
+		VUID: rec.Key.VUID, Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID),
+		Healing: s.healing(&rec, &owner),
+		Hosts:   append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
 	}
 	w.Health, w.Reasons = s.judge(&rec, &owner)
 	if w.Metadata == nil {
@@ -105,8 +106,14 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 
 // VolumeFilter narrows a list of volumes; empty fields do not.
 type VolumeFilter struct {
-	Name string
-	Pool string
+	Name    string
+	Pool    string
+	Project string
+}
+
+func (f VolumeFilter) passes(rec *cluster.Volume) bool {
+	return (f.Name == "" || f.Name == rec.Name) && (f.Pool == "" || f.Pool == rec.Pool) &&
+		(f.Project == "" || f.Project == rec.Project)
 }
 
 // Volumes lists volumes by id.
@@ -116,12 +123,18 @@ func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Pag
 	if err != nil {
 		return none, err
 	}
+	if f.Project != "" && !sees(ctx, f.Project) {
+		return wire.Page[wire.Volume]{Items: []wire.Volume{}}, nil
+	}
+	if own := confinedTo(ctx); own != "" {
+		f.Project = own
+	}
 	var items []store.Item
 	more := false
 	if f.Name != "" {
 		items, more, err = m.volumesNamed(ctx, f, after, limit)
 	} else {
-		items, more, err = m.volumesIn(ctx, f.Pool, after, limit)
+		items, more, err = m.volumesIn(ctx, f, after, limit)
 	}
 	if err != nil {
 		return none, err
@@ -136,8 +149,9 @@ func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Pag
 	return out, nil
 }
 
-// volumesIn reads one page of records, skipping those of other pools when pool is not empty.
-func (m *Manager) volumesIn(ctx context.Context, pool, after string, limit int) ([]store.Item, bool, error) {
+// volumesIn reads one page of records, skipping those that the filter does not pass.
+func (m *Manager) volumesIn(ctx context.Context, f VolumeFilter, after string,
+	limit int) ([]store.Item, bool, error) {
 	var out []store.Item
 	q := store.Query{Prefix: cluster.PrefixVolumes, Limit: limit + 1}
 	if after != "" {
@@ -155,7 +169,7 @@ func (m *Manager) volumesIn(ctx context.Context, pool, after string, limit int) 
 			if err != nil {
 				return nil, false, err
 			}
-			if pool != "" && rec.Pool != pool {
+			if !f.passes(&rec) {
 				continue
 			}
 			if len(out) == limit {
@@ -184,10 +198,13 @@ func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string
 		}
 	}
 	var out []store.Item
-	for batch := range slices.Chunk(pools, store.MaxOps) {
+	for batch := range slices.Chunk(pools, store.MaxOps/2) {
 		var queries []store.Query
 		for _, p := range batch {
-			queries = append(queries, store.Key(cluster.KeyVolumeName(p, f.Name)))
+			queries = append(queries, store.Key(cluster.KeyVolumeName(p, f.Name, f.Project)))
+			if f.Project == "" {
+				queries = append(queries, store.All(cluster.PrefixVolumeName(p, f.Name)))
+			}
 		}
 		found, err := m.follow(ctx, queries)
 		if err != nil {
@@ -213,8 +230,8 @@ func (m *Manager) follow(ctx context.Context, names []store.Query) ([]store.Item
 		return nil, err
 	}
 	var queries []store.Query
-	for i := range names {
-		if it := snap.One(i); it.Rev != 0 {
+	for _, r := range snap.Results {
+		for _, it := range r.Items {
 			id, err := decode[cluster.UUID](it)
 			if err != nil {
 				return nil, err
@@ -222,16 +239,13 @@ func (m *Manager) follow(ctx context.Context, names []store.Query) ([]store.Item
 			queries = append(queries, store.Key(cluster.KeyVolume(id)))
 		}
 	}
-	if len(queries) == 0 {
-		return nil, nil
-	}
-	if snap, err = m.store.Read(ctx, queries...); err != nil {
-		return nil, err
-	}
 	var out []store.Item
-	for i := range queries {
-		if it := snap.One(i); it.Rev != 0 {
-			out = append(out, it)
+	for batch := range slices.Chunk(queries, store.MaxOps) {
+		if snap, err = m.store.Read(ctx, batch...); err != nil {
+			return nil, err
+		}
+		for _, r := range snap.Results {
+			out = append(out, r.Items...)
 		}
 	}
 	return out, nil

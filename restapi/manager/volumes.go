@@ -20,11 +20,14 @@ const firstGeneration = 1
 func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate, idempotencyKey string) (
 	vol wire.Volume, created bool, err error,
 ) {
-	if r.ID, err = m.volumeID(ctx, r.ID, idempotencyKey); err != nil {
+	if r.Project, err = ownProject(ctx, r.Project); err != nil {
 		return vol, false, err
 	}
-	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Pool: r.Pool, Size: r.Size, Metadata: r.Metadata,
-		Key: cluster.VolumeKey{VUID: 1, Generation: firstGeneration}, Request: digest(r)}
+	if r.ID, err = m.volumeID(ctx, r.ID, r.Project, idempotencyKey); err != nil {
+		return vol, false, err
+	}
+	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Project: r.Project, Pool: r.Pool, Size: r.Size,
+		Metadata: r.Metadata, Key: cluster.VolumeKey{VUID: 1, Generation: firstGeneration}, Request: digest(r)}
 	if err := rec.Validate(); err != nil {
 		return vol, false, invalid(err, "size", "size_bytes", "uuid", "id")
 	}
@@ -33,8 +36,8 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate, idempot
 	}
 	err = m.decide(ctx, func() error {
 		snap, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(r.ID)), store.Key(cluster.KeyPool(r.Pool)),
-			store.Key(cluster.KeyVolumeName(r.Pool, r.Name)), store.Key(cluster.KeyCounterVUID),
-			store.All(cluster.PrefixDevices))
+			store.Key(cluster.KeyVolumeName(r.Pool, r.Name, r.Project)), store.Key(cluster.KeyCounterVUID),
+			store.All(cluster.PrefixDevices), store.Key(cluster.KeyProject(r.Project)))
 		if err != nil {
 			return err
 		}
@@ -50,8 +53,8 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate, idempot
 	return vol, created, err
 }
 
-// volumeID settles the identity of a new volume.
-func (m *Manager) volumeID(ctx context.Context, id cluster.UUID, key string) (cluster.UUID, error) {
+// volumeID settles the identity of a new volume. A key means another one in every project.
+func (m *Manager) volumeID(ctx context.Context, id cluster.UUID, project, key string) (cluster.UUID, error) {
 	if !id.IsZero() {
 		return id, nil
 	}
@@ -68,6 +71,9 @@ func (m *Manager) volumeID(ctx context.Context, id cluster.UUID, key string) (cl
 	info, err := decode[cluster.ClusterInfo](snap.One(0))
 	if err != nil {
 		return id, err
+	}
+	if project != "" {
+		key = project + "\x00" + key // a key holds no zero byte
 	}
 	h := sha256.Sum256([]byte("volume\x00" + info.ID.String() + "\x00" + key))
 	copy(id[:], h[:])
@@ -92,6 +98,9 @@ func (m *Manager) repeated(ctx context.Context, it store.Item, request string) (
 	if err != nil {
 		return wire.Volume{}, err
 	}
+	if !sees(ctx, rec.Project) {
+		return wire.Volume{}, refuse(wire.Conflict, "id", "this id cannot be used; choose another one")
+	}
 	if rec.Request != request {
 		return wire.Volume{}, refuse(wire.Conflict, "id", "volume %s was created by a different request",
 			rec.UUID)
@@ -100,7 +109,7 @@ func (m *Manager) repeated(ctx context.Context, it store.Item, request string) (
 }
 
 // makeVolume commits a new volume: record, name, owner record and counter in one transaction. snap holds the
-// volume, the pool, the name, the counter and the devices.
+// volume, the pool, the name, the counter, the devices and the project.
 func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot,
 	rec cluster.Volume) (wire.Volume, error) {
 	poolItem, name, count := snap.One(1), snap.One(2), snap.One(3)
@@ -129,15 +138,19 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot,
 	if err != nil {
 		return wire.Volume{}, err
 	}
-	key, nameKey := cluster.KeyVolume(rec.UUID), cluster.KeyVolumeName(rec.Pool, rec.Name)
+	key, nameKey := cluster.KeyVolume(rec.UUID), cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
 	ownerKey := cluster.KeyOwner(rec.Key)
 	owner := cluster.Owner{Gateway: gateway}
-	rev, err := m.store.Commit(ctx, store.Txn{
+	txn := store.Txn{
 		If: []store.Cond{{Key: key}, {Key: poolItem.Key, Rev: poolItem.Rev}, {Key: nameKey},
 			{Key: cluster.KeyCounterVUID, Rev: count.Rev}, {Key: ownerKey}},
 		Put: []store.Put{put(key, rec), put(nameKey, rec.UUID), put(cluster.KeyCounterVUID, rec.Key.VUID),
 			put(ownerKey, owner)},
-	})
+	}
+	if err := charge(&txn, snap.One(5), rec.Project, 1, int64(rec.Size)); err != nil {
+		return wire.Volume{}, err
+	}
+	rev, err := m.store.Commit(ctx, txn)
 	if err != nil {
 		return wire.Volume{}, err
 	}
@@ -189,19 +202,34 @@ func (m *Manager) ResizeVolume(ctx context.Context, id cluster.UUID, r wire.Volu
 					"and is not supported", rec.Size, r.Size)
 		}
 		if r.Size > rec.Size {
+			more := int64(r.Size - rec.Size)
 			rec.Size = r.Size
-			p := put(it.Key, rec)
-			if it.Rev, err = m.store.Commit(ctx, store.Txn{
-				If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{p},
-			}); err != nil {
+			if it, err = m.commitSize(ctx, it, rec, more); err != nil {
 				return err
 			}
-			it.Value = p.Value
 		}
 		vol, err = m.drawVolume(ctx, it)
 		return err
 	})
 	return vol, err
+}
+
+// commitSize writes a volume that has more bytes than before, and charges its project for them.
+func (m *Manager) commitSize(ctx context.Context, it store.Item, rec cluster.Volume, more int64) (
+	store.Item, error,
+) {
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(rec.Project)))
+	if err != nil {
+		return it, err
+	}
+	p := put(it.Key, rec)
+	txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{p}}
+	if err := charge(&txn, snap.One(0), rec.Project, 0, more); err != nil {
+		return it, err
+	}
+	it.Value = p.Value
+	it.Rev, err = m.store.Commit(ctx, txn)
+	return it, err
 }
 
 // DeleteVolume deletes a volume that no host may use. The nodes give its space back when they see it gone.
@@ -216,13 +244,21 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 			return &Error{Code: wire.VolumeExported, Hosts: rec.Hosts,
 				Detail: fmt.Sprintf("volume %s is exported to %d host(s): %v", id, len(rec.Hosts), rec.Hosts)}
 		}
-		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name), cluster.KeyOwner(rec.Key)
-		_, err = m.store.Commit(ctx, store.Txn{
+		snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(rec.Project)))
+		if err != nil {
+			return err
+		}
+		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project), cluster.KeyOwner(rec.Key)
+		txn := store.Txn{
 			If:     []store.Cond{{Key: it.Key, Rev: it.Rev}},
 			Delete: []string{it.Key, name, owner},
 			// Both belong to the volume alone and go with it, whoever owns it now.
 			Blind: []string{name, owner},
-		})
+		}
+		if err := charge(&txn, snap.One(0), rec.Project, -1, -int64(rec.Size)); err != nil {
+			return err
+		}
+		_, err = m.store.Commit(ctx, txn)
 		return err
 	})
 }
@@ -238,9 +274,12 @@ func (m *Manager) readVolume(ctx context.Context, id cluster.UUID,
 	if it.Rev == 0 {
 		return it, cluster.Volume{}, notFound("volume", id)
 	}
+	rec, err := decode[cluster.Volume](it)
+	if err == nil && !sees(ctx, rec.Project) {
+		return store.Item{}, cluster.Volume{}, notFound("volume", id)
+	}
 	if err := matches(ifMatch, it.Rev); err != nil {
 		return it, cluster.Volume{}, err
 	}
-	rec, err := decode[cluster.Volume](it)
 	return it, rec, err
 }

@@ -6,6 +6,7 @@ import "github.com/ashlar-storage/ashlar/dataplane/cluster"
 type VolumeCreate struct {
 	ID       cluster.UUID     `json:"id,omitzero"`
 	Name     string           `json:"name"`
+	Project  string           `json:"project,omitempty"` // default: the caller's
 	Pool     string           `json:"pool"`
 	Size     uint64           `json:"size_bytes"`
 	Metadata cluster.Metadata `json:"metadata,omitempty"`
@@ -21,6 +22,7 @@ type Volume struct {
 	Versioned
 	ID         cluster.UUID     `json:"id"`
 	Name       string           `json:"name"`
+	Project    string           `json:"project,omitempty"`
 	Pool       string           `json:"pool"`
 	Size       uint64           `json:"size_bytes"`
 	VUID       uint32           `json:"vuid"`

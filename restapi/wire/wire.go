@@ -42,6 +42,7 @@ const (
 	Conflict             Code = "conflict"               // 409
 	VolumeExported       Code = "volume_exported"        // 409
 	LastAdminToken       Code = "last_admin_token"       // 409
+	QuotaExceeded        Code = "quota_exceeded"         // 409
 	NotEnoughDomains     Code = "not_enough_domains"     // 409
 	PreconditionFailed   Code = "precondition_failed"    // 412
 	BodyTooLarge         Code = "body_too_large"         // 413
@@ -157,18 +158,22 @@ type Cluster struct {
 // TokenCreate asks for a credential.
 type TokenCreate struct {
 	Name           string `json:"name"`
-	Role           string `json:"role"` // "admin" or "join"
+	Role           string `json:"role"`              // one of package auth's
+	Project        string `json:"project,omitempty"` // of tenants and, if they are confined to one, viewers
 	ExpiresSeconds int64  `json:"expires_in_seconds,omitempty"`
 }
 
 // Token is a credential without its secret; Secret is set only in the answer to TokenCreate.
 type Token struct {
 	Versioned
-	ID      cluster.UUID   `json:"id"`
-	Name    string         `json:"name"`
-	Role    string         `json:"role"`
-	Created string         `json:"created"`
-	Expires string         `json:"expires,omitempty"`
-	UsedBy  cluster.NodeID `json:"used_by,omitempty"`
-	Secret  string         `json:"secret,omitempty"`
+	ID      cluster.UUID `json:"id"`
+	Name    string       `json:"name"`
+	Role    string       `json:"role"`
+	Project string       `json:"project,omitempty"`
+	Created string       `json:"created"`
+	Expires string       `json:"expires,omitempty"`
+	// LastUsed is when it was used last, to the hour.
+	LastUsed string         `json:"last_used,omitempty"`
+	UsedBy   cluster.NodeID `json:"used_by,omitempty"`
+	Secret   string         `json:"secret,omitempty"`
 }

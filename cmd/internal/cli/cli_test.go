@@ -107,6 +107,27 @@ func TestADay(t *testing.T) {
 	x.c.Audit()
 }
 
+// TestProjects: an administrator gives a tenant a token and a quota; the tenant works within it.
+func TestProjects(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	x.run("volume", "create", "v", "--pool", "gold", "--size", "4MiB")
+	x.run("volume", "create", "v", "--pool", "gold", "--size", "4MiB", "--project", "rival")
+	contains(t, x.run("project", "set", "acme", "--volumes", "2", "--bytes", "8MiB"), "acme", "2", "8 MiB")
+	contains(t, x.run("project", "set", "acme", "--volumes", unbounded), unbounded, "8 MiB")
+	x.fails("--bytes", "project", "set", "acme", "--bytes", "much")
+	secret := x.run("token", "create", "t", "--role", "tenant", "--project", "acme")
+	contains(t, x.run("token", "list"), "tenant", "acme")
+	contains(t, x.run("volume", "list", "--project", "rival"), "rival")
+	t.Setenv("ASHLAR_TOKEN", strings.TrimSpace(secret))
+	x.run("volume", "create", "v", "--pool", "gold", "--size", "4MiB")
+	contains(t, x.run("volume", "show", "v"), "PROJECT", "acme")
+	x.fails("sets its quota", "volume", "resize", "v", "16MiB")
+	contains(t, x.run("project", "list"), "acme", "4 MiB", "8 MiB")
+	x.fails("docs/security.md", "project", "set", "acme", "--bytes", "1PiB")
+	x.c.Audit()
+}
+
 // TestALostDisk is a pool of an erasure code that grows and then loses a disk.
 // TestScrub: an operator looks, hurries it, slows it down and stops it.
 func TestScrub(t *testing.T) {
@@ -172,6 +193,7 @@ func TestTokens(t *testing.T) {
 	}
 	t.Setenv("ASHLAR_TOKEN", made.Secret)
 	contains(t, x.run("node", "list"), "node1")
+	contains(t, x.run("token", "show", made.ID.String()), "cinder", "admin")
 	x.run("token", "revoke", made.ID.String())
 	x.fails("ASHLAR_TOKEN", "node", "list")
 }

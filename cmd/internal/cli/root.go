@@ -28,7 +28,7 @@ func New(more ...*cobra.Command) *cobra.Command {
 	}
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
-		placementCommand(g), tokenCommand(g), contextCommand(g), versionCommand(g))
+		placementCommand(g), projectCommand(g), tokenCommand(g), contextCommand(g), versionCommand(g))
 	root.AddCommand(more...)
 	return root
 }
@@ -42,10 +42,12 @@ func Explain(err error) string {
 		text += "\n  give a token with ASHLAR_TOKEN or --token-file; the first one is in DATA-DIR/admin-token " +
 			"of the node that founded the cluster"
 	case client.Is(err, wire.Forbidden):
-		text += "\n  the token's role does not allow this: use an admin token"
+		text += "\n  `ashlar token show ID` tells the role of a token, docs/security.md what each may"
 	case client.Is(err, wire.NotEnoughDomains):
 		text += "\n  add devices on more nodes, ask for fewer copies or chunks, or choose a narrower " +
 			"--domain or --relax"
+	case client.Is(err, wire.QuotaExceeded):
+		text += "\n  `ashlar project show PROJECT` tells what it uses; an administrator sets its quota"
 	case client.Is(err, wire.VolumeExported):
 		text += "\n  detach the hosts and `ashlar volume deny VOLUME --all` first"
 	case client.Is(err, wire.Unavailable):

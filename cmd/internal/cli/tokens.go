@@ -12,20 +12,21 @@ import (
 
 func tokenCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "token", Short: "Credentials of the API"}
-	c.AddCommand(tokenCreate(g), tokenList(g), tokenRevoke(g))
+	c.AddCommand(tokenCreate(g), tokenList(g), tokenShow(g), tokenRevoke(g))
 	return c
 }
 
 func tokenCreate(g *global) *cobra.Command {
-	var role string
+	var role, project string
 	var expires time.Duration
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Create a token; its secret is printed now and never again",
-		Args:    cobra.ExactArgs(1),
-		Example: "  ashlar token create cinder > cinder.token",
+		Args: cobra.ExactArgs(1),
+		Example: "  ashlar token create cinder --role tenant --project openstack > cinder.token\n" +
+			"  ashlar token create dashboard --role viewer --expires 720h",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			tok, err := c.CreateToken(cmd.Context(), wire.TokenCreate{Name: args[0], Role: role,
-				ExpiresSeconds: int64(expires / time.Second)})
+				Project: project, ExpiresSeconds: int64(expires / time.Second)})
 			if err != nil {
 				return err
 			}
@@ -37,7 +38,12 @@ func tokenCreate(g *global) *cobra.Command {
 			return err
 		}),
 	}
-	c.Flags().StringVar(&role, "role", "admin", "admin, or join (admits one node)")
+	c.Flags().StringVar(&role, "role", "admin",
+		"admin, operator, viewer, tenant (of a project), or join (admits one node)")
+	c.Flags().StringVar(&project, "project", "",
+		"that a tenant acts for, or beyond which a viewer does not look")
+	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(
+		[]string{"admin", "operator", "viewer", "tenant", "join"}, cobra.ShellCompDirectiveNoFileComp))
 	c.Flags().DurationVar(&expires, "expires", 0, "how long it is valid (default: until it is revoked)")
 	return c
 }
@@ -50,17 +56,38 @@ func tokenList(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"ID", "NAME", "ROLE", "CREATED", "EXPIRES", "USED BY NODE"}}
-			for _, x := range tokens {
-				used := ""
-				if x.UsedBy != 0 {
-					used = fmt.Sprint(x.UsedBy)
-				}
-				t.add(x.ID, x.Name, x.Role, x.Created, x.Expires, used)
-			}
-			return g.print(cmd, tokens, t)
+			return g.print(cmd, tokens, tokenTable(tokens...))
 		}),
 	}
+}
+
+func tokenShow(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show a token, without its secret", Args: cobra.ExactArgs(1),
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			id, err := parseUUID("token", args[0])
+			if err != nil {
+				return err
+			}
+			tok, err := c.GetToken(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return g.print(cmd, tok, tokenTable(tok))
+		}),
+	}
+}
+
+func tokenTable(tokens ...wire.Token) table {
+	t := table{head: []string{"ID", "NAME", "ROLE", "PROJECT", "CREATED", "EXPIRES", "LAST USED", "BY NODE"}}
+	for _, x := range tokens {
+		used := ""
+		if x.UsedBy != 0 {
+			used = fmt.Sprint(x.UsedBy)
+		}
+		t.add(x.ID, x.Name, x.Role, x.Project, x.Created, x.Expires, x.LastUsed, used)
+	}
+	return t
 }
 
 func tokenRevoke(g *global) *cobra.Command {

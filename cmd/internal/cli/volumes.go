@@ -25,7 +25,7 @@ func volumeCommand(g *global) *cobra.Command {
 }
 
 func volumeCreate(g *global) *cobra.Command {
-	var pool, size, id string
+	var pool, size, id, project string
 	var meta map[string]string
 	c := &cobra.Command{
 		Use: "create NAME --pool POOL --size SIZE", Short: "Create a volume", Args: cobra.ExactArgs(1),
@@ -35,7 +35,7 @@ func volumeCreate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			opts := wire.VolumeCreate{Name: args[0], Pool: pool, Size: bytes, Metadata: meta}
+			opts := wire.VolumeCreate{Name: args[0], Project: project, Pool: pool, Size: bytes, Metadata: meta}
 			if id != "" {
 				if opts.ID, err = parseUUID("volume", id); err != nil {
 					return err
@@ -50,6 +50,7 @@ func volumeCreate(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&pool, "pool", "", "pool to place it in")
+	f.StringVar(&project, "project", "", "project that owns it (default: the one of your token)")
 	f.StringVar(&size, "size", "", "size, such as 10GiB; a multiple of 4 KiB")
 	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
 	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
@@ -59,22 +60,23 @@ func volumeCreate(g *global) *cobra.Command {
 }
 
 func volumeList(g *global) *cobra.Command {
-	var pool string
+	var pool, project string
 	c := &cobra.Command{
 		Use: "list", Short: "List the volumes", Args: cobra.NoArgs,
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
-			volumes, err := c.AllVolumes(cmd.Context(), "", pool)
+			volumes, err := c.FindVolumes(cmd.Context(), client.VolumeListOpts{Pool: pool, Project: project})
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"ID", "NAME", "POOL", "SIZE", "HEALTH", "OWNER", "HOSTS"}}
+			t := table{head: []string{"ID", "NAME", "PROJECT", "POOL", "SIZE", "HEALTH", "OWNER", "HOSTS"}}
 			for _, v := range volumes {
-				t.add(v.ID, v.Name, v.Pool, bytesText(v.Size), v.Health, ownerText(v), len(v.Hosts))
+				t.add(v.ID, v.Name, v.Project, v.Pool, bytesText(v.Size), v.Health, ownerText(v), len(v.Hosts))
 			}
 			return g.print(cmd, volumes, t)
 		}),
 	}
 	c.Flags().StringVar(&pool, "pool", "", "only volumes of this pool")
+	c.Flags().StringVar(&project, "project", "", "only volumes of this project")
 	return c
 }
 
@@ -124,6 +126,9 @@ func volumeTable(v wire.Volume) table {
 	var t table
 	t.add("ID", v.ID)
 	t.add("NAME", v.Name)
+	if v.Project != "" {
+		t.add("PROJECT", v.Project)
+	}
 	t.add("POOL", v.Pool)
 	t.add("SIZE", fmt.Sprintf("%s (%d bytes)", bytesText(v.Size), v.Size))
 	t.add("HEALTH", v.Health)
