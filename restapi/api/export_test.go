@@ -1,6 +1,10 @@
 package api
 
-import "github.com/ashlar-storage/ashlar/restapi/auth"
+import (
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/restapi/auth"
+)
 
 // RouteInfo is what the tests may know of a route.
 type RouteInfo struct {
@@ -30,7 +34,7 @@ func Status(err error) int {
 
 // Access is the table of calls.
 func Access() map[string][]auth.Role {
-	table, err := loadAccess(accessText, routes())
+	table, err := loadAccess(accessText, slices.Concat(routes(), operational()))
 	if err != nil {
 		panic(err)
 	}

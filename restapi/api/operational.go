@@ -16,12 +16,21 @@ type Metrics struct {
 	CallDone func(method, route string, status int, took time.Duration)
 }
 
-// addOperational adds what operators use beside the API.
+// operational are the calls that operators use beside the API; the table of calls has them, too.
+func operational() []route { return []route{serve("/metrics", (*Server).getMetrics)} }
+
+func (s *Server) getMetrics(c *gin.Context) error {
+	s.o.Metrics.Handler.ServeHTTP(c.Writer, c.Request)
+	return nil
+}
+
+// addOperational adds them.
 func (s *Server) addOperational(e *gin.Engine) {
-	if m := s.o.Metrics; m.Handler != nil {
-		e.GET("/metrics", s.handler(route{public: m.Public, do: func(_ *Server, c *gin.Context) error {
-			m.Handler.ServeHTTP(c.Writer, c.Request)
-			return nil
-		}}))
+	if s.o.Metrics.Handler == nil {
+		return
+	}
+	for _, r := range operational() {
+		r.public = s.o.Metrics.Public
+		e.Handle(r.method, r.path, s.handler(r))
 	}
 }

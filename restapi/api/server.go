@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -74,7 +75,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := loadAccess(accessText, routes())
+	table, err := loadAccess(accessText, slices.Concat(routes(), operational()))
 	if err != nil {
 		return nil, err
 	}
