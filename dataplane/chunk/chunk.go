@@ -85,13 +85,19 @@ func (s Status) Error() string { return "chunk: " + s.String() }
 type State uint8
 
 // The states of a block. Data, Absent and Tombstone are facts. Bad means that a record exists but its data
-// fails its CRC: no older version is given in its place.
+// fails its CRC: no older version is given in its place. Torn is the same, of a write that failed, or
+// that was under way at a power failure as far as the device can tell: it never said that the block is there.
+// (Of a block among the very last it cannot tell whether it rotted since.)
 const (
 	Absent State = iota
 	Data
 	Tombstone
 	Bad
+	Torn
 )
+
+// Spoiled reports whether a record exists whose data is lost.
+func (s State) Spoiled() bool { return s == Bad || s == Torn }
 
 // String names the state.
 func (s State) String() string {
@@ -104,6 +110,8 @@ func (s State) String() string {
 		return "tombstone"
 	case Bad:
 		return "bad"
+	case Torn:
+		return "torn"
 	}
 	return fmt.Sprintf("state %d", uint8(s))
 }

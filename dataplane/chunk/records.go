@@ -26,7 +26,7 @@ func getBlocks(b []byte, blocks []BlockInfo) error {
 	}
 	for i := range blocks {
 		o := b[i*BlockRecordSize:][:BlockRecordSize]
-		if State(o[16]) > Bad {
+		if State(o[16]) > Torn {
 			return fmt.Errorf("%w: block state %d", Invalid, o[16])
 		}
 		blocks[i] = BlockInfo{W: cluster.Seq(binary.LittleEndian.Uint64(o)), CRC: binary.LittleEndian.Uint32(o[8:]),
@@ -55,7 +55,7 @@ func getEntries(b []byte, n int, dst []Entry) ([]Entry, error) {
 	}
 	for i := range n {
 		o := b[i*EntryRecordSize:][:EntryRecordSize]
-		if State(o[29]) > Bad {
+		if State(o[29]) > Torn {
 			return dst, fmt.Errorf("%w: block state %d", Invalid, o[29])
 		}
 		dst = append(dst, Entry{State: State(o[29]), Residency: Residency(binary.LittleEndian.Uint64(o[16:])),

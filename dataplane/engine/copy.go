@@ -150,7 +150,7 @@ func (e *Engine) collect(k colKey, places []chunk.Place, asOf cluster.Seq, cells
 			if cells[i].found || info.State == chunk.Absent {
 				continue
 			}
-			if info.State == chunk.Bad {
+			if info.State.Spoiled() {
 				done(false)
 				return
 			}

@@ -171,7 +171,7 @@ func (g *gather) answer(w *walk, at chunk.Place, d *device, r *chunk.Request) {
 		x.found, x.info, x.at, x.state = true, r.Blocks[i], at, cellFact
 		w.open--
 		switch {
-		case x.info.State == chunk.Bad:
+		case x.info.State.Spoiled():
 			x.state, x.repair = cellLost, true
 		case x.info.State == chunk.Data && !g.heads:
 			copy(x.data, block(r.Data, i))
@@ -283,7 +283,7 @@ func (g *gather) headOf(i int) (h head) {
 			h.sure, h.set, h.mask = true, stripe.Cols(x.info.Set), stripe.Cols(x.info.Mask)
 		}
 		void = void || x.state == cellFact && x.info.State == chunk.Absent && every
-		data = data || x.found && (x.info.State == chunk.Data || x.info.State == chunk.Bad)
+		data = data || x.found && (x.info.State == chunk.Data || x.info.State.Spoiled())
 	}
 	if !h.sure && void && !data { // the last write left nothing, and its tombstones are gone
 		h.sure, h.set, h.mask = true, 0, 0
@@ -384,7 +384,7 @@ func (g *gather) column(c, i int) *cell {
 func (g *gather) fill(c, i int, data []byte, h head) cellState {
 	x := g.column(c, i)
 	info := chunk.BlockInfo{W: h.w, Set: uint16(h.set), Mask: uint16(h.mask)}
-	x.bad = x.info.State == chunk.Bad && (x.info.W == h.w || !g.takesPart(c, h))
+	x.bad = x.info.State.Spoiled() && (x.info.W == h.w || !g.takesPart(c, h))
 	switch {
 	case x.bad && sum(data) != x.info.CRC:
 		x.state = cellLost

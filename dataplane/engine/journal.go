@@ -35,6 +35,7 @@ type journal struct {
 	members []*member
 	joining *member     // being filled; becomes a member with the next record
 	leaving *member     // makes room for it; nil: nobody has to
+	former  []*member   // not members any more, with requests that may still be carried out
 	next    []*member   // the members that the record under way, or the next one, names; nil: no change
 	fresh   bool        // the members were just chosen and are not recorded yet
 	seq     uint64      // counter of entries
@@ -251,7 +252,7 @@ func (j *journal) keys() []colKey {
 
 // deviceDown: what was under way to a member may or may not be there.
 func (j *journal) deviceDown(e *Engine, d *device) {
-	for _, m := range j.members {
+	for _, m := range j.all() {
 		if m.d == d && m.synced {
 			m.synced, m.queue, m.lostAt = false, nil, e.ticks
 		}
@@ -263,7 +264,7 @@ func (j *journal) deviceDown(e *Engine, d *device) {
 
 // deviceUp fills a member that was away.
 func (j *journal) deviceUp(e *Engine, d *device) {
-	for _, m := range j.members {
+	for _, m := range j.all() { // one that is joining, too, if its record is under way
 		if m.d == d && !m.synced {
 			e.fill(m)
 		}

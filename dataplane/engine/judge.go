@@ -345,7 +345,7 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 	}
 	e.look(j, views[0], func(have chunk.BlockInfo, data []byte) {
 		same := have.State == chunk.Data && truth.info.State == chunk.Data && bytes.Equal(data, truth.data) ||
-			have.State != chunk.Data && have.State != chunk.Bad && truth.info.State != chunk.Data
+			have.State != chunk.Data && !have.State.Spoiled() && truth.info.State != chunk.Data
 		says := g.opinionOf(j.c, j.row, have, slices.Index(e.chain(j.page, j.c).places, j.at) == 0)
 		if e.cfg.Mutant.Is(mutant.NumberUnchecked) {
 			says = confirms

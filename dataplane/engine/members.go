@@ -168,6 +168,7 @@ func (e *Engine) stopJoining() {
 	if j.next != nil && e.rec.pending != nil {
 		return // it may be recorded any moment: then it is a member that is away
 	}
+	j.former = append(j.former, j.joining)
 	j.joining, j.leaving, j.next = nil, nil, nil
 	e.settleUpdates()
 }
@@ -198,12 +199,21 @@ func (j *journal) recorded(e *Engine) {
 	if j.next == nil || !slices.Equal(e.rec.have.Journal.Members, idsOf(j.next)) {
 		return
 	}
-	j.members = j.next
-	if m := j.joining; m != nil && !m.d.usable() {
-		m.synced, m.queue, m.lostAt = false, nil, e.ticks
+	for _, m := range j.members {
+		if !slices.Contains(j.next, m) {
+			j.former = append(j.former, m)
+		}
 	}
+	j.members = j.next
 	j.joining, j.leaving, j.next = nil, nil, nil
 	e.settleUpdates()
+}
+
+// lingering reports that a device was a member, and may still carry out what it was sent then: that must not
+// come after what it is sent when it is one again.
+func (j *journal) lingering(d *device) bool {
+	j.former = slices.DeleteFunc(j.former, func(m *member) bool { return !m.busy && !m.trimming })
+	return slices.ContainsFunc(j.former, func(m *member) bool { return m.d == d })
 }
 
 // newMember finds a device for the journal, perhaps in the place of a member: up, not a member, in a domain
@@ -220,6 +230,9 @@ func (e *Engine) newMember(leaving *member) *device {
 	}
 	for _, d := range e.order {
 		if !d.usable() || slices.Contains(all, d.id) {
+			continue
+		}
+		if e.jour.lingering(d) && !e.cfg.Mutant.Is(mutant.MemberLingers) {
 			continue
 		}
 		if t.Apart(d.id, others) {

@@ -61,11 +61,11 @@ func (k rowKey) compare(o rowKey) int {
 
 // holder says that a column has version w of a row, unstable.
 type holder struct {
-	c   int
-	w   cluster.Seq
-	set stripe.Cols
-	at  chunk.Place
-	bad bool
+	c    int
+	w    cluster.Seq
+	set  stripe.Cols
+	at   chunk.Place
+	torn bool
 }
 
 // memberJournal is what a member had.

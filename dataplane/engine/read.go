@@ -88,7 +88,7 @@ func (e *Engine) readDone(x *extent, d *device, r *chunk.Request) {
 			switch r.Blocks[i].State {
 			case chunk.Absent, chunk.Tombstone:
 				clear(block(r.Data, i))
-			case chunk.Bad:
+			case chunk.Bad, chunk.Torn:
 				x.failed = true
 			}
 		}

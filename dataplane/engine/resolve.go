@@ -36,7 +36,7 @@ func (e *Engine) startResolve() {
 				continue
 			}
 			k := rowKey{x.Page, x.Block}
-			o.rows[k] = append(o.rows[k], holder{int(x.Column), x.W, stripe.Cols(x.Set), at, x.State == chunk.Bad})
+			o.rows[k] = append(o.rows[k], holder{int(x.Column), x.W, stripe.Cols(x.Set), at, x.State == chunk.Torn})
 		}
 	}
 	for k := range o.rows {
@@ -102,7 +102,7 @@ func (e *Engine) resolve(rv *resolving, holders []holder) {
 func (e *Engine) resolveAlone(rv *resolving, holders []holder) {
 	rv.waiting++
 	for _, h := range holders {
-		if h.bad {
+		if h.torn {
 			rv.waiting++
 			e.Counters.Undone++
 			e.undoAt(h.at, rv.key, h.c, h.w, func(ok bool) {
@@ -129,18 +129,16 @@ func (e *Engine) decide(rv *resolving, top holder, g *gather) {
 		}
 	}
 	states := make([]stripe.ColumnState, e.n+e.p)
-	answered, missing, refuted := 0, 0, false
-	var lost, bad stripe.Cols
+	answered, missing, refuted, torn := 0, 0, false, false
 	for c := range states {
 		switch x := g.cell(c, rv.key.row); {
 		case x.state == cellMissing:
 			missing++
-			lost |= stripe.ColsOf(c)
 		case x.state != cellFact:
-			lost |= stripe.ColsOf(c)
 			if x.found {
 				answered++
-				bad |= stripe.ColsOf(c)
+				torn = torn || x.info.W == top.w &&
+					(x.info.State == chunk.Torn || e.cfg.Mutant.Is(mutant.RotUndone))
 			}
 		case x.info.W == top.w, named && x.info.State == chunk.Absent && e.empty(c, h.mask):
 			states[c] = stripe.Has
@@ -160,24 +158,16 @@ func (e *Engine) decide(rv *resolving, top holder, g *gather) {
 		e.undo(rv, top.w, 0)
 	case res.Decision == stripe.Forward:
 		e.forward(rv, h, res)
-	case res.Decision == stripe.Back, answered >= e.n && (refuted || missing == 0 || e.torn(top.set, lost, bad)):
-		// Undecided by what can be read, but a column of the write set lacks it, or a power failure tore it, so it
-		// was not acknowledged; or it is rotten on so many columns that nothing can bring it back.
+	case res.Decision == stripe.Back, answered >= e.n && (refuted || torn):
+		// Undecided by what can be read, but a column of the write set lacks it, or a power failure tore it: it was
+		// not acknowledged. Who waited for those that are away would wait for ever when they are dead.
 		e.undo(rv, top.w, e.kept(g, h))
 	case missing > 0:
 		e.openStuck()
 		e.resolved(rv)
-	default: // to be read as a media error, or written anew
+	default: // rotten beyond what the parities stand for: to be read as a media error, or written anew
 		e.resolved(rv)
 	}
-}
-
-// torn reports that a version cannot have been acknowledged: it is bad on some columns of its write set, and
-// with those that are missing these are more than may be lost. Who waited for the missing ones would wait for
-// ever when they are dead and a power failure tore the others.
-func (e *Engine) torn(set, lost, bad stripe.Cols) bool {
-	set |= stripe.ParityCols(e.n, e.p)
-	return set&bad != 0 && (set&lost).Len() > e.p
 }
 
 // kept are the columns that keep a version which goes back: its tombstones, when a parity holds nothing at

@@ -317,7 +317,7 @@ func (w *world) tear(id cluster.DeviceID) {
 		if f.r.Device == id && !f.ghost && f.r.Op == chunk.OpWrite {
 			w.disk(id).Do(f.r)
 			for i := range f.r.Count {
-				w.disk(id).Spoil(w.key, f.r.Page, f.r.Column, f.r.Block+i, f.r.W)
+				w.disk(id).Tear(w.key, f.r.Page, f.r.Column, f.r.Block+i, f.r.W)
 			}
 			w.note(f.o.Epoch(), w.name(id), w.requestText(f.r)+": torn")
 		}

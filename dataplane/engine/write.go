@@ -268,9 +268,9 @@ func (p *rowPlan) know(e *Engine, c int, info *chunk.BlockInfo) bool {
 		same := !p.based || p.base == info.W
 		p.based, p.base = true, info.W
 		p.old |= stripe.Cols(info.Mask)
-		return same && info.State != chunk.Bad
+		return same && !info.State.Spoiled()
 	}
-	return info.State != chunk.Bad
+	return !info.State.Spoiled()
 }
 
 // oldRead goes on when all old blocks are there.

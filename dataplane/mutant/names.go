@@ -38,6 +38,7 @@ const (
 	AckUncovered     Name = "ack-uncovered"     // a write is answered though a column missed it (A4)
 	EntryOfOne       Name = "entry-of-one"      // a journal entry counts when one member has it (B6)
 	SealForgotten    Name = "seal-forgotten"    // what a minority of the members kept speaks at an open (B6)
+	MemberLingers    Name = "member-lingers"    // a device is a member again, with requests of before (B6)
 	AbsentCounted    Name = "absent-counted"    // a column becomes stale while others are away (P1)
 	StaleUnbounded   Name = "stale-unbounded"   // more columns become stale than the code can stand (A6)
 	AlternateSkipped Name = "alternate-skipped" // an alternate that is away is passed over for the home (B2)
@@ -46,6 +47,7 @@ const (
 	ResolveSkipped   Name = "resolve-skipped"   // an open leaves unfinished row writes as they are (A2)
 	ForwardAnyhow    Name = "forward-anyhow"    // an open takes older versions of the write set (A5)
 	BackAnyhow       Name = "back-anyhow"       // an open removes a version that n columns have (A3)
+	RotUndone        Name = "rot-undone"        // an open takes what has rotted for torn (P1)
 	OlderUndone      Name = "older-undone"      // an open decides versions that a later one has superseded (A3)
 	JudgeSkipped     Name = "judge-skipped"     // a device that missed an open is trusted (A2)
 	StableEarly      Name = "stable-early"      // the stable mark covers writes that are under way (A1)
@@ -123,12 +125,13 @@ func All() []Name {
 // Engine lists the bugs of the engine: its stories notice them, too.
 func Engine() []Name {
 	return []Name{
-		AckUncovered, EntryOfOne, SealForgotten, AbsentCounted, StaleUnbounded, AlternateSkipped, EntryUnread,
-		ResidencyReused, ResolveSkipped, ForwardAnyhow, BackAnyhow, OlderUndone, JudgeSkipped, StableEarly,
-		MaskForgotten, MergeUnlocked, ReadUnlocked, HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed,
-		CursorEarly, PinUnprotected, TombstonesUndone, ParityTrusted, ParityUnasked, MarkBeforeView,
-		PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce,
-		OpenUnnumbered, ReturnUnnumbered, SweepUnnumbered,
+		AckUncovered, EntryOfOne, SealForgotten, MemberLingers, AbsentCounted, StaleUnbounded,
+		AlternateSkipped, EntryUnread, ResidencyReused, ResolveSkipped, ForwardAnyhow, BackAnyhow,
+		RotUndone, OlderUndone, JudgeSkipped, StableEarly, MaskForgotten, MergeUnlocked, ReadUnlocked,
+		HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed, CursorEarly, PinUnprotected,
+		TombstonesUndone, ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged,
+		ApprovedUndone, NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered,
+		ReturnUnnumbered, SweepUnnumbered,
 	}
 }
 
@@ -136,7 +139,7 @@ func Engine() []Name {
 func Rare(n Name) bool {
 	switch n {
 	case TombstonesUndone, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
-		SpareIgnored, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
+		SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
 		return true
 	}
 	return false

@@ -54,6 +54,7 @@ const (
 	Data      = chunk.Data
 	Tombstone = chunk.Tombstone
 	Bad       = chunk.Bad
+	Torn      = chunk.Torn
 )
 
 // Cursor is a position in the versions of a volume, ordered by page, column, block and descending W: the

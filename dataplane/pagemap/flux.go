@@ -31,6 +31,7 @@ type flags uint8
 const (
 	flagTombstone flags = 1 << iota
 	flagBad
+	flagTorn   // bad, and known to have never been complete
 	flagQueued // listed in an unstable heap: the version is not stable
 )
 

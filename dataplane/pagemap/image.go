@@ -19,6 +19,7 @@ const (
 const (
 	imageTombstone = 1
 	imageBad       = 2
+	imageTorn      = 3
 )
 
 // image is what was read of a chunk, valid in itself: every read of it stays in its bounds. Whether a map can
@@ -110,7 +111,7 @@ func (b image) badVersions() string {
 	for i := range b.count() {
 		v := b.version(i)
 		flags := b[versionsHeader+i*versionSize+21]
-		if v.W == 0 || flags > imageBad || v.Tombstone && (v.Loc != 0 || v.CRC != 0) {
+		if v.W == 0 || flags > imageTorn || v.Tombstone && (v.Loc != 0 || v.CRC != 0) {
 			return fmt.Sprintf("version %d", i)
 		}
 		if i > 0 && (v.Block < last.Block || v.Block == last.Block && v.W >= last.W) {
@@ -126,7 +127,7 @@ func (b image) version(i int) ChunkVersion {
 	p := b[versionsHeader+i*versionSize:][:versionSize]
 	return ChunkVersion{W: cluster.Seq(get64(p)), Loc: uint64(get32(p[8:])), CRC: get32(p[12:]),
 		Columns: Columns{Set: get16(p[16:]), Mask: get16(p[18:])}, Block: uint16(p[20]),
-		Tombstone: p[21] == imageTombstone, Bad: p[21] == imageBad}
+		Tombstone: p[21] == imageTombstone, Bad: p[21] == imageBad || p[21] == imageTorn, Torn: p[21] == imageTorn}
 }
 
 // appendVersions appends an image of at least one version, ordered by block and descending W.
@@ -144,6 +145,8 @@ func appendVersions(dst []byte, versions []ChunkVersion) []byte {
 		switch {
 		case v.Tombstone:
 			flags = imageTombstone
+		case v.Torn:
+			flags = imageTorn
 		case v.Bad:
 			flags = imageBad
 		}

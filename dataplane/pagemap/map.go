@@ -173,7 +173,7 @@ func (m *Map) Volume(key cluster.VolumeKey) (VolumeState, bool) {
 type Version struct {
 	State State
 	W     cluster.Seq
-	Loc   uint64 // data block; 0 unless Data or Bad
+	Loc   uint64 // data block; 0 unless Data, Bad or Torn
 	CRC   uint32
 	Columns
 }
@@ -188,6 +188,8 @@ func (n *node) version() Version {
 
 func (n *node) state() State {
 	switch {
+	case n.flags&flagTorn != 0:
+		return Torn
 	case n.flags&flagBad != 0:
 		return Bad
 	case n.flags&flagTombstone != 0:
@@ -272,6 +274,15 @@ func (m *Map) chunk(e Extent) chunkMap {
 // MarkBad notes that the data of a version is lost, if that version still lies at loc. It reports whether it
 // does.
 func (m *Map) MarkBad(e Extent, block uint16, w cluster.Seq, loc uint64) bool {
+	return m.mark(e, block, w, loc, flagBad)
+}
+
+// MarkTorn is MarkBad for data that was never whole: nobody was told that it is durable.
+func (m *Map) MarkTorn(e Extent, block uint16, w cluster.Seq, loc uint64) bool {
+	return m.mark(e, block, w, loc, flagBad|flagTorn)
+}
+
+func (m *Map) mark(e Extent, block uint16, w cluster.Seq, loc uint64, as flags) bool {
 	c := m.chunk(e)
 	if !c.ok() {
 		return false
@@ -291,7 +302,7 @@ func (m *Map) MarkBad(e Extent, block uint16, w cluster.Seq, loc uint64) bool {
 	}
 	if n.flags&flagBad == 0 {
 		m.touch(v, c)
-		n.flags |= flagBad
+		n.flags |= as
 		m.t.setNode(p.id, &n)
 		v.nBad++
 		m.bad++

@@ -26,6 +26,7 @@ type ChunkVersion struct {
 	Columns
 	Tombstone bool
 	Bad       bool
+	Torn      bool // Bad, and known to have never been complete
 }
 
 // Snapshot tells how the map differs from the snapshot before, and as much of the rest as it is asked for.
@@ -138,7 +139,8 @@ func (s *Snapshot) emit(v *volume, c chunkMap) int {
 	for b := s.m.t.nextBlock(c, 0); b >= 0; b = s.m.t.nextBlock(c, b+1) {
 		for n := range s.m.t.versions(c, uint16(b)) {
 			s.buf = append(s.buf, ChunkVersion{Block: uint16(b), W: n.w, Loc: uint64(n.loc), CRC: n.crc,
-				Columns: n.columns, Tombstone: n.flags&flagTombstone != 0, Bad: n.flags&flagBad != 0})
+				Columns: n.columns, Tombstone: n.flags&flagTombstone != 0, Bad: n.flags&flagBad != 0,
+				Torn: n.flags&flagTorn != 0})
 		}
 	}
 	k := c.key()
@@ -252,7 +254,8 @@ func (l *Loader) version(v *volume, c chunkMap, cv *ChunkVersion) error {
 	m := l.m
 	n := node{w: cv.W, columns: cv.Columns, crc: cv.CRC, loc: uint32(cv.Loc)}
 	where := func() string { return fmt.Sprintf("version %v of %v/%v[%d]", cv.W, v.key, c.key(), cv.Block) }
-	if cv.W == 0 || cv.Block >= MaxChunkBlocks || cv.Bad && cv.Tombstone {
+	if cv.W == 0 || cv.Block >= MaxChunkBlocks || cv.Bad && cv.Tombstone ||
+		cv.Torn && !cv.Bad {
 		return corrupt("%s", where())
 	}
 	if u, ok := m.t.rest(c, cv.Block); ok && u.w >= cv.W {
@@ -269,6 +272,9 @@ func (l *Loader) version(v *volume, c chunkMap, cv *ChunkVersion) error {
 	}
 	if cv.Bad {
 		n.flags |= flagBad
+	}
+	if cv.Torn {
+		n.flags |= flagTorn
 	}
 	m.tally(v, &n, plus)
 	if !n.atRest() || p.id != 0 || m.t.hasRest(c, cv.Block) {

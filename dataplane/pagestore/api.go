@@ -71,7 +71,7 @@ type Write struct {
 type BlockInfo struct {
 	State pagemap.State
 	W     cluster.Seq // 0 when Absent
-	CRC   uint32      // of the data, as it was written; also for Bad
+	CRC   uint32      // of the data, as it was written; also for Bad and Torn
 	pagemap.Columns
 }
 

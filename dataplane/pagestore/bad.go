@@ -38,7 +38,7 @@ func (b badPlaces) find(m *pagemap.Map) {
 			var n int
 			n, after, more = m.List(vol, ListVersions, after, entries)
 			for _, e := range entries[:n] {
-				if e.State == pagemap.Bad {
+				if e.State.Spoiled() {
 					b.note(vol, e.Cursor)
 				}
 			}
@@ -84,7 +84,7 @@ func (s *Store) stillBad(vol cluster.VolumeKey, c pagemap.Cursor) (pagemap.Entry
 	before := c
 	before.W++ // a list goes on behind its cursor, and newer versions come first
 	n, _, _ := s.mu.m.List(vol, ListVersions, before, one[:])
-	return one[0], n == 1 && one[0].Cursor == c && one[0].State == pagemap.Bad
+	return one[0], n == 1 && one[0].Cursor == c && one[0].State.Spoiled()
 }
 
 // BadVolumes lists the volumes of which bad versions are known, in key order.

@@ -83,7 +83,7 @@ func manyGoroutines(t *testing.T, s *Store) {
 				data, info := read(t, s, ext(uint32(page/pages)+1, page, 0, 4), 0)
 				for i := range info {
 					got := info[i].W.Counter()
-					if info[i].State == pagemap.Bad || got < before ||
+					if info[i].State.Spoiled() || got < before ||
 						got > 0 && binary.LittleEndian.Uint64(data[i*BlockSize:]) != got {
 						t.Errorf("page %d block %d: %+v after %d was acknowledged", page, i, info[i], before)
 					}

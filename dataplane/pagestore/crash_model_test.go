@@ -19,7 +19,7 @@ type fate struct {
 	op      *opModel
 	held    bool // acknowledged, or seen after a mount: it must stay until it may go
 	lost    bool // not there after a mount and not sent again: it must never come
-	bad     bool // seen as bad after a mount, and no later write of it answered: it may stay so
+	torn    bool // seen as torn after a mount, and no later write of it answered: it may stay so
 	undoing bool // an undo was asked for: it may be gone
 }
 
@@ -231,8 +231,10 @@ func (v *volModel) judgePresent(f *fate, e pagemap.Entry) error {
 		return fmt.Errorf("version %v was gone after a mount and is back", e.W)
 	case (e.State == pagemap.Tombstone) != f.op.tomb:
 		return fmt.Errorf("version %v is %v", e.W, e.State)
-	case e.State == pagemap.Bad && f.held && !f.bad:
-		return fmt.Errorf("version %v was acknowledged and is bad", e.W)
+	case e.State == pagemap.Torn && f.held && !f.torn:
+		return fmt.Errorf("version %v was acknowledged and is torn", e.W)
+	case e.State == pagemap.Bad:
+		return fmt.Errorf("version %v is bad, and nothing has rotted", e.W)
 	}
 	return nil
 }
@@ -247,7 +249,7 @@ func (v *volModel) learn(held map[blockKey][]pagemap.Entry) {
 		for w, f := range all {
 			state, present := here[w]
 			f.held, f.lost = present, !present
-			f.bad = state == pagemap.Bad
+			f.torn = state == pagemap.Torn
 			f.undoing = false
 		}
 	}

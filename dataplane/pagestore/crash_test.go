@@ -281,7 +281,7 @@ func (w *crashWorld) send(v *volModel, o *opModel) {
 		switch {
 		case err == nil:
 			o.resolved, v.exists = true, true
-			v.each(o, func(_ blockKey, f *fate) { f.held, f.bad = true, false })
+			v.each(o, func(_ blockKey, f *fate) { f.held, f.torn = true, false })
 			v.begun[o.e.Page] = max(v.begun[o.e.Page], o.e.Residency)
 			v.settleBegun()
 			w.stats.acks++
@@ -440,7 +440,7 @@ func (w *crashWorld) judgeVolume(v *volModel) error {
 		at := blockKey{e.Page, e.Residency, e.Block}
 		under[e.Page] = e.Residency
 		held[at] = append(held[at], e)
-		if e.State == pagemap.Bad {
+		if e.State == pagemap.Torn {
 			w.stats.bads++
 		}
 		if e.Mask != uint16(e.W) {

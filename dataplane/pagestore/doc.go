@@ -99,7 +99,8 @@
 //	               (W, location and place as differences to the image before); flag 16: no more than the place:
 //	               the chunk is gone
 //	version        flags u8: 1 tombstone, 2 bad, 4 columns as before, 8 next block, 16 next location, 32 same
-//	               W; what they do not say: block u8, dW, { set, mask }, dloc; unless flag 1 CRC32C u32
+//	               W, 64 torn (beside 2); what they do not say: block u8, dW, { set, mask }, dloc; unless
+//	               flag 1 CRC32C u32
 //	13 end         versions of the map, log next, and where the round goes on: first checkpoint, VUID,
 //	               generation, page, column, versions passed
 //

@@ -16,6 +16,7 @@ const (
 	verBlock   // the next block
 	verLoc     // the next data block
 	verW       // the same sequence
+	verTorn    // beside verBad
 )
 
 // Bounds of images, in bytes.
@@ -57,6 +58,9 @@ func (x *prior) image(b []byte, e *pagemap.Extent, versions []pagemap.ChunkVersi
 		if v.Bad {
 			flags |= verBad
 		}
+		if v.Torn {
+			flags |= verTorn
+		}
 		switch {
 		case v.Tombstone:
 			flags |= verTombstone
@@ -93,7 +97,8 @@ func (x *prior) readImage(b []byte, dst []pagemap.ChunkVersion) (pagemap.Extent,
 	block, columns := uint16(1<<16-1), pagemap.Columns{}
 	for ; n > 0 && !r.bad; n-- {
 		flags := r.byte()
-		v := pagemap.ChunkVersion{Tombstone: flags&verTombstone != 0, Bad: flags&verBad != 0}
+		v := pagemap.ChunkVersion{Tombstone: flags&verTombstone != 0, Bad: flags&verBad != 0,
+			Torn: flags&verTorn != 0}
 		if block++; flags&verBlock == 0 {
 			block = uint16(r.byte())
 		}

@@ -434,8 +434,8 @@ func (s *Store) apply(r *request) {
 		if r.ioErr == nil || rec.Kind != pagemap.Put || rec.Tombstone {
 			continue
 		}
-		for j := range rec.N { // the record is durable, its data is not: "w, bad"
-			s.mu.m.MarkBad(rec.Extent, rec.First+j, rec.W, rec.Loc+uint64(j))
+		for j := range rec.N { // the record is durable, its data is not: "w, torn"
+			s.mu.m.MarkTorn(rec.Extent, rec.First+j, rec.W, rec.Loc+uint64(j))
 		}
 	}
 }

@@ -98,7 +98,7 @@ func verifyFile(t *testing.T, path string, acked map[uint64]uint64) (largest uin
 		data, info := read(t, s, ext(1, page, 0, 1), 0)
 		counter := info[0].W.Counter()
 		largest = max(largest, counter)
-		for info[0].State == pagemap.Bad && counter > acked[page] { // in flight when the process died: torn
+		for info[0].State == pagemap.Torn && counter > acked[page] { // in flight when the process died: torn
 			must(t, wait(func(done func(error)) { s.Undo(ext(1, page, 0, 1), info[0].W, done) }))
 			data, info = read(t, s, ext(1, page, 0, 1), 0)
 			counter = info[0].W.Counter()

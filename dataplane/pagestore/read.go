@@ -81,7 +81,7 @@ func (r *Read) start() {
 	for i := range r.versions {
 		v := &r.versions[i]
 		r.Info[i] = BlockInfo{State: v.State, W: v.W, CRC: v.CRC, Columns: v.Columns}
-		if v.State == pagemap.Bad && !r.Head {
+		if v.State.Spoiled() && !r.Head {
 			clear(r.Data[i*BlockSize:][:BlockSize])
 		}
 	}

@@ -324,7 +324,7 @@ func (r *recovery) verifyData() error {
 				return cerr
 			}
 			if err != nil || checksum(buf) != held[j].CRC {
-				r.m.MarkBad(u.e, u.e.First+uint16(j), u.w, loc)
+				r.m.MarkTorn(u.e, u.e.First+uint16(j), u.w, loc)
 			}
 		}
 	}

@@ -109,7 +109,7 @@ func (v *Verifier) pass(vol cluster.VolumeKey, entries []pagemap.Entry, out *scr
 		if info.State != pagemap.Tombstone {
 			out.Bytes += BlockSize
 		}
-		if info.State == pagemap.Bad {
+		if info.State.Spoiled() {
 			out.Bad++
 			if e.State == pagemap.Data {
 				out.New++

@@ -111,7 +111,7 @@ func (s *Store) compare(w *Write) (missing int, err error) {
 			missing++
 		case (v.State == pagemap.Tombstone) != w.Tombstone, !w.Tombstone && v.CRC != w.CRC[i]:
 			return 0, fmt.Errorf("%w: block %d of %v at %v", ErrConflict, i, w.Extent, w.W)
-		case v.State == pagemap.Bad:
+		case v.State.Spoiled():
 			missing++
 		}
 	}
@@ -149,7 +149,7 @@ func (s *Store) allocate(w *Write, missing int) error {
 		e := w.Extent
 		e.First, e.N = e.First+i, n
 		w.req.recs = append(w.req.recs, pagemap.Record{Kind: pagemap.Put, Extent: e, W: w.W,
-			Loc: w.runs[run].Loc + uint64(used), Replace: state == pagemap.Bad, CRC: w.CRC[i : i+n],
+			Loc: w.runs[run].Loc + uint64(used), Replace: state.Spoiled(), CRC: w.CRC[i : i+n],
 			Columns: columns(w.Columns[i : i+n])})
 		if used += n; used == w.runs[run].N {
 			run, used = run+1, 0

@@ -16,7 +16,7 @@ func (w *World) checkAgreement(v *volume, page uint64, row uint16) {
 	for c := range held {
 		d := w.home(v.index, page, uint8(c))
 		held[c], _ = d.disk.newest(v.key, page, uint8(c), row)
-		if held[c].State == chunk.Bad {
+		if held[c].State.Spoiled() {
 			return // destroyed, and not repaired yet
 		}
 		newest = max(newest, held[c].W)

@@ -25,6 +25,7 @@ type arbiter struct {
 	records   []record // per volume
 	revision  int64
 	downUntil int64
+	mute      int64 // until then, nobody can record that it serves
 	flaky     int64 // until then, half of the changes are late and half of the answers are lost
 }
 
@@ -60,6 +61,10 @@ func (g *gateway) ask(request func() (record, error), done func(record, error)) 
 // swap changes an owner record if it is still the one of a revision, else cluster.ErrConflict.
 func (g *gateway) swap(vol int, revision int64, next cluster.Owner, done func(record, error)) {
 	w := g.n.w
+	if w.now < w.etcd.mute && next.Served == next.Epoch {
+		g.n.later(arbiterTimeout, func() { done(record{}, errNoAnswer) })
+		return
+	}
 	g.ask(func() (record, error) {
 		r := &w.etcd.records[vol]
 		if r.revision != revision && !w.mutant.Is(mutant.RecordUnchecked) {

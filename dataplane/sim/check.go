@@ -255,7 +255,7 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 		switch x.State {
 		case chunk.Absent, chunk.Tombstone:
 			block = zero
-		case chunk.Bad:
+		case chunk.Bad, chunk.Torn:
 			w.failf("volume %d page %d row %d column %d on device %d is spoiled: %v", v.index, page, row, c, d.id, x.W)
 		}
 		if !bytes.Equal(block, want[c]) {

@@ -223,7 +223,7 @@ func (d *device) tear(r *chunk.Request) {
 	}
 	for i := range before {
 		if before[i].State == chunk.Absent && d.w.rng.IntN(3) == 0 {
-			d.disk.Spoil(r.Vol, r.Page, r.Column, r.Block+uint16(i), r.W)
+			d.disk.Tear(r.Vol, r.Page, r.Column, r.Block+uint16(i), r.W)
 			d.w.logf("torn: device %d page %d column %d row %d %v", d.id, r.Page, r.Column,
 				r.Block+uint16(i), r.W)
 		}
@@ -238,7 +238,7 @@ func (d *device) newest(key cluster.VolumeKey, page uint64, column uint8, row ui
 
 // isBad tells whether a version is there and spoiled.
 func (d *device) isBad(key cluster.VolumeKey, page uint64, column uint8, row uint16, w cluster.Seq) bool {
-	return d.disk.exact(key, page, column, row, w).State == chunk.Bad
+	return d.disk.exact(key, page, column, row, w).State.Spoiled()
 }
 
 // journal lists the entries that the device keeps for a volume.

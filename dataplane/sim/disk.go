@@ -196,11 +196,11 @@ func (d *Disk) put(r *chunk.Request, e pagemap.Extent) chunk.Status {
 		switch held[i].State {
 		case chunk.Absent:
 			need++
-		case chunk.Bad, chunk.Data: // a bad version may be written again, but as what it was
+		case chunk.Bad, chunk.Torn, chunk.Data: // a bad version may be written again, but as what it was
 			if r.Op != chunk.OpWrite || held[i].CRC != crc {
 				return chunk.Invalid
 			}
-			if held[i].State == chunk.Bad {
+			if held[i].State.Spoiled() {
 				need++
 				replace = true
 			}
@@ -315,7 +315,7 @@ func (d *Disk) listBad(r *chunk.Request) {
 		var n int
 		n, after, more = d.pages.List(r.Vol, pagemap.ListVersions, after, piece[:])
 		for _, x := range piece[:n] {
-			if x.State != chunk.Bad {
+			if !x.State.Spoiled() {
 				continue
 			}
 			if len(r.Entries) == min(int(r.Count), d.pageful) {
@@ -475,6 +475,16 @@ func (d *Disk) Spoil(key cluster.VolumeKey, page uint64, column uint8, row uint1
 		return true
 	}
 	return v.State == chunk.Data && d.pages.MarkBad(e, row, w, v.Loc)
+}
+
+// Tear leaves a version without its data, which a power failure has cut off.
+func (d *Disk) Tear(key cluster.VolumeKey, page uint64, column uint8, row uint16, w cluster.Seq) {
+	if d.mutant.Is(mutant.BadUncovers) {
+		d.Spoil(key, page, column, row, w)
+		return
+	}
+	v := d.exact(key, page, column, row, w)
+	d.pages.MarkTorn(d.extent(key, page, column, row), row, w, v.Loc)
 }
 
 // Lose takes a version back, as if it had never come.

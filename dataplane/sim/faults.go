@@ -455,9 +455,6 @@ func (w *World) rot(f Fault) bool {
 	if !w.affords(s) || !w.complete(vol, page, row) {
 		return false
 	}
-	if x, _ := at.disk.pages.Volume(key); w.plan.Beyond && x.Unstable > 0 {
-		return false // what is rotten on more than the parity and not stable counts as torn
-	}
 	at.disk.Spoil(key, page, column, row, info.W)
 	w.faults.spots = append(w.faults.spots, s)
 	w.logf("rotten: page %d column %d row %d on device %d: %v", page, column, row, at.id, info.W)

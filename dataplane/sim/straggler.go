@@ -130,7 +130,7 @@ func (w *World) succeeded(f Fault, d *device, epoch uint32) {
 	}
 	last := 3*second/2 + int64(f.C>>8%uint64(second))
 	if f.C%2 == 0 {
-		w.etcd.downUntil = w.now + last + second
+		w.etcd.mute = w.now + last + second
 	}
 	w.after(last, func() {
 		if w.load.quiet {
