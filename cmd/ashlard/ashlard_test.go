@@ -55,8 +55,8 @@ func TestDefaults(t *testing.T) {
 		!o.Etcd.Member || o.Etcd.Heartbeat != 100*time.Millisecond || o.Shutdown != 30*time.Second {
 		t.Fatalf("%+v", o)
 	}
-	if n := len(settings()); n > 28 {
-		t.Errorf("%d settings, the limit is 28", n)
+	if n := len(settings()); n > 36 {
+		t.Errorf("%d settings, the limit is 36", n)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/ashlar-storage/ashlar/cmd/internal/daemon"
+	"github.com/ashlar-storage/ashlar/restapi/api"
 )
 
 // setting is one thing an operator may set: in the file, as ASHLARD_<NAME>, or as --<name>; the later wins.
@@ -55,6 +56,10 @@ func settings() []setting {
 			"ten heartbeats; raise both where disks or networks stall longer"},
 		{"insecure-http", false, "allow REST and etcd on addresses other than loopback, without encryption",
 			"whoever reads that traffic can take the cluster over"},
+		{"api-calls-per-token", 200, "REST calls per second with one token that this node takes; 0: no limit",
+			"a busy Cinder makes some tens; a client in a loop must not starve it"},
+		{"api-calls-per-address", 500, "REST calls per second from one address that this node takes; 0: no limit",
+			"several clients may share an address; who has no token is slowed down, too"},
 		{"shutdown-timeout-seconds", 30, "most time for a clean stop, in seconds",
 			"handing over takes milliseconds per volume; systemd waits 90 s"},
 		{"metrics", "token", "who gets /metrics for Prometheus from the REST listener: token (who has one), " +
@@ -143,6 +148,11 @@ func options(v *viper.Viper) (daemon.Options, error) {
 		Etcd: daemon.Etcd{Member: v.GetBool("etcd-member"), Endpoints: v.GetStringSlice("etcd-endpoints"),
 			Heartbeat: time.Duration(v.GetInt("etcd-heartbeat-ms")) * time.Millisecond,
 			Election:  time.Duration(v.GetInt("etcd-election-ms")) * time.Millisecond},
+	}
+	o.Limits = api.Limits{PerToken: float64(v.GetInt("api-calls-per-token")),
+		PerAddress: float64(v.GetInt("api-calls-per-address"))}
+	if o.Limits.PerToken < 0 || o.Limits.PerAddress < 0 {
+		return o, errors.New("api-calls-per-token and api-calls-per-address must not be negative")
 	}
 	if o.Etcd.Heartbeat <= 0 || o.Etcd.Election < 5*o.Etcd.Heartbeat {
 		return o, errors.New("etcd-heartbeat-ms must be above 0, etcd-election-ms at least five times as much")

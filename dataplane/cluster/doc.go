@@ -26,6 +26,7 @@
 //	                                          to people, nothing is decided by it
 //	secret                                    Secret: what admits a node to the listeners between nodes
 //	tokens/<id>                               credentials of the REST API, written and read by restapi only
+//	requests/<hash>                           calls with an idempotency key, restapi only; ends by itself
 //
 // The map (everything under map/) is replaced as a whole: all keys changed by one etcd transaction carry one
 // revision and become visible together, with a higher epoch.

@@ -35,6 +35,7 @@ const (
 	PrefixTokens  = Prefix + "tokens/"
 
 	PrefixProjects = Prefix + "projects/"
+	PrefixRequests = Prefix + "requests/"
 )
 
 // KeyNode is where a node's record lives.
@@ -74,6 +75,9 @@ func KeyNodeAlive(n NodeID) string { return PrefixAlive + strconv.FormatUint(uin
 
 // KeyToken is where a credential of the REST API lives (its hash, never its secret).
 func KeyToken(id UUID) string { return PrefixTokens + id.String() }
+
+// KeyRequest is where a call of the REST API that bears an idempotency key is remembered.
+func KeyRequest(name string) string { return PrefixRequests + name }
 
 // ParseOwnerKey is the inverse of KeyOwner.
 func ParseOwnerKey(key string) (VolumeKey, error) {

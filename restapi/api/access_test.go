@@ -34,7 +34,7 @@ func (w *world) as(token, method, path, body string, headers ...string) reply {
 func (w *world) volumeOf(project string, n int, name string) wire.Volume {
 	w.T.Helper()
 	v, _, err := w.Manager.CreateVolume(w.T.Context(), wire.VolumeCreate{ID: apitest.UUID(n), Name: name,
-		Project: project, Pool: "gold", Size: 4 * apitest.MiB}, "")
+		Project: project, Pool: "gold", Size: 4 * apitest.MiB})
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -60,7 +61,7 @@ func TestEveryOperation(t *testing.T) {
 	var vol wire.Volume
 	r.into(t, &vol)
 	at := "/v1/volumes/" + vol.ID.String()
-	r = ok(200, "POST", "/v1/volumes", body, "Idempotency-Key", "k1")
+	r = ok(201, "POST", "/v1/volumes", body, "Idempotency-Key", "k1")
 	r = ok(200, "PATCH", at, `{"size_bytes":2097152}`, "If-Match", r.header.Get("ETag"))
 	ok(200, "GET", at, "")
 	ok(200, "GET", "/v1/volumes?name=volume-1&pool=gold", "")
@@ -564,6 +565,34 @@ func TestSparseFields(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+}
+
+// TestLimits: who is too fast is told when to go on; a token and an address are counted apart.
+func TestLimits(t *testing.T) {
+	w := newWorld(t)
+	w.Limits = api.Limits{PerToken: 0.5}
+	_, url := w.Serve(1)
+	for i, want := range []int{200, 200, 429} { // 2 are saved up
+		r := w.callAt(url, "GET", "/v1/cluster", "")
+		if r.status != want {
+			t.Errorf("call %d: %d %s", i, r.status, r.body)
+		}
+		if want == 429 && (r.problem.Code != wire.TooManyRequests || r.header.Get("Retry-After") != "2") {
+			t.Errorf("call %d: %v %s", i, r.header, r.body)
+		}
+	}
+	var token wire.Token
+	w.call("POST", "/v1/tokens", `{"name":"o","role":"admin"}`).into(t, &token)
+	if r := w.callAt(url, "GET", "/v1/cluster", "", "Authorization", "Bearer "+token.Secret); r.status != 200 {
+		t.Errorf("another token: %d", r.status)
+	}
+	w.Limits = api.Limits{PerAddress: 0.25}
+	_, url = w.Serve(1)
+	for i, want := range []int{401, 429} {
+		if r := w.callAt(url, "GET", "/v1/cluster", "", "Authorization", ""); r.status != want {
+			t.Errorf("call %d without a token: %d", i, r.status)
 		}
 	}
 }

@@ -3,9 +3,13 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +19,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -312,16 +317,16 @@ func (c *contract) checkParameters(t *testing.T, r api.RouteInfo, path, verb str
 			delete(documented, "path:"+name)
 		}
 	}
-	for name, takes := range map[string]bool{"header:If-Match": r.Conditional} {
+	for name, takes := range map[string]bool{"header:If-Match": r.Conditional,
+		"header:Idempotency-Key": r.Method == "POST" && !r.Public} {
 		if documented[name] != takes {
-			t.Errorf("%s %s: %s is %v in the document, %v in the router", verb, path, name, documented[name], takes)
+			t.Errorf("%s %s: %s is %v in the document, %v in the router", verb, path, name, documented[name],
+				takes)
 		}
 		delete(documented, name)
 	}
 	for p := range documented {
-		if p != "header:Idempotency-Key" {
-			t.Errorf("%s %s: %s is documented but not known to the router", verb, path, p)
-		}
+		t.Errorf("%s %s: %s is documented but not known to the router", verb, path, p)
 	}
 }
 
@@ -359,6 +364,39 @@ func TestDocumentIsSound(t *testing.T) {
 	for name := range schemas.(map[string]any) {
 		if _, err := c.compiler.Compile(contractURL + "#/components/schemas/" + name); err != nil {
 			t.Errorf("schema %s: %v", name, err)
+		}
+	}
+}
+
+// TestCodesAreDocumented: the codes of package wire, each with its status, are those of the document.
+func TestCodesAreDocumented(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../wire/wire.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if s, ok := n.(*ast.ValueSpec); ok {
+			if id, ok := s.Type.(*ast.Ident); ok && id.Name == "Code" {
+				code, _ := strconv.Unquote(s.Values[0].(*ast.BasicLit).Value)
+				codes = append(codes, code)
+			}
+		}
+		return true
+	})
+	enum, _ := loadContract(t).at("components", "schemas", "Problem", "properties", "code", "enum")
+	var documented []string
+	for _, c := range enum.([]any) {
+		documented = append(documented, c.(string))
+	}
+	slices.Sort(codes)
+	if !slices.Equal(codes, documented) {
+		t.Errorf("codes %v, documented %v", codes, documented)
+	}
+	for _, c := range codes {
+		status := api.Status(&manager.Error{Code: wire.Code(c)})
+		if status == 500 && c != string(wire.Internal) {
+			t.Errorf("code %s has no status", c)
 		}
 	}
 }

@@ -30,15 +30,24 @@ func readBody(c *gin.Context, v any) error {
 	if err != nil || kind != "application/json" {
 		return refuse(wire.UnsupportedMediaType, "Content-Type", "must be application/json")
 	}
+	data, err := readAll(c)
+	if err != nil {
+		return err
+	}
+	return decode(data, v)
+}
+
+// readAll reads the body of a request, whatever it is.
+func readAll(c *gin.Context) ([]byte, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return refuse(wire.BodyTooLarge, "", "a body may have at most %d bytes", large.Limit)
+		return nil, refuse(wire.BodyTooLarge, "", "a body may have at most %d bytes", large.Limit)
 	case err != nil:
-		return refuse(wire.BadRequest, "", "the body ends too early: %v", err)
+		return nil, refuse(wire.BadRequest, "", "the body ends too early: %v", err)
 	}
-	return decode(data, v)
+	return data, nil
 }
 
 // decode is json.Unmarshal without its leniencies: keys are exact, known and given once, nothing is null,

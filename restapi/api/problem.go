@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/gin-gonic/gin"
 
@@ -48,6 +49,10 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusUnsupportedMediaType, "The body is of no kind that is understood"
 	case wire.NotSupported:
 		return http.StatusUnprocessableEntity, "It is not supported yet"
+	case wire.IdempotencyKeyReused:
+		return http.StatusUnprocessableEntity, "The key stands for another request"
+	case wire.TooManyRequests:
+		return http.StatusTooManyRequests, "The caller is too fast"
 	case wire.Unavailable:
 		return http.StatusServiceUnavailable, "The cluster cannot do this now"
 	default:
@@ -61,7 +66,10 @@ func classify(err error) *manager.Error {
 	if e, ok := asRefusal(err); ok {
 		return e
 	}
+	var fast *tooMany
 	switch {
+	case errors.As(err, &fast):
+		return &manager.Error{Code: wire.TooManyRequests, Detail: fast.Error()}
 	case errors.Is(err, auth.ErrRefused):
 		return &manager.Error{Code: wire.Unauthenticated, Detail: auth.ErrRefused.Error()}
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded),
@@ -92,6 +100,11 @@ func (s *Server) problem(c *gin.Context, err error) {
 		c.Header("WWW-Authenticate", `Bearer realm="ashlar"`)
 	case wire.Unavailable:
 		c.Header("Retry-After", "1")
+	case wire.TooManyRequests:
+		var fast *tooMany
+		if errors.As(err, &fast) {
+			c.Header("Retry-After", strconv.Itoa(fast.seconds()))
+		}
 	}
 	write(c, status, wire.ProblemType, p)
 	c.Abort()

@@ -36,7 +36,7 @@ type Runtime interface {
 	PrepareDevice(ctx context.Context, path string, size uint64) (cluster.UUID, uint64, error)
 }
 
-// Options of a server. All are required but Transport and Metrics.
+// Options of a server. All are required but Transport, Limits and Metrics.
 type Options struct {
 	Manager   *manager.Manager
 	Verifier  auth.Verifier
@@ -46,6 +46,7 @@ type Options struct {
 	Log       logrus.FieldLogger
 	Transport http.RoundTripper // to other nodes' APIs; default http.DefaultTransport
 	Metrics   Metrics           // may be left out
+	Limits    Limits
 }
 
 // Server answers the API on one node.
@@ -55,6 +56,8 @@ type Server struct {
 	access access
 	doc    document
 	peers  *http.Client
+
+	addresses, tokens *meter
 }
 
 // Limits of one request and of the server.
@@ -82,7 +85,8 @@ func New(o Options) (*Server, error) {
 	o.Version.API = "v1"
 	gin.SetMode(gin.ReleaseMode)
 	peers := &http.Client{Transport: o.Transport, Timeout: requestTimeout}
-	s := &Server{o: o, engine: gin.New(), access: table, doc: doc, peers: peers}
+	s := &Server{o: o, engine: gin.New(), access: table, doc: doc, peers: peers,
+		addresses: newMeter(o.Limits.PerAddress, time.Now), tokens: newMeter(o.Limits.PerToken, time.Now)}
 	e := s.engine
 	e.UseRawPath = true // a host NQN may hold an encoded slash
 	e.UnescapePathValues = false
@@ -110,8 +114,14 @@ func New(o Options) (*Server, error) {
 // handler puts authentication and the check of the query before a call.
 func (s *Server) handler(r route) gin.HandlerFunc {
 	return s.wrap(func(c *gin.Context) error {
+		if err := s.addresses.pass(addressOf(c.Request.RemoteAddr)); err != nil {
+			return err
+		}
 		if !r.public {
 			if err := s.authenticate(c, &r); err != nil {
+				return err
+			}
+			if err := s.tokens.pass(bearer(c)); err != nil {
 				return err
 			}
 		}
@@ -120,6 +130,9 @@ func (s *Server) handler(r route) gin.HandlerFunc {
 		}
 		if !r.conditional && c.GetHeader("If-Match") != "" {
 			return refuse(wire.InvalidField, "If-Match", "this call takes no precondition")
+		}
+		if r.method == http.MethodPost && !r.public {
+			return s.once(c, func() error { return r.do(s, c) })
 		}
 		return r.do(s, c)
 	})

@@ -23,16 +23,11 @@ func (s *Server) listVolumes(c *gin.Context) error {
 }
 
 func (s *Server) createVolume(c *gin.Context) error {
-	key := c.GetHeader("Idempotency-Key")
-	if key != "" && !plain(key) {
-		return refuse(wire.InvalidField, "Idempotency-Key", "must be 1 to %d printable characters without blanks",
-			maxPlain)
-	}
 	var r wire.VolumeCreate
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	v, created, err := s.o.Manager.CreateVolume(c, r, key)
+	v, created, err := s.o.Manager.CreateVolume(c, r)
 	if err != nil {
 		return err
 	}

@@ -120,6 +120,8 @@ type Cluster struct {
 	URL     string // of node 1
 	Server  *api.Server
 
+	Limits api.Limits // of servers that are started from now on
+
 	mu  sync.Mutex
 	now time.Time
 }
@@ -173,7 +175,7 @@ func (c *Cluster) Serve(self cluster.NodeID) (*api.Server, string) {
 	log.SetLevel(logrus.DebugLevel)
 	s, err := api.New(api.Options{
 		Manager: c.Manager, Verifier: auth.NewTokens(c.Manager, c.Now), Runtime: &Disks{Node: self}, Self: self,
-		Version: wire.Version{Version: "test", Go: "go"}, Log: log,
+		Version: wire.Version{Version: "test", Go: "go"}, Log: log, Limits: c.Limits,
 	})
 	if err != nil {
 		c.T.Fatal(err)
@@ -231,7 +233,7 @@ func (c *Cluster) Pool() wire.Pool {
 func (c *Cluster) Volume(n int, name string) wire.Volume {
 	c.T.Helper()
 	v, _, err := c.Manager.CreateVolume(c.T.Context(),
-		wire.VolumeCreate{ID: UUID(n), Name: name, Pool: "gold", Size: 16 * MiB}, "")
+		wire.VolumeCreate{ID: UUID(n), Name: name, Pool: "gold", Size: 16 * MiB})
 	if err != nil {
 		c.T.Fatalf("create volume %s: %v", name, err)
 	}

@@ -10,6 +10,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ const (
 	defaultTimeout = 30 * time.Second
 	maxAnswer      = 64 << 20
 	userAgent      = "ashlar-go"
+	maxPatience    = 5 // times that a call is sent to a node that takes no more of this caller for a while
 )
 
 // New makes a client. It does not connect.
@@ -72,7 +74,8 @@ func New(o Options) (*Client, error) {
 // Error is an answer of the API that is not a success.
 type Error struct {
 	wire.Problem
-	Endpoint string
+	Endpoint   string
+	RetryAfter time.Duration // 0: the API does not say
 }
 
 // Error tells what went wrong in the API's own words.
@@ -114,6 +117,19 @@ type Option func(*call)
 // IfMatch lets a change happen only if what it changes still has this ETag; an empty one demands nothing.
 func IfMatch(etag string) Option { return header("If-Match", etag) }
 
+// IdempotencyKey lets a POST be carried out once, however often it is sent within an hour.
+func IdempotencyKey(key string) Option {
+	return func(r *call) {
+		header("Idempotency-Key", key)(r)
+		r.repeatable = r.repeatable || key != ""
+	}
+}
+
+// RequestID names the call in the logs of the nodes that take part; without it the client draws one.
+func RequestID(id string) Option { return header(requestIDHeader, id) }
+
+const requestIDHeader = "X-Request-Id"
+
 func header(name, value string) Option {
 	return func(r *call) {
 		if value == "" {
@@ -132,6 +148,7 @@ type versioned interface{ SetVersion(etag string) }
 // do sends r to one endpoint after the other until one answers, and decodes a success into out (nil: no
 // body).
 func (c *Client) do(ctx context.Context, r call, out any, opts ...Option) error {
+	RequestID(rand.Text())(&r)
 	for _, o := range opts {
 		o(&r)
 	}
@@ -146,7 +163,7 @@ func (c *Client) do(ctx context.Context, r call, out any, opts ...Option) error 
 	var failures []error
 	for i := range c.endpoints {
 		at := (first + i) % len(c.endpoints)
-		err := c.send(ctx, c.endpoints[at], r, body, out)
+		err := c.patiently(ctx, c.endpoints[at], r, body, out)
 		if err == nil || !c.goOn(ctx, r, err) {
 			if err == nil || isAnswer(err) {
 				c.last.Store(int32(at))
@@ -174,6 +191,25 @@ func (c *Client) goOn(ctx context.Context, r call, err error) bool {
 		return true
 	}
 	return r.repeatable && (!isAnswer(err) || Is(err, wire.Unavailable))
+}
+
+// patiently sends r to one endpoint and, when that takes no more calls of this caller now, again when it
+// does.
+func (c *Client) patiently(ctx context.Context, endpoint string, r call, body []byte, out any) error {
+	for i := 1; ; i++ {
+		err := c.send(ctx, endpoint, r, body, out)
+		var e *Error
+		if i == maxPatience || !errors.As(err, &e) || e.Code != wire.TooManyRequests {
+			return err
+		}
+		t := time.NewTimer(e.RetryAfter)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return err
+		}
+	}
 }
 
 func (c *Client) send(ctx context.Context, endpoint string, r call, body []byte, out any) error {
@@ -234,6 +270,9 @@ func problem(endpoint string, resp *http.Response, text []byte) error {
 			Detail: fmt.Sprintf("%s answered %q, which is no answer of this API", endpoint, resp.Status)}
 	}
 	e.Status = resp.StatusCode
+	if s, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16); err == nil {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
 	return e
 }
 

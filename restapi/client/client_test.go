@@ -85,6 +85,10 @@ func TestLifeOfAVolume(t *testing.T) {
 	if left, err := c.ListExports(ctx, vol.ID); err != nil || len(left) != 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
+	if err := c.DeleteExport(ctx, vol.ID, apitest.HostB, client.IfMatch(vol.ETag)); !client.Is(err,
+		wire.PreconditionFailed) {
+		t.Errorf("a change of what was changed meanwhile: %v", err)
+	}
 	must(c.DeleteVolume(ctx, vol.ID, ""))
 	if _, err := c.GetVolume(ctx, vol.ID); !client.Is(err, wire.NotFound) {
 		t.Errorf("deleted: %v", err)
@@ -214,8 +218,7 @@ func hangUp(w http.ResponseWriter, _ *http.Request) {
 
 const nobody = "http://127.0.0.1:1"
 
-// TestFailOver: reads, and changes that may be repeated, go on to the next node; a token, whose secret would
-// be lost, only when the first node was not reached at all.
+// TestFailOver: reads, and changes that may be repeated, go on to the next node.
 func TestFailOver(t *testing.T) {
 	a := apitest.New(t)
 	a.Pool()
@@ -239,9 +242,16 @@ func TestFailOver(t *testing.T) {
 		if err := c.DeleteVolume(ctx, vols[0].ID, ""); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		before, err := c.AllTokens(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
 		c = newClient(t, a.Token, stub(t, &calls, bad), a.URL)
-		if _, err := c.CreateToken(ctx, wire.TokenCreate{Name: "t", Role: "admin"}); err == nil {
-			t.Errorf("%s: a token was asked for twice", name)
+		if _, err := c.CreateToken(ctx, wire.TokenCreate{Name: "t", Role: "admin"}); err != nil {
+			t.Errorf("%s: token: %v", name, err)
+		}
+		if after, err := c.AllTokens(ctx); err != nil || len(after) != len(before)+1 {
+			t.Errorf("%s: %d tokens, then %d, %v", name, len(before), len(after), err)
 		}
 	}
 	c := newClient(t, a.Token, nobody, a.URL)
@@ -260,6 +270,36 @@ func TestRefusalIsFinal(t *testing.T) {
 	c := newClient(t, a.Token, a.URL, stub(t, &calls, unavailable))
 	if _, err := c.GetPool(t.Context(), "tin"); !client.Is(err, wire.NotFound) || calls.Load() != 0 {
 		t.Errorf("got %v, %d further calls", err, calls.Load())
+	}
+}
+
+// TestPatience: a client that was too fast waits for as long as it is told, and no longer than it may.
+func TestPatience(t *testing.T) {
+	var calls atomic.Int32
+	fast := func(w http.ResponseWriter, r *http.Request) {
+		if calls.Load() > 2 {
+			_ = json.NewEncoder(w).Encode(wire.Liveness{Status: wire.OK})
+			return
+		}
+		w.Header().Set("Content-Type", wire.ProblemType)
+		w.Header().Set("Retry-After", "0")
+		w.WriteHeader(429)
+		_ = json.NewEncoder(w).Encode(wire.Problem{Code: wire.TooManyRequests, Status: 429,
+			RequestID: r.Header.Get("X-Request-Id")})
+	}
+	c := newClient(t, "t", stub(t, &calls, fast))
+	if _, err := c.GetLiveness(t.Context()); err != nil || calls.Load() != 3 {
+		t.Errorf("%d calls, %v", calls.Load(), err)
+	}
+	var always atomic.Int32
+	c = newClient(t, "t", stub(t, &always, func(w http.ResponseWriter, r *http.Request) {
+		calls.Store(0)
+		fast(w, r)
+	}))
+	_, err := c.GetLiveness(t.Context())
+	var e *client.Error
+	if !errors.As(err, &e) || e.Code != wire.TooManyRequests || e.RequestID == "" || always.Load() != 5 {
+		t.Errorf("%d calls, %v", always.Load(), err)
 	}
 }
 

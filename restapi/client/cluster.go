@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"net/url"
 
@@ -29,11 +30,12 @@ func (c *Client) GetCluster(ctx context.Context) (wire.Cluster, error) {
 	return get[wire.Cluster](ctx, c, "/v1/cluster", nil)
 }
 
-// CreateToken makes a credential; its secret is in this answer only. When the answer is lost, the call is not
-// repeated: a token that nobody knows would stay behind.
-func (c *Client) CreateToken(ctx context.Context, opts wire.TokenCreate) (wire.Token, error) {
+// CreateToken makes a credential; its secret is in this answer only. A lost answer is asked for again by an
+// idempotency key, so that no token that nobody knows stays behind.
+func (c *Client) CreateToken(ctx context.Context, opts wire.TokenCreate, more ...Option) (wire.Token, error) {
 	var out wire.Token
-	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/tokens", body: opts}, &out)
+	more = append([]Option{IdempotencyKey(rand.Text())}, more...)
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/tokens", body: opts}, &out, more...)
 	return out, err
 }
 

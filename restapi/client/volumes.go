@@ -19,13 +19,14 @@ type VolumeListOpts struct {
 
 // CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at
 // another endpoint and still makes one volume.
-func (c *Client) CreateVolume(ctx context.Context, opts wire.VolumeCreate) (wire.Volume, error) {
+func (c *Client) CreateVolume(ctx context.Context, opts wire.VolumeCreate,
+	more ...Option) (wire.Volume, error) {
 	if opts.ID.IsZero() {
 		_, _ = rand.Read(opts.ID[:])        // never fails
 		opts.ID[6] = opts.ID[6]&0x0f | 0x40 // RFC 9562: version 4,
 		opts.ID[8] = opts.ID[8]&0x3f | 0x80 // variant 10
 	}
-	return c.volume(ctx, call{method: http.MethodPost, path: "/v1/volumes", body: opts})
+	return c.volume(ctx, call{method: http.MethodPost, path: "/v1/volumes", body: opts}, more...)
 }
 
 func (c *Client) volume(ctx context.Context, r call, opts ...Option) (out wire.Volume, err error) {

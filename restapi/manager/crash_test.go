@@ -162,11 +162,11 @@ func volumeChanges() []change {
 	return []change{
 		{"create the first volume of a project", func(c *apitest.Cluster) doer {
 			c.Pool()
-			return func(ctx context.Context) error { return made(c.Manager.CreateVolume(ctx, charged, "")) }
+			return func(ctx context.Context) error { return made(c.Manager.CreateVolume(ctx, charged)) }
 		}},
 		{"delete the last volume of a project", func(c *apitest.Cluster) doer {
 			c.Pool()
-			if err := made(c.Manager.CreateVolume(c.T.Context(), charged, "")); err != nil {
+			if err := made(c.Manager.CreateVolume(c.T.Context(), charged)); err != nil {
 				c.T.Fatal(err)
 			}
 			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, charged.ID, "") }
@@ -175,12 +175,13 @@ func volumeChanges() []change {
 			vol(c)
 			r := volume
 			r.ID = apitest.UUID(2)
-			return func(ctx context.Context) error { return made(c.Manager.CreateVolume(ctx, r, "")) }
+			return func(ctx context.Context) error { return made(c.Manager.CreateVolume(ctx, r)) }
 		}},
 		{"create a volume by key", func(c *apitest.Cluster) doer {
 			vol(c)
 			return func(ctx context.Context) error {
-				return made(c.Manager.CreateVolume(ctx, volume, "key"))
+				ctx = manager.WithChance(ctx, strings.NewReader(strings.Repeat("7", 64)))
+				return made(c.Manager.CreateVolume(ctx, volume))
 			}
 		}},
 		{"resize", func(c *apitest.Cluster) doer {

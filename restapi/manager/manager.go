@@ -6,7 +6,7 @@
 // created, and two nodes may decide at the same time. After an error that is no [Error] the outcome may be
 // unknown; all requests are made so that repeating them is harmless:
 //
-//	volumes   the client chooses the id (or an idempotency key, from which the id follows)
+//	volumes   the client chooses the id (or an idempotency key, from which chance follows)
 //	pools     the name is the identity
 //	devices   the uuid in the superblock is the identity
 //	nodes     the uuid that the node keeps on its disk is the identity
@@ -155,9 +155,9 @@ func pause(ctx context.Context, d time.Duration) error {
 // stamp is the present time as records keep it.
 func (m *Manager) stamp() string { return m.now().UTC().Format(time.RFC3339) }
 
-func (m *Manager) newUUID() (cluster.UUID, error) {
+func (m *Manager) newUUID(ctx context.Context) (cluster.UUID, error) {
 	var u cluster.UUID
-	if _, err := io.ReadFull(m.random, u[:]); err != nil {
+	if _, err := io.ReadFull(m.chance(ctx), u[:]); err != nil {
 		return u, fmt.Errorf("draw a UUID: %w", err)
 	}
 	u[6] = u[6]&0x0f | 0x40 // RFC 9562: version 4,

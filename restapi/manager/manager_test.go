@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -298,37 +299,40 @@ func TestVolumeIdentity(t *testing.T) {
 	c.Pool()
 	ctx := t.Context()
 	r := wire.VolumeCreate{ID: apitest.UUID(1), Name: "v", Pool: "gold", Size: 4096}
-	v, created, err := c.Manager.CreateVolume(ctx, r, "")
+	v, created, err := c.Manager.CreateVolume(ctx, r)
 	if err != nil || !created || v.VUID != 1 {
 		t.Fatalf("got %+v %v %v", v, created, err)
 	}
 	if _, err := c.Manager.ResizeVolume(ctx, r.ID, wire.VolumeUpdate{Size: 8192}, v.ETag); err != nil {
 		t.Fatal(err)
 	}
-	v, created, err = c.Manager.CreateVolume(ctx, r, "")
+	v, created, err = c.Manager.CreateVolume(ctx, r)
 	if err != nil || created || v.Size != 8192 {
 		t.Errorf("again: %+v %v %v", v, created, err)
 	}
 	other := r
 	other.Size = 8192
-	if _, _, err := c.Manager.CreateVolume(ctx, other, ""); code(err) != wire.Conflict {
+	if _, _, err := c.Manager.CreateVolume(ctx, other); code(err) != wire.Conflict {
 		t.Errorf("another request for the same id: %v", err)
 	}
 	other.ID = apitest.UUID(2)
-	if _, _, err := c.Manager.CreateVolume(ctx, other, ""); code(err) != wire.Conflict {
+	if _, _, err := c.Manager.CreateVolume(ctx, other); code(err) != wire.Conflict {
 		t.Errorf("the same name: %v", err)
 	}
 	if err := c.Manager.DeleteVolume(ctx, r.ID, ""); err != nil {
 		t.Fatal(err)
 	}
-	if v, created, err = c.Manager.CreateVolume(ctx, r, ""); err != nil || !created || v.VUID != 2 {
+	if v, created, err = c.Manager.CreateVolume(ctx, r); err != nil || !created || v.VUID != 2 {
 		t.Errorf("after the delete: %+v %v %v", v, created, err)
 	}
 	keyed := wire.VolumeCreate{Name: "k", Pool: "gold", Size: 4096}
-	k1, _, err1 := c.Manager.CreateVolume(ctx, keyed, "key")
-	k2, created, err2 := c.Manager.CreateVolume(ctx, keyed, "key")
+	same := func() context.Context {
+		return manager.WithChance(ctx, strings.NewReader(strings.Repeat("7", 16)))
+	}
+	k1, _, err1 := c.Manager.CreateVolume(same(), keyed)
+	k2, created, err2 := c.Manager.CreateVolume(same(), keyed)
 	if err1 != nil || err2 != nil || created || k1.ID != k2.ID {
-		t.Errorf("by key: %v %v, %v %v %v", k1.ID, err1, k2.ID, created, err2)
+		t.Errorf("with the same chance: %v %v, %v %v %v", k1.ID, err1, k2.ID, created, err2)
 	}
 	c.Audit()
 }
@@ -352,7 +356,7 @@ func manyAtOnce(t *testing.T, c *apitest.Cluster) {
 		wg.Go(func() {
 			for i := range 12 {
 				r := wire.VolumeCreate{ID: apitest.UUID(i%4 + 1), Name: fmt.Sprintf("v%d", i%4), Pool: "gold", Size: 4096}
-				v, created, err := c.Manager.CreateVolume(ctx, r, "")
+				v, created, err := c.Manager.CreateVolume(ctx, r)
 				if err != nil {
 					t.Errorf("create: %v", err)
 					continue
@@ -402,7 +406,7 @@ func TestQuotaUnderARace(t *testing.T) {
 	for n := range 12 {
 		wg.Go(func() {
 			_, _, err := c.Manager.CreateVolume(t.Context(), wire.VolumeCreate{ID: apitest.UUID(n + 1),
-				Name: fmt.Sprintf("v%d", n), Project: "acme", Pool: "gold", Size: apitest.MiB}, "")
+				Name: fmt.Sprintf("v%d", n), Project: "acme", Pool: "gold", Size: apitest.MiB})
 			var refused *manager.Error
 			switch {
 			case err == nil:

@@ -39,7 +39,7 @@ func (m *Manager) CreateToken(ctx context.Context, r wire.TokenCreate) (wire.Tok
 	if life == 0 && r.Role == string(auth.Join) {
 		life = joinTokenLife
 	}
-	secret, err := auth.NewSecret(m.random)
+	secret, err := auth.NewSecret(m.chance(ctx))
 	if err != nil {
 		return wire.Token{}, err
 	}
@@ -50,6 +50,9 @@ func (m *Manager) CreateToken(ctx context.Context, r wire.TokenCreate) (wire.Tok
 	}
 	key := cluster.KeyToken(rec.ID)
 	rev, err := m.store.Commit(ctx, store.Txn{If: []store.Cond{{Key: key}}, Put: []store.Put{put(key, rec)}})
+	if errors.Is(err, cluster.ErrConflict) {
+		rec, rev, err = m.sameToken(ctx, rec)
+	}
 	if err != nil {
 		return wire.Token{}, err
 	}
@@ -77,6 +80,22 @@ func validateToken(r wire.TokenCreate) error {
 		return invalid(cluster.ValidateName("project", r.Project))
 	}
 	return nil
+}
+
+// sameToken finds the token that an attempt with the same chance made before it was cut off.
+func (m *Manager) sameToken(ctx context.Context, rec auth.Record) (auth.Record, int64, error) {
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyToken(rec.ID)))
+	if err != nil {
+		return rec, 0, err
+	}
+	made, err := decode[auth.Record](snap.One(0))
+	if err != nil {
+		return rec, 0, err
+	}
+	if made.Hash != rec.Hash || made.Role != rec.Role || made.Project != rec.Project {
+		return rec, 0, refuse(wire.Conflict, "", "token %s exists, and is another one", rec.ID)
+	}
+	return made, snap.One(0).Rev, nil
 }
 
 func drawToken(r auth.Record, rev int64) wire.Token {

@@ -16,15 +16,17 @@ import (
 const firstGeneration = 1
 
 // CreateVolume makes a volume; created is false when this request made it before. The identity is r.ID, else
-// it follows from idempotencyKey, else it is drawn.
-func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate, idempotencyKey string) (
+// it is drawn.
+func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 	vol wire.Volume, created bool, err error,
 ) {
 	if r.Project, err = ownProject(ctx, r.Project); err != nil {
 		return vol, false, err
 	}
-	if r.ID, err = m.volumeID(ctx, r.ID, r.Project, idempotencyKey); err != nil {
-		return vol, false, err
+	if r.ID.IsZero() {
+		if r.ID, err = m.newUUID(ctx); err != nil {
+			return vol, false, err
+		}
 	}
 	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Project: r.Project, Pool: r.Pool, Size: r.Size,
 		Metadata: r.Metadata, Key: cluster.VolumeKey{VUID: 1, Generation: firstGeneration}, Request: digest(r)}
@@ -51,35 +53,6 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate, idempot
 		return err
 	})
 	return vol, created, err
-}
-
-// volumeID settles the identity of a new volume. A key means another one in every project.
-func (m *Manager) volumeID(ctx context.Context, id cluster.UUID, project, key string) (cluster.UUID, error) {
-	if !id.IsZero() {
-		return id, nil
-	}
-	if key == "" {
-		return m.newUUID()
-	}
-	snap, err := m.store.Read(ctx, store.Key(cluster.KeyCluster))
-	if err != nil {
-		return id, err
-	}
-	if snap.One(0).Rev == 0 {
-		return id, refuse(wire.Unavailable, "", "the cluster is not set up yet")
-	}
-	info, err := decode[cluster.ClusterInfo](snap.One(0))
-	if err != nil {
-		return id, err
-	}
-	if project != "" {
-		key = project + "\x00" + key // a key holds no zero byte
-	}
-	h := sha256.Sum256([]byte("volume\x00" + info.ID.String() + "\x00" + key))
-	copy(id[:], h[:])
-	id[6] = id[6]&0x0f | 0x80 // RFC 9562: version 8 (a hash of our own),
-	id[8] = id[8]&0x3f | 0x80 // variant 10
-	return id, nil
 }
 
 // digest is the same for the same request. Maps are encoded in key order, so it is.

@@ -76,7 +76,7 @@ func (a *Arbiter) SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int6
 	}
 	key := cluster.KeyOwner(vol)
 	kv, judge := a.way()
-	newRev, err := kv.Commit(ctx, Txn{If: []Cond{{key, rev}}, Put: []Put{{key, value}}})
+	newRev, err := kv.Commit(ctx, Txn{If: []Cond{{key, rev}}, Put: []Put{{Key: key, Value: value}}})
 	judge(err)
 	if err != nil {
 		return 0, fmt.Errorf("swap owner of volume %v: %w", vol, err)

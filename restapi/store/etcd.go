@@ -17,11 +17,12 @@ const requestTimeout = 10 * time.Second
 
 // Etcd is the store of a cluster. It may be used from any goroutine.
 type Etcd struct {
-	c *clientv3.Client
+	c      *clientv3.Client
+	leases leases
 }
 
 // NewEtcd uses a client of the cluster's etcd. The caller closes the client.
-func NewEtcd(c *clientv3.Client) *Etcd { return &Etcd{c: c} }
+func NewEtcd(c *clientv3.Client) *Etcd { return &Etcd{c: c, leases: leases{c: c}} }
 
 // Read answers the queries as of one revision (a linearizable read).
 func (e *Etcd) Read(ctx context.Context, queries ...Query) (Snapshot, error) {
@@ -82,12 +83,23 @@ func (e *Etcd) Commit(ctx context.Context, t Txn) (int64, error) {
 	}
 	var ops []clientv3.Op
 	for _, p := range t.Put {
-		ops = append(ops, clientv3.OpPut(p.Key, string(p.Value)))
+		var life []clientv3.OpOption
+		if p.TTL > 0 {
+			id, err := e.leases.lease(ctx, p.TTL)
+			if err != nil {
+				return 0, fmt.Errorf("commit: %w", classify(err))
+			}
+			life = append(life, clientv3.WithLease(id))
+		}
+		ops = append(ops, clientv3.OpPut(p.Key, string(p.Value), life...))
 	}
 	for _, k := range t.Delete {
 		ops = append(ops, clientv3.OpDelete(k))
 	}
 	resp, err := e.c.Txn(ctx).If(ifs...).Then(ops...).Commit()
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		e.leases.forget() // etcd was restored, or we were cut off from it for long: the next attempt has new ones
+	}
 	if err != nil {
 		return 0, fmt.Errorf("commit: %w", classify(err))
 	}

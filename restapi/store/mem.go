@@ -12,12 +12,34 @@ import (
 // Mem is a store in memory, for tests: the same contract as Etcd, gone with the process.
 type Mem struct {
 	mu   sync.Mutex
+	now  func() time.Time
 	rev  int64
 	keys map[string]Item
+	ends map[string]time.Time // of the keys that end by themselves
 }
 
 // NewMem makes an empty store. Like a new etcd it is at revision 1.
-func NewMem() *Mem { return &Mem{rev: 1, keys: make(map[string]Item)} }
+func NewMem() *Mem { return NewMemAt(time.Now) }
+
+// NewMemAt is NewMem with a clock, by which keys end.
+func NewMemAt(now func() time.Time) *Mem {
+	return &Mem{now: now, rev: 1, keys: make(map[string]Item), ends: make(map[string]time.Time)}
+}
+
+// expire lets go of the keys whose life is over.
+func (m *Mem) expire() {
+	now, any := m.now(), false
+	for k, end := range m.ends {
+		if !now.Before(end) {
+			delete(m.keys, k)
+			delete(m.ends, k)
+			any = true
+		}
+	}
+	if any {
+		m.rev++
+	}
+}
 
 // Read answers the queries as of one revision.
 func (m *Mem) Read(ctx context.Context, queries ...Query) (Snapshot, error) {
@@ -26,6 +48,7 @@ func (m *Mem) Read(ctx context.Context, queries ...Query) (Snapshot, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.expire()
 	s := Snapshot{Rev: m.rev}
 	for _, q := range queries {
 		s.Results = append(s.Results, m.answer(q))
@@ -58,6 +81,7 @@ func (m *Mem) Commit(ctx context.Context, t Txn) (int64, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.expire()
 	for _, c := range t.If {
 		if m.keys[c.Key].Rev != c.Rev {
 			return 0, conflict(t)
@@ -73,9 +97,14 @@ func (m *Mem) Commit(ctx context.Context, t Txn) (int64, error) {
 	}
 	for _, p := range t.Put {
 		m.keys[p.Key] = Item{Key: p.Key, Value: slices.Clone(p.Value), Rev: m.rev}
+		delete(m.ends, p.Key)
+		if p.TTL > 0 {
+			m.ends[p.Key] = m.now().Add(p.TTL)
+		}
 	}
 	for _, k := range t.Delete {
 		delete(m.keys, k)
+		delete(m.ends, k)
 	}
 	return m.rev, nil
 }

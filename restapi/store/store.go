@@ -19,6 +19,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
@@ -80,6 +81,15 @@ type Cond struct {
 type Put struct {
 	Key   string
 	Value []byte
+	// TTL, when not 0, is the least time that the key stays; it goes by itself at most an eighth of it later
+	// (etcd lets it stay longer when its leader changes). Writing a key again replaces its life, too.
+	TTL time.Duration
+}
+
+// Lasting is the same with a life.
+func (p Put) Lasting(ttl time.Duration) Put {
+	p.TTL = ttl
+	return p
 }
 
 // Txn is one write. Every key it puts or deletes must be named in If, except keys of Blind.

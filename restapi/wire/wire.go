@@ -48,6 +48,8 @@ const (
 	BodyTooLarge         Code = "body_too_large"         // 413
 	UnsupportedMediaType Code = "unsupported_media_type" // 415
 	NotSupported         Code = "not_supported"          // 422
+	IdempotencyKeyReused Code = "idempotency_key_reused" // 422
+	TooManyRequests      Code = "too_many_requests"      // 429
 	Internal             Code = "internal"               // 500
 	Unavailable          Code = "unavailable"            // 503
 )

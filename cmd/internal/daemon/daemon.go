@@ -93,7 +93,8 @@ func (d *daemon) live(ctx context.Context) error {
 		return err
 	}
 	server, err := api.New(api.Options{Manager: d.manager, Verifier: auth.NewTokens(d.manager, time.Now),
-		Runtime: d, Self: d.state.Node, Version: d.opt.Version, Log: d.log, Metrics: shown})
+		Runtime: d, Self: d.state.Node, Version: d.opt.Version, Log: d.log, Metrics: shown,
+		Limits: d.opt.Limits})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -76,7 +77,8 @@ type Options struct {
 	Advertise    Services // as others reach them
 	Etcd         Etcd
 	InsecureHTTP bool
-	Metrics      string        // one of the constants, or "host:port" of their own listener
+	Metrics      string // one of the constants, or "host:port" of their own listener
+	Limits       api.Limits
 	Shutdown     time.Duration // most time that a clean stop takes
 	First        First
 	Version      wire.Version

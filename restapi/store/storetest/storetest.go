@@ -40,6 +40,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Store) {
 		{"a write nobody compared is refused", unguardedWrites},
 		{"concurrent increments are all counted", increments},
 		{"a held key goes when its holder does", holds},
+		{"a key with a life goes by itself", lives},
 		{"a call that is cancelled is unavailable", cancelled},
 		{"an owner is swapped once per revision", arbitration},
 		{"an impossible owner is refused", impossibleOwners},
@@ -295,6 +296,34 @@ func holds(t *testing.T, ctx context.Context, s Store) {
 		t.Errorf("Hold ended with %v", err)
 	}
 	until(t, ctx, "the key goes", func() bool { return !has() })
+}
+
+func lives(t *testing.T, ctx context.Context, s Store) {
+	lasting := store.Put{Key: "/long", Value: []byte("1")}.Lasting(time.Hour)
+	brief := store.Put{Key: "/brief", Value: []byte("1")}.Lasting(time.Second)
+	again := store.Put{Key: "/again", Value: []byte("1")}.Lasting(time.Second)
+	blind := []string{"/long", "/brief", "/again"}
+	rev, err := s.Commit(ctx, store.Txn{Put: []store.Put{lasting, brief, again}, Blind: blind})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.TTL = 0
+	anew := store.Txn{Put: []store.Put{again}, If: []store.Cond{{Key: "/again", Rev: rev}}}
+	if _, err := s.Commit(ctx, anew); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		snap := read(t, ctx, s, store.Key("/long"), store.Key("/brief"), store.Key("/again"))
+		if snap.One(0).Rev != rev || snap.One(2).Rev <= rev {
+			t.Fatal("a key went that should stay")
+		}
+		if snap.One(1).Rev == 0 {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the key stays")
+		}
+	}
 }
 
 func cancelled(t *testing.T, ctx context.Context, s Store) {
