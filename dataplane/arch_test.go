@@ -41,6 +41,7 @@ func layers() []layer {
 
 		// Shells.
 		{dir: "dataplane/blockdev", may: dataplane("stats")},
+		{dir: "dataplane/xts"},
 		{dir: "dataplane/pagestore", may: dataplane("cluster", "chunk", "pagemap", "scrub", "blockdev", "mutant")},
 		{dir: "dataplane/nvmet", may: dataplane("nvme")},
 		{dir: "dataplane/initiator", may: dataplane("nvme")},
