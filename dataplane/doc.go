@@ -28,6 +28,8 @@
 //   - nvmet: the NVMe/TCP target. It sees a Namespace, never a gateway.
 //   - initiator: the NVMe/TCP host: between nodes, in tests and in tools.
 //   - xts: AES-256-XTS at the speed of the processor.
+//   - seal: what encryption of a volume is: blocks, zeroes, wrapped keys.
+//   - keyring: where the keys are found that wrap those of volumes.
 //   - gateway: ownership, fencing and hand-over; drives an engine per volume.
 //   - peer: the traffic between nodes, both sides of it: chunk requests, lease renewals, fences.
 //   - voter: makes fences durable at a voter.

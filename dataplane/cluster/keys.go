@@ -15,6 +15,7 @@ const (
 	KeySecret        = Prefix + "secret"
 	KeyMapEpoch      = Prefix + "map/epoch"
 	KeyVoters        = Prefix + "map/voters"
+	KeyClusterKeys   = Prefix + "keys"
 	KeyCounterNode   = Prefix + "counters/node"
 	KeyCounterDevice = Prefix + "counters/device"
 	KeyCounterPool   = Prefix + "counters/pool"

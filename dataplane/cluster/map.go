@@ -17,10 +17,11 @@ type Map struct {
 
 // State is the map plus the records of the volumes, all as of one etcd revision. Immutable once built.
 type State struct {
-	Revision int64
-	Map      *Map
-	Volumes  map[VolumeKey]*Volume
-	Owners   map[VolumeKey]*OwnerAt
+	Revision    int64
+	Map         *Map
+	Volumes     map[VolumeKey]*Volume
+	Owners      map[VolumeKey]*OwnerAt
+	ClusterKeys ClusterKeys
 	// LastVUID is the VUID counter at the same revision: a VUID up to it without a record was deleted.
 	LastVUID uint32
 	// Unreadable tells that there are volume records that could not be read: then a missing one proves nothing.

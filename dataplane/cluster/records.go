@@ -143,6 +143,8 @@ type Pool struct {
 	// MinColumns is the least number of columns of a row that must be writable for a host's write to begin; 0
 	// stands for Data, the least with which the row can be read back.
 	MinColumns int `json:"min_columns,omitempty"`
+	// Encryption of volumes that do not say otherwise; empty: none.
+	Encryption string `json:"encryption,omitempty"`
 	// Members and Changes are all that the group tables are computed from: who was there when the pool
 	// was made, and what happened since. Changes are only ever appended.
 	Members     []Member `json:"members"`
@@ -168,6 +170,8 @@ type Volume struct {
 	Hosts    []string  `json:"hosts,omitempty"`
 	Created  string    `json:"created"`
 	Metadata Metadata  `json:"metadata,omitempty"`
+	// Encryption of its blocks; nil: none.
+	Encryption *Encryption `json:"encryption,omitempty"`
 	// Request is a digest of the request that created the volume, by which its repetition is recognised
 	// even after a resize.
 	Request string `json:"request,omitempty"`
@@ -264,7 +268,9 @@ type VolumeStats struct {
 	Key VolumeKey `json:"key"`
 	// Epoch is the owner epoch that speaks. What an earlier owner said tells nothing of the volume now.
 	Epoch uint32 `json:"epoch"`
-	State string `json:"state"` // opening, serving, waiting
+	State string `json:"state"` // opening, serving, waiting, refusing
+	// Reason is why the node named in the owner record refuses to serve the volume.
+	Reason string `json:"reason,omitempty"`
 	// Down are the devices that do not answer the owner. Away counts chunks that do not lie where the table
 	// says: at alternates, or moved already; Stale those of them whose writes went nowhere.
 	Down         []DeviceID `json:"down,omitempty"`

@@ -110,6 +110,9 @@ func (v *Volume) Validate() error {
 			return err
 		}
 	}
+	if err := v.Encryption.Validate(); err != nil {
+		return err
+	}
 	return v.Metadata.Validate()
 }
 
@@ -158,7 +161,7 @@ func (p *Pool) ValidatePolicy() error {
 		return bad("min_columns", "is %d, a row of %d+%d has %d (what is needed to read it) to %d columns",
 			p.MinColumns, p.Data, p.Parity, p.Data, p.Width())
 	}
-	return nil
+	return ValidateEncryption("encryption", p.Encryption)
 }
 
 // Validate checks that the code exists and takes n data and p parity chunks.

@@ -59,6 +59,7 @@ type Options struct {
 	// Patience is how long after the start of this process an open waits for devices of nodes that have not been
 	// met, or only just: after a start of the whole cluster nodes come up one by one.
 	Patience time.Duration
+	Keys     Keys // opens encrypted volumes; nil: none is served here
 	Audit    AuditOptions
 	Log      *logrus.Entry
 }
@@ -154,6 +155,10 @@ func (g *Gateway) Apply(s *cluster.State) error {
 			g.mu.volumes[key] = newVolume(g, rec, s.Map.Pools[rec.Pool])
 			continue
 		}
+		v.encryption.Store(rec.Encryption)
+		if s := v.session.Load(); s != nil && v.keyDestroyed() {
+			lost = append(lost, s)
+		}
 		if v.blocks.Swap(rec.Size/cluster.LBASize) != rec.Size/cluster.LBASize {
 			resized = append(resized, v)
 		}
@@ -175,7 +180,7 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	g.followVoters(s.Map.Voters)
 	g.mu.Unlock()
 	for _, ses := range lost {
-		ses.end("the owner record names another owner or is gone")
+		ses.end("the owner record names another owner or is gone, or the volume's key was destroyed")
 	}
 	for _, ses := range moved {
 		ses.followTables()
@@ -303,6 +308,8 @@ func (g *Gateway) Stats() []cluster.VolumeStats {
 	for _, v := range g.volumes() {
 		if s := v.session.Load(); s != nil {
 			out = append(out, s.stats())
+		} else if st, refused := g.refusal(v); refused {
+			out = append(out, st)
 		}
 	}
 	return out

@@ -12,6 +12,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/seal"
 	"github.com/ashlar-storage/ashlar/dataplane/stats"
 )
 
@@ -31,6 +32,7 @@ func attemptTimeout(n int) time.Duration { return min(arbiterFirst<<min(n, 8), a
 type session struct {
 	v     *Volume
 	epoch uint32
+	seal  *seal.Cipher    // nil: the volume is not encrypted
 	ctx   context.Context // ends with the session
 	stop  context.CancelFunc
 	ended atomic.Bool
@@ -136,7 +138,9 @@ func (s *session) carryOut(rd *engine.Ready) {
 	}
 	for i, op := range rd.Done {
 		rd.Done[i] = nil
-		s.finish(op.Tag.(*hostIO))
+		h := op.Tag.(*hostIO)
+		h.unseal()
+		s.finish(h)
 	}
 	if rd.Record != nil {
 		go s.record(rd.Record)

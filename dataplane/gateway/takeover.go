@@ -68,7 +68,8 @@ func (g *Gateway) consider(v *Volume) {
 			return
 		}
 		defer func() { <-g.opens }()
-		if err := g.takeOver(v, o); err != nil && !errors.Is(err, cluster.ErrConflict) {
+		if err := g.takeOver(v, o); err != nil && !errors.Is(err, cluster.ErrConflict) &&
+			!errors.Is(err, errLocked) {
 			g.counts.failed.Add(1)
 			g.o.Log.WithError(err).WithField("volume", v.uuid.String()).Warn("take-over failed")
 		}
@@ -163,6 +164,10 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	if v.geoErr != nil {
 		return v.geoErr
 	}
+	cipher, err := g.unlock(v)
+	if err != nil {
+		return err
+	}
 	if prev.Epoch >= cluster.MaxOwnerEpoch {
 		return fmt.Errorf("volume %v: owner epochs are used up", v.key)
 	}
@@ -176,7 +181,7 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 		return fmt.Errorf("become owner of volume %v: %w", v.key, err)
 	}
 	v.attempts = 0
-	s := &session{v: v, epoch: next.Epoch}
+	s := &session{v: v, epoch: next.Epoch, seal: cipher}
 	s.ctx, s.stop = context.WithCancel(g.ctx)
 	s.audit.due = time.Now().Add(g.o.Audit.Interval / auditFirst)
 	s.rec.owner = next

@@ -26,7 +26,9 @@ type Volume struct {
 	minColumns int
 	blocks     atomic.Uint64           // of 512 B
 	session    atomic.Pointer[session] // nil: not the owner
-	opening    atomic.Bool             // a take-over is under way
+	encryption atomic.Pointer[cluster.Encryption]
+	locked     atomic.Pointer[string] // why it cannot be opened, as found last
+	opening    atomic.Bool            // a take-over is under way
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
 	unowned time.Time
 	retry   time.Time
@@ -39,6 +41,7 @@ func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool) *Volume {
 		minColumns: pool.MinColumns}
 	v.geometry, v.geoErr = stripe.New(pool)
 	v.blocks.Store(rec.Size / cluster.LBASize)
+	v.encryption.Store(rec.Encryption)
 	return v
 }
 
@@ -75,6 +78,7 @@ func (v *Volume) Submit(r *nvmet.Request) {
 	case nvme.OpRead:
 		h.begin(engine.Read, r.Cmd.SLBA(), uint64(r.Cmd.NLB()), r.Data)
 	case nvme.OpWrite:
+		h.seal()
 		h.begin(engine.Write, r.Cmd.SLBA(), uint64(r.Cmd.NLB()), r.Data)
 	case nvme.OpWriteZeroes:
 		h.begin(engine.Zero, r.Cmd.SLBA(), uint64(r.Cmd.NLB()), nil)

@@ -35,6 +35,7 @@ var errCut = errors.New("cut off")
 type world struct {
 	t       *testing.T
 	servers map[cluster.NodeID]*chunkd.Server
+	disks   []*blockdev.Mem
 
 	mu       sync.Mutex
 	voters   map[cluster.NodeID]*lease.Voter
@@ -46,6 +47,8 @@ type world struct {
 	stalled  []*chunk.Request
 	record   cluster.OwnerAt
 	deleted  bool
+	sealed   *cluster.Encryption
+	keys     Keys
 	swapped  func(cluster.Owner) // told of every change of the record, before its answer
 }
 
@@ -73,6 +76,7 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 
 func (w *world) serve(id cluster.DeviceID) *chunkd.Server {
 	dev := blockdev.NewMem(blockdev.MemOptions{Size: 16 << 20})
+	w.disks = append(w.disks, dev)
 	names := pagestore.FormatOptions{ClusterID: [16]byte{1}, DeviceUUID: [16]byte{byte(id)}}
 	if err := pagestore.Format(w.t.Context(), dev, names); err != nil {
 		w.t.Fatal(err)
@@ -109,7 +113,8 @@ func (w *world) state() *cluster.State {
 		Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}}
 	if !w.deleted {
 		o := cluster.OwnerAt{Owner: w.record.Clone(), Revision: w.record.Revision}
-		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: 1 << 20}
+		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: 1 << 20,
+			Encryption: w.sealed}
 		s.Owners[key()] = &o
 	}
 	return s
@@ -138,7 +143,8 @@ func (w *world) start(n cluster.NodeID) *Gateway {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	l := links{w, n}
-	g := New(Options{Self: n, Chunks: l, Arbiter: l, Votes: l, Events: l, Log: logrus.NewEntry(log),
+	g := New(Options{Self: n, Chunks: l, Arbiter: l, Votes: l, Events: l, Keys: w.keys,
+		Log:  logrus.NewEntry(log),
 		Near: func(d cluster.DeviceID) bool { return d == cluster.DeviceID(n) }})
 	w.mu.Lock()
 	w.gateways[n] = g

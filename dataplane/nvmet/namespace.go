@@ -26,8 +26,9 @@ type Namespace interface {
 	ANAState() nvme.ANAState
 	// Submit starts a request and must see to it that r.Complete is called exactly once, from any goroutine,
 	// perhaps before Submit returns. It never blocks for long: the connection of the request waits for it.
-	// Opcodes that arrive: Read, Write, Flush, Write Zeroes, Dataset Management (only with AD, Deallocate) and,
-	// where SubsystemConfig.Vendor allows it, vendor commands. Compare and Verify arrive as the Read they need.
+	// Opcodes that arrive: Read, Write, Flush, Write Zeroes, Dataset Management (only with AD, Deallocate)
+	// and, where SubsystemConfig.Vendor allows it, vendor commands. Compare and Verify arrive as the Read
+	// they need.
 	Submit(r *Request)
 }
 
@@ -41,12 +42,12 @@ type Identity struct {
 // Complete, then to the target, which uses it again: keep neither the request nor Data.
 type Request struct {
 	// Cmd is the command. The target has checked NSID, opcode, the LBA range against Blocks (of Dataset
-	// Management: every range) and that length and direction of the data match. Of a vendor command only NSID is
-	// known to be 1; direction and length of Data are what opcode bits 1:0 and the SGL say.
+	// Management: every range) and that length and direction of the data match. Of a vendor command only NSID
+	// is known to be 1; direction and length of Data are what opcode bits 1:0 and the SGL say.
 	Cmd nvme.Command
-	// Data is the payload of a write-like command, already received; the buffer to fill, all of it, of a
-	// read-like one (it holds old bytes); the ranges (16 bytes each) of Dataset Management; nil for commands
-	// without data. It is aligned to 4 KiB in memory.
+	// Data is the payload of a write-like command, already received, and the namespace's to change; the
+	// buffer to fill, all of it, of a read-like one (it holds old bytes); the ranges (16 bytes each) of
+	// Dataset Management; nil for commands without data. It is aligned to 4 KiB in memory.
 	Data []byte
 
 	status   nvme.Status

@@ -61,6 +61,8 @@ func (t *table) put(kv *mvccpb.KeyValue) (changed bool, err error) {
 		err = decode(kv, &t.m.Cluster)
 	case key == cluster.KeyVoters:
 		err = decode(kv, &t.m.Voters)
+	case key == cluster.KeyClusterKeys:
+		err = decode(kv, &t.next.ClusterKeys)
 	case key == cluster.KeyMapEpoch:
 		err = decodeNumber(kv, &t.m.Epoch)
 	case key == cluster.KeyCounterVUID:
