@@ -69,7 +69,7 @@ func layers() []layer {
 			"restapi/auth", "restapi/store")},
 		{dir: "restapi/api", may: append(dataplane("cluster"), "restapi/wire", "restapi/auth", "restapi/store",
 			"restapi/manager")},
-		{dir: "restapi/apitest", may: append(dataplane("cluster"), "restapi")},
+		{dir: "restapi/apitest", may: append(dataplane("cluster", "seal"), "restapi")},
 
 		// Assembly and whole-system tests.
 		{dir: "cmd", may: []string{"cmd", "dataplane", "restapi"}},

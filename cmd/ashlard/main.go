@@ -40,7 +40,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(runCommand(), settingsCommand(), deviceCommand(), versionCommand())
+	c.AddCommand(runCommand(), settingsCommand(), deviceCommand(), keyCommand(), versionCommand())
 	return c
 }
 

@@ -54,6 +54,9 @@ func settings() []setting {
 			"etcd's default; an idle member takes 0.5 % of a core with it"},
 		{"etcd-election-ms", 1000, "silence of the leader before an election, in milliseconds",
 			"ten heartbeats; raise both where disks or networks stall longer"},
+		{"key-file", "", "file of the cluster keys that wrap the keys of encrypted volumes; `ashlard key add` " +
+			"makes it",
+			"empty: the node serves no encrypted volume; only root or the daemon's user may read it (mode 0600)"},
 		{"insecure-http", false, "allow REST and etcd on addresses other than loopback, without encryption",
 			"whoever reads that traffic can take the cluster over"},
 		{"api-calls-per-token", 200, "REST calls per second with one token that this node takes; 0: no limit",
@@ -144,6 +147,7 @@ func options(v *viper.Viper) (daemon.Options, error) {
 	o := daemon.Options{
 		DataDir: v.GetString("data-dir"), Name: v.GetString("name"), Domain: v.GetString("domain"),
 		InsecureHTTP: v.GetBool("insecure-http"), Metrics: v.GetString("metrics"),
+		KeyFile:  v.GetString("key-file"),
 		Shutdown: time.Duration(v.GetInt("shutdown-timeout-seconds")) * time.Second,
 		Etcd: daemon.Etcd{Member: v.GetBool("etcd-member"), Endpoints: v.GetStringSlice("etcd-endpoints"),
 			Heartbeat: time.Duration(v.GetInt("etcd-heartbeat-ms")) * time.Millisecond,

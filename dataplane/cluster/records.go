@@ -292,4 +292,6 @@ type NodeStats struct {
 	Updated string        `json:"updated"`
 	Devices []DeviceStats `json:"devices,omitempty"`
 	Volumes []VolumeStats `json:"volumes,omitempty"`
+	// Keys are the ids of the cluster keys that the node has found.
+	Keys []string `json:"keys,omitempty"`
 }

@@ -39,6 +39,8 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusConflict, "Nobody could administer the cluster any more"
 	case wire.QuotaExceeded:
 		return http.StatusConflict, "The project may not use more"
+	case wire.KeyMissing:
+		return http.StatusConflict, "A cluster key is missing"
 	case wire.NotEnoughDomains:
 		return http.StatusConflict, "The cluster has too few failure domains"
 	case wire.PreconditionFailed:

@@ -88,6 +88,8 @@ func routes() []route {
 		list("/v1/projects", (*Server).listProjects),
 		show("/v1/projects/:project", (*Server).getProject),
 		change("PUT", "/v1/projects/:project", (*Server).putProject),
+		show("/v1/keys", (*Server).listKeys),
+		act("/v1/keys/rotate", (*Server).rotateKey),
 		list("/v1/tokens", (*Server).listTokens),
 		create("/v1/tokens", (*Server).createToken),
 		show("/v1/tokens/:token", (*Server).getToken),

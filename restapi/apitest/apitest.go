@@ -115,6 +115,7 @@ type Cluster struct {
 	T       testing.TB
 	Store   manager.Store
 	Members *Members
+	Keys    ClusterKeys
 	Manager *manager.Manager
 	Token   string // of an administrator
 	URL     string // of node 1
@@ -135,8 +136,9 @@ func New(t testing.TB) *Cluster {
 // NewOn is New on a given store.
 func NewOn(t testing.TB, s manager.Store) *Cluster {
 	t.Helper()
-	c := &Cluster{T: t, Store: s, Members: &Members{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
-	c.Manager = manager.New(manager.Options{Store: s, Members: c.Members, Now: c.Now})
+	c := &Cluster{T: t, Store: s, Members: &Members{}, Keys: ClusterKeys{},
+		now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	c.Manager = manager.New(manager.Options{Store: s, Members: c.Members, Keys: c.Keys, Now: c.Now})
 	secret, err := auth.NewSecret(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -63,7 +64,10 @@ func (c *crashing) Commit(ctx context.Context, t store.Txn) (int64, error) {
 
 func (c *crashing) arm(at int, after bool) { c.calls, c.failAt, c.after, c.down = 0, at, after, false }
 
-// records is everything but the tokens (their secrets are drawn) without revisions.
+// drawn is what is drawn anew whenever a volume is made.
+func drawn() *regexp.Regexp { return regexp.MustCompile(`"data_key":"[^"]*"`) }
+
+// records is everything but what is drawn, tokens among it, without revisions.
 func records(t *testing.T, s manager.Store) string {
 	t.Helper()
 	snap, err := s.Read(t.Context(), store.All(cluster.Prefix))
@@ -73,7 +77,7 @@ func records(t *testing.T, s manager.Store) string {
 	var b strings.Builder
 	for _, it := range snap.Results[0].Items {
 		if !strings.HasPrefix(it.Key, cluster.PrefixTokens) {
-			fmt.Fprintf(&b, "%s = %s\n", it.Key, it.Value)
+			fmt.Fprintf(&b, "%s = %s\n", it.Key, drawn().ReplaceAll(it.Value, []byte(`"data_key":"drawn"`)))
 		}
 	}
 	return b.String()
@@ -140,6 +144,12 @@ func mapChanges() []change {
 				return err
 			}
 		}},
+		{"rotate the cluster key", func(c *apitest.Cluster) doer {
+			c.Key("k1")
+			return func(ctx context.Context) error {
+				return errOf(c.Manager.RotateKey(ctx, wire.KeyRotation{To: "k1"}, ""))
+			}
+		}},
 		{"publish stats", func(c *apitest.Cluster) doer {
 			c.Device(1, 1)
 			st := cluster.NodeStats{Node: 1, Devices: []cluster.DeviceStats{{Device: 1, Total: 10, Free: 5}}}
@@ -190,6 +200,15 @@ func volumeChanges() []change {
 				_, err := c.Manager.ResizeVolume(ctx, id, wire.VolumeUpdate{Size: 32 * apitest.MiB}, "")
 				return err
 			}
+		}},
+		{"destroy a key", func(c *apitest.Cluster) doer {
+			c.Pool()
+			c.Key("k1")
+			if _, err := c.Manager.RotateKey(c.T.Context(), wire.KeyRotation{To: "k1"}, ""); err != nil {
+				c.T.Fatal(err)
+			}
+			id := encryptedVolume(c, 1).ID
+			return func(ctx context.Context) error { return c.Manager.DestroyKey(ctx, id, "") }
 		}},
 		{"delete", func(c *apitest.Cluster) doer {
 			id := vol(c)

@@ -55,6 +55,7 @@ type Members interface {
 type Options struct {
 	Store   Store
 	Members Members
+	Keys    Keys             // nil: no volume can be encrypted by way of this node
 	Now     func() time.Time // default time.Now
 	Random  io.Reader        // default crypto/rand.Reader
 }
@@ -64,6 +65,7 @@ type Options struct {
 type Manager struct {
 	store    Store
 	members  Members
+	keys     Keys
 	now      func() time.Time
 	random   io.Reader
 	balances balances
@@ -71,7 +73,7 @@ type Manager struct {
 
 // New makes a manager.
 func New(o Options) *Manager {
-	m := &Manager{store: o.Store, members: o.Members, now: o.Now, random: o.Random}
+	m := &Manager{store: o.Store, members: o.Members, keys: o.Keys, now: o.Now, random: o.Random}
 	m.balances.pools = make(map[cluster.PoolID]wire.PoolBalance)
 	if m.now == nil {
 		m.now = time.Now

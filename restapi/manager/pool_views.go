@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -98,9 +99,12 @@ func (v *view) pool(p *cluster.Pool, c *census) wire.Pool {
 	w := wire.Pool{
 		Versioned: v.version(cluster.KeyPool(p.Name)),
 		ID:        p.ID, Name: p.Name, Code: p.Code, Data: p.Data, Parity: p.Parity, Domain: p.Domain,
-		ChunkSize: p.ChunkSize, StripeUnit: p.StripeUnit, Relax: p.Relax, MinColumns: p.MinColumns,
+		ChunkSize: p.ChunkSize, StripeUnit: p.StripeUnit,
+		PoolPolicy: wire.PoolPolicy{Relax: p.Relax, MinColumns: p.MinColumns,
+			Encryption: cmp.Or(p.Encryption, cluster.EncryptionNone)},
 		Usable: float64(p.Data) / float64(p.Width()), Domains: domainsOf(p, members), Devices: p.Devices(),
-		Table: uint32(len(p.Changes)), Description: p.Description, Volumes: len(c.volumes[p.Name]),
+		Table: uint32(len(p.Changes)), Description: p.Description,
+		Volumes: len(c.volumes[p.Name]),
 		Healing: sumUp(c.volumes[p.Name]), Capacity: v.capacity(p, c.stats), Created: p.Created,
 	}
 	for _, x := range c.volumes[p.Name] {

@@ -34,6 +34,7 @@ func policyFrom(r wire.PoolCreate) (cluster.Pool, error) {
 	p := cluster.Pool{
 		Name: r.Name, Code: r.Code, Data: r.Data, Domain: r.Domain, ChunkSize: r.ChunkSize,
 		StripeUnit: r.StripeUnit, Relax: r.Relax, MinColumns: r.MinColumns, Description: r.Description,
+		Encryption: r.Encryption,
 	}
 	if p.Code == "" {
 		p.Code = cluster.CodeReplica
@@ -59,6 +60,9 @@ func policyFrom(r wire.PoolCreate) (cluster.Pool, error) {
 	}
 	if p.StripeUnit == 0 {
 		p.StripeUnit = min(defaultStripeUnit, p.ChunkSize)
+	}
+	if p.Encryption == cluster.EncryptionNone {
+		p.Encryption = ""
 	}
 	if len(p.Description) > maxDescription {
 		return p, refuse(wire.InvalidField, "description", "is longer than %d bytes", maxDescription)
@@ -119,6 +123,7 @@ func samePool(have, want *cluster.Pool, devices []cluster.DeviceID) bool {
 	return have.Code == want.Code && have.Data == want.Data && have.Parity == want.Parity &&
 		have.Domain == want.Domain && have.ChunkSize == want.ChunkSize && have.StripeUnit == want.StripeUnit &&
 		have.Relax == want.Relax && have.MinColumns == want.MinColumns && have.Description == want.Description &&
+		have.Encryption == want.Encryption &&
 		(len(devices) == 0 || slices.Equal(have.FirstDevices(), devices))
 }
 

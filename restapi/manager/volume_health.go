@@ -53,10 +53,10 @@ func (s *situation) of(rec *cluster.Volume, o *cluster.Owner) *cluster.VolumeSta
 // of an earlier epoch, and those of a node that died, tell what was. A volume that nobody has served yet
 // holds nothing that could be missing.
 func (s *situation) judge(rec *cluster.Volume, o *cluster.Owner) (wire.Status, []string) {
-	if o.Epoch == 0 {
+	st := s.of(rec, o)
+	if o.Epoch == 0 && (st == nil || st.Reason == "") {
 		return wire.OK, []string{}
 	}
-	st := s.of(rec, o)
 	if why := s.lacks(o, st); len(why) > 0 {
 		return wire.Degraded, why
 	}
@@ -83,7 +83,9 @@ func (s *situation) lacks(o *cluster.Owner, st *cluster.VolumeStats) (why []stri
 	if st == nil {
 		return why
 	}
-	say(st.State != stateServing, "its owner, node %d, is not serving it but %s", o.Gateway, st.State)
+	say(st.Reason != "", "%s", st.Reason)
+	say(st.State != stateServing && st.Reason == "",
+		"its owner, node %d, is not serving it but %s", o.Gateway, st.State)
 	for _, d := range st.Down {
 		say(true, "device %d does not answer", d)
 	}

@@ -90,6 +90,10 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 		VUID: rec.Key.VUID, Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID),
 		Healing: s.healing(&rec, &owner),
 		Hosts:   append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
+		Encryption: cluster.EncryptionNone,
+	}
+	if e := rec.Encryption; e != nil {
+		w.Encryption, w.ClusterKey = e.Algorithm, e.ClusterKey
 	}
 	w.Health, w.Reasons = s.judge(&rec, &owner)
 	if w.Metadata == nil {

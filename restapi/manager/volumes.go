@@ -36,10 +36,14 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 	if err := cluster.ValidateName("pool", r.Pool); err != nil {
 		return vol, false, invalid(err)
 	}
+	if err := cluster.ValidateEncryption("encryption", r.Encryption); err != nil {
+		return vol, false, invalid(err)
+	}
 	err = m.decide(ctx, func() error {
 		snap, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(r.ID)), store.Key(cluster.KeyPool(r.Pool)),
 			store.Key(cluster.KeyVolumeName(r.Pool, r.Name, r.Project)), store.Key(cluster.KeyCounterVUID),
-			store.All(cluster.PrefixDevices), store.Key(cluster.KeyProject(r.Project)))
+			store.All(cluster.PrefixDevices), store.Key(cluster.KeyProject(r.Project)),
+			store.Key(cluster.KeyClusterKeys))
 		if err != nil {
 			return err
 		}
@@ -49,6 +53,9 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 			return err
 		}
 		created = true
+		if err := m.encrypt(ctx, snap, &rec, r.Encryption); err != nil {
+			return err
+		}
 		vol, err = m.makeVolume(ctx, snap, rec)
 		return err
 	})

@@ -13,6 +13,7 @@ type PoolCreate struct {
 	StripeUnit  uint32              `json:"stripe_unit,omitempty"`
 	Relax       bool                `json:"relax,omitempty"`
 	MinColumns  int                 `json:"min_columns,omitempty"`
+	Encryption  string              `json:"encryption,omitempty"`
 	Devices     []cluster.DeviceID  `json:"devices,omitempty"`
 	Description string              `json:"description,omitempty"`
 }
@@ -27,25 +28,31 @@ type PoolChange struct {
 // Pool is a policy for volumes and the devices they live on.
 type Pool struct {
 	Versioned
-	ID          cluster.PoolID      `json:"id"`
-	Name        string              `json:"name"`
-	Code        cluster.Code        `json:"code"`
-	Data        int                 `json:"data"`
-	Parity      int                 `json:"parity"`
-	Domain      cluster.DomainLevel `json:"domain"`
-	ChunkSize   uint32              `json:"chunk_size"`
-	StripeUnit  uint32              `json:"stripe_unit"`
-	Relax       bool                `json:"relax"`
-	MinColumns  int                 `json:"min_columns"`
-	Usable      float64             `json:"usable_fraction"`
-	Domains     PoolDomains         `json:"domains"`
-	Devices     []cluster.DeviceID  `json:"devices"`
-	Table       uint32              `json:"table"` // newest group table: how often its devices changed
-	Description string              `json:"description,omitempty"`
-	Volumes     int                 `json:"volumes"`
-	Healing     PoolHealing         `json:"healing"`
-	Capacity    Capacity            `json:"capacity"`
-	Created     string              `json:"created"`
+	ID         cluster.PoolID      `json:"id"`
+	Name       string              `json:"name"`
+	Code       cluster.Code        `json:"code"`
+	Data       int                 `json:"data"`
+	Parity     int                 `json:"parity"`
+	Domain     cluster.DomainLevel `json:"domain"`
+	ChunkSize  uint32              `json:"chunk_size"`
+	StripeUnit uint32              `json:"stripe_unit"`
+	PoolPolicy
+	Usable      float64            `json:"usable_fraction"`
+	Domains     PoolDomains        `json:"domains"`
+	Devices     []cluster.DeviceID `json:"devices"`
+	Table       uint32             `json:"table"` // newest group table: how often its devices changed
+	Description string             `json:"description,omitempty"`
+	Volumes     int                `json:"volumes"`
+	Healing     PoolHealing        `json:"healing"`
+	Capacity    Capacity           `json:"capacity"`
+	Created     string             `json:"created"`
+}
+
+// PoolPolicy is what a pool asks for beside its code.
+type PoolPolicy struct {
+	Relax      bool   `json:"relax"`
+	MinColumns int    `json:"min_columns"`
+	Encryption string `json:"encryption"` // of volumes that do not say otherwise: "none" or "aes-256-xts"
 }
 
 // PoolDomains is the failure domains of a pool's level: how many it has, how many it needs, and how many

@@ -10,6 +10,8 @@ type VolumeCreate struct {
 	Pool     string           `json:"pool"`
 	Size     uint64           `json:"size_bytes"`
 	Metadata cluster.Metadata `json:"metadata,omitempty"`
+	// Encryption is "aes-256-xts", "none", or empty: as the pool says.
+	Encryption string `json:"encryption,omitempty"`
 }
 
 // VolumeUpdate grows a volume.
@@ -32,7 +34,9 @@ type Volume struct {
 	Reasons    []string         `json:"reasons"` // why it is not ok, for people
 	State      string           `json:"state,omitempty"`
 	Owner      *Owner           `json:"owner,omitempty"`
-	Healing    *Healing         `json:"healing,omitempty"` // absent while its present owner published nothing
+	Healing    *Healing         `json:"healing,omitempty"`     // absent while its owner published nothing
+	Encryption string           `json:"encryption"`            // "none" or "aes-256-xts"
+	ClusterKey string           `json:"cluster_key,omitempty"` // absent: destroyed
 	Hosts      []string         `json:"hosts"`
 	Metadata   cluster.Metadata `json:"metadata"`
 	Created    string           `json:"created"`

@@ -330,3 +330,23 @@ func FuzzParseSize(f *testing.F) {
 		}
 	})
 }
+
+// TestKeys: an encrypted volume needs a cluster key, of which only the id is ever shown.
+func TestKeys(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	create := []string{"volume", "create", "v", "--pool", "gold", "--size", "1MiB", "--encryption",
+		"aes-256-xts"}
+	x.fails("ashlard key add", create...)
+	x.fails("key file", "key", "rotate", "--to", "2026-11")
+	k := x.c.Key("2026-11")
+	contains(t, x.run("key", "rotate", "--to", "2026-11"), "2026-11", "since")
+	contains(t, x.run(create...), "aes-256-xts, wrapped by cluster key 2026-11")
+	out := x.run("key", "list", "-o", "json")
+	contains(t, out, `"volumes": 1`)
+	if strings.Contains(out, k.Reveal()) {
+		t.Error("the key is shown")
+	}
+	contains(t, x.run("pool", "create", "safe", "--encryption", "aes-256-xts", "-o", "json"),
+		`"encryption": "aes-256-xts"`)
+}

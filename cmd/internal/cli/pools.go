@@ -67,6 +67,8 @@ func poolCreate(g *global) *cobra.Command {
 	f.StringVar(&p.chunk, "chunk-size", "",
 		"unit of placement, power of two from 64KiB to 1MiB (default 256KiB)")
 	f.StringVar(&p.unit, "stripe-unit", "", "power of two from 4KiB to the chunk size (default 16KiB)")
+	f.StringVar(&p.opts.Encryption, "encryption", "",
+		"of volumes that do not say otherwise: aes-256-xts or none (default none)")
 	f.StringVar(&p.opts.Description, "description", "", "for people")
 	return c
 }

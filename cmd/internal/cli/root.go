@@ -28,7 +28,8 @@ func New(more ...*cobra.Command) *cobra.Command {
 	}
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
-		placementCommand(g), projectCommand(g), tokenCommand(g), contextCommand(g), versionCommand(g))
+		placementCommand(g), projectCommand(g), keyCommand(g),
+		tokenCommand(g), contextCommand(g), versionCommand(g))
 	root.AddCommand(more...)
 	return root
 }
@@ -48,6 +49,9 @@ func Explain(err error) string {
 			"--domain or --relax"
 	case client.Is(err, wire.QuotaExceeded):
 		text += "\n  `ashlar project show PROJECT` tells what it uses; an administrator sets its quota"
+	case client.Is(err, wire.KeyMissing):
+		text += "\n  put the key into the key file of every node (setting key-file; `ashlard key add` makes " +
+			"one); `ashlar key list` shows which nodes lack it"
 	case client.Is(err, wire.VolumeExported):
 		text += "\n  detach the hosts and `ashlar volume deny VOLUME --all` first"
 	case client.Is(err, wire.Unavailable):

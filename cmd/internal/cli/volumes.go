@@ -25,7 +25,7 @@ func volumeCommand(g *global) *cobra.Command {
 }
 
 func volumeCreate(g *global) *cobra.Command {
-	var pool, size, id, project string
+	var pool, size, id, project, encryption string
 	var meta map[string]string
 	c := &cobra.Command{
 		Use: "create NAME --pool POOL --size SIZE", Short: "Create a volume", Args: cobra.ExactArgs(1),
@@ -35,7 +35,8 @@ func volumeCreate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			opts := wire.VolumeCreate{Name: args[0], Project: project, Pool: pool, Size: bytes, Metadata: meta}
+			opts := wire.VolumeCreate{Name: args[0], Project: project, Pool: pool, Size: bytes, Metadata: meta,
+				Encryption: encryption}
 			if id != "" {
 				if opts.ID, err = parseUUID("volume", id); err != nil {
 					return err
@@ -53,6 +54,7 @@ func volumeCreate(g *global) *cobra.Command {
 	f.StringVar(&project, "project", "", "project that owns it (default: the one of your token)")
 	f.StringVar(&size, "size", "", "size, such as 10GiB; a multiple of 4 KiB")
 	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
+	f.StringVar(&encryption, "encryption", "", "aes-256-xts or none (default: as the pool says)")
 	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
 	_ = c.MarkFlagRequired("pool")
 	_ = c.MarkFlagRequired("size")
@@ -122,6 +124,13 @@ func findVolume(ctx context.Context, c *client.Client, ref string) (wire.Volume,
 	return c.GetVolume(ctx, found[0].ID)
 }
 
+func encryptionText(v wire.Volume) string {
+	if v.ClusterKey == "" {
+		return v.Encryption + ", its key was destroyed"
+	}
+	return v.Encryption + ", wrapped by cluster key " + v.ClusterKey
+}
+
 func volumeTable(v wire.Volume) table {
 	var t table
 	t.add("ID", v.ID)
@@ -135,6 +144,9 @@ func volumeTable(v wire.Volume) table {
 	t.add("STATE", v.State)
 	t.add("OWNER", ownerText(v))
 	t.add("NQN", v.NQN)
+	if v.Encryption != cluster.EncryptionNone {
+		t.add("ENCRYPTION", encryptionText(v))
+	}
 	for _, why := range v.Reasons {
 		t.add("WHY", why)
 	}

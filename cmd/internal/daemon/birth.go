@@ -81,7 +81,7 @@ func (d *daemon) birth(ctx context.Context) error {
 	if err := d.openEtcd(ctx); err != nil {
 		return err
 	}
-	d.manager = manager.New(manager.Options{Store: store.NewEtcd(d.client),
+	d.manager = manager.New(manager.Options{Store: store.NewEtcd(d.client), Keys: d.keys,
 		Members: members{client: d.client, external: d.opt.Etcd.Endpoints}})
 	if d.state.Stage == Founding {
 		return d.found(ctx)

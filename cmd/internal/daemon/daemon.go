@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
+	"github.com/ashlar-storage/ashlar/dataplane/keyring"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/auth"
@@ -29,6 +30,7 @@ type daemon struct {
 	own     *embedetcd.Client // of the member alone; nil: the node runs none, or has no data plane yet
 	watcher *watch.Watcher
 	manager *manager.Manager
+	keys    *keyring.Ring
 
 	plane atomic.Pointer[DataPlane] // nil until it is made
 
@@ -48,6 +50,9 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	defer func() { _ = lock.Close() }()
 	d := &daemon{opt: opt, log: opt.Log}
+	if d.keys, err = openKeys(opt.KeyFile); err != nil {
+		return err
+	}
 	if d.state, err = LoadState(opt.DataDir); err != nil {
 		return err
 	}
@@ -112,6 +117,7 @@ func (d *daemon) live(ctx context.Context) error {
 	if own != nil {
 		front.start(own)
 	}
+	front.start(func(ctx context.Context) error { d.tendKeys(ctx); return nil })
 	plane.start(d.runPlane)
 	d.log.WithFields(logrus.Fields{"node": d.state.Node, "name": d.state.NodeName, "rest": ln.Addr().String()}).
 		Info("the node is up")

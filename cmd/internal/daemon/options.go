@@ -76,6 +76,7 @@ type Options struct {
 	Listen       Services
 	Advertise    Services // as others reach them
 	Etcd         Etcd
+	KeyFile      string // of cluster keys; empty: the node has none
 	InsecureHTTP bool
 	Metrics      string // one of the constants, or "host:port" of their own listener
 	Limits       api.Limits

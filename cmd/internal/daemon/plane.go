@@ -9,6 +9,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
+	"github.com/ashlar-storage/ashlar/dataplane/keyring"
 	"github.com/ashlar-storage/ashlar/dataplane/node"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/store"
@@ -35,6 +36,7 @@ type DataPlaneOptions struct {
 	Advertise Services
 	Maps      *watch.Watcher
 	Arbiter   *store.Arbiter
+	Keys      *keyring.Ring
 	Log       logrus.FieldLogger
 }
 
@@ -64,7 +66,7 @@ func (d *daemon) startPlane(ctx context.Context) (DataPlane, error) {
 	return d.opt.NewDataPlane(DataPlaneOptions{
 		Node: d.state.Node, ClusterID: d.state.ClusterID, Secret: d.state.Secret, DataDir: d.opt.DataDir,
 		Listen: d.opt.Listen, Advertise: d.opt.Advertise, Maps: d.watcher,
-		Arbiter: arbiter, Log: d.log,
+		Arbiter: arbiter, Keys: d.keys, Log: d.log,
 	})
 }
 
@@ -88,6 +90,7 @@ func (d *daemon) publish(ctx context.Context, plane DataPlane) {
 	var told cluster.NodeStats
 	for n := 1; pause(ctx, statsLook) == nil; n++ {
 		st := plane.Stats()
+		st.Keys = d.keys.Held()
 		now := alarms(st)
 		if n%statsEvery != 0 && reflect.DeepEqual(now, told) {
 			continue
@@ -106,14 +109,14 @@ func (d *daemon) publish(ctx context.Context, plane DataPlane) {
 
 // alarms is what of stats says that something is well or not; figures that count on are left out.
 func alarms(st cluster.NodeStats) cluster.NodeStats {
-	var out cluster.NodeStats
+	out := cluster.NodeStats{Keys: st.Keys}
 	for _, d := range st.Devices {
 		out.Devices = append(out.Devices, cluster.DeviceStats{Device: d.Device, Healthy: d.Healthy})
 	}
 	for _, v := range st.Volumes {
 		out.Volumes = append(out.Volumes, cluster.VolumeStats{Key: v.Key, Epoch: v.Epoch, State: v.State,
 			Down: v.Down, Away: min(v.Away, 1), Stale: min(v.Stale, 1), MovingTo: v.MovingTo,
-			Unrepaired: min(v.Unrepaired, 1)})
+			Unrepaired: min(v.Unrepaired, 1), Reason: v.Reason})
 	}
 	return out
 }
