@@ -182,10 +182,14 @@ func (d *devCluster) say(format string, args ...any) {
 
 // makeNodes makes the directories and disks of all nodes.
 func (d *devCluster) makeNodes() error {
+	keys, err := makeKey(d.dir)
+	if err != nil {
+		return err
+	}
 	for i := range nodeCount {
 		n := &node{number: i + 1, dir: filepath.Join(d.dir, nodeName(i+1)), binary: d.binary,
-			ports: d.state.Ports[i],
-			say:   d.say, done: make(chan struct{})}
+			ports: d.state.Ports[i], keys: keys,
+			say: d.say, done: make(chan struct{})}
 		if err := os.MkdirAll(n.dir, 0o700); err != nil {
 			return err
 		}
@@ -229,6 +233,9 @@ func (d *devCluster) start(ctx, life context.Context) error {
 		return err
 	}
 	if err := d.addDisks(ctx); err != nil {
+		return err
+	}
+	if err := d.useKey(ctx); err != nil {
 		return err
 	}
 	if err := d.makePools(ctx); err != nil {

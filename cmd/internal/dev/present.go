@@ -82,6 +82,7 @@ func (d *devCluster) nextSteps(line func(string, ...any), env string) {
 	line("    source %s", env)
 	line("    %s status", program())
 	line("    %s volume create disk2 --pool %s --size 1GiB", program(), poolName)
+	line("    %s volume create sealed --pool %s --size 1GiB --encryption aes-256-xts", program(), poolName)
 	if d.state.coded() {
 		line("    %s volume create disk3 --pool %s --size 1GiB", program(), codedPool)
 		line("    %s pool create my42 --code rs --data 4 --parity 2 --domain device  # one more like it",

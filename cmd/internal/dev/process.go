@@ -26,6 +26,7 @@ type node struct {
 	dir    string
 	binary string
 	ports  map[string]int
+	keys   string // key file, the same for all nodes
 	say    func(format string, args ...any)
 
 	pid    atomic.Int64
@@ -83,7 +84,7 @@ func (n *node) runOnce(ctx context.Context, token string, first []string) error 
 	}
 	defer func() { _ = log.Close() }()
 	args := append([]string{"run", "--name", nodeName(n.number), "--data-dir", n.dataDir(),
-		"--listen-address", "127.0.0.1"}, first...)
+		"--listen-address", "127.0.0.1", "--key-file", n.keys}, first...)
 	for _, name := range portNames() {
 		args = append(args, "--"+name, strconv.Itoa(n.ports[name]))
 	}
