@@ -108,10 +108,9 @@ func (m *Map) volume(key cluster.VolumeKey) *volume {
 	return v
 }
 
-// chunkOf finds or makes a chunk, under the residency of an extent. What is held of it under an older
-// residency is freed.
-func (m *Map) chunkOf(v *volume, e Extent) chunkMap {
-	c := v.index.get(e.key())
+// hold makes sure that a chunk is held under the residency of an extent: c, if there is one, is what is held.
+// What that has of an older residency is freed.
+func (m *Map) hold(v *volume, c chunkMap, e Extent) chunkMap {
 	if !c.ok() {
 		c = m.newChunk(v, e)
 	}
@@ -172,14 +171,15 @@ func (m *Map) renumber(r *Record) {
 }
 
 func (m *Map) put(r *Record) {
-	if m.Superseded(r.Extent) {
+	v := m.volume(r.Vol)
+	c := v.index.get(r.key())
+	if c.ok() && r.Residency < c.residency() { // superseded
 		if !r.Tombstone {
 			m.Release(Run{Loc: r.Loc, N: r.N})
 		}
 		return
 	}
-	v := m.volume(r.Vol)
-	c := m.chunkOf(v, r.Extent)
+	c = m.hold(v, c, r.Extent)
 	stable, queued := v.stable(r.W), uint16(0)
 	for i := range r.N {
 		n := node{w: r.W, columns: r.Columns[int(i)%len(r.Columns)]}
@@ -235,7 +235,9 @@ func (m *Map) putBlock(v *volume, c chunkMap, block uint16, n *node, replace boo
 	}
 	m.t.insert(c, block, p, n)
 	m.tally(v, n, plus)
-	m.collect(v, c, block)
+	if p.prev != 0 || n.flags&flagQueued == 0 || !v.plain() { // else it changes nothing for the others
+		m.collect(v, c, block)
+	}
 	return true
 }
 
@@ -353,6 +355,10 @@ func (m *Map) collectRange(v *volume, key chunkKey, first, n uint16) {
 		return
 	}
 	for b := first; b < first+n; b++ {
+		if v.plain() { // what the present reads stays
+			m.collect(v, c, b)
+			continue
+		}
 		m.weigh(v, c, b, minus)
 		m.collect(v, c, b)
 		m.weigh(v, c, b, plus)

@@ -201,24 +201,20 @@ func (n *node) state() State {
 // Superseded reports whether an extent names a residency below the one that is held: what the map says about
 // it is not to be told. One above the one held sees nothing.
 func (m *Map) Superseded(e Extent) bool {
-	v := m.vols[e.Vol]
-	if v == nil {
-		return false
-	}
-	c := v.index.get(e.key())
+	_, c := m.find(e)
 	return c.ok() && e.Residency < c.residency()
 }
 
 // Lookup fills out[0:N] with the version of each block of an extent that is seen at present, or as of asOf
-// when that is not 0.
-func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) {
+// when that is not 0. mine: as in Exact.
+func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) (mine bool) {
 	out = out[:e.N]
 	clear(out)
-	c := m.chunk(e)
-	if !c.ok() {
-		return
+	v, c := m.find(e)
+	if !c.ok() || c.residency() != e.Residency {
+		return !c.ok() || e.Residency > c.residency()
 	}
-	view := &m.vols[e.Vol].view
+	view := &v.view
 	for i := range out {
 		block := e.First + uint16(i)
 		id := m.t.head(c, block)
@@ -237,15 +233,17 @@ func (m *Map) Lookup(e Extent, asOf cluster.Seq, out []Version) {
 			out[i] = n.version()
 		}
 	}
+	return true
 }
 
-// Exact fills out[0:N] with version w of each block of an extent; Absent where there is none.
-func (m *Map) Exact(e Extent, w cluster.Seq, out []Version) {
+// Exact fills out[0:N] with version w of each block of an extent; Absent where there is none. It reports
+// whether the extent is not superseded: if it is, what the map says about it is not to be told.
+func (m *Map) Exact(e Extent, w cluster.Seq, out []Version) (mine bool) {
 	out = out[:e.N]
 	clear(out)
-	c := m.chunk(e)
-	if !c.ok() {
-		return
+	_, c := m.find(e)
+	if !c.ok() || c.residency() != e.Residency {
+		return !c.ok() || e.Residency > c.residency()
 	}
 	for i := range out {
 		block := e.First + uint16(i)
@@ -257,15 +255,21 @@ func (m *Map) Exact(e Extent, w cluster.Seq, out []Version) {
 			out[i] = n.version()
 		}
 	}
+	return true
+}
+
+// find finds what is held of a chunk, and its volume.
+func (m *Map) find(e Extent) (*volume, chunkMap) {
+	v := m.vols[e.Vol]
+	if v == nil {
+		return nil, chunkMap{}
+	}
+	return v, v.index.get(e.key())
 }
 
 // chunk finds what is held under the residency of an extent.
 func (m *Map) chunk(e Extent) chunkMap {
-	v := m.vols[e.Vol]
-	if v == nil {
-		return chunkMap{}
-	}
-	if c := v.index.get(e.key()); c.ok() && c.residency() == e.Residency {
+	if _, c := m.find(e); c.ok() && c.residency() == e.Residency {
 		return c
 	}
 	return chunkMap{}

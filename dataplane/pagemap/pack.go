@@ -225,8 +225,8 @@ func (t *table) settleDown(c chunkMap) {
 		return
 	}
 	c.looked()
-	t.scratch.units = p.units(t.scratch.units[:0])
-	if countRuns(t.scratch.units) <= maxRuns {
+	if p.fewRuns() {
+		t.scratch.units = p.units(t.scratch.units[:0])
 		t.store(c, appendPacked(t.scratch.bytes[:0], t.scratch.units))
 	}
 }

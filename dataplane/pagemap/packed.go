@@ -224,6 +224,27 @@ func countRuns(units []unit) int {
 	return runs
 }
 
+// fewRuns tells whether an array could be runs.
+func (p packed) fewRuns() bool {
+	var first unit
+	runs, n, i, step := 0, 0, 0, uint8(0)
+	for w := range p.words() {
+		for word := get64(p[packedHeader+w*wordSize:]); word != 0; word &= word - 1 {
+			u := p.atUnit(i, uint8(w*64+bits.TrailingZeros64(word)))
+			i++
+			if next, ok := u.follows(&first, n, step); ok && n > 0 {
+				n, step = n+1, next
+				continue
+			}
+			if runs++; runs > maxRuns {
+				return false
+			}
+			first, n, step = u, 1, 0
+		}
+	}
+	return true
+}
+
 // runLength counts the units that form the first run.
 func runLength(units []unit) int {
 	step, ok := uint8(0), false

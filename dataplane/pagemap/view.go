@@ -46,13 +46,14 @@ func (v *volume) superseded(old, by cluster.Seq) bool {
 
 // sight walks down the versions of a block and decides which are freed.
 type sight struct {
-	v  *volume
+	v     *volume
+	plain bool // of v
 	by [chunk.MaxHidden + 1]cluster.Seq // per class: the oldest version passed that is seen, stable and not bad
 }
 
 // begin starts a walk.
 func (s *sight) begin(v *volume) {
-	s.v = v
+	s.v, s.plain = v, v.plain()
 	clear(s.by[:len(v.view.Hidden)+1])
 }
 
@@ -61,6 +62,14 @@ func (s *sight) begin(v *volume) {
 func (s *sight) step(n *node) (free, waits bool) {
 	view := &s.v.view
 	steady := n.flags&flagQueued == 0 && s.v.stable(n.w)
+	if s.plain {
+		until := s.by[0]
+		if steady && n.flags&flagBad == 0 {
+			s.by[0] = n.w
+		}
+		free = s.v.superseded(n.w, until)
+		return free, until != 0 && !free
+	}
 	needed, seen := false, false
 	for k := range len(view.Hidden) + 1 {
 		if !visible(view, k, n.w) {

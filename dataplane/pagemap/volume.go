@@ -32,6 +32,9 @@ type volume struct {
 	nBad      uint64
 }
 
+// plain tells whether only the present looks at the volume, and sees all of it.
+func (v *volume) plain() bool { return len(v.view.Pins)+len(v.view.Hidden) == 0 }
+
 // changes are chunks that differ between two snapshots.
 type changes struct{ dirty, gone []chunkKey }
 

@@ -33,7 +33,7 @@ func (s *census) step(view *chunk.View, w cluster.Seq) (current, pinned bool) {
 // weigh adds the data blocks of a block that answer the present, and those that answer pins only, to what its
 // volume has of them, or takes them away.
 func (m *Map) weigh(v *volume, c chunkMap, block uint16, one uint64) {
-	if len(v.view.Pins) == 0 && len(v.view.Hidden) == 0 {
+	if v.plain() {
 		if id := m.t.head(c, block); id != 0 {
 			if m.t.flags(id)&flagTombstone == 0 {
 				v.current += one

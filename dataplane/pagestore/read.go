@@ -71,10 +71,9 @@ func (r *Read) start() {
 	r.versions = r.versions[:r.N]
 	s := r.store
 	s.mu.Lock()
-	superseded := s.mu.m.Superseded(r.Extent)
-	s.mu.m.Lookup(r.Extent, r.AsOf, r.versions)
+	mine := s.mu.m.Lookup(r.Extent, r.AsOf, r.versions)
 	s.mu.Unlock()
-	if superseded {
+	if !mine {
 		r.finish(ErrNotMine)
 		return
 	}

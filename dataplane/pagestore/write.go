@@ -72,9 +72,6 @@ func (s *Store) startWrite(w *Write, b *box) (done bool, err error) {
 	if w.Stable != 0 {
 		s.noteMark(w.Vol, pagemap.Mark{W: w.Stable})
 	}
-	if s.mu.m.Superseded(w.Extent) {
-		return false, ErrNotMine
-	}
 	missing, err := s.compare(w)
 	if missing == 0 || err != nil {
 		return err == nil, err
@@ -104,7 +101,9 @@ func (s *Store) compare(w *Write) (missing int, err error) {
 		w.held = make([]pagemap.Version, pagemap.MaxChunkBlocks)
 	}
 	w.held = w.held[:w.N]
-	s.mu.m.Exact(w.Extent, w.W, w.held)
+	if !s.mu.m.Exact(w.Extent, w.W, w.held) {
+		return 0, ErrNotMine
+	}
 	for i := range w.held {
 		switch v := &w.held[i]; {
 		case v.State == pagemap.Absent:
