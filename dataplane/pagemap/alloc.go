@@ -52,17 +52,27 @@ func (a *allocator) bytes() uint64 { return uint64(len(a.free) + len(a.some)) }
 
 func (a *allocator) isFree(b uint64) bool { return a.free.word(b/64)>>(b%64)&1 == 1 }
 
-func (a *allocator) take(b uint64) {
-	if !a.isFree(b) {
-		panic(fmt.Sprintf("pagemap: block %d allocated twice", b))
+// take takes n blocks from b on, if all of them are free.
+func (a *allocator) take(b, n uint64) bool {
+	if n > a.total || b > a.total-n || n > 1 && a.length(b, n) < n {
+		return false
 	}
-	w := b / 64
-	word := a.free.word(w) &^ (1 << (b % 64))
-	a.free.setWord(w, word)
-	if word == 0 {
-		a.some.setWord(w/64, a.some.word(w/64)&^(1<<(w%64)))
+	for n > 0 {
+		w, first := b/64, b%64
+		here := min(n, 64-first)
+		mask := ^uint64(0) >> (64 - here) << first
+		word := a.free.word(w)
+		if word&mask != mask {
+			return false // the only one
+		}
+		a.free.setWord(w, word&^mask)
+		if word == mask {
+			a.some.setWord(w/64, a.some.word(w/64)&^(1<<(w%64)))
+		}
+		a.nfree -= here
+		b, n = b+here, n-here
 	}
-	a.nfree--
+	return true
 }
 
 func (a *allocator) give(b uint64) {
@@ -157,8 +167,8 @@ func (a *allocator) findRun(n uint64) (uint64, bool) {
 }
 
 func (a *allocator) takeRun(b, n uint64) Run {
-	for i := range n {
-		a.take(b + i)
+	if !a.take(b, n) {
+		panic(fmt.Sprintf("pagemap: blocks %d+%d allocated twice", b, n))
 	}
 	a.cursor = b + n
 	return Run{Loc: b, N: uint16(n)}

@@ -7,52 +7,58 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// MaxImage is the room that any image fits in, if those of versions are cut to it.
-const MaxImage = 4000
+// Image is the packed form of a chunk, for who keeps it elsewhere. The package doc draws it.
+type Image []byte
 
-const (
-	versionsHeader = 4
-	versionSize    = 22
-)
+// Count is how many versions an image has.
+func (b Image) Count() int { return packed(b).n() }
 
-// Flags of a version in an image.
-const (
-	imageTombstone = 1
-	imageBad       = 2
-	imageTorn      = 3
-)
+// Versions appends what an image says, by ascending block.
+func (b Image) Versions(dst []ChunkVersion) []ChunkVersion {
+	for _, u := range packed(b).units(nil) {
+		dst = append(dst, ChunkVersion{Block: uint16(u.block), W: u.w, Loc: uint64(u.loc), CRC: u.crc,
+			Columns: u.columns})
+	}
+	return dst
+}
 
-// image is what was read of a chunk, valid in itself: every read of it stays in its bounds. Whether a map can
-// hold it is another question.
-type image []byte
+// Most gives a sequence that is above all of an image, though not by much, and all columns of it.
+func (b Image) Most() (w cluster.Seq, c Columns) {
+	for p, i := packed(b), 0; i < p.dicts(); i++ {
+		var u unit
+		u.share(get64(p[p.dict(i):]), 0)
+		w = max(w, u.w+1<<32)
+		c.Set, c.Mask = c.Set|u.columns.Set, c.Mask|u.columns.Mask
+	}
+	return w, c
+}
 
-// parseImage checks that b is one image, no more and no less.
-func parseImage(b []byte) (image, error) {
-	fail := func(format string, args ...any) (image, error) {
+// parseImage checks that b is one image, no more and no less: every read of it stays in its bounds. Whether a
+// map can hold it is another question.
+func parseImage(b Image) (packed, error) {
+	fail := func(format string, args ...any) (packed, error) {
 		return nil, fmt.Errorf("%w: image of %d bytes: %s", ErrCorrupt, len(b), fmt.Sprintf(format, args...))
 	}
 	if len(b) < packedHeader {
 		return fail("no header")
 	}
-	var bad string
-	switch p := packed(b); p.form() {
+	p, bad := packed(b), ""
+	switch p.form() {
 	case formRuns:
 		bad = p.badRuns()
 	case formArray:
 		bad = p.badArray()
-	case formVersions:
-		bad = image(b).badVersions()
 	default:
 		bad = "unknown"
 	}
 	if bad != "" {
 		return fail("form %d: %s", b[0], bad)
 	}
-	return b, nil
+	return p, nil
 }
 
 func (p packed) badRuns() string {
-	if p.size() != len(p) {
+	if p.size() != len(p) || p.runs() > maxRuns {
 		return "length"
 	}
 	at, block := 0, 0
@@ -87,85 +93,10 @@ func (p packed) badArray() string {
 		return "bitmap"
 	}
 	for i := range n {
-		b := p[p.unit(i):]
-		if dict := int(b[12]); dict >= p.dicts() || uint32(get64(p[p.dict(dict):])) == 0 && get32(b) == 0 {
+		b := p[p.unit(i):][:unitSize]
+		if dict := int(b[12]); dict >= p.dicts() || get32(b) == 0 && uint32(get64(p[p.dict(dict):])) == 0 {
 			return fmt.Sprintf("dictionary or sequence of entry %d", i)
 		}
 	}
 	return ""
-}
-
-// count is how many versions an image has.
-func (b image) count() int {
-	if b[0] == formVersions {
-		return int(get16(b[2:])) + 1
-	}
-	return packed(b).n()
-}
-
-func (b image) badVersions() string {
-	if b[1] != 0 || len(b) != versionsHeader+b.count()*versionSize {
-		return "length"
-	}
-	var last ChunkVersion
-	for i := range b.count() {
-		v := b.version(i)
-		flags := b[versionsHeader+i*versionSize+21]
-		if v.W == 0 || flags > imageTorn || v.Tombstone && (v.Loc != 0 || v.CRC != 0) {
-			return fmt.Sprintf("version %d", i)
-		}
-		if i > 0 && (v.Block < last.Block || v.Block == last.Block && v.W >= last.W) {
-			return fmt.Sprintf("order of version %d", i)
-		}
-		last = v
-	}
-	return ""
-}
-
-// version reads the i-th of an image of versions.
-func (b image) version(i int) ChunkVersion {
-	p := b[versionsHeader+i*versionSize:][:versionSize]
-	return ChunkVersion{W: cluster.Seq(get64(p)), Loc: uint64(get32(p[8:])), CRC: get32(p[12:]),
-		Columns: Columns{Set: get16(p[16:]), Mask: get16(p[18:])}, Block: uint16(p[20]),
-		Tombstone: p[21] == imageTombstone, Bad: p[21] == imageBad || p[21] == imageTorn, Torn: p[21] == imageTorn}
-}
-
-// appendVersions appends an image of at least one version, ordered by block and descending W.
-func appendVersions(dst []byte, versions []ChunkVersion) []byte {
-	dst = append(dst, formVersions, 0)
-	dst = add16(dst, uint16(len(versions)-1))
-	for i := range versions {
-		v := &versions[i]
-		dst = add64(dst, uint64(v.W))
-		dst = add32(dst, uint32(v.Loc))
-		dst = add32(dst, v.CRC)
-		dst = add16(dst, v.Set)
-		dst = add16(dst, v.Mask)
-		flags := byte(0)
-		switch {
-		case v.Tombstone:
-			flags = imageTombstone
-		case v.Torn:
-			flags = imageTorn
-		case v.Bad:
-			flags = imageBad
-		}
-		dst = append(dst, uint8(v.Block), flags)
-	}
-	return dst
-}
-
-// versions appends what an image says.
-func (b image) versions(dst []ChunkVersion) []ChunkVersion {
-	if b[0] == formVersions {
-		for i := range b.count() {
-			dst = append(dst, b.version(i))
-		}
-		return dst
-	}
-	for _, u := range packed(b).units(nil) {
-		dst = append(dst, ChunkVersion{Block: uint16(u.block), W: u.w, Loc: uint64(u.loc), CRC: u.crc,
-			Columns: u.columns})
-	}
-	return dst
 }

@@ -48,10 +48,10 @@ func TestPackedSaysWhatWasPutIn(t *testing.T) {
 		}
 		for _, b := range forms {
 			img, err := parseImage(b)
-			if err != nil || img.count() != len(units) {
-				t.Fatalf("form %d: %d of %d units, %v", b[0], img.count(), len(units), err)
+			if err != nil || img.n() != len(units) {
+				t.Fatalf("form %d: %d of %d units, %v", b[0], img.n(), len(units), err)
 			}
-			if got := packed(b).units(nil); !slices.Equal(got, units) {
+			if got := img.units(nil); !slices.Equal(got, units) {
 				t.Fatalf("form %d:\n got %v\nwant %v", b[0], got, units)
 			}
 			if len(b) < len(forms[0]) || len(b) > maxPacked {
@@ -113,10 +113,6 @@ func goldenImages() []struct{ bytes, says string } {
 		{"02010102" + "0100000000000000" + "4000000000000000" + "0001000000000000" + "0002000001000000" +
 			"08000000" + "04000000" + "bb000000" + "01" + "07000000" + "05000000" + "aa000000" + "00",
 			"0:1.7@5/aa{0 0} 70:2.8@4/bb{1 0}"},
-		// versions: a tombstone over a bad one
-		{"03000100" + "0500000000010000" + "0000000000000000" + "01000200" + "0901" +
-			"0400000000010000" + "0700000011000000" + "01000200" + "0902",
-			"9:1.5 tombstone@0/0{1 2} 9:1.4 bad@7/11{1 2}"},
 	}
 }
 
@@ -131,7 +127,7 @@ func TestGoldenImages(t *testing.T) {
 			t.Errorf("%s: %v", g.says, err)
 			continue
 		}
-		if got := say(img); got != g.says {
+		if got := say(Image(img)); got != g.says {
 			t.Errorf("got  %s\nwant %s", got, g.says)
 		}
 		if again := encodeAgain(img); !bytes.Equal(again, b) {
@@ -141,14 +137,11 @@ func TestGoldenImages(t *testing.T) {
 }
 
 // encodeAgain writes the versions of an image in the same form.
-func encodeAgain(img image) []byte {
-	switch img[0] {
-	case formVersions:
-		return appendVersions(nil, img.versions(nil))
-	case formArray:
-		return appendArray(nil, packed(img).units(nil))
+func encodeAgain(img packed) []byte {
+	units := img.units(nil)
+	if img.form() == formArray {
+		return appendArray(nil, units)
 	}
-	units := packed(img).units(nil)
 	return appendRuns(nil, units, countRuns(units))
 }
 
@@ -162,26 +155,27 @@ func TestDamagedImagesAreRefused(t *testing.T) {
 		}
 	}
 	const (
-		runs1, runs2, array1, vers1 = "01000000", "01000101", "02000001", "03000000"
-		entry, noEntry, blocks1     = "0100000000000000", "0000000000000000", "0100000000000000"
-		run0, sum, unit0            = "09000000" + "64000000", "00000000", "070000000500000000000000"
-		version, loc7, tail         = "0500000000010000", "0700000000000000", "00000000"
+		runs1, runs2, array1    = "01000000", "01000101", "02000001"
+		entry, noEntry, blocks1 = "0100000000000000", "0000000000000000", "0100000000000000"
+		run0, sum, unit0        = "09000000" + "64000000", "00000000", "070000000500000000000000"
 	)
+	seventeen := ""
+	for i := range maxRuns + 1 {
+		seventeen += fmt.Sprintf("%02x%02x0000", 2*i, i) + run0
+	}
 	for name, bytes := range map[string]string{
-		"unknown form":              "04000000",
-		"run of no blocks":          runs2 + entry + "00000000" + run0 + "01000000" + run0 + sum + sum,
-		"runs that overlap":         "01000201" + entry + "00000000" + run0 + "01020000" + run0 + sum + sum + sum,
-		"run beyond the chunk":      "01000100" + entry + "ff000000" + run0 + sum + sum,
-		"run beyond every device":   "01000100" + entry + "00000000" + "09000000feffffff" + sum + sum,
-		"step of two":               runs1 + entry + "00000002" + run0 + sum,
-		"no such dictionary entry":  runs1 + entry + "00000100" + run0 + sum,
-		"sequence 0":                runs1 + noEntry + "00000000" + "0000000064000000" + sum,
-		"bitmap of other blocks":    array1 + "0300000000000000" + entry + unit0 + "00",
-		"bitmap too long":           "02000002" + blocks1 + noEntry + entry + unit0 + "00",
-		"no such entry, in array":   array1 + blocks1 + entry + unit0 + "01",
-		"version out of order":      "03000100" + version + loc7 + tail + "0900" + version + loc7 + tail + "0900",
-		"version of unknown flags":  vers1 + version + loc7 + tail + "0904",
-		"tombstone with a location": vers1 + version + loc7 + tail + "0901",
+		"unknown form":                "03000000",
+		"more runs than there may be": "01001010" + entry + seventeen + strings.Repeat(sum, 17),
+		"run of no blocks":            runs2 + entry + "00000000" + run0 + "01000000" + run0 + sum + sum,
+		"runs that overlap":           "01000201" + entry + "00000000" + run0 + "01020000" + run0 + sum + sum + sum,
+		"run beyond the chunk":        "01000100" + entry + "ff000000" + run0 + sum + sum,
+		"run beyond every device":     "01000100" + entry + "00000000" + "09000000feffffff" + sum + sum,
+		"step of two":                 runs1 + entry + "00000002" + run0 + sum,
+		"no such dictionary entry":    runs1 + entry + "00000100" + run0 + sum,
+		"sequence 0":                  runs1 + noEntry + "00000000" + "0000000064000000" + sum,
+		"bitmap of other blocks":      array1 + "0300000000000000" + entry + unit0 + "00",
+		"bitmap too long":             "02000002" + blocks1 + noEntry + entry + unit0 + "00",
+		"no such entry, in array":     array1 + blocks1 + entry + unit0 + "01",
 	} {
 		b, err := hex.DecodeString(bytes)
 		if err != nil {
@@ -204,33 +198,28 @@ func FuzzImage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		versions := img.versions(nil)
-		if len(versions) != img.count() {
-			t.Fatalf("%d versions of %d", len(versions), img.count())
+		units := img.units(nil)
+		if len(units) != img.n() {
+			t.Fatalf("%d units of %d", len(units), img.n())
 		}
-		if img[0] != formVersions {
-			for block := range MaxChunkBlocks {
-				u, ok := packed(img).get(block)
-				i := slices.IndexFunc(versions, func(v ChunkVersion) bool { return int(v.Block) == block })
-				if ok != (i >= 0) || ok && (u.w != versions[i].W || uint64(u.loc) != versions[i].Loc) {
-					t.Fatalf("block %d: %v, %v of %v", block, u, ok, versions)
-				}
+		for block := range MaxChunkBlocks {
+			u, ok := img.get(block)
+			i := slices.IndexFunc(units, func(u unit) bool { return int(u.block) == block })
+			if ok != (i >= 0) || ok && u != units[i] {
+				t.Fatalf("block %d: %v, %v of %v", block, u, ok, units)
 			}
-			img = appendPacked(nil, packed(img).units(nil))
-		} else {
-			img = appendVersions(nil, versions)
 		}
-		again, err := parseImage(img)
-		if err != nil || !slices.Equal(again.versions(nil), versions) {
-			t.Fatalf("%v became %v, %v", versions, again, err)
+		again, err := parseImage(appendPacked(nil, units))
+		if err != nil || !slices.Equal(again.units(nil), units) {
+			t.Fatalf("%v became %v, %v", units, again, err)
 		}
 	})
 }
 
 // say prints an image.
-func say(img image) string {
+func say(img Image) string {
 	var b strings.Builder
-	for i, v := range img.versions(nil) {
+	for i, v := range img.Versions(nil) {
 		if i > 0 {
 			b.WriteByte(' ')
 		}

@@ -2,6 +2,7 @@ package pagemap
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"sort"
 )
@@ -162,6 +163,19 @@ func (x *index) last() chunkMap {
 	}
 	l := &x.leaves[len(x.leaves)-1]
 	return x.at(l, int(l.n)-1)
+}
+
+// all gives the chunks in key order. The index must not change meanwhile.
+func (x *index) all() iter.Seq[chunkMap] {
+	return func(yield func(chunkMap) bool) {
+		for i := range x.leaves {
+			for pos := range int(x.leaves[i].n) {
+				if !yield(x.at(&x.leaves[i], pos)) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // size counts the chunks.

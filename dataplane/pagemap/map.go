@@ -91,16 +91,8 @@ func (m *Map) Release(r Run) {
 
 // Claim makes given free blocks pending, for a Put that recovery is about to apply.
 func (m *Map) Claim(r Run) error {
-	if r.Loc > m.alloc.total || uint64(r.N) > m.alloc.total-r.Loc {
-		return fmt.Errorf("%w: data blocks %d+%d of %d", ErrCorrupt, r.Loc, r.N, m.alloc.total)
-	}
-	for i := range uint64(r.N) {
-		if !m.alloc.isFree(r.Loc + i) {
-			return fmt.Errorf("%w: data block %d used twice", ErrCorrupt, r.Loc+i)
-		}
-	}
-	for i := range uint64(r.N) {
-		m.alloc.take(r.Loc + i)
+	if !m.alloc.take(r.Loc, uint64(r.N)) {
+		return corrupt("data blocks %d+%d of %d are used twice, or are not there", r.Loc, r.N, m.alloc.total)
 	}
 	return nil
 }

@@ -84,6 +84,11 @@ func withUnit(units []unit, u *unit) []unit {
 // store makes an image, in the scratch bytes, the packed part of a chunk.
 func (t *table) store(c chunkMap, b packed) {
 	t.scratch.bytes = b
+	t.keep(c, b)
+}
+
+// keep makes an image, which is copied, the packed part of a chunk.
+func (t *table) keep(c chunkMap, b packed) {
 	c.looked()
 	if c.packed() == 0 {
 		c.setPacked(t.blobs.alloc(c.id, len(b)))

@@ -23,11 +23,10 @@ type unit struct {
 	block   uint8
 }
 
-// The forms of an image; the first two are packed.
+// The forms of an image.
 const (
-	formRuns     = 1
-	formArray    = 2
-	formVersions = 3
+	formRuns  = 1
+	formArray = 2
 )
 
 const (

@@ -19,15 +19,21 @@ type told struct {
 type toldChunk struct {
 	e        Extent
 	versions []ChunkVersion
+	image    Image // or nil
 }
 
 func (k *told) Record(r *Record) { k.records = append(k.records, *r) }
 
 func (k *told) Chunk(e Extent, versions []ChunkVersion) {
-	k.chunks = append(k.chunks, toldChunk{e, slices.Clone(versions)})
+	k.chunks = append(k.chunks, toldChunk{e, slices.Clone(versions), nil})
 }
 
-// load makes a map of snapshots, in any order within each, images cut in two.
+func (k *told) Image(e Extent, b Image) {
+	k.chunks = append(k.chunks, toldChunk{e, b.Versions(nil), slices.Clone(b)})
+}
+
+// load makes a map of snapshots, in any order within each, versions cut in two. Who keeps a snapshot may take
+// an image apart.
 func load(t *testing.T, rng *rand.Rand, blocks uint64, all []*told) *Map {
 	m := newMap(t, blocks)
 	l := m.Load(all[len(all)-1].number)
@@ -37,6 +43,12 @@ func load(t *testing.T, rng *rand.Rand, blocks uint64, all []*told) *Map {
 		}
 		for _, i := range rng.Perm(len(k.chunks)) {
 			c := k.chunks[i]
+			if c.image != nil && rng.IntN(3) > 0 {
+				if err := l.Image(k.number, c.e, c.image); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
 			cut := rng.IntN(len(c.versions) + 1)
 			if err := errors.Join(l.Chunk(k.number, c.e, c.versions[cut:]),
 				l.Chunk(k.number, c.e, c.versions[:cut])); err != nil {
@@ -200,6 +212,25 @@ func TestLoadRefusesNonsense(t *testing.T) {
 		}
 		if err := l.Chunk(1, c.e, c.vs); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("image %d: %v", i, err)
+		}
+	}
+	for name, image := range map[string][]byte{
+		"damaged":             {9},
+		"a chunk twice":       appendPacked(nil, []unit{{w: 9, loc: 9}}),
+		"a block used twice":  appendPacked(nil, []unit{{w: 9, loc: 1}}),
+		"a block twice":       appendArray(nil, []unit{{w: 9, loc: 9}, {block: 2, w: 8, loc: 9}}),
+		"beyond the device":   appendPacked(nil, []unit{{w: 9, loc: 99}, {block: 1, w: 9, loc: 100}}),
+		"a block far outside": appendArray(nil, []unit{{w: 9, loc: 1<<32 - 1}}),
+	} {
+		l, page := newMap(t, 100).Load(1), e
+		if err := l.Chunk(1, e, []ChunkVersion{{W: 7, Loc: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		if name != "a chunk twice" {
+			page.Page++
+		}
+		if err := l.Image(1, page, image); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 	l := newMap(t, 100).Load(1)

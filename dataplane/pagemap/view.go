@@ -47,8 +47,8 @@ func (v *volume) superseded(old, by cluster.Seq) bool {
 // sight walks down the versions of a block and decides which are freed.
 type sight struct {
 	v     *volume
-	plain bool // of v
-	by [chunk.MaxHidden + 1]cluster.Seq // per class: the oldest version passed that is seen, stable and not bad
+	plain bool                             // of v
+	by    [chunk.MaxHidden + 1]cluster.Seq // per class: the oldest version passed that is seen, stable and not bad
 }
 
 // begin starts a walk.

@@ -10,7 +10,7 @@ import (
 )
 
 // formatVersion is the version of every structure on disk.
-const formatVersion = 3
+const formatVersion = 4
 
 // The common header of metadata blocks. See the package documentation.
 const (

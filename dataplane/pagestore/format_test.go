@@ -64,6 +64,13 @@ func sampleVersions() []pagemap.ChunkVersion {
 		{Block: 200, W: seq(3, 9), Tombstone: true}}
 }
 
+// samplePacked is a run of two blocks.
+func samplePacked() pagemap.Image {
+	b, _ := hex.DecodeString("01000100" + "0001000003000500" + "04000000" + "09000000" + "64000000" +
+		"a2000000" + "a1000000")
+	return b
+}
+
 func sampleSuper(t testing.TB) super {
 	lay, err := newLayout(100_000, 0, 512)
 	must(t, err)
@@ -107,6 +114,8 @@ func sampleBlocks(t testing.TB) map[string][]byte {
 	segment = images.image(segment, &e, sampleVersions())
 	gone := pagemap.Extent{Vol: e.Vol, Page: e.Page + 1, Column: 2}
 	segment = images.image(segment, &gone, nil)
+	e.Page += 5
+	segment = images.packed(segment, &e, samplePacked())
 	segment = appendEnd(segment, sampleTotals())
 	return map[string][]byte{"superblock": sb,
 		"log":     sealed(header{kind: logBlock, seq: 100, aux: 98}, log, 512),
@@ -227,6 +236,22 @@ func TestImagesRoundTrip(t *testing.T) {
 	})
 }
 
+// TestPackedRoundTrips, and are refused when they are cut.
+func TestPackedRoundTrips(t *testing.T) {
+	e := sampleRecords()[0].Extent
+	e.First, e.N = 0, 0
+	b := new(prior).packed(nil, &e, samplePacked())
+	got, image, n, err := new(prior).readPacked(append(b, 1, 2, 3))
+	if err != nil || got != e || !bytes.Equal(image, samplePacked()) || n != len(b) {
+		t.Errorf("got %v %x of %d bytes, %v", got, image, n, err)
+	}
+	for n := range b {
+		if _, _, _, err := new(prior).readPacked(b[:n]); !errors.Is(err, errShort) {
+			t.Errorf("%d of %d bytes: %v", n, len(b), err)
+		}
+	}
+}
+
 func blockKinds() map[string]blockKind {
 	return map[string]blockKind{"superblock": superBlock, "log": logBlock, "segment": segmentBlock}
 }
@@ -256,7 +281,7 @@ func TestEveryBitCounts(t *testing.T) {
 // TestOtherVersions are refused, with what can be done about them.
 func TestOtherVersions(t *testing.T) {
 	for version, want := range map[uint16]string{1: "device format --force", 2: "device format --force",
-		4: "newer", 65535: "newer"} {
+		3: "device format --force", 5: "newer", 65535: "newer"} {
 		dev := formatted(t, 1000, 0)
 		for _, at := range []int64{0, 999 * BlockSize} {
 			b := make([]byte, BlockSize)
@@ -358,7 +383,9 @@ func FuzzSegment(f *testing.F) {
 	e := ext(1, 0, 0, 1)
 	good = new(prior).image(good, &e,
 		[]pagemap.ChunkVersion{{W: seq(1, 1), Loc: 7}, {Block: 4, W: seq(1, 2), Loc: 8}})
-	f.Add(appendEnd(good, &ckptTotals{versions: 2}))
+	e.Page++
+	good = new(prior).packed(good, &e, samplePacked())
+	f.Add(appendEnd(good, &ckptTotals{versions: 4}))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if len(payload) < 8 {
 			return

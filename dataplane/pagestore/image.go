@@ -123,6 +123,27 @@ func (x *prior) readImage(b []byte, dst []pagemap.ChunkVersion) (pagemap.Extent,
 	return e, dst, len(b) - len(r.b), nil
 }
 
+// packed appends a chunk that is at rest, as it is in memory.
+func (x *prior) packed(b []byte, e *pagemap.Extent, image pagemap.Image) []byte {
+	b = appendResidency(x.place(x.start(b, ckptPacked, e.Vol), e), e.Residency)
+	return append(binary.AppendUvarint(b, uint64(len(image))), image...)
+}
+
+// readPacked reads what packed appended at the start of b, and returns its length. The image is a part of b,
+// and nobody has looked at it.
+func (x *prior) readPacked(b []byte) (pagemap.Extent, pagemap.Image, int, error) {
+	r := reader{b: b}
+	first := r.byte()
+	e := pagemap.Extent{Vol: x.volume(&r, first)}
+	x.readPlace(&r, &e)
+	e.Residency = r.residency()
+	image := r.bytes(int(r.uvarint(maxBlock)))
+	if r.bad || !e.Vol.Valid() {
+		return e, nil, 0, fmt.Errorf("%w: packed image of %v", errShort, e)
+	}
+	return e, image, len(b) - len(r.b), nil
+}
+
 // ckptTotals ends a checkpoint: what must have been loaded, and where the round goes on.
 type ckptTotals struct {
 	versions uint64

@@ -79,11 +79,11 @@ func (l *layout) auxBytes() uint64 { return auxBytes(l.total) }
 
 func auxBytes(total uint64) uint64 { return min(max(total*BlockSize/auxShare, minAux), maxAux) }
 
-// wholeBlocks bounds a checkpoint that holds everything. Records other than images are not cut, so the end of
-// a segment may stay empty.
+// wholeBlocks bounds a checkpoint that holds everything. Parts of chunks and records are not cut, so the end
+// of a segment may stay empty.
 func wholeBlocks(total, data uint64) uint64 {
 	segment := uint64(segmentSize(total))
-	images, records := segment-segmentHeader-2*maxImageHeader, segment-segmentHeader-maxRecord
+	images, records := segment-segmentHeader-maxPart, segment-segmentHeader-maxRecord
 	n := mapShare*data/images + auxBytes(total)/records + 4
 	return n * segment / BlockSize
 }

@@ -184,6 +184,8 @@ func (l *loader) payload(h *header, p []byte) error {
 			}
 		case ckptImage:
 			n, err = l.image(h.aux, p, &images)
+		case ckptPacked:
+			n, err = l.packed(h.aux, p, &images)
 		case metaRecord:
 			var e metaEntry
 			if e, n, err = readMeta(p); err == nil && h.aux == last.number {
@@ -217,4 +219,18 @@ func (l *loader) image(number uint64, p []byte, images *prior) (n int, err error
 		x.version(l.versions[i].W, l.versions[i].Columns)
 	}
 	return n, l.into.Chunk(number, e, l.versions)
+}
+
+// packed is image for a chunk that was at rest.
+func (l *loader) packed(number uint64, p []byte, images *prior) (int, error) {
+	e, b, n, err := images.readPacked(p)
+	if err != nil {
+		return 0, err
+	}
+	if err := l.into.Image(number, e, b); err != nil {
+		return 0, err
+	}
+	l.r.largest.place(&e)
+	l.r.largest.version(b.Most())
+	return n, nil
 }

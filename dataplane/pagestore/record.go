@@ -13,6 +13,7 @@ import (
 
 // Kinds of records beyond those of pagemap: the low half of the first byte.
 const (
+	ckptPacked = 12
 	ckptEnd    = 13
 	ckptImage  = 14
 	metaRecord = 15

@@ -51,20 +51,26 @@ func (x *largest) version(w cluster.Seq, c pagemap.Columns) {
 // deltaSize bounds the length of the difference of two numbers up to v.
 func deltaSize(v uint64) uint64 { return uint64(bits.Len64(v)+1+6) / 7 }
 
+// tombSize bounds what a tombstone takes of an image, in bytes, dataSize what a version with data does.
+func (x *largest) tombSize() uint64 {
+	return 2 + deltaSize(uint64(x.w)) + size(uint64(x.cols.Set)) + size(uint64(x.cols.Mask))
+}
+
+func (x *largest) dataSize(blocks uint64) uint64 { return x.tombSize() + deltaSize(blocks) + 4 }
+
+func size(v uint64) uint64 { return uint64(uvarintSize(v)) }
+
 // bound is how many bytes the images of the map may take, with what was promised and what is wanted.
 func (s *Store) bound(x *largest, want *room) uint64 {
 	u, f := s.mu.m.Usage(), &s.mu.inFlight
-	size := func(v uint64) uint64 { return uint64(uvarintSize(v)) }
 	head := 1 + size(uint64(x.vol.VUID)) + size(uint64(x.vol.Generation)) + deltaSize(x.page) + 1 +
 		size(uint64(x.table)<<1|1) + 3
 	if x.low != 0 {
 		head += size(uint64(x.low))
 	}
-	tomb := 2 + deltaSize(uint64(x.w)) + size(uint64(x.cols.Set)) + size(uint64(x.cols.Mask))
-	data := tomb + deltaSize(s.lay.dataBlocks) + 4
 	versions, tombs := u.Live+f.versions+want.versions, u.Tombstones+f.tombstones+want.tombstones
 	chunks := u.Chunks + u.Gone + f.chunks + want.chunks + (versions+tombs)/partVersions
-	return data*versions + tomb*tombs + head*chunks
+	return x.dataSize(s.lay.dataBlocks)*versions + x.tombSize()*tombs + head*chunks
 }
 
 // admit reserves room for a request, so that a checkpoint always fits its ring.

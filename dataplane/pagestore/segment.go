@@ -11,7 +11,7 @@ import (
 
 const (
 	segmentHeader = headerSize + 8 // and what the segment before looks like
-	partVersions  = 64             // of an image: longer ones are cut, to waste little of a segment
+	partVersions  = 64             // of a chunk: longer ones are cut, to waste little of a segment
 	maxPart       = maxImageHeader + partVersions*maxVersion
 )
 
@@ -59,11 +59,14 @@ type encoder struct {
 	held      uint64     // versions of the map when it began
 	versions  uint64     // in images
 	bytes     uint64     // of images
+	allowed   int        // bytes that a version may take, at most
+	apart     []pagemap.ChunkVersion
 }
 
 // reset begins a checkpoint, of a map that holds so many versions, behind the one that is durable.
 func (x *encoder) reset(held uint64) {
-	*x = encoder{c: x.c, held: held, pos: x.c.current.head, last: x.c.current.last}
+	*x = encoder{c: x.c, held: held, pos: x.c.current.head, last: x.c.current.last, apart: x.apart,
+		allowed: int(x.c.s.mu.largest.dataSize(x.c.s.lay.dataBlocks))}
 	x.begin()
 }
 
@@ -148,22 +151,38 @@ func (x *encoder) Chunk(e pagemap.Extent, versions []pagemap.ChunkVersion) {
 	x.versions += uint64(len(versions))
 	for {
 		part := versions[:min(len(versions), partVersions)]
-		x.image(&e, part)
+		x.part(func(b []byte) []byte { return x.images.image(b, &e, part) })
 		if versions = versions[len(part):]; len(versions) == 0 {
 			return
 		}
 	}
 }
 
-// image adds a part of an image. Buffers have room for one part too many, which then begins the next segment.
-func (x *encoder) image(e *pagemap.Extent, part []pagemap.ChunkVersion) {
+// Image implements pagemap.Sink. An image that is longer than its versions may be, because every one of them
+// has something of its own in the dictionary or the chunk has few of them, is taken apart.
+func (x *encoder) Image(e pagemap.Extent, image pagemap.Image) {
+	n := image.Count()
+	if len(image) > min(n*x.allowed, maxPart-maxImageHeader) {
+		x.apart = image.Versions(x.apart[:0])
+		x.Chunk(e, x.apart)
+		return
+	}
+	if !x.pulling && x.c.s.mutant.Is(mutant.ChangedUntold) {
+		return
+	}
+	x.versions += uint64(n)
+	x.part(func(b []byte) []byte { return x.images.packed(b, &e, image) })
+}
+
+// part adds a part of a chunk. Buffers have room for one part too many, which then begins the next segment.
+func (x *encoder) part(add func([]byte) []byte) {
 	before := len(x.open.buf)
-	b := x.images.image(x.open.buf, e, part)
+	b := add(x.open.buf)
 	if len(b) > x.c.size {
 		x.seal()
 		x.begin()
 		before = len(x.open.buf)
-		b = x.images.image(x.open.buf, e, part)
+		b = add(x.open.buf)
 	}
 	x.open.buf = b
 	x.bytes += uint64(len(b) - before)

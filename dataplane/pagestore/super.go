@@ -99,7 +99,7 @@ func readSuper(b []byte, device uint64) (super, error) {
 // superReader gives what reads the superblocks of a format version.
 func superReader(version uint16) func(b []byte, device uint64) (super, error) {
 	switch version {
-	case 1, 2:
+	case 1, 2, 3:
 		return readOldSuper
 	case formatVersion:
 		return decodeSuper
@@ -107,9 +107,9 @@ func superReader(version uint16) func(b []byte, device uint64) (super, error) {
 	return func([]byte, uint64) (super, error) { return super{}, versionError{version} }
 }
 
-// readOldSuper reads what the superblocks of versions 1 and 2 have in common with this one.
-func readOldSuper(b []byte, _ uint64) (super, error) {
-	s := super{incarnation: binary.LittleEndian.Uint64(b[48:])}
+// readOldSuper reads what the superblocks of older versions have in common with this one.
+func readOldSuper(b []byte, device uint64) (super, error) {
+	s := super{incarnation: binary.LittleEndian.Uint64(b[48:]), lay: layout{total: device}}
 	copy(s.id.cluster[:], b[16:32])
 	copy(s.id.device[:], b[32:48])
 	return s, versionError{binary.LittleEndian.Uint16(b[4:])}
