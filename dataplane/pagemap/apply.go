@@ -75,11 +75,14 @@ func (r *Record) Validate() error {
 
 // Apply carries out a valid record. The data blocks of a Put are pending before (Alloc or Claim); afterwards
 // they are live, or free when the version was held already. A Put or Undo under a residency that another
-// record has ended meanwhile changes nothing: see Superseded.
-func (m *Map) Apply(r *Record) {
+// record has ended meanwhile changes nothing, and is not mine: see Superseded.
+func (m *Map) Apply(r *Record) (mine bool) {
+	if k := r.Kind; (k == Undo || k == DropChunk || k == Renumber) && m.Superseded(r.Extent) {
+		return false
+	}
 	switch r.Kind {
 	case Put:
-		m.put(r)
+		return m.put(r)
 	case Stable:
 		m.setStable(r.Vol, Mark{r.W, r.Holes})
 	case Settle:
@@ -95,6 +98,7 @@ func (m *Map) Apply(r *Record) {
 	case Drop:
 		m.drop(r.Vol)
 	}
+	return true
 }
 
 // volume finds or makes a volume.
@@ -170,14 +174,14 @@ func (m *Map) renumber(r *Record) {
 	}
 }
 
-func (m *Map) put(r *Record) {
+func (m *Map) put(r *Record) (mine bool) {
 	v := m.volume(r.Vol)
 	c := v.index.get(r.key())
 	if c.ok() && r.Residency < c.residency() { // superseded
 		if !r.Tombstone {
 			m.Release(Run{Loc: r.Loc, N: r.N})
 		}
-		return
+		return false
 	}
 	c = m.hold(v, c, r.Extent)
 	stable, queued := v.stable(r.W), uint16(0)
@@ -206,6 +210,7 @@ func (m *Map) put(r *Record) {
 		v.queue(unstableRef{w: r.W, chunkKey: r.key(), first: r.First + r.N - queued, n: queued})
 	}
 	m.rest(v, c)
+	return true
 }
 
 // putBlock adds a version of a block, or lets it take the place of the one with its sequence; true: the
@@ -321,10 +326,11 @@ func (m *Map) remove(v *volume, c chunkMap) {
 // collected.
 func (m *Map) promote(v *volume) {
 	m.ripe = v.ripe(m.ripe[:0])
+	gone := m.gone
 	for i := range m.ripe {
 		u := &m.ripe[i]
 		c := v.index.get(u.chunkKey)
-		if !c.ok() {
+		if u.found = c.id; !c.ok() {
 			u.n = 0
 			continue
 		}
@@ -340,17 +346,20 @@ func (m *Map) promote(v *volume) {
 			}
 		}
 	}
-	for _, u := range m.ripe {
-		m.collectRange(v, u.chunkKey, u.first, u.n)
+	for i := range m.ripe {
+		u := &m.ripe[i]
+		switch {
+		case u.n == 0:
+		case m.gone == gone:
+			m.collectRange(v, m.t.at(u.found), u.first, u.n)
+		default: // a chunk is gone, perhaps this one
+			m.collectRange(v, v.index.get(u.chunkKey), u.first, u.n)
+		}
 	}
 }
 
-// collectRange collects blocks of a chunk.
-func (m *Map) collectRange(v *volume, key chunkKey, first, n uint16) {
-	if n == 0 {
-		return
-	}
-	c := v.index.get(key)
+// collectRange collects blocks of a chunk, if there is one.
+func (m *Map) collectRange(v *volume, c chunkMap, first, n uint16) {
 	if !c.ok() {
 		return
 	}
@@ -391,7 +400,7 @@ func (m *Map) settle(v *volume, epoch uint32) {
 	waiting := slices.SortedFunc(maps.Keys(v.waiting), blockRef.compare)
 	clear(v.waiting)
 	for _, ref := range waiting {
-		m.collectRange(v, ref.chunkKey, ref.block, 1)
+		m.collectRange(v, v.index.get(ref.chunkKey), ref.block, 1)
 	}
 }
 

@@ -60,6 +60,7 @@ type unstableRef struct {
 	chunkKey
 	w        cluster.Seq
 	first, n uint16
+	found    uint32 // the chunk, for who has just looked
 }
 
 // epochHeap orders the unstable versions of one epoch by w. A block of an entry counts only while its version

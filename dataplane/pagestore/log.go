@@ -151,7 +151,11 @@ func (s *Store) noteMark(vol cluster.VolumeKey, mark pagemap.Mark) {
 	}
 	l := &s.mu.log
 	key := markKey{vol, mark.W.Epoch()}
-	if i, ok := l.markOf[key]; ok {
+	i, ok := len(l.marks)-1, true // most often it is the last one's volume again
+	if i < 0 || l.marks[i].Vol != vol || l.marks[i].W.Epoch() != key.epoch {
+		i, ok = l.markOf[key]
+	}
+	if ok {
 		rec := &l.marks[i]
 		all := pagemap.Mark{W: rec.W, Holes: rec.Holes}.Merge(mark)
 		s.mu.inFlight.marks += 8 * (len(all.Holes) - len(rec.Holes))
@@ -427,10 +431,9 @@ func (s *Store) apply(r *request) {
 	}
 	for i := range r.recs {
 		rec := &r.recs[i]
-		if rec.Residency != 0 && s.mu.m.Superseded(rec.Extent) {
+		if !s.mu.m.Apply(rec) {
 			r.ioErr = ErrNotMine // by a record that was on its way when this one was admitted
 		}
-		s.mu.m.Apply(rec)
 		if r.ioErr == nil || rec.Kind != pagemap.Put || rec.Tombstone {
 			continue
 		}

@@ -30,10 +30,10 @@ type recovery struct {
 	round   pagemap.Round
 	rotten  []rot
 
-	next     uint64 // position behind the last log block of the contiguous tail
-	promised uint64 // largest position up to which a log block of this incarnation calls the log durable
-	records  uint64 // replayed
-	rec      pagemap.Record
+	next     uint64           // position behind the last log block of the contiguous tail
+	promised uint64           // largest position up to which a log block of this incarnation calls the log durable
+	records  uint64           // replayed
+	batch    []pagemap.Record // to be applied, and reused
 	unsure   []unsureData
 	buf      []byte
 	seen     seen // is told of every record; nil: nobody
@@ -244,38 +244,41 @@ func (w *window) behind(r *recovery, pos, end uint64) ([]byte, error) {
 	return w.buf[(pos-w.from)*unit:], nil
 }
 
+// replayBatch is how many records are read before they are applied: enough for the memory that they concern
+// to be fetched together.
+const replayBatch = 64
+
 // replay applies the records of one log block.
 func (r *recovery) replay(h *header, p []byte) error {
-	rec, x := &r.rec, prior{}
+	if r.batch == nil {
+		r.batch = make([]pagemap.Record, replayBatch)
+	}
+	x := prior{}
 	for len(p) > 0 {
-		r.records++
-		if p[0]&kindMask == metaRecord {
-			e, n, err := readMeta(p)
+		n := 0
+		for ; n < len(r.batch) && len(p) > 0 && p[0]&kindMask != metaRecord; n++ {
+			size, err := x.readRecord(p, &r.batch[n])
 			if err != nil {
 				return err
 			}
-			if r.seen != nil {
-				r.seen(h.seq, nil, &e)
+			p = p[size:]
+		}
+		if n > 0 {
+			if err := r.apply(h.seq, r.batch[:n]); err != nil {
+				return err
 			}
-			r.meta.put(e)
-			p = p[n:]
 			continue
 		}
-		n, err := x.readRecord(p, rec)
+		e, size, err := readMeta(p)
 		if err != nil {
 			return err
 		}
+		r.records++
 		if r.seen != nil {
-			r.seen(h.seq, rec, nil)
+			r.seen(h.seq, nil, &e)
 		}
-		p = p[n:]
-		if rec.Kind == pagemap.Put && !rec.Tombstone {
-			if err := r.m.Claim(pagemap.Run{Loc: rec.Loc, N: rec.N}); err != nil {
-				return err
-			}
-			r.unsure = append(r.unsure, unsureData{seq: h.seq, e: rec.Extent, w: rec.W, loc: rec.Loc})
-		}
-		r.apply(rec)
+		r.meta.put(e)
+		p = p[size:]
 	}
 	// What this block calls durable needs no verification; most of the log never waits here for long.
 	i := 0
@@ -286,7 +289,27 @@ func (r *recovery) replay(h *header, p []byte) error {
 	return nil
 }
 
-func (r *recovery) apply(rec *pagemap.Record) {
+// apply applies records of a log block.
+func (r *recovery) apply(block uint64, recs []pagemap.Record) error {
+	r.m.Warm(recs)
+	for i := range recs {
+		rec := &recs[i]
+		r.records++
+		if r.seen != nil {
+			r.seen(block, rec, nil)
+		}
+		if rec.Kind == pagemap.Put && !rec.Tombstone {
+			if err := r.m.Claim(pagemap.Run{Loc: rec.Loc, N: rec.N}); err != nil {
+				return err
+			}
+			r.unsure = append(r.unsure, unsureData{seq: block, e: rec.Extent, w: rec.W, loc: rec.Loc})
+		}
+		r.applyOne(rec)
+	}
+	return nil
+}
+
+func (r *recovery) applyOne(rec *pagemap.Record) {
 	if rec.Kind == pagemap.Put || rec.Kind == pagemap.Renumber {
 		r.largest.place(&rec.Extent)
 		for _, c := range rec.Columns {
