@@ -19,6 +19,9 @@ const (
 	// its system calls; an operation that comes alone pays for a change of threads in both directions, and is
 	// done sooner by a goroutine that blocks in pread. Measured: docs/decisions/0016-io-uring-for-disks.md.
 	loneOps = 4
+	// calmOps is how many operations must have come without any being late to the ring before those that come
+	// alone leave it: between two bursts, as after a flush that everything waited for, the ring is idle, too.
+	calmOps = 32
 	// bounceSize and bounceBuffers are the memory for transfers from and to buffers that O_DIRECT does not
 	// take; larger ones go in pieces.
 	bounceSize    = 64 << 10
@@ -37,6 +40,7 @@ type ring struct {
 	f     *File
 	lone  *plain       // operations that come alone, and discards
 	busy  atomic.Int32 // operations of the ring whose Done was not called
+	calm  atomic.Int32 // operations since there were more at a time than come alone
 	wake  int          // eventfd
 	ended chan struct{}
 
@@ -86,7 +90,7 @@ func newRing(f *File) (*ring, error) {
 }
 
 func (r *ring) submit(ops []*Op) {
-	if r.busy.Load() == 0 && int(r.lone.busy.Load())+len(ops) <= loneOps {
+	if r.busy.Load() == 0 && r.alone(ops) {
 		r.lone.submit(ops)
 		return
 	}
@@ -102,12 +106,25 @@ func (r *ring) submit(ops []*Op) {
 			r.mu.pending.push(o)
 		}
 	}
+	if r.busy.Load() > loneOps {
+		r.calm.Store(0)
+	}
 	wake := r.mu.asleep && r.mu.pending.n > 0
 	r.mu.asleep = r.mu.asleep && !wake
 	r.mu.Unlock()
 	if wake {
 		r.signal()
 	}
+}
+
+// alone tells whether operations, of which the ring has none, are better done without it. A flush that comes
+// alone always is: the ring would have a thread of the kernel do it.
+func (r *ring) alone(ops []*Op) bool {
+	if int(r.lone.busy.Load())+len(ops) > loneOps {
+		r.calm.Store(0)
+		return false
+	}
+	return r.calm.Add(1) > calmOps || ops[0].Kind == Flush
 }
 
 // signal wakes the thread.

@@ -46,14 +46,14 @@
 //
 // # Snapshots of the map
 //
-// BeginSnapshot and Snapshot.Next walk the map in bounded pieces for a checkpoint, while it goes on changing.
-// What they emit is the state at BeginSnapshot: a chunk about to change that was not emitted yet is emitted
-// first.
+// BeginSnapshot, Snapshot.Changes and Snapshot.Round walk the map in bounded pieces for a checkpoint, while it
+// goes on changing. What they emit is the state at BeginSnapshot: a chunk about to change that was not emitted
+// yet is emitted first.
 //
 // # Images
 //
-// An image is some versions of one chunk as bytes, little-endian: what is kept in memory of a chunk that is
-// at rest, and what a checkpoint keeps of any chunk. It has no checksum and no version of its own; what it is
+// An image is one version of each of some blocks of a chunk as bytes, little-endian: what is kept of a chunk
+// that is at rest, in memory and in checkpoints. It has no checksum and no version of its own; what it is
 // embedded in has. The first byte is the form.
 //
 // Runs: blocks that were written one after the other, as after a sequential fill. 280 bytes for 64 blocks.
@@ -81,16 +81,6 @@
 // In memory both have room before what there is of each block. That part grows backwards from the end and the
 // rest forwards, so neither is in the way of the other; and where a block of a full chunk lies does not
 // depend on what the front says.
-//
-// Versions: anything, several versions of a block, tombstones and bad ones included, by block and descending
-// W.
-//
-//	 0   1   2     4
-//	+---+---+-----+------------------------------------------------------------------------------------+
-//	| 3 | 0 | n-1 | n * { W u64, loc u32, CRC u32, set u16, mask u16, block u8, flags u8 }              |
-//	+---+---+-----+------------------------------------------------------------------------------------+
-//
-// flags: 1 tombstone (loc and CRC are 0), 2 bad.
 //
 // # Memory
 //

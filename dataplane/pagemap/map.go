@@ -36,7 +36,7 @@ type Map struct {
 	sight    sight
 	census   census
 	warm     []warmBlock // of Warm
-	warmth   byte      // what it loaded, so that it does load
+	warmth   byte        // what it loaded, so that it does load
 }
 
 // New makes the map of a device of so many data blocks, all free, on the Go heap.

@@ -30,7 +30,7 @@
 //
 // The log is 1/256 of the device by default, 1/128 where the logical block is 4 KiB. A checkpoint ring has
 // room for two checkpoints of the largest map, at 36 bytes per data block, and of at most 256 MiB of
-// metadata: both copies together take 3.5 % of a large device. They lie far apart and are never written at
+// metadata: both copies together take 3.6 % of a large device. They lie far apart and are never written at
 // the same time, so that no one write, torn or gone astray, spoils both.
 //
 // Both rings are written in blocks as long as they need to be, of whole units: a unit is the logical block of
@@ -41,7 +41,7 @@
 //	 0        4      6      7      8        12     16          32          48     56     64     72
 //	+--------+------+------+------+--------+------+-----------+-----------+------+------+------+---------
 //	| magic  | fmt  | kind | 0    | CRC32C | used | cluster   | device id | inc  | seq  | aux  | payload,
-//	| "ASHL" | 3    | u8   | u8   | u32    | u32  | UUID      | UUID      | u64  | u64  | u64  | used B
+//	| "ASHL" | 4    | u8   | u8   | u32    | u32  | UUID      | UUID      | u64  | u64  | u64  | used B
 //	+--------+------+------+------+--------+------+-----------+-----------+------+------+------+---------
 //
 // CRC32C is that of the whole block, its padding included, with this field as zero. inc is the incarnation:
@@ -101,17 +101,20 @@
 //	version        flags u8: 1 tombstone, 2 bad, 4 columns as before, 8 next block, 16 next location, 32 same
 //	               W, 64 torn (beside 2); what they do not say: block u8, dW, { set, mask }, dloc; unless
 //	               flag 1 CRC32C u32
+//	12 packed      VUID and generation unless flag 128; dpage, column u8, table*2 (as above), length, an image
+//	               as package pagemap draws it: a chunk at rest, as it is in memory
 //	13 end         versions of the map, log next, and where the round goes on: first checkpoint, VUID,
 //	               generation, page, column, versions passed
 //
 // A checkpoint begins with drops; it has for every volume a settle, stable marks and the view list, all
-// metadata, images, and the end. Images are cut after 64 versions; the parts stand in one checkpoint. That
-// a chunk is gone concerns earlier checkpoints only, so does a drop. A version takes 8 bytes in order, and
-// about 13 at random.
+// metadata, images, and the end. Most chunks are at rest, and are copied to there and from there. The others
+// are images, cut after 64 versions; the parts stand in one checkpoint. That a chunk is gone concerns earlier
+// checkpoints only, so does a drop. A version takes 4.4 bytes in order, and 13.3 at random.
 //
-// Version 3. Version 2 had a log of 4 KiB blocks and whole checkpoints in alternating areas; version 1 no
-// residencies, write sets, holes, view lists or orders. No release wrote them: they are refused, and a forced
-// format knows whose the device was.
+// Version 4. Version 3 had no packed images: loading took 225 ns for each version, now it is 10 to 25. Version
+// 2 had a log of 4 KiB blocks and whole checkpoints in alternating areas; version 1 no residencies, write
+// sets, holes, view lists or orders. No release wrote them: they are refused, and a forced format knows whose
+// the device was.
 //
 // # Recovery
 //
