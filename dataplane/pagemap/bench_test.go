@@ -147,25 +147,63 @@ func BenchmarkMapFill(b *testing.B) {
 	}
 }
 
+// coldLoad is what a load from somewhere in as much memory as a map of the benchmarks has costs here and now,
+// none beginning before the last has ended: the unit of a lookup.
+func coldLoad(mem []byte, log int, n int) time.Duration {
+	at, since := uint64(0), cpuTime()
+	for range n {
+		at = at*0x5851f42d4c957f2d + 0x14057b7ef767814f + uint64(mem[at>>(64-log)])&0x100
+	}
+	runtime.KeepAlive(at)
+	return (cpuTime() - since) / time.Duration(n)
+}
+
+// BenchmarkMapLookup looks blocks up anywhere in the map, which then comes from memory, and in a part of it
+// that stays in the processor's cache. loads/op are in units of coldLoad, measured in turns with the lookups.
 func BenchmarkMapLookup(b *testing.B) {
+	const log = 26
+	mem := offHeap(b)(1 << log)
+	for i := range mem {
+		mem[i] = byte(i >> 12)
+	}
 	for _, c := range fills() {
 		f := newFilling(benchMap(b, benchScale), 32)
 		c.fill(f, benchScale)
-		b.Run(c.name, func(b *testing.B) {
-			rng := rand.New(rand.NewPCG(1, 1))
-			var out [1]Version
-			b.ReportAllocs()
-			since := cpuTime()
-			for b.Loop() {
-				e := Extent{Vol: f.vol, Residency: 1, Page: rng.Uint64N(benchScale / benchBlocks), N: 1}
-				e.First = uint16(rng.Uint64N(benchBlocks))
-				f.m.Lookup(e, 0, out[:])
-			}
-			reportCPU(b, since, 1)
-			if out[0].State != Data {
-				b.Fatal("not found")
-			}
-		})
+		for _, where := range []struct {
+			name  string
+			pages uint64
+		}{{"cold", benchScale / benchBlocks}, {"warm", 256}} {
+			b.Run(c.name+"/"+where.name, func(b *testing.B) {
+				rng := rand.New(rand.NewPCG(1, 1))
+				var out [1]Version
+				var load time.Duration
+				loads := time.Duration(0)
+				b.ReportAllocs()
+				since := cpuTime()
+				for i := 0; b.Loop(); i++ {
+					e := Extent{Vol: f.vol, Residency: 1, Page: rng.Uint64N(where.pages), N: 1}
+					e.First = uint16(rng.Uint64N(benchBlocks))
+					f.m.Lookup(e, 0, out[:])
+					if i%50_000 == 25_000 {
+						b.StopTimer()
+						began := cpuTime()
+						load += coldLoad(mem, log, 10_000)
+						loads++
+						since += cpuTime() - began
+						b.StartTimer()
+					}
+				}
+				reportCPU(b, since, 1)
+				if loads > 0 {
+					each := float64((cpuTime() - since).Nanoseconds()) / float64(b.N)
+					b.ReportMetric(float64((load / loads).Nanoseconds()), "cold-load-ns")
+					b.ReportMetric(each/float64((load/loads).Nanoseconds()), "loads/op")
+				}
+				if out[0].State != Data {
+					b.Fatal("not found")
+				}
+			})
+		}
 		runtime.KeepAlive(f)
 	}
 }
@@ -186,28 +224,6 @@ func BenchmarkMapOverwrite(b *testing.B) {
 				f.write(rng.Uint64N(benchScale), 1)
 			}
 			reportCPU(b, since, 1)
-		})
-	}
-}
-
-// BenchmarkMapMemory is what a load from somewhere in so much memory costs here, none beginning before the
-// last has ended: the unit of a lookup.
-func BenchmarkMapMemory(b *testing.B) {
-	for _, c := range []struct {
-		name string
-		log  int
-	}{{"16MiB", 24}, {"64MiB", 26}, {"256MiB", 28}} {
-		b.Run(c.name, func(b *testing.B) {
-			mem := offHeap(b)(1 << c.log)
-			for i := range mem {
-				mem[i] = byte(i >> 12)
-			}
-			at, since := uint64(0), cpuTime()
-			for b.Loop() {
-				at = at*0x5851f42d4c957f2d + 0x14057b7ef767814f + uint64(mem[at>>(64-c.log)])&0x100
-			}
-			reportCPU(b, since, 1)
-			runtime.KeepAlive(at)
 		})
 	}
 }

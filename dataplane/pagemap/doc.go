@@ -66,8 +66,8 @@
 //	entry: | upper half of W u32 | set u16 | mask u16 |   of a dictionary: few are shared by many blocks
 //	run:   | first block u8 | its number among the n u8 | entry u8 | step u8 | lower half of W u32 | loc u32 |
 //
-// The i-th block of a run has the sequence W + i * step, step 0 (one write) or 1 (a write each), and lies at
-// loc + i. Runs are ascending.
+// The i-th block of a run has the sequence W, with step 0, or W + i>>(step-1): writes of 1, 2, 4 ... 128 blocks
+// each. It lies at loc + i. Runs are ascending.
 //
 // Array: any blocks. 852 bytes for 64 blocks with one entry. It needs no other form beside it: with as many
 // entries as blocks it holds whatever those say.

@@ -65,7 +65,7 @@ func (p packed) badRuns() string {
 	for i := range p.runs() {
 		b := p[p.run(i):]
 		first, dict, step, low, loc := int(b[0]), int(b[2]), b[3], get32(b[4:]), get32(b[8:])
-		if int(b[1]) != at || p.length(i) <= 0 || first < block || dict >= p.dicts() || step > 1 {
+		if int(b[1]) != at || p.length(i) <= 0 || first < block || dict >= p.dicts() || step > maxStep {
 			return fmt.Sprintf("run %d", i)
 		}
 		at, block = at+p.length(i), first+p.length(i)

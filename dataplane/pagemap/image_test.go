@@ -88,7 +88,13 @@ func TestSizesOfPackedChunks(t *testing.T) {
 		}), 280},
 		{"two writes of 32 blocks", written(64, func(i int) unit {
 			return unit{w: 7 + cluster.Seq(i/32), loc: uint32(i)}
-		}), 292},
+		}), 280},
+		{"writes of 16 blocks", written(64, func(i int) unit {
+			return unit{w: 7 + cluster.Seq(i/16), loc: uint32(i)}
+		}), 280},
+		{"writes of 24 blocks", written(64, func(i int) unit {
+			return unit{w: 7 + cluster.Seq(i/24), loc: uint32(i)}
+		}), 304},
 		{"random", written(64, func(i int) unit {
 			return unit{w: 7 + cluster.Seq(i*i), loc: uint32(i * 5 % 64)}
 		}), 852},
@@ -109,6 +115,10 @@ func goldenImages() []struct{ bytes, says string } {
 		{"01000401" + "0001000003000500" + "04000000" + "09000000" + "64000000" +
 			"07030001" + "0a000000" + "c8000000" + "a5000000a4000000a3000000a2000000a1000000",
 			"4:1.9@100/a1{3 5} 5:1.9@101/a2{3 5} 6:1.9@102/a3{3 5} 7:1.10@200/a4{3 5} 8:1.11@201/a5{3 5}"},
+		// runs: two writes of two blocks each
+		{"01000300" + "0001000000000000" + "00000002" + "09000000" + "64000000" +
+			"a4000000a3000000a2000000a1000000",
+			"0:1.9@100/a1{0 0} 1:1.9@101/a2{0 0} 2:1.10@102/a3{0 0} 3:1.10@103/a4{0 0}"},
 		// array: blocks 0 and 70; dictionary {epoch 1}, {epoch 2, set 1}
 		{"02010102" + "0100000000000000" + "4000000000000000" + "0001000000000000" + "0002000001000000" +
 			"08000000" + "04000000" + "bb000000" + "01" + "07000000" + "05000000" + "aa000000" + "00",
@@ -170,7 +180,7 @@ func TestDamagedImagesAreRefused(t *testing.T) {
 		"runs that overlap":           "01000201" + entry + "00000000" + run0 + "01020000" + run0 + sum + sum + sum,
 		"run beyond the chunk":        "01000100" + entry + "ff000000" + run0 + sum + sum,
 		"run beyond every device":     "01000100" + entry + "00000000" + "09000000feffffff" + sum + sum,
-		"step of two":                 runs1 + entry + "00000002" + run0 + sum,
+		"step of nine":                runs1 + entry + "00000009" + run0 + sum,
 		"no such dictionary entry":    runs1 + entry + "00000100" + run0 + sum,
 		"sequence 0":                  runs1 + noEntry + "00000000" + "0000000064000000" + sum,
 		"bitmap of other blocks":      array1 + "0300000000000000" + entry + unit0 + "00",

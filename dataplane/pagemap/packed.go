@@ -36,6 +36,7 @@ const (
 	crcSize      = 4
 	unitSize     = 13
 	wordSize     = 8
+	maxStep      = 8  // of a run: writes of half a chunk
 	maxRuns      = 16 // of a packed chunk, so that a lookup in it is short
 	maxPacked    = packedHeader + MaxChunkBlocks/64*wordSize + MaxChunkBlocks*(dictSize+unitSize)
 )
@@ -175,7 +176,7 @@ func (p packed) inRun(i, off int, crc uint32) unit {
 	b := p[p.run(i):][:runSize]
 	u := unit{block: b[0] + uint8(off), loc: get32(b[8:]) + uint32(off), crc: crc}
 	u.share(get64(p[p.dict(int(b[2])):]), get32(b[4:]))
-	u.w += cluster.Seq(b[3]) * cluster.Seq(off)
+	u.w += climb(b[3], off)
 	return u
 }
 
@@ -205,20 +206,30 @@ func (p packed) units(dst []unit) []unit {
 }
 
 // follows tells whether u goes on with a run of n blocks that begins with first: in blocks, in locations, and
-// in sequences that all are one, or go up by one.
+// in sequences. Writes of as many blocks each are one run, if that is a power of two: the first one says how
+// many.
 func (u *unit) follows(first *unit, n int, step uint8) (uint8, bool) {
-	if n == 1 {
-		step = uint8(min(u.w-first.w, 2))
+	if step == 0 && n&(n-1) == 0 && u.w == first.w+1 {
+		step = uint8(bits.Len(uint(n)))
 	}
-	return step, int(u.block) == int(first.block)+n && u.loc == first.loc+uint32(n) && step <= 1 &&
-		u.w == first.w+cluster.Seq(n)*cluster.Seq(step) && u.columns == first.columns
+	return step, int(u.block) == int(first.block)+n && u.loc == first.loc+uint32(n) &&
+		u.w == first.w+climb(step, n) && u.columns == first.columns
+}
+
+// climb is how far sequences have gone up by the off-th block of a run.
+func climb(step uint8, off int) cluster.Seq {
+	if step == 0 {
+		return 0
+	}
+	return cluster.Seq(off >> (step - 1))
 }
 
 // countRuns counts the runs of ascending units, up to one more than maxRuns.
 func countRuns(units []unit) int {
 	runs := 0
 	for i := 0; i < len(units) && runs <= maxRuns; runs++ {
-		i += runLength(units[i:])
+		n, _ := runLength(units[i:])
+		i += n
 	}
 	return runs
 }
@@ -245,14 +256,15 @@ func (p packed) fewRuns() bool {
 }
 
 // runLength counts the units that form the first run.
-func runLength(units []unit) int {
-	step, ok := uint8(0), false
-	for n := 1; n < len(units); n++ {
-		if step, ok = units[n].follows(&units[0], n, step); !ok {
-			return n
+func runLength(units []unit) (n int, step uint8) {
+	for n = 1; n < len(units); n++ {
+		next, ok := units[n].follows(&units[0], n, step)
+		if !ok {
+			break
 		}
+		step = next
 	}
-	return len(units)
+	return n, step
 }
 
 // words counts the words of a bitmap of blocks up to one.
@@ -299,10 +311,8 @@ func appendRuns(dst []byte, units []unit, runs int) []byte {
 	dst[at+1] = uint8(dicts - 1)
 	dict := dst[at+packedHeader:]
 	for i := 0; i < len(units); {
-		u, n, step := &units[i], runLength(units[i:]), uint8(0)
-		if n > 1 {
-			step = uint8(units[i+1].w - u.w)
-		}
+		u := &units[i]
+		n, step := runLength(units[i:])
 		dst = append(dst, u.block, uint8(i), uint8(indexOf(dict, u.high())), step)
 		dst = add32(dst, uint32(u.w))
 		dst = add32(dst, u.loc)
