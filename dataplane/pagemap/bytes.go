@@ -12,6 +12,5 @@ func put16(b []byte, v uint16) { binary.LittleEndian.PutUint16(b, v) }
 func put32(b []byte, v uint32) { binary.LittleEndian.PutUint32(b, v) }
 func put64(b []byte, v uint64) { binary.LittleEndian.PutUint64(b, v) }
 
-func add16(b []byte, v uint16) []byte { return binary.LittleEndian.AppendUint16(b, v) }
 func add32(b []byte, v uint32) []byte { return binary.LittleEndian.AppendUint32(b, v) }
 func add64(b []byte, v uint64) []byte { return binary.LittleEndian.AppendUint64(b, v) }

@@ -46,9 +46,9 @@
 //
 // # Snapshots of the map
 //
-// BeginSnapshot, Snapshot.Changes and Snapshot.Round walk the map in bounded pieces for a checkpoint, while it
-// goes on changing. What they emit is the state at BeginSnapshot: a chunk about to change that was not emitted
-// yet is emitted first.
+// BeginSnapshot, Snapshot.Changes and Snapshot.Round walk the map in bounded pieces for a checkpoint, while
+// it goes on changing. What they emit is the state at BeginSnapshot: a chunk about to change that was not
+// emitted yet is emitted first.
 //
 // # Images
 //
@@ -66,8 +66,8 @@
 //	entry: | upper half of W u32 | set u16 | mask u16 |   of a dictionary: few are shared by many blocks
 //	run:   | first block u8 | its number among the n u8 | entry u8 | step u8 | lower half of W u32 | loc u32 |
 //
-// The i-th block of a run has the sequence W, with step 0, or W + i>>(step-1): writes of 1, 2, 4 ... 128 blocks
-// each. It lies at loc + i. Runs are ascending.
+// The i-th block of a run has the sequence W, with step 0, or W + i>>(step-1): writes of 1, 2, 4 ... 128
+// blocks each. It lies at loc + i. Runs are ascending.
 //
 // Array: any blocks. 852 bytes for 64 blocks with one entry. It needs no other form beside it: with as many
 // entries as blocks it holds whatever those say.

@@ -216,7 +216,7 @@ func (l *Loader) note(r *Record) error {
 	return nil
 }
 
-// simple counts what is there of a chunk for whom, if all of it is stable and nothing hidden: as of nearly all.
+// simple counts what is there of a chunk for whom, if all of it is stable and nothing hidden: of most chunks.
 func (m *Map) simple(v *volume, c chunkMap) bool {
 	p := m.t.packedOf(c)
 	if p == nil || c.flux() != 0 || len(v.view.Hidden) > 0 || !v.covers(p) {

@@ -48,7 +48,7 @@ func (v *volume) superseded(old, by cluster.Seq) bool {
 type sight struct {
 	v     *volume
 	plain bool                             // of v
-	by    [chunk.MaxHidden + 1]cluster.Seq // per class: the oldest version passed that is seen, stable and not bad
+	by    [chunk.MaxHidden + 1]cluster.Seq // per class: the oldest passed that is seen, stable and not bad
 }
 
 // begin starts a walk.

@@ -2,8 +2,8 @@ package pagemap
 
 // Warm asks memory for what puts will look at. One after the other they wait for several loads each, of which
 // every one says where the next is. Here each pass makes one of them for all records; none waits for another,
-// and no branch depends on what it gives, so a processor has many under way. Nothing changes but the time that
-// it takes to apply the records.
+// and hardly a branch depends on what it gives, so a processor has many under way. Nothing changes but the
+// time that it takes to apply the records.
 func (m *Map) Warm(recs []Record) {
 	at := m.warm[:0]
 	for i := range recs {

@@ -111,10 +111,9 @@
 // are images, cut after 64 versions; the parts stand in one checkpoint. That a chunk is gone concerns earlier
 // checkpoints only, so does a drop. A version takes 4.4 bytes in order, and 13.3 at random.
 //
-// Version 4. Version 3 had no packed images: loading took 225 ns for each version, now it is 10 to 25. Version
-// 2 had a log of 4 KiB blocks and whole checkpoints in alternating areas; version 1 no residencies, write
-// sets, holes, view lists or orders. No release wrote them: they are refused, and a forced format knows whose
-// the device was.
+// Version 4. Version 3 had no packed images, and loading took ten times as long. Version 2 had a log of 4 KiB
+// blocks and whole checkpoints in alternating areas; version 1 no residencies, write sets, holes, view lists
+// or orders. No release wrote them: they are refused, and a forced format knows whose the device was.
 //
 // # Recovery
 //

@@ -31,9 +31,9 @@ type recovery struct {
 	rotten  []rot
 
 	next     uint64           // position behind the last log block of the contiguous tail
-	promised uint64           // largest position up to which a log block of this incarnation calls the log durable
+	promised uint64           // largest position up to which a log block of this life calls the log durable
 	records  uint64           // replayed
-	batch    []pagemap.Record // to be applied, and reused
+	batch    []pagemap.Record // reused
 	unsure   []unsureData
 	buf      []byte
 	seen     seen // is told of every record; nil: nobody

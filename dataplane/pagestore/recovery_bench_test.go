@@ -56,8 +56,8 @@ func (d *sparse) Close() error {
 	return unix.Munmap(d.mem)
 }
 
-// fillings are maps of full devices, of chunks of 256 KiB: written in order, and one block in four overwritten
-// at random, which leaves no chunk in order.
+// fillings are maps of full devices, of chunks of 256 KiB: written in order, and then as many blocks as a
+// fourth of the device has overwritten at random, which leaves no chunk in order.
 func fillings() []struct {
 	name string
 	over uint64 // of so many blocks one is overwritten; 0: none
