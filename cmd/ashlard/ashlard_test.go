@@ -60,6 +60,26 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestKeystoneSettings: the service user comes from a file; what cannot work is refused before anything runs.
+func TestKeystoneSettings(t *testing.T) {
+	clouds := writeConfig(t, `{clouds: {ashlar: {auth: {auth_url: "https://k:5000/v3", username: ashlar,
+		password: p, project_name: service, user_domain_name: Default, project_domain_name: Default}}}}`)
+	o, err := parse(t, "--keystone", clouds, "--keystone-cache-seconds", "5", "--keystone-roles", "boss=admin")
+	if err != nil || o.Keystone.Roles["boss"] != "admin" || o.Keystone.CacheFor != 5*time.Second ||
+		o.Keystone.Login.Username != "ashlar" {
+		t.Errorf("%+v, %v", o.Keystone, err)
+	}
+	for want, args := range map[string][]string{
+		"clouds file not found": {"--keystone", "/nowhere"},
+		"keystone-roles":        {"--keystone", clouds, "--keystone-roles", "boss"},
+		"believed for":          {"--keystone", clouds, "--keystone-cache-seconds", "4000"},
+	} {
+		if _, err := parse(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
 // TestOrderOfPrecedence: file, then environment, then flag.
 func TestOrderOfPrecedence(t *testing.T) {
 	file := writeConfig(t, "name: file\nrest-port: 1\nhosts-port: 2\nnodes-port: 3\n"+

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/cmd/internal/daemon"
 	"github.com/ashlar-storage/ashlar/restapi/api"
+	"github.com/ashlar-storage/ashlar/restapi/keystone"
 )
 
 // setting is one thing an operator may set: in the file, as ASHLARD_<NAME>, or as --<name>; the later wins.
@@ -63,6 +64,14 @@ func settings() []setting {
 			"a busy Cinder makes some tens; a client in a loop must not starve it"},
 		{"api-calls-per-address", 500, "REST calls per second from one address that this node takes; 0: no limit",
 			"several clients may share an address; who has no token is slowed down, too"},
+		{"keystone", "",
+			"file of OpenStack's form clouds.yaml whose cloud \"ashlar\" is how to ask Keystone about tokens",
+			"empty: only the cluster's own tokens are taken"},
+		{"keystone-roles", []string{"member=tenant", "reader=viewer"},
+			"what roles of Keystone mean here, as keystone-role=role",
+			"admin is not among them: whoever is it in any one project would administer the cluster"},
+		{"keystone-cache-seconds", 60, "how long an answer of Keystone is believed, in seconds, 0 to 3600",
+			"a revoked token passes no longer than that"},
 		{"shutdown-timeout-seconds", 30, "most time for a clean stop, in seconds",
 			"handing over takes milliseconds per volume; systemd waits 90 s"},
 		{"metrics", "token", "who gets /metrics for Prometheus from the REST listener: token (who has one), " +
@@ -168,12 +177,15 @@ func options(v *viper.Viper) (daemon.Options, error) {
 		}
 		o.Name = host
 	}
+	var err error
+	if o.Keystone, err = keystoneOptions(v); err != nil {
+		return o, err
+	}
 	listen := v.GetString("listen-address")
 	advertise := v.GetString("advertise-address")
 	if advertise == "" {
 		advertise = listen
 	}
-	var err error
 	if o.Listen, err = services(v, listen); err != nil {
 		return o, err
 	}
@@ -193,6 +205,25 @@ func options(v *viper.Viper) (daemon.Options, error) {
 	}
 	o.Log, err = logger(v.GetString("log-level"), v.GetString("log-format"))
 	return o, err
+}
+
+// keystoneOptions are empty without a file.
+func keystoneOptions(v *viper.Viper) (o keystone.Options, err error) {
+	path := v.GetString("keystone")
+	if path == "" {
+		return o, nil
+	}
+	o.CacheFor = time.Duration(v.GetInt("keystone-cache-seconds")) * time.Second
+	if o.Roles, err = keystone.ParseRoles(v.GetStringSlice("keystone-roles")); err != nil {
+		return o, fmt.Errorf("keystone-roles: %w", err)
+	}
+	if err = o.ReadCloud(path); err == nil {
+		err = o.Validate()
+	}
+	if err != nil {
+		return o, fmt.Errorf("keystone: %w", err)
+	}
+	return o, nil
 }
 
 // services are all ports at one address.

@@ -72,7 +72,11 @@ func (s *Server) forward(c *gin.Context, node wire.Node, r wire.DeviceCreate) er
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", c.GetHeader("Authorization"))
+	for _, h := range []string{"Authorization", tokenHeader} {
+		if v := c.GetHeader(h); v != "" {
+			req.Header.Set(h, v)
+		}
+	}
 	req.Header.Set(requestIDHeader, c.GetString(keyRequestID))
 	req.Header.Set(forwardedHeader, strconv.FormatUint(uint64(s.o.Self), 10))
 	resp, err := s.peers.Do(req)

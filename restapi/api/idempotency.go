@@ -14,7 +14,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -54,7 +53,7 @@ func (s *Server) once(c *gin.Context, do func() error) error {
 		return err
 	}
 	c.Request.Body = io.NopCloser(bytes.NewReader(body))
-	seed := derive([]byte(bearer(c)), key)
+	seed := derive([]byte(sentToken(c)), key)
 	name := hex.EncodeToString(derive(seed, "name"))
 	request := hex.EncodeToString(derive(seed, c.Request.Method, c.Request.URL.Path, string(body)))
 	sealed, err := s.o.Manager.ClaimRequest(c, name, request)
@@ -85,12 +84,6 @@ func (s *Server) once(c *gin.Context, do func() error) error {
 		held.release()
 	}
 	return err
-}
-
-// bearer is the caller's token as it was sent.
-func bearer(c *gin.Context) string {
-	_, token, _ := strings.Cut(c.GetHeader("Authorization"), " ")
-	return strings.TrimSpace(token)
 }
 
 // derive is a key for one purpose. The parts are length-prefixed: no two lists of parts are the same bytes.

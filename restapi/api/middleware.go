@@ -19,6 +19,7 @@ import (
 
 const (
 	requestIDHeader = "X-Request-Id"
+	tokenHeader     = "X-Auth-Token" // what OpenStack's clients send
 	maxPlain        = 128
 	keyRequestID    = "request_id"
 	keyPrincipal    = "principal"
@@ -70,7 +71,7 @@ func (s *Server) log(c *gin.Context, took time.Duration) {
 		"status": status, "took": took.Round(time.Microsecond), "from": c.Request.RemoteAddr,
 	})
 	if p, ok := c.Get(keyPrincipal); ok {
-		entry = entry.WithField("token", p.(auth.Principal).Token)
+		entry = entry.WithField("caller", p.(auth.Principal).String())
 	}
 	if err, ok := c.Get(keyError); ok {
 		entry = entry.WithError(err.(error))
@@ -87,23 +88,46 @@ func (s *Server) log(c *gin.Context, took time.Duration) {
 
 // authenticate finds out who calls, and lets pass whom the table of calls lets.
 func (s *Server) authenticate(c *gin.Context, r *route) error {
-	scheme, token, ok := strings.Cut(c.GetHeader("Authorization"), " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return refuse(wire.Unauthenticated, "Authorization", "needs a bearer token")
+	token, err := tokenOf(c)
+	if err != nil {
+		return err
 	}
-	p, err := s.o.Verifier.Verify(c, strings.TrimSpace(token))
+	p, err := s.o.Verifier.Verify(c, token)
 	if err != nil {
 		return err
 	}
 	c.Set(keyPrincipal, p)
 	c.Request = c.Request.WithContext(auth.With(c.Request.Context(), p))
 	switch {
+	case p.Role == "":
+		return refuse(wire.Forbidden, "", "no role that user %s has with this token means anything here", p.User)
 	case !s.access.allows(r.method, r.path, p):
 		return refuse(wire.Forbidden, "", "role %q may not do this", p.Role)
 	case p.Recalled && r.method != http.MethodGet:
 		return refuse(wire.Unavailable, "", "whether the token is still valid cannot be told now")
 	}
 	return nil
+}
+
+// tokenOf is the token of a call, from either of the headers that may bear it.
+func tokenOf(c *gin.Context) (string, error) {
+	auth, x := c.GetHeader("Authorization"), c.GetHeader(tokenHeader)
+	scheme, token, ok := strings.Cut(auth, " ")
+	switch {
+	case auth == "" && x != "":
+		return x, nil
+	case x != "":
+		return "", refuse(wire.Unauthenticated, tokenHeader, "comes beside Authorization; one of them is enough")
+	case !ok || !strings.EqualFold(scheme, "Bearer"):
+		return "", refuse(wire.Unauthenticated, "Authorization", "needs a bearer token")
+	}
+	return strings.TrimSpace(token), nil
+}
+
+// sentToken is the token of a call that needs one and was let in.
+func sentToken(c *gin.Context) string {
+	token, _ := tokenOf(c)
+	return token
 }
 
 // checkQuery refuses parameters that the call does not know: a mistyped filter would silently not filter.

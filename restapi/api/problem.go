@@ -74,6 +74,8 @@ func classify(err error) *manager.Error {
 		return &manager.Error{Code: wire.TooManyRequests, Detail: fast.Error()}
 	case errors.Is(err, auth.ErrRefused):
 		return &manager.Error{Code: wire.Unauthenticated, Detail: auth.ErrRefused.Error()}
+	case errors.Is(err, auth.ErrUnavailable):
+		return &manager.Error{Code: wire.Unavailable, Detail: err.Error()}
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, context.Canceled):
 		return &manager.Error{Code: wire.Unavailable,

@@ -121,7 +121,7 @@ func (s *Server) handler(r route) gin.HandlerFunc {
 			if err := s.authenticate(c, &r); err != nil {
 				return err
 			}
-			if err := s.tokens.pass(bearer(c)); err != nil {
+			if err := s.tokens.pass(sentToken(c)); err != nil {
 				return err
 			}
 		}

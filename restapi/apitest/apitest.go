@@ -120,6 +120,7 @@ type Cluster struct {
 	Token   string // of an administrator
 	URL     string // of node 1
 	Server  *api.Server
+	Others  auth.Verifier // of tokens that are not the cluster's own; for servers that Serve starts later
 
 	Limits api.Limits // of servers that are started from now on
 
@@ -175,8 +176,12 @@ func (c *Cluster) Serve(self cluster.NodeID) (*api.Server, string) {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	log.SetLevel(logrus.DebugLevel)
+	verifier := auth.Verifier(auth.NewTokens(c.Manager, c.Now))
+	if c.Others != nil {
+		verifier = auth.Either{Own: verifier, Other: c.Others}
+	}
 	s, err := api.New(api.Options{
-		Manager: c.Manager, Verifier: auth.NewTokens(c.Manager, c.Now), Runtime: &Disks{Node: self}, Self: self,
+		Manager: c.Manager, Verifier: verifier, Runtime: &Disks{Node: self}, Self: self,
 		Version: wire.Version{Version: "test", Go: "go"}, Log: log, Limits: c.Limits,
 	})
 	if err != nil {

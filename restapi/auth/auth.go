@@ -25,11 +25,15 @@ import (
 // ErrRefused is wrapped when a token admits nobody.
 var ErrRefused = errors.New("the token is not valid")
 
+// ErrUnavailable is wrapped when nobody can tell now whether a token is valid.
+var ErrUnavailable = errors.New("the token cannot be verified now")
+
 // Principal is who is calling.
 type Principal struct {
-	Token   cluster.UUID // zero unless it came with a token of the cluster's own
+	Token   cluster.UUID // that it came with; zero unless that is one of the cluster's own
+	User    string       // its id in Keystone; empty unless it came with one of Keystone's tokens
 	Name    string
-	Role    Role
+	Role    Role   // empty: nothing at all
 	Project string // that it acts for; never empty with Tenant
 	// Recalled: nobody could be asked now; it was good a short while ago. Enough to look, not to change.
 	Recalled bool
@@ -134,8 +138,20 @@ func (s Secret) Check(r Record, now time.Time) error {
 	return nil
 }
 
-// Verifier turns the text of a bearer token into a principal. The error wraps ErrRefused, or is the reason
-// why nobody can tell now.
+// Verifier turns the text of a bearer token into a principal. The error wraps ErrRefused, or ErrUnavailable,
+// or is the reason why nobody can tell now.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (Principal, error)
+}
+
+// Either asks Own about what looks like a token of the cluster's own and Other about the rest: neither ever
+// sees the other's.
+type Either struct{ Own, Other Verifier }
+
+// Verify implements Verifier.
+func (e Either) Verify(ctx context.Context, token string) (Principal, error) {
+	if strings.HasPrefix(token, tokenPrefix+".") {
+		return e.Own.Verify(ctx, token)
+	}
+	return e.Other.Verify(ctx, token)
 }

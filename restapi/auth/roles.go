@@ -24,6 +24,11 @@ func Roles() []Role { return []Role{Admin, Operator, Viewer, Tenant} }
 // Known reports whether there is such a role.
 func (r Role) Known() bool { return r == Join || slices.Contains(Roles(), r) }
 
+// Outranks says whether r may more than other, of one and the same project; "" may nothing.
+func (r Role) Outranks(other Role) bool { return r.rank() > other.rank() }
+
+func (r Role) rank() int { return slices.Index([]Role{Viewer, Tenant, Operator, Admin}, r) }
+
 // TakesProject says whether a principal of the role must, or may, have a project.
 func (r Role) TakesProject() (must, may bool) { return r == Tenant, r == Tenant || r == Viewer }
 
@@ -33,6 +38,14 @@ func (p Principal) Confined() string {
 		return p.Project
 	}
 	return ""
+}
+
+// String names p in logs and records: where it is known and by which id.
+func (p Principal) String() string {
+	if p.User != "" {
+		return "keystone:" + p.User
+	}
+	return "token:" + p.Token.String()
 }
 
 type principalKey struct{}

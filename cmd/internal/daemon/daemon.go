@@ -16,6 +16,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/auth"
+	"github.com/ashlar-storage/ashlar/restapi/keystone"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
 )
 
@@ -97,7 +98,11 @@ func (d *daemon) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server, err := api.New(api.Options{Manager: d.manager, Verifier: auth.NewTokens(d.manager, time.Now),
+	verifier, err := d.verifier()
+	if err != nil {
+		return err
+	}
+	server, err := api.New(api.Options{Manager: d.manager, Verifier: verifier,
 		Runtime: d, Self: d.state.Node, Version: d.opt.Version, Log: d.log, Metrics: shown,
 		Limits: d.opt.Limits})
 	if err != nil {
@@ -130,6 +135,19 @@ func (d *daemon) live(ctx context.Context) error {
 	case err = <-base.failed:
 	}
 	return errors.Join(err, d.stop(front, plane, base))
+}
+
+// verifier tells who calls the API.
+func (d *daemon) verifier() (auth.Verifier, error) {
+	own := auth.NewTokens(d.manager, time.Now)
+	if len(d.opt.Keystone.Roles) == 0 {
+		return own, nil
+	}
+	other, err := keystone.New(d.opt.Keystone)
+	if err != nil {
+		return nil, fmt.Errorf("keystone: %w", err)
+	}
+	return auth.Either{Own: own, Other: other}, nil
 }
 
 // runPlane is the data plane's life.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/api"
+	"github.com/ashlar-storage/ashlar/restapi/keystone"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -78,7 +79,8 @@ type Options struct {
 	Etcd         Etcd
 	KeyFile      string // of cluster keys; empty: the node has none
 	InsecureHTTP bool
-	Metrics      string // one of the constants, or "host:port" of their own listener
+	Keystone     keystone.Options // no Roles: no tokens of Keystone
+	Metrics      string           // one of the constants, or "host:port" of their own listener
 	Limits       api.Limits
 	Shutdown     time.Duration // most time that a clean stop takes
 	First        First
