@@ -63,6 +63,7 @@ func layers() []layer {
 		// Control.
 		{dir: "restapi/wire", may: dataplane("cluster")},
 		{dir: "restapi/auth", may: dataplane("cluster")},
+		{dir: "restapi/audit", may: []string{"restapi/wire"}},
 		{dir: "restapi/keystone", may: append(dataplane("cluster"), "restapi/auth")},
 		{dir: "restapi/client", may: append(dataplane("cluster"), "restapi/wire")},
 		{dir: "restapi/store", may: dataplane("cluster")},

@@ -89,6 +89,7 @@ func (w *world) credentials(ok func(int, string, string, string, ...string) repl
 	ok(200, "PUT", "/v1/projects/acme", `{"volumes":3}`)
 	ok(200, "GET", "/v1/projects/acme", "")
 	ok(200, "GET", "/v1/projects?limit=1", "")
+	ok(200, "GET", "/v1/nodes/1/audit?limit=5", "")
 
 	var token wire.Token
 	ok(201, "POST", "/v1/tokens", `{"name":"ci","role":"admin"}`).into(w.T, &token)

@@ -223,7 +223,8 @@ func param(c *gin.Context, name string) string {
 func uuidParam(c *gin.Context, name string) (cluster.UUID, error) {
 	id, err := cluster.ParseUUID(param(c, name))
 	if err != nil {
-		return id, refuse(wire.NotFound, "", "%s %q does not exist (its id would be a UUID)", name, param(c, name))
+		return id, refuse(wire.NotFound, "", "%s %q does not exist (its id would be a UUID)", name,
+			hidden(param(c, name)))
 	}
 	return id, nil
 }

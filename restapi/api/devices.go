@@ -38,7 +38,11 @@ func (s *Server) createDevice(c *gin.Context) error {
 		return err
 	}
 	if r.Node != s.o.Self {
-		return s.forward(c, node, r)
+		body, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		return s.forward(c, node, body)
 	}
 	uuid, size, err := s.o.Runtime.PrepareDevice(c, r.Path, r.Size)
 	if _, ok := asRefusal(err); err != nil && !ok {
@@ -55,23 +59,21 @@ func (s *Server) createDevice(c *gin.Context) error {
 	return madeOrFound(c, created, "/v1/devices/"+strconv.FormatUint(uint64(d.Number), 10), d)
 }
 
-// forward passes the call on to the node that owns the path, with the caller's own token, and its answer
-// back.
-func (s *Server) forward(c *gin.Context, node wire.Node, r wire.DeviceCreate) error {
+// forward passes the call on to the node that it is about, with the caller's own token, and its answer back.
+// body nil: it has none.
+func (s *Server) forward(c *gin.Context, node wire.Node, body []byte) error {
 	if by := c.GetHeader(forwardedHeader); by != "" {
 		return refuse(wire.Unavailable, "", "node %s took this node for node %d; it will know better soon",
-			by, r.Node)
+			by, node.Number)
 	}
-	body, err := json.Marshal(r)
+	url := strings.TrimRight(node.Addresses.REST, "/") + c.Request.URL.RequestURI()
+	req, err := http.NewRequestWithContext(c, c.Request.Method, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	url := strings.TrimRight(node.Addresses.REST, "/") + "/v1/devices"
-	req, err := http.NewRequestWithContext(c, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return err
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
-	req.Header.Set("Content-Type", "application/json")
 	for _, h := range []string{"Authorization", tokenHeader} {
 		if v := c.GetHeader(h); v != "" {
 			req.Header.Set(h, v)
@@ -81,12 +83,13 @@ func (s *Server) forward(c *gin.Context, node wire.Node, r wire.DeviceCreate) er
 	req.Header.Set(forwardedHeader, strconv.FormatUint(uint64(s.o.Self), 10))
 	resp, err := s.peers.Do(req)
 	if err != nil {
-		return refuse(wire.Unavailable, "node", "node %d, which has the path, does not answer: %v", r.Node, err)
+		return refuse(wire.Unavailable, "node", "node %d, which this is about, does not answer: %v",
+			node.Number, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
-		return refuse(wire.Unavailable, "node", "node %d, which has the path, broke off: %v", r.Node, err)
+		return refuse(wire.Unavailable, "node", "node %d, which this is about, broke off: %v", node.Number, err)
 	}
 	for _, name := range []string{"Location", "ETag"} {
 		if value := resp.Header.Get(name); value != "" {

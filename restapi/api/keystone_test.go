@@ -56,7 +56,8 @@ func TestKeystone(t *testing.T) {
 	if r := as(w.Token, "GET", volumes, ""); r.status != 200 {
 		t.Errorf("an own token in X-Auth-Token: %d %s", r.status, r.body)
 	}
-	if r := as("guest", "GET", volumes, ""); r.status != 403 || !strings.Contains(r.problem.Detail, "u-guest") {
+	guest := keystonetest.UserID("guest")
+	if r := as("guest", "GET", volumes, ""); r.status != 403 || !strings.Contains(r.problem.Detail, guest) {
 		t.Errorf("a user without a role of ours: %d %s", r.status, r.body)
 	}
 	if r := as("nobody", "GET", volumes, ""); r.status != 401 {

@@ -47,6 +47,7 @@ func (s *Server) observe(c *gin.Context) {
 		}
 		took := time.Since(start)
 		s.log(c, took)
+		s.audit(c)
 		if s.o.Metrics.CallDone != nil {
 			s.o.Metrics.CallDone(c.Request.Method, c.FullPath(), c.Writer.Status(), took)
 		}
@@ -67,7 +68,7 @@ func plain(id string) bool {
 func (s *Server) log(c *gin.Context, took time.Duration) {
 	status := c.Writer.Status()
 	entry := s.o.Log.WithFields(logrus.Fields{
-		keyRequestID: c.GetString(keyRequestID), "method": c.Request.Method, "path": c.Request.URL.Path,
+		keyRequestID: c.GetString(keyRequestID), "method": c.Request.Method, "path": hidden(c.Request.URL.Path),
 		"status": status, "took": took.Round(time.Microsecond), "from": c.Request.RemoteAddr,
 	})
 	if p, ok := c.Get(keyPrincipal); ok {

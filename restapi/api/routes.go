@@ -65,6 +65,7 @@ func routes() []route {
 		create("/v1/join", (*Server).joinNode).open(),
 		list("/v1/nodes", (*Server).listNodes, "name"),
 		show("/v1/nodes/:node", (*Server).getNode),
+		list("/v1/nodes/:node/audit", (*Server).listAudit),
 		list("/v1/devices", (*Server).listDevices, "node"),
 		create("/v1/devices", (*Server).createDevice),
 		show("/v1/devices/:device", (*Server).getDevice),

@@ -40,6 +40,7 @@ type Runtime interface {
 type Options struct {
 	Manager   *manager.Manager
 	Verifier  auth.Verifier
+	Audit     Auditor
 	Runtime   Runtime
 	Self      cluster.NodeID // the node this server runs on
 	Version   wire.Version   // API is filled in

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/api"
+	"github.com/ashlar-storage/ashlar/restapi/audit"
 	"github.com/ashlar-storage/ashlar/restapi/auth"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/store"
@@ -112,15 +115,17 @@ func (d *Disks) PrepareDevice(_ context.Context, path string, size uint64) (clus
 
 // Cluster is a cluster whose API answers on loopback.
 type Cluster struct {
-	T       testing.TB
-	Store   manager.Store
-	Members *Members
-	Keys    ClusterKeys
-	Manager *manager.Manager
-	Token   string // of an administrator
-	URL     string // of node 1
-	Server  *api.Server
-	Others  auth.Verifier // of tokens that are not the cluster's own; for servers that Serve starts later
+	T        testing.TB
+	Store    manager.Store
+	Members  *Members
+	Keys     ClusterKeys
+	Manager  *manager.Manager
+	Token    string // of an administrator
+	URL      string // of node 1
+	Server   *api.Server
+	Log      io.Writer     // of servers that Serve starts later
+	AuditDir string        // each node has a directory of its own in it
+	Others   auth.Verifier // of tokens that are not the cluster's own; for servers that Serve starts later
 
 	Limits api.Limits // of servers that are started from now on
 
@@ -137,8 +142,8 @@ func New(t testing.TB) *Cluster {
 // NewOn is New on a given store.
 func NewOn(t testing.TB, s manager.Store) *Cluster {
 	t.Helper()
-	c := &Cluster{T: t, Store: s, Members: &Members{}, Keys: ClusterKeys{},
-		now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	c := &Cluster{T: t, Store: s, Members: &Members{}, Keys: ClusterKeys{}, Log: io.Discard,
+		AuditDir: t.TempDir(), now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	c.Manager = manager.New(manager.Options{Store: s, Members: c.Members, Keys: c.Keys, Now: c.Now})
 	secret, err := auth.NewSecret(nil)
 	if err != nil {
@@ -174,13 +179,23 @@ func (c *Cluster) Advance(d time.Duration) {
 func (c *Cluster) Serve(self cluster.NodeID) (*api.Server, string) {
 	c.T.Helper()
 	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log.SetOutput(c.Log)
 	log.SetLevel(logrus.DebugLevel)
 	verifier := auth.Verifier(auth.NewTokens(c.Manager, c.Now))
 	if c.Others != nil {
 		verifier = auth.Either{Own: verifier, Other: c.Others}
 	}
+	dir := filepath.Join(c.AuditDir, fmt.Sprint(self))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		c.T.Fatal(err)
+	}
+	trail, err := audit.Open(dir)
+	if err != nil {
+		c.T.Fatal(err)
+	}
+	c.T.Cleanup(func() { _ = trail.Close() })
 	s, err := api.New(api.Options{
+		Audit:   trail,
 		Manager: c.Manager, Verifier: verifier, Runtime: &Disks{Node: self}, Self: self,
 		Version: wire.Version{Version: "test", Go: "go"}, Log: log, Limits: c.Limits,
 	})

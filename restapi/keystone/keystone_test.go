@@ -67,7 +67,7 @@ func TestWhatTokensMean(t *testing.T) {
 	} {
 		k.Issue(name, time.Hour, x.has)
 		p, err := v.Verify(t.Context(), name)
-		if err != nil || p.Role != x.role || p.Project != x.project || p.User != "u-"+name {
+		if err != nil || p.Role != x.role || p.Project != x.project || p.User != keystonetest.UserID(name) {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 	}

@@ -125,6 +125,10 @@ func TestProjects(t *testing.T) {
 	x.fails("sets its quota", "volume", "resize", "v", "16MiB")
 	contains(t, x.run("project", "list"), "acme", "4 MiB", "8 MiB")
 	x.fails("docs/security.md", "project", "set", "acme", "--bytes", "1PiB")
+	t.Setenv("ASHLAR_TOKEN", x.c.Token)
+	contains(t, x.run("audit"), "PUT /v1/projects/:project", "acme", "409 quota_exceeded", "403 forbidden")
+	contains(t, x.run("audit", "--node", "node1", "--last", "1"), "403 forbidden")
+	x.fails("--last", "audit", "--last", "0")
 	x.c.Audit()
 }
 

@@ -29,7 +29,7 @@ func New(more ...*cobra.Command) *cobra.Command {
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
 		placementCommand(g), projectCommand(g), keyCommand(g),
-		tokenCommand(g), contextCommand(g), versionCommand(g))
+		tokenCommand(g), auditCommand(g), contextCommand(g), versionCommand(g))
 	root.AddCommand(more...)
 	return root
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/keyring"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/api"
+	"github.com/ashlar-storage/ashlar/restapi/audit"
 	"github.com/ashlar-storage/ashlar/restapi/auth"
 	"github.com/ashlar-storage/ashlar/restapi/keystone"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
@@ -102,7 +103,12 @@ func (d *daemon) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server, err := api.New(api.Options{Manager: d.manager, Verifier: verifier,
+	trail, err := audit.Open(d.opt.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = trail.Close() }()
+	server, err := api.New(api.Options{Manager: d.manager, Verifier: verifier, Audit: trail,
 		Runtime: d, Self: d.state.Node, Version: d.opt.Version, Log: d.log, Metrics: shown,
 		Limits: d.opt.Limits})
 	if err != nil {

@@ -3,6 +3,8 @@
 package keystonetest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -52,13 +54,19 @@ func refuse(w http.ResponseWriter, status int) {
 	_, _ = fmt.Fprintf(w, `{"error":{"code":%d,"title":%q,"message":"no"}}`, status, http.StatusText(status))
 }
 
+// UserID is the id of the user whose token that is.
+func UserID(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:8])
+}
+
 // Issue makes a token; more are members of its description.
 func (k *Identity) Issue(secret string, life time.Duration, more map[string]any) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d := map[string]any{"methods": []string{"password"}, "issued_at": k.now().UTC().Format(time.RFC3339),
 		"expires_at": k.now().Add(life).UTC().Format("2006-01-02T15:04:05.000000Z"),
-		"user": map[string]any{"id": "u-" + secret, "name": "name of " + secret,
+		"user": map[string]any{"id": UserID(secret), "name": "name of " + UserID(secret),
 			"domain": map[string]any{"id": "default", "name": "Default"}}}
 	for name, value := range more {
 		d[name] = value
