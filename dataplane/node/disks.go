@@ -253,9 +253,27 @@ func (d *disks) close() error {
 		k.cancel()
 	}
 	d.wg.Wait()
+	d.save(all)
 	var errs []error
 	for _, k := range all {
 		errs = append(errs, d.detach(k))
 	}
 	return errors.Join(errs...)
+}
+
+// save takes a checkpoint of every device, so that who opens it next has no log to replay. Nothing is lost
+// without it but time.
+func (d *disks) save(all map[cluster.DeviceID]*disk) {
+	var wg sync.WaitGroup
+	for _, k := range all {
+		if k.store == nil || k.store.Err() != nil {
+			continue
+		}
+		wg.Go(func() {
+			if err := k.store.Checkpoint(); err != nil {
+				d.n.log.WithError(err).WithField("device", k.rec.Number).Warn("no checkpoint before the end")
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -117,6 +117,22 @@ func (s *Store) maybeCheckpoint(b *box) {
 	}
 }
 
+// Checkpoint takes one now, and waits for it, so that the next Open has nothing to replay. What changes
+// meanwhile may not be in it. Not to be called from a Done.
+func (s *Store) Checkpoint() error {
+	s.locked(func(*box) {
+		if l := &s.mu.log; l.durable > l.tail {
+			s.mu.ckpt.wanted = true
+		}
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.refuse() == nil && (s.mu.ckpt.wanted || s.mu.ckpt.busy()) {
+		s.quiet.Wait()
+	}
+	return s.refuse()
+}
+
 // begin starts a checkpoint of the map as it is now: with the records of all durable log blocks.
 func (c *checkpointer) begin() {
 	m := c.s.mu.m
