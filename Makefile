@@ -26,7 +26,7 @@ GO_TEST := go test -json
 TALLIED := .ci/tally
 PYTHON  := os-brick-connector cinder-driver
 
-.PHONY: help build test lint test-go test-sim test-python sim sim-long mutants fuzz bench e2e e2e-full dev clean
+.PHONY: help build man test lint test-go test-sim test-python sim sim-long mutants fuzz bench e2e e2e-full dev clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +34,10 @@ help: ## list the targets
 build: ## build ashlard and ashlar into bin/
 	@.ci/prepare go
 	go build -o bin/ ./cmd/...
+
+man: build ## manual pages of ashlar and ashlard, into .build/man
+	bin/ashlar man .build/man
+	bin/ashlard man .build/man
 
 test: lint test-go test-sim test-python ## lint, then every test but the end-to-end ones
 

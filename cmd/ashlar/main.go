@@ -11,6 +11,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/cmd/internal/cli"
 	"github.com/ashlar-storage/ashlar/cmd/internal/dev"
+	"github.com/ashlar-storage/ashlar/cmd/internal/manual"
 )
 
 func main() {
@@ -19,8 +20,8 @@ func main() {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
 	}()
-	if err := cli.New(dev.Command()).ExecuteContext(ctx); err != nil {
+	if err := cli.New(dev.Command(), manual.Command()).ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ashlar:", cli.Explain(err))
-		os.Exit(1)
+		os.Exit(cli.ExitStatus(err))
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/cmd/internal/build"
 	"github.com/ashlar-storage/ashlar/cmd/internal/daemon"
+	"github.com/ashlar-storage/ashlar/cmd/internal/manual"
 )
 
 func main() {
@@ -40,7 +41,8 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(runCommand(), settingsCommand(), deviceCommand(), keyCommand(), versionCommand())
+	c.AddCommand(runCommand(), settingsCommand(), deviceCommand(), keyCommand(), versionCommand(),
+		manual.Command())
 	return c
 }
 

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 
 	"github.com/ashlar-storage/ashlar/cmd/internal/daemon"
+	"github.com/ashlar-storage/ashlar/cmd/internal/logs"
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/keystone"
 )
@@ -203,7 +203,11 @@ func options(v *viper.Viper) (daemon.Options, error) {
 	if err := o.Advertise.Override(exceptions); err != nil {
 		return o, err
 	}
-	o.Log, err = logger(v.GetString("log-level"), v.GetString("log-format"))
+	o.Settings = make(map[string]any)
+	for _, s := range settings() {
+		o.Settings[s.name] = v.Get(s.name)
+	}
+	o.Log, err = logs.New(v.GetString("log-level"), v.GetString("log-format"))
 	return o, err
 }
 
@@ -240,22 +244,4 @@ func services(v *viper.Viper, address string) (daemon.Services, error) {
 	s = daemon.Services{Hosts: at("hosts-port"), Discovery: at("discovery-port"), Nodes: at("nodes-port"),
 		REST: at("rest-port"), EtcdClient: at("etcd-client-port"), EtcdPeer: at("etcd-peer-port")}
 	return s, err
-}
-
-func logger(level, format string) (*logrus.Logger, error) {
-	l := logrus.New()
-	parsed, err := logrus.ParseLevel(level)
-	if err != nil {
-		return nil, fmt.Errorf("log-level: %q is none of error, warning, info, debug", level)
-	}
-	l.SetLevel(parsed)
-	switch format {
-	case "text":
-		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: time.RFC3339Nano})
-	case "json":
-		l.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
-	default:
-		return nil, fmt.Errorf("log-format: %q is neither text nor json", format)
-	}
-	return l, nil
 }

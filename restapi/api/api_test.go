@@ -42,7 +42,7 @@ func TestEveryOperation(t *testing.T) {
 	w.Device(2, 1)
 	ok(200, "GET", "/v1/devices?node=1&limit=1", "")
 	ok(200, "GET", "/v1/nodes?name=node2", "")
-	ok(200, "GET", "/v1/nodes/2", "")
+	w.observed(ok, dev.Number)
 
 	ok(201, "POST", "/v1/pools", `{"name":"gold","parity":1}`)
 	ok(200, "POST", "/v1/pools", `{"name":"gold","parity":1,"code":"replica"}`)
@@ -65,6 +65,8 @@ func TestEveryOperation(t *testing.T) {
 	r = ok(200, "PATCH", at, `{"size_bytes":2097152}`, "If-Match", r.header.Get("ETag"))
 	ok(200, "GET", at, "")
 	ok(200, "GET", "/v1/volumes?name=volume-1&pool=gold", "")
+	ok(200, "GET", at+"/statistics?fields=totals", "")
+	ok(200, "GET", "/v1/pools/gold/statistics", "")
 	ok(201, "PUT", at+"/exports/"+apitest.HostA, "")
 	ok(200, "PUT", at+"/exports/"+apitest.HostA, "")
 	ok(200, "GET", at+"/exports/"+url.PathEscape(apitest.HostA), "")

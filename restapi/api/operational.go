@@ -17,7 +17,13 @@ type Metrics struct {
 }
 
 // operational are the calls that operators use beside the API; the table of calls has them, too.
-func operational() []route { return []route{serve("/metrics", (*Server).getMetrics)} }
+func operational() []route {
+	profile := serve("/debug/pprof/:profile", (*Server).getProfile)
+	profile.query = []string{"seconds", "debug", "gc"}
+	return []route{serve(metricsPath, (*Server).getMetrics), profile}
+}
+
+const metricsPath = "/metrics"
 
 func (s *Server) getMetrics(c *gin.Context) error {
 	s.o.Metrics.Handler.ServeHTTP(c.Writer, c.Request)
@@ -26,11 +32,13 @@ func (s *Server) getMetrics(c *gin.Context) error {
 
 // addOperational adds them.
 func (s *Server) addOperational(e *gin.Engine) {
-	if s.o.Metrics.Handler == nil {
-		return
-	}
 	for _, r := range operational() {
-		r.public = s.o.Metrics.Public
+		if r.path == metricsPath {
+			if s.o.Metrics.Handler == nil {
+				continue
+			}
+			r.public = s.o.Metrics.Public
+		}
 		e.Handle(r.method, r.path, s.handler(r))
 	}
 }

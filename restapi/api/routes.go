@@ -26,9 +26,9 @@ func list(path string, do call, filters ...string) route {
 		query: append([]string{"limit", "cursor", "fields"}, filters...)}
 }
 
-// show is one resource.
-func show(path string, do call) route {
-	return route{method: http.MethodGet, path: path, do: do, query: []string{"fields"}}
+// show is one resource, or what of it the parameters ask for.
+func show(path string, do call, params ...string) route {
+	return route{method: http.MethodGet, path: path, do: do, query: append([]string{"fields"}, params...)}
 }
 
 // serve is a GET of something that is no resource.
@@ -46,6 +46,9 @@ func act(path string, do call) route {
 func change(method, path string, do call) route {
 	return route{method: method, path: path, do: do, conditional: true}
 }
+
+// set changes what is in no record, so it has no version.
+func set(path string, do call) route { return route{method: http.MethodPut, path: path, do: do} }
 
 // open needs no bearer token.
 func (r route) open() route {
@@ -66,21 +69,27 @@ func routes() []route {
 		list("/v1/nodes", (*Server).listNodes, "name"),
 		show("/v1/nodes/:node", (*Server).getNode),
 		list("/v1/nodes/:node/audit", (*Server).listAudit),
+		show("/v1/nodes/:node/logging", (*Server).getLogging),
+		set("/v1/nodes/:node/logging", (*Server).putLogging),
+		serve("/v1/nodes/:node/diagnostics", (*Server).getDiagnostics),
 		list("/v1/devices", (*Server).listDevices, "node"),
 		create("/v1/devices", (*Server).createDevice),
 		show("/v1/devices/:device", (*Server).getDevice),
 		change("PATCH", "/v1/devices/:device", (*Server).updateDevice),
 		act("/v1/devices/:device/scrub", (*Server).scrubDevice),
+		show("/v1/devices/:device/statistics", (*Server).getDeviceStatistics, "history"),
 		list("/v1/pools", (*Server).listPools, "name"),
 		create("/v1/pools", (*Server).createPool),
 		show("/v1/pools/:pool", (*Server).getPool),
 		show("/v1/pools/:pool/balance", (*Server).getPoolBalance),
+		show("/v1/pools/:pool/statistics", (*Server).getPoolStatistics, "history"),
 		act("/v1/pools/:pool/changes", (*Server).changePool),
 		list("/v1/volumes", (*Server).listVolumes, "name", "pool", "project"),
 		create("/v1/volumes", (*Server).createVolume),
 		show("/v1/volumes/:volume", (*Server).getVolume),
 		change("PATCH", "/v1/volumes/:volume", (*Server).updateVolume),
 		change("DELETE", "/v1/volumes/:volume", (*Server).deleteVolume),
+		show("/v1/volumes/:volume/statistics", (*Server).getVolumeStatistics, "history"),
 		show("/v1/volumes/:volume/exports", (*Server).listExports),
 		change("DELETE", "/v1/volumes/:volume/exports", (*Server).deleteExports),
 		show("/v1/volumes/:volume/exports/:host", (*Server).getExport),

@@ -42,6 +42,8 @@ type Options struct {
 	Verifier  auth.Verifier
 	Audit     Auditor
 	Runtime   Runtime
+	Observer  Observer
+	Inspector Inspector
 	Self      cluster.NodeID // the node this server runs on
 	Version   wire.Version   // API is filled in
 	Log       logrus.FieldLogger

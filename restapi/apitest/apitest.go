@@ -196,7 +196,8 @@ func (c *Cluster) Serve(self cluster.NodeID) (*api.Server, string) {
 	c.T.Cleanup(func() { _ = trail.Close() })
 	s, err := api.New(api.Options{
 		Audit:   trail,
-		Manager: c.Manager, Verifier: verifier, Runtime: &Disks{Node: self}, Self: self,
+		Manager: c.Manager, Verifier: verifier, Runtime: &Disks{Node: self},
+		Observer: &Counts{Node: self, cluster: c}, Inspector: &Process{Node: self}, Self: self,
 		Version: wire.Version{Version: "test", Go: "go"}, Log: log, Limits: c.Limits,
 	})
 	if err != nil {

@@ -146,7 +146,7 @@ func header(name, value string) Option {
 type versioned interface{ SetVersion(etag string) }
 
 // do sends r to one endpoint after the other until one answers, and decodes a success into out (nil: no
-// body).
+// body; *[]byte: as it is).
 func (c *Client) do(ctx context.Context, r call, out any, opts ...Option) error {
 	RequestID(rand.Text())(&r)
 	for _, o := range opts {
@@ -245,6 +245,10 @@ func (c *Client) send(ctx context.Context, endpoint string, r call, body []byte,
 		return problem(endpoint, resp, text)
 	}
 	if out == nil {
+		return nil
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = text
 		return nil
 	}
 	if v, ok := out.(versioned); ok {

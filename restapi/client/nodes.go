@@ -41,6 +41,24 @@ func (c *Client) GetNode(ctx context.Context, n cluster.NodeID) (wire.Node, erro
 	return get[wire.Node](ctx, c, "/v1/nodes/"+number(n), nil)
 }
 
+// GetLogging tells how a node logs.
+func (c *Client) GetLogging(ctx context.Context, n cluster.NodeID) (wire.Logging, error) {
+	return get[wire.Logging](ctx, c, "/v1/nodes/"+number(n)+"/logging", nil)
+}
+
+// PutLogging lets a node log more or less, until it starts again.
+func (c *Client) PutLogging(ctx context.Context, n cluster.NodeID, l wire.Logging) (wire.Logging, error) {
+	var out wire.Logging
+	err := c.do(ctx, call{method: http.MethodPut, path: "/v1/nodes/" + number(n) + "/logging", body: l,
+		repeatable: true}, &out)
+	return out, err
+}
+
+// GetDiagnostics is what a node knows of itself: a tar.gz.
+func (c *Client) GetDiagnostics(ctx context.Context, n cluster.NodeID) ([]byte, error) {
+	return get[[]byte](ctx, c, "/v1/nodes/"+number(n)+"/diagnostics", nil)
+}
+
 // DeviceListOpts narrows a list of devices.
 type DeviceListOpts struct {
 	ListOpts

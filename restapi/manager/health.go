@@ -43,7 +43,7 @@ func (m *Manager) Health(ctx context.Context) (wire.Health, error) {
 	}
 	for _, n := range v.SortedNodes() {
 		nh := wire.NodeHealth{Number: n.Number, Name: n.Name, Status: wire.OK}
-		if v.node(n).Status != nodeOnline {
+		if v.node(n).Status != NodeOnline {
 			nh.Status, nh.Detail, h.Status = wire.Down, "its daemon does not keep itself alive in etcd", wire.Degraded
 		}
 		h.Nodes = append(h.Nodes, nh)

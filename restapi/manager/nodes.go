@@ -312,7 +312,7 @@ func (m *Manager) KeepAlive(ctx context.Context, number cluster.NodeID) error {
 
 // Node statuses.
 const (
-	nodeOnline      = "online"
+	NodeOnline      = "online"
 	nodeUnavailable = "unavailable"
 )
 
@@ -329,6 +329,19 @@ func (m *Manager) Nodes(ctx context.Context, p Page, name string) (wire.Page[wir
 		}
 	}
 	return cut("nodes", p, all, func(n wire.Node) uint32 { return uint32(n.Number) })
+}
+
+// AllNodes lists all nodes by number.
+func (m *Manager) AllNodes(ctx context.Context) ([]wire.Node, error) {
+	v, err := m.readMap(ctx, store.All(cluster.PrefixAlive))
+	if err != nil {
+		return nil, err
+	}
+	var all []wire.Node
+	for _, n := range v.SortedNodes() {
+		all = append(all, v.node(n))
+	}
+	return all, nil
 }
 
 // Node shows one node.
@@ -354,7 +367,7 @@ func (v *view) node(n *cluster.Node) wire.Node {
 	}
 	for _, it := range v.extra[0].Items {
 		if it.Key == cluster.KeyNodeAlive(n.Number) {
-			w.Status = nodeOnline
+			w.Status = NodeOnline
 		}
 	}
 	for _, d := range v.SortedDevices() {

@@ -221,13 +221,13 @@ func TestOutputForms(t *testing.T) {
 	}
 	contains(t, text, "- id: "+apitest.UUID(7).String(), "name: v7")
 	for _, kind := range []string{"node", "device", "pool", "volume", "token"} {
-		for _, form := range []string{"table", "json", "yaml"} {
+		for _, form := range forms() {
 			if out := x.run(kind, "list", "-o", form); out == "" {
 				t.Errorf("%s list -o %s prints nothing", kind, form)
 			}
 		}
 	}
-	x.fails("none of table, json, yaml", "node", "list", "-o", "xml")
+	x.fails("none of table, wide, json, yaml, name", "node", "list", "-o", "xml")
 }
 
 func TestEmptyListsAreLists(t *testing.T) {

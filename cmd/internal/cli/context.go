@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 
@@ -35,17 +36,18 @@ type entry struct {
 
 // global are the flags that every command has.
 type global struct {
-	v *viper.Viper
+	v     *viper.Viper
+	flags *pflag.FlagSet
 }
 
 func newGlobal(root *cobra.Command) *global {
-	g := &global{v: viper.New()}
 	f := root.PersistentFlags()
+	g := &global{v: viper.New(), flags: f}
 	f.StringSlice("endpoint", nil,
 		"base URL of a node's API; several for fail-over (default "+defaultEndpoint+")")
 	f.String("token-file", "", "file that holds the bearer token (or set ASHLAR_TOKEN)")
 	f.String("context", "", "context of the configuration file to use")
-	f.StringP("output", "o", "table", "table, json or yaml")
+	f.StringP("output", "o", formTable, "table, wide, json, yaml, or name (what other commands take)")
 	f.Duration("timeout", 30*time.Second, "most time to wait for an answer")
 	g.v.SetEnvPrefix("ASHLAR")
 	g.v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
@@ -54,7 +56,7 @@ func newGlobal(root *cobra.Command) *global {
 		panic(err) // only a nil flag can cause it
 	}
 	_ = root.RegisterFlagCompletionFunc("output",
-		cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+		cobra.FixedCompletions(forms(), cobra.ShellCompDirectiveNoFileComp))
 	return g
 }
 
@@ -130,7 +132,7 @@ func (g *global) use() (entry, error) {
 	if found := c.Contexts[strings.ToLower(name)]; found != nil {
 		ctx = *found
 	} else if chosen {
-		return ctx, fmt.Errorf("there is no context %q; `ashlar context list` shows them", name)
+		return ctx, missing("there is no context %q; `ashlar context list` shows them", name)
 	}
 	if e := g.v.GetStringSlice("endpoint"); len(e) > 0 {
 		ctx.Endpoints = slices.DeleteFunc(strings.Split(strings.Join(e, ","), ","),
@@ -142,24 +144,42 @@ func (g *global) use() (entry, error) {
 	if f := g.v.GetString("token-file"); f != "" {
 		ctx.Token, ctx.TokenFile = "", f
 	}
-	if t := g.v.GetString("token"); t != "" {
+	if t := g.v.GetString("token"); t != "" && !g.flags.Changed("token-file") { // flags come first
 		ctx.Token, ctx.TokenFile = t, ""
 	}
 	return ctx, nil
 }
 
-// client makes the client of the cluster in use.
-func (g *global) client() (*client.Client, error) {
+// credentials is use with the token itself.
+func (g *global) credentials() (entry, error) {
 	ctx, err := g.use()
 	if err != nil {
-		return nil, err
+		return entry{}, err
 	}
 	if ctx.TokenFile != "" {
 		raw, err := os.ReadFile(ctx.TokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("token file: %w", err)
+			return entry{}, fmt.Errorf("token file: %w", err)
 		}
 		ctx.Token = strings.TrimSpace(string(raw))
+	}
+	return ctx, nil
+}
+
+// secrets are what this command line knows and nobody else should.
+func (g *global) secrets() [][]byte {
+	ctx, err := g.credentials()
+	if err != nil {
+		return nil
+	}
+	return [][]byte{[]byte(ctx.Token)}
+}
+
+// client makes the client of the cluster in use.
+func (g *global) client() (*client.Client, error) {
+	ctx, err := g.credentials()
+	if err != nil {
+		return nil, err
 	}
 	return client.New(client.Options{Endpoints: ctx.Endpoints, Token: ctx.Token,
 		Timeout: g.v.GetDuration("timeout")})
@@ -167,19 +187,19 @@ func (g *global) client() (*client.Client, error) {
 
 func contextCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "context", Short: "Clusters this command line knows"}
-	c.AddCommand(contextList(g), contextSet(g), contextUse(g))
+	c.AddCommand(contextList(g), contextAdd(g), contextUse(g), contextRemove(g))
 	return c
 }
 
 func contextList(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the contexts", Args: cobra.NoArgs,
+		Use: "list", Short: "List the contexts", Args: cobra.NoArgs, Example: "  ashlar context list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := g.load()
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"CURRENT", "NAME", "ENDPOINTS", "TOKEN FILE"}}
+			t := table{head: []string{"CURRENT", "NAME", "ENDPOINTS", "TOKEN FILE"}, key: 1}
 			type row struct {
 				Name      string   `json:"name"`
 				Current   bool     `json:"current"`
@@ -203,11 +223,11 @@ func contextList(g *global) *cobra.Command {
 	}
 }
 
-func contextSet(g *global) *cobra.Command {
+func contextAdd(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use:   "set NAME",
+		Use: "add NAME", Aliases: []string{"set"},
 		Short: "Keep --endpoint and --token-file (or ASHLAR_TOKEN) as a context, and use it from now on",
-		Example: "  ashlar context set lab --endpoint http://192.0.2.1:7443,http://192.0.2.2:7443 " +
+		Example: "  ashlar context add lab --endpoint http://192.0.2.1:7443,http://192.0.2.2:7443 " +
 			"--token-file ~/lab.token",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -229,16 +249,39 @@ func contextSet(g *global) *cobra.Command {
 
 func contextUse(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use: "use NAME", Short: "Use another context from now on", Args: cobra.ExactArgs(1),
+		Use: "use CONTEXT", Short: "Use another context from now on", Args: cobra.ExactArgs(1),
+		Example: "  ashlar context use lab",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.load()
 			if err != nil {
 				return err
 			}
 			if c.Contexts[strings.ToLower(args[0])] == nil {
-				return fmt.Errorf("there is no context %q; `ashlar context list` shows them", args[0])
+				return missing("there is no context %q; `ashlar context list` shows them", args[0])
 			}
 			c.Current = strings.ToLower(args[0])
+			return g.save(c)
+		},
+	}
+}
+
+func contextRemove(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove CONTEXT", Short: "Forget a context", Args: cobra.ExactArgs(1),
+		Example: "  ashlar context remove lab",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := g.load()
+			if err != nil {
+				return err
+			}
+			name := strings.ToLower(args[0])
+			if c.Contexts[name] == nil {
+				return missing("there is no context %q; `ashlar context list` shows them", args[0])
+			}
+			delete(c.Contexts, name)
+			if strings.ToLower(c.Current) == name {
+				c.Current = ""
+			}
 			return g.save(c)
 		},
 	}

@@ -31,11 +31,11 @@ func HostNQN() (string, error) {
 func hostArgument(args []string, own bool) (string, error) {
 	switch {
 	case own && len(args) > 1:
-		return "", errors.New("give a host NQN or --this-host, not both")
+		return "", usage("give a host NQN or --this-host, not both")
 	case own:
 		return HostNQN()
 	case len(args) < 2:
-		return "", errors.New("give the NQN of the host, or --this-host")
+		return "", usage("give the NQN of the host, or --this-host")
 	}
 	return args[1], nil
 }
@@ -109,6 +109,7 @@ func volumeAllow(g *global) *cobra.Command {
 func volumeExports(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "exports VOLUME", Short: "List the hosts that may use a volume", Args: cobra.ExactArgs(1),
+		Example: "  ashlar volume exports disk1",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
 			if err != nil {
@@ -151,8 +152,7 @@ func volumeConnect(g *global) *cobra.Command {
 			}
 			e, err := c.GetExport(cmd.Context(), v.ID, host)
 			if client.Is(err, wire.NotFound) {
-				return fmt.Errorf("this host may not use the volume; allow it: ashlar volume allow %s --this-host",
-					args[0])
+				return missing("this host may not use the volume; allow it: ashlar volume allow %s --this-host", args[0])
 			}
 			if err != nil {
 				return err
@@ -193,4 +193,37 @@ func connect(cmd *cobra.Command, e wire.Export) error {
 	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "connected; the device is the one that `nvme list -v` shows for %s "+
 		"(/dev/disk/by-id/nvme-uuid.%s)\n", e.NQN, e.UUID)
 	return nil
+}
+
+func volumeDisconnect(g *global) *cobra.Command {
+	var run bool
+	c := &cobra.Command{
+		Use:   "disconnect VOLUME",
+		Short: "Print the command that disconnects this host from a volume, or run it",
+		Long: "Print the command that disconnects this host from a volume on all paths, or run it with --run " +
+			"(needs root and nvme-cli). Unmount what is on it first. The host may connect again until " +
+			"`ashlar volume deny`.",
+		Example: "  sudo -E ashlar volume disconnect disk1 --run",
+		Args:    cobra.ExactArgs(1),
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			v, err := findVolume(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			line := []string{"disconnect", "-n", v.NQN}
+			if run {
+				out, err := exec.CommandContext(cmd.Context(), "nvme", line...).CombinedOutput()
+				if err != nil {
+					return fmt.Errorf("nvme %s: %w: %s", strings.Join(line, " "), err, strings.TrimSpace(string(out)))
+				}
+				_, err = cmd.OutOrStdout().Write(out)
+				return err
+			}
+			var t table
+			t.add("nvme " + strings.Join(line, " "))
+			return g.print(cmd, map[string]string{"disconnect": "nvme " + strings.Join(line, " ")}, t)
+		}),
+	}
+	c.Flags().BoolVar(&run, "run", false, "run the command")
+	return c
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -76,7 +75,7 @@ func poolReweight(g *global) *cobra.Command {
 			}
 			weight, err := strconv.ParseUint(args[2], 10, 32)
 			if err != nil {
-				return fmt.Errorf("%q is no weight", args[2])
+				return usage("%q is no weight", args[2])
 			}
 			return g.change(cmd, api, args[0], wire.PoolChange{Kind: cluster.ChangeReweight, Devices: devices,
 				Weight: uint32(weight)})
@@ -91,12 +90,14 @@ func deviceFail(g *global) *cobra.Command {
 			"others. A device that merely does not answer needs no command: what it misses goes elsewhere " +
 			"meanwhile, and home when it is back. After this it does not come back; a new disk in its place " +
 			"becomes a new device.",
+		Example: "  ashlar device fail 3 --yes",
 	}, "this gives up what is on device %d for good, and its pools rebuild it elsewhere; repeat with --yes")
 }
 
 func deviceRemove(g *global) *cobra.Command {
 	return deviceState(g, cluster.DeviceRemoved, &cobra.Command{
 		Use: "remove DEVICE --yes", Short: "Forget a device that no pool and no volume uses any more",
+		Example: "  ashlar device remove 3 --yes",
 	}, "this removes device %d for good; repeat with --yes")
 }
 
@@ -109,7 +110,7 @@ func deviceState(g *global, state cluster.DeviceState, c *cobra.Command, warning
 			return err
 		}
 		if !sure {
-			return fmt.Errorf(warning, number)
+			return usage(warning, number)
 		}
 		d, err := api.UpdateDevice(cmd.Context(), number, state)
 		if err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,22 +16,24 @@ import (
 
 func nodeCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "node", Short: "Servers that run ashlard"}
-	c.AddCommand(nodeList(g), nodeShow(g), nodeJoinToken(g))
+	c.AddCommand(nodeList(g), nodeShow(g), nodeJoinToken(g), nodeLog(g))
 	return c
 }
 
 func nodeList(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the nodes", Args: cobra.NoArgs,
+		Example: "  ashlar node list\n  ashlar node list -o wide",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			nodes, err := c.AllNodes(cmd.Context())
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"NODE", "NAME", "STATUS", "DOMAIN", "DEVICES", "VOTER", "ETCD", "HOSTS", "API"}}
+			t := table{head: []string{"NODE", "NAME", "STATUS", "DOMAIN", "DEVICES", "VOTER", "ETCD", "HOSTS", "API",
+				"UUID", "JOINED"}, wide: 2}
 			for _, n := range nodes {
 				t.add(n.Number, n.Name, n.Status, n.Domain, numbers(n.Devices), yes(n.Voter), yes(n.EtcdMember),
-					n.Addresses.Host, n.Addresses.REST)
+					n.Addresses.Host, n.Addresses.REST, n.UUID, n.Joined)
 			}
 			return g.print(cmd, nodes, t)
 		}),
@@ -49,6 +50,7 @@ func yes(b bool) string {
 func nodeShow(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "show NODE", Short: "Show a node, by number or name", Args: cobra.ExactArgs(1),
+		Example: "  ashlar node show 2 --watch",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			n, err := findNode(cmd.Context(), c, args[0])
 			if err != nil {
@@ -84,7 +86,7 @@ func findNode(ctx context.Context, c *client.Client, ref string) (wire.Node, err
 		return wire.Node{}, err
 	}
 	if len(p.Items) == 0 {
-		return wire.Node{}, fmt.Errorf("there is no node %q; `ashlar node list` shows them", ref)
+		return wire.Node{}, missing("there is no node %q; `ashlar node list` shows them", ref)
 	}
 	return p.Items[0], nil
 }
@@ -99,7 +101,7 @@ func nodeJoinToken(g *global) *cobra.Command {
 		Example: "  ashlar node join-token --expires 10m > token && scp token new-node:",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			if expires < time.Second {
-				return errors.New("--expires must be at least one second")
+				return usage("--expires must be at least one second")
 			}
 			tok, err := c.CreateToken(cmd.Context(), wire.TokenCreate{Name: name, Role: "join",
 				ExpiresSeconds: int64(expires / time.Second)})
@@ -110,7 +112,7 @@ func nodeJoinToken(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if g.v.GetString("output") != "table" {
+			if g.structured() {
 				return g.print(cmd, tok, table{})
 			}
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "On the new node, within %v:\n  ASHLARD_TOKEN=<the token below> "+
@@ -124,9 +126,44 @@ func nodeJoinToken(g *global) *cobra.Command {
 	return c
 }
 
+func nodeLog(g *global) *cobra.Command {
+	var level string
+	c := &cobra.Command{
+		Use: "log NODE [--level LEVEL]", Short: "Show how much a node logs, or change it",
+		Args: cobra.ExactArgs(1),
+		Long: "Show how much a node logs, or change it until the node starts again: error, warning, info or " +
+			"debug.",
+		Example: "  ashlar node log node2\n  ashlar node log node2 --level debug",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			n, err := findNode(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			l := wire.Logging{Level: level}
+			if level == "" {
+				l, err = c.GetLogging(cmd.Context(), n.Number)
+			} else {
+				l, err = c.PutLogging(cmd.Context(), n.Number, l)
+			}
+			if err != nil {
+				return err
+			}
+			var t table
+			t.add("NODE", n.Number)
+			t.add("LEVEL", l.Level)
+			return g.print(cmd, l, t)
+		}),
+	}
+	c.Flags().StringVar(&level, "level", "", "error, warning, info or debug")
+	_ = c.RegisterFlagCompletionFunc("level", cobra.FixedCompletions(
+		[]string{"error", "warning", "info", "debug"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
 func deviceCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "device", Short: "Disks and files that nodes manage"}
-	c.AddCommand(deviceAdd(g), deviceList(g), deviceShow(g), deviceFail(g), deviceRemove(g), deviceScrub(g))
+	c.AddCommand(deviceAdd(g), deviceList(g), deviceShow(g), deviceFail(g), deviceRemove(g),
+		deviceScrub(g), deviceStats(g))
 	return c
 }
 
@@ -166,6 +203,7 @@ func deviceList(g *global) *cobra.Command {
 	var node string
 	c := &cobra.Command{
 		Use: "list", Short: "List the devices", Args: cobra.NoArgs,
+		Example: "  ashlar device list --node node2\n  ashlar device list -o wide --watch",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			var of cluster.NodeID
 			if node != "" {
@@ -179,13 +217,16 @@ func deviceList(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"DEVICE", "NODE", "STATE", "SIZE", "FREE", "HEALTHY", "PATH"}}
+			t := table{head: []string{"DEVICE", "NODE", "STATE", "SIZE", "FREE", "HEALTHY", "PATH", "BAD BLOCKS",
+				"SCRUB", "UUID"}, wide: 3}
 			for _, d := range devices {
-				free, healthy := "", "unknown"
+				free, healthy, bad := "", "unknown", ""
 				if d.Stats != nil {
 					free, healthy = bytesText(d.Stats.Free), yes(d.Stats.Healthy)
+					bad = fmt.Sprint(d.Stats.Bad)
 				}
-				t.add(d.Number, d.Node, d.State, bytesText(d.Size), free, healthy, d.Path)
+				t.add(d.Number, d.Node, d.State, bytesText(d.Size), free, healthy, d.Path, bad, scrubText(d),
+					d.UUID)
 			}
 			return g.print(cmd, devices, t)
 		}),
@@ -197,6 +238,7 @@ func deviceList(g *global) *cobra.Command {
 func deviceShow(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "show DEVICE", Short: "Show a device, by number", Args: cobra.ExactArgs(1),
+		Example: "  ashlar device show 3",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			number, err := parseNumber[cluster.DeviceID]("device", args[0])
 			if err != nil {

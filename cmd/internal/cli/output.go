@@ -6,7 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -18,6 +18,10 @@ import (
 type table struct {
 	head []string
 	rows [][]string
+	// key is the column that names a resource to other commands; without a head that is the first line's.
+	key int
+	// wide columns, the last ones, are shown by --output wide only.
+	wide int
 }
 
 func (t *table) add(cells ...any) {
@@ -30,33 +34,98 @@ func (t *table) add(cells ...any) {
 	t.rows = append(t.rows, row)
 }
 
-func (t *table) write(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	if len(t.head) > 0 {
-		_, _ = fmt.Fprintln(tw, strings.Join(t.head, "\t"))
-	}
+// names are what other commands know the resources by.
+func (t *table) names() []string {
+	var out []string
 	for _, r := range t.rows {
-		_, _ = fmt.Fprintln(tw, strings.Join(r, "\t"))
+		if len(t.head) == 0 {
+			return []string{r[min(1, len(r)-1)]}
+		}
+		out = append(out, r[t.key])
 	}
-	return tw.Flush()
+	return out
 }
+
+// write lays the columns out. Colours are no part of the layout.
+func (t *table) write(w io.Writer, wide, colour bool) error {
+	lines := t.rows
+	if len(t.head) > 0 {
+		lines = append([][]string{t.head}, t.rows...)
+	}
+	if !wide && t.wide > 0 {
+		cut := make([][]string, len(lines))
+		for i, l := range lines {
+			cut[i] = l[:len(l)-t.wide]
+		}
+		lines = cut
+	}
+	var widths []int
+	for _, l := range lines {
+		for i, cell := range l {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for n, l := range lines {
+		for i, cell := range l {
+			text := cell
+			if colour {
+				text = t.paint(n, i, cell)
+			}
+			b.WriteString(text)
+			if i < len(l)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// The forms of --output.
+const (
+	formTable = "table"
+	formWide  = "wide"
+	formJSON  = "json"
+	formYAML  = "yaml"
+	formName  = "name"
+)
+
+func forms() []string { return []string{formTable, formWide, formJSON, formYAML, formName} }
 
 // print writes a result in the form that --output asks for: value is the API's own shape, t is for people.
 func (g *global) print(cmd *cobra.Command, value any, t table) error {
 	w := cmd.OutOrStdout()
 	switch form := g.v.GetString("output"); form {
-	case "table":
-		return t.write(w)
-	case "json":
+	case formTable, formWide:
+		return t.write(w, form == formWide, g.colourful(w))
+	case formJSON:
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		enc.SetEscapeHTML(false)
 		return enc.Encode(value)
-	case "yaml":
+	case formYAML:
 		return writeYAML(w, value)
+	case formName:
+		for _, name := range t.names() {
+			if _, err := fmt.Fprintln(w, name); err != nil {
+				return err
+			}
+		}
+		return nil
 	default:
-		return fmt.Errorf("--output %q is none of table, json, yaml", form)
+		return usage("--output %q is none of %s", form, strings.Join(forms(), ", "))
 	}
+}
+
+// structured tells that --output is for programs.
+func (g *global) structured() bool {
+	form := g.v.GetString("output")
+	return form != formTable && form != formWide
 }
 
 // writeYAML writes the JSON form of value as YAML, so that both have the same names in the same order.
@@ -111,19 +180,19 @@ func ParseSize(text string) (uint64, error) {
 	}
 	factor, ok := unitFactor(unit)
 	if !ok {
-		return 0, fmt.Errorf("size %q: unit %q is none of B, KiB, MiB, GiB, TiB, PiB (powers of 1024), "+
+		return 0, usage("size %q: unit %q is none of B, KiB, MiB, GiB, TiB, PiB (powers of 1024), "+
 			"KB, MB, GB, TB, PB (powers of 1000)", text, unit)
 	}
 	if whole, err := strconv.ParseUint(number, 10, 64); err == nil {
 		if factor > 0 && whole > (1<<63-1)/factor {
-			return 0, fmt.Errorf("size %q is too large", text)
+			return 0, usage("size %q is too large", text)
 		}
 		return whole * factor, nil
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	v := f * float64(factor)
 	if err != nil || v != float64(uint64(v)) || v >= 1<<63 {
-		return 0, fmt.Errorf("size %q is no whole number of bytes; write it like 10GiB", text)
+		return 0, usage("size %q is no whole number of bytes; write it like 10GiB", text)
 	}
 	return uint64(v), nil
 }
@@ -165,7 +234,7 @@ func numbers[T ~uint32](ns []T) string {
 func parseNumber[T ~uint32](what, text string) (T, error) {
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%q is no number of a %s", text, what)
+		return 0, usage("%q is no number of a %s", text, what)
 	}
 	return T(n), nil
 }
@@ -174,7 +243,7 @@ func parseNumber[T ~uint32](what, text string) (T, error) {
 func parseUUID(what, text string) (cluster.UUID, error) {
 	u, err := cluster.ParseUUID(text)
 	if err != nil {
-		return u, fmt.Errorf("%q is no id of a %s (8-4-4-4-12 hexadecimal digits)", text, what)
+		return u, usage("%q is no id of a %s (8-4-4-4-12 hexadecimal digits)", text, what)
 	}
 	return u, nil
 }

@@ -179,17 +179,17 @@ const mostPerNode = 99
 func (s *scenario) pool() (*cluster.Pool, error) {
 	switch {
 	case s.nodes < 1 || s.perNode < 1 || s.nodes > cluster.MaxMembers/s.perNode:
-		return nil, fmt.Errorf("--nodes and --devices-per-node: 1 to %d devices can be simulated",
+		return nil, usage("--nodes and --devices-per-node: 1 to %d devices can be simulated",
 			cluster.MaxMembers)
 	case s.perNode > mostPerNode:
-		return nil, fmt.Errorf("--devices-per-node must be at most %d", mostPerNode)
+		return nil, usage("--devices-per-node must be at most %d", mostPerNode)
 	case len(s.weights) == 0:
-		return nil, errors.New("--weights must name a weight")
+		return nil, usage("--weights must name a weight")
 	}
 	levels := []cluster.DomainLevel{cluster.DomainAZ, cluster.DomainRack, cluster.DomainNode,
 		cluster.DomainDevice}
 	if !slices.Contains(levels, cluster.DomainLevel(s.domain)) {
-		return nil, fmt.Errorf("--domain %q is none of az, rack, node, device", s.domain)
+		return nil, usage("--domain %q is none of az, rack, node, device", s.domain)
 	}
 	p := &cluster.Pool{Name: "simulated", Data: s.data, Parity: s.parity, Domain: cluster.DomainLevel(s.domain),
 		Relax: s.relax}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,7 +14,8 @@ import (
 
 func poolCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "pool", Short: "Policies that volumes are placed by"}
-	c.AddCommand(poolCreate(g), poolList(g), poolShow(g), poolAddDevice(g), poolRemoveDevice(g), poolReweight(g))
+	c.AddCommand(poolCreate(g), poolList(g), poolShow(g), poolAddDevice(g), poolRemoveDevice(g), poolReweight(g),
+		poolStats(g), poolWait(g))
 	return c
 }
 
@@ -80,11 +80,11 @@ func (p *poolFlags) complete(cmd *cobra.Command) error {
 	whole := p.code == "" || p.opts.Code == cluster.CodeReplica
 	switch {
 	case p.copies < 1:
-		return errors.New("--copies must be at least 1")
+		return usage("--copies must be at least 1")
 	case whole && (given("data") || given("parity")):
-		return errors.New("--data and --parity are for --code rs and rdp; say --copies for whole copies")
+		return usage("--data and --parity are for --code rs and rdp; say --copies for whole copies")
 	case !whole && given("copies"):
-		return errors.New("--copies is for whole copies; say --data and --parity for a code")
+		return usage("--copies is for whole copies; say --data and --parity for a code")
 	case whole:
 		parity := p.copies - 1
 		p.opts.Parity = &parity
@@ -103,7 +103,7 @@ func (p *poolFlags) complete(cmd *cobra.Command) error {
 		}
 		n, err := ParseSize(s.text)
 		if err != nil || n != uint64(uint32(n)) {
-			return fmt.Errorf("%q is no size below 4 GiB", s.text)
+			return usage("%q is no size below 4 GiB", s.text)
 		}
 		*s.to = uint32(n)
 	}
@@ -112,16 +112,18 @@ func (p *poolFlags) complete(cmd *cobra.Command) error {
 
 func poolList(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the pools", Args: cobra.NoArgs,
+		Use: "list", Short: "List the pools", Args: cobra.NoArgs, Example: "  ashlar pool list",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			pools, err := c.AllPools(cmd.Context())
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"POOL", "CODE", "DOMAIN", "DEVICES", "VOLUMES", "TOTAL", "FREE", "PROVISIONED"}}
+			t := table{head: []string{"POOL", "CODE", "DOMAIN", "DEVICES", "VOLUMES", "TOTAL", "FREE", "PROVISIONED",
+				"CHUNK", "STRIPE UNIT", "DESCRIPTION"}, wide: 3}
 			for _, p := range pools {
 				t.add(p.Name, codeText(p), p.Domain, len(p.Devices), p.Volumes, bytesText(p.Capacity.Total),
-					bytesText(p.Capacity.Free), bytesText(p.Capacity.Provisioned))
+					bytesText(p.Capacity.Free), bytesText(p.Capacity.Provisioned), bytesText(uint64(p.ChunkSize)),
+					bytesText(uint64(p.StripeUnit)), p.Description)
 			}
 			return g.print(cmd, pools, t)
 		}),
@@ -144,7 +146,7 @@ type shownPool struct {
 func poolShow(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "show POOL", Short: "Show a pool, how full its devices are and how far its volumes have moved",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), Example: "  ashlar pool show fast --watch   # how far a move is",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			p, err := c.GetPool(cmd.Context(), args[0])
 			if err != nil {

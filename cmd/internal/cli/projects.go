@@ -26,6 +26,7 @@ func projectCommand(g *global) *cobra.Command {
 func projectList(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the projects that have volumes or a quota", Args: cobra.NoArgs,
+		Example: "  ashlar project list",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			projects, err := c.AllProjects(cmd.Context())
 			if err != nil {
@@ -39,6 +40,7 @@ func projectList(g *global) *cobra.Command {
 func projectShow(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "show PROJECT", Short: "Show the quota of a project and what it uses", Args: cobra.ExactArgs(1),
+		Example: "  ashlar project show acme",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			p, err := c.GetProject(cmd.Context(), args[0])
 			if err != nil {

@@ -16,9 +16,10 @@ import (
 // New makes the command line; more commands are added by the caller.
 func New(more ...*cobra.Command) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "ashlar",
-		Short:         "Manage an Ashlar cluster",
-		Long:          "Manage an Ashlar cluster: nodes, devices, pools, volumes and the hosts that may use them.",
+		Use:   "ashlar",
+		Short: "Manage an Ashlar cluster",
+		Long: "Manage an Ashlar cluster: nodes, devices, pools, volumes and the hosts that may use them.\n\n" +
+			exitHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Example: "  ashlar dev                                     # a cluster on this machine, to try out\n" +
@@ -28,10 +29,25 @@ func New(more ...*cobra.Command) *cobra.Command {
 	}
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
-		placementCommand(g), projectCommand(g), keyCommand(g),
-		tokenCommand(g), auditCommand(g), contextCommand(g), versionCommand(g))
+		placementCommand(g), projectCommand(g), keyCommand(g), tokenCommand(g), auditCommand(g),
+		contextCommand(g), supportCommand(g), versionCommand(g))
 	root.AddCommand(more...)
+	g.finish(root)
 	return root
+}
+
+// finish gives all commands what all have.
+func (g *global) finish(root *cobra.Command) {
+	g.complete(root)
+	each(root, func(c *cobra.Command) {
+		switch c.Name() {
+		case "list", "show", "status", "exports":
+			if c.Runnable() && c.Flags().Lookup("watch") == nil {
+				watchable(c)
+			}
+		}
+	})
+	strict(root)
 }
 
 // Explain adds to an error what its reader can do about it.
@@ -80,7 +96,7 @@ func versionCommand(g *global) *cobra.Command {
 	var only bool
 	c := &cobra.Command{
 		Use: "version", Short: "Print the versions of this program and of the node that answers",
-		Args: cobra.NoArgs,
+		Args: cobra.NoArgs, Example: "  ashlar version --client",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			own := build.Version()
 			result := map[string]wire.Version{"client": own}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -96,7 +95,7 @@ func scrubSet(g *global) *cobra.Command {
 // scrubPace reads what `scrub set` was given.
 func scrubPace(rate string, interval time.Duration, every bool) (r wire.ScrubRequest, err error) {
 	if rate == "" && !every {
-		return r, errors.New("say --rate, --interval or both")
+		return r, usage("say --rate, --interval or both")
 	}
 	if rate == "0" {
 		r.Rate = new(uint64)
@@ -108,7 +107,7 @@ func scrubPace(rate string, interval time.Duration, every bool) (r wire.ScrubReq
 		r.Rate = &n
 	}
 	if interval < 0 {
-		return r, errors.New("--interval must not be negative")
+		return r, usage("--interval must not be negative")
 	}
 	if every {
 		n := uint64(interval / time.Second)

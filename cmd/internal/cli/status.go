@@ -21,7 +21,7 @@ func statusCommand(g *global) *cobra.Command {
 	var check bool
 	c := &cobra.Command{
 		Use: "status", Aliases: []string{"health"}, Short: "Show how the cluster is", Args: cobra.NoArgs,
-		Example: "  ashlar status --check && echo all well",
+		Example: "  ashlar status --check && echo all well\n  ashlar status --watch",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			h, err := c.GetHealth(cmd.Context())
 			if err != nil {

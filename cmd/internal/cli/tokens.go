@@ -30,7 +30,7 @@ func tokenCreate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if g.v.GetString("output") != "table" {
+			if g.structured() {
 				return g.print(cmd, tok, table{})
 			}
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Token %s, role %s; its secret:\n", tok.ID, tok.Role)
@@ -51,6 +51,7 @@ func tokenCreate(g *global) *cobra.Command {
 func tokenList(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the tokens, without their secrets", Args: cobra.NoArgs,
+		Example: "  ashlar token list",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			tokens, err := c.AllTokens(cmd.Context())
 			if err != nil {
@@ -63,7 +64,8 @@ func tokenList(g *global) *cobra.Command {
 
 func tokenShow(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use: "show ID", Short: "Show a token, without its secret", Args: cobra.ExactArgs(1),
+		Use: "show TOKEN", Short: "Show a token, without its secret", Args: cobra.ExactArgs(1),
+		Example: "  ashlar token show 4f3c0f6e-0d58-4f7e-9a51-3f0a5a6a8a10",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			id, err := parseUUID("token", args[0])
 			if err != nil {
@@ -92,7 +94,8 @@ func tokenTable(tokens ...wire.Token) table {
 
 func tokenRevoke(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke ID", Short: "Revoke a token", Args: cobra.ExactArgs(1),
+		Use: "revoke TOKEN", Short: "Revoke a token, by its id", Args: cobra.ExactArgs(1),
+		Example: "  ashlar token revoke 4f3c0f6e-0d58-4f7e-9a51-3f0a5a6a8a10",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			id, err := parseUUID("token", args[0])
 			if err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -20,7 +19,7 @@ func volumeCommand(g *global) *cobra.Command {
 			"pool/name when several pools have one of that name.",
 	}
 	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeResize(g), volumeDelete(g), volumeAllow(g),
-		volumeDeny(g), volumeExports(g), volumeConnect(g))
+		volumeDeny(g), volumeExports(g), volumeConnect(g), volumeDisconnect(g), volumeStats(g))
 	return c
 }
 
@@ -65,14 +64,17 @@ func volumeList(g *global) *cobra.Command {
 	var pool, project string
 	c := &cobra.Command{
 		Use: "list", Short: "List the volumes", Args: cobra.NoArgs,
+		Example: "  ashlar volume list --pool fast\n  ashlar volume list -o name",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			volumes, err := c.FindVolumes(cmd.Context(), client.VolumeListOpts{Pool: pool, Project: project})
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"ID", "NAME", "PROJECT", "POOL", "SIZE", "HEALTH", "OWNER", "HOSTS"}}
+			t := table{head: []string{"ID", "NAME", "PROJECT", "POOL", "SIZE", "HEALTH", "OWNER", "HOSTS", "STATE",
+				"CREATED", "NQN"}, wide: 3}
 			for _, v := range volumes {
-				t.add(v.ID, v.Name, v.Project, v.Pool, bytesText(v.Size), v.Health, ownerText(v), len(v.Hosts))
+				t.add(v.ID, v.Name, v.Project, v.Pool, bytesText(v.Size), v.Health, ownerText(v), len(v.Hosts), v.State,
+					v.Created, v.NQN)
 			}
 			return g.print(cmd, volumes, t)
 		}),
@@ -92,6 +94,7 @@ func ownerText(v wire.Volume) string {
 func volumeShow(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "show VOLUME", Short: "Show a volume", Args: cobra.ExactArgs(1),
+		Example: "  ashlar volume show disk1\n  ashlar volume show disk1 --watch   # while it heals",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
 			if err != nil {
@@ -116,9 +119,9 @@ func findVolume(ctx context.Context, c *client.Client, ref string) (wire.Volume,
 	case err != nil:
 		return wire.Volume{}, err
 	case len(found) == 0:
-		return wire.Volume{}, fmt.Errorf("there is no volume %q; `ashlar volume list` shows them", ref)
+		return wire.Volume{}, missing("there is no volume %q; `ashlar volume list` shows them", ref)
 	case len(found) > 1:
-		return wire.Volume{}, fmt.Errorf("%d volumes are called %q: say pool/name, or give the id", len(found),
+		return wire.Volume{}, usage("%d volumes are called %q: say pool/name, or give the id", len(found),
 			ref)
 	}
 	return c.GetVolume(ctx, found[0].ID)
@@ -181,7 +184,7 @@ func volumeResize(g *global) *cobra.Command {
 				size += v.Size
 			}
 			if size < v.Size {
-				return fmt.Errorf("the volume has %s; shrinking would cut data off and is not possible",
+				return usage("the volume has %s; shrinking would cut data off and is not possible",
 					bytesText(v.Size))
 			}
 			v, err = c.ResizeVolume(cmd.Context(), v.ID, size, v.ETag)
@@ -197,13 +200,14 @@ func volumeDelete(g *global) *cobra.Command {
 	var sure bool
 	c := &cobra.Command{
 		Use: "delete VOLUME --yes", Short: "Delete a volume and its data", Args: cobra.ExactArgs(1),
+		Example: "  ashlar volume delete disk1 --yes",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}
 			if !sure {
-				return fmt.Errorf("this deletes volume %s (%s/%s, %s) and its data for good; repeat with --yes",
+				return usage("this deletes volume %s (%s/%s, %s) and its data for good; repeat with --yes",
 					v.ID, v.Pool, v.Name, bytesText(v.Size))
 			}
 			return c.DeleteVolume(cmd.Context(), v.ID, v.ETag)
@@ -217,7 +221,8 @@ func volumeDeny(g *global) *cobra.Command {
 	var all, own bool
 	c := &cobra.Command{
 		Use: "deny VOLUME [HOSTNQN]", Short: "Take a volume from a host; its connections are closed",
-		Args: cobra.RangeArgs(1, 2),
+		Args:    cobra.RangeArgs(1, 2),
+		Example: "  ashlar volume deny disk1 --this-host\n  ashlar volume deny disk1 --all",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
 			if err != nil {
@@ -225,7 +230,7 @@ func volumeDeny(g *global) *cobra.Command {
 			}
 			if all {
 				if len(args) > 1 || own {
-					return errors.New("--all takes no host")
+					return usage("--all takes no host")
 				}
 				return c.DeleteExports(cmd.Context(), v.ID)
 			}

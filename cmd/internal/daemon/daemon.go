@@ -11,6 +11,9 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/ashlar-storage/ashlar/cmd/internal/history"
+	"github.com/ashlar-storage/ashlar/cmd/internal/logs"
+	"github.com/ashlar-storage/ashlar/cmd/internal/metrics"
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
 	"github.com/ashlar-storage/ashlar/dataplane/keyring"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
@@ -27,6 +30,7 @@ const waitNotice = 10 * time.Second
 type daemon struct {
 	opt     Options
 	log     logrus.FieldLogger
+	recent  *logs.Recent
 	member  *embedetcd.Member // nil: the node runs none
 	client  *embedetcd.Client
 	own     *embedetcd.Client // of the member alone; nil: the node runs none, or has no data plane yet
@@ -51,7 +55,7 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
-	d := &daemon{opt: opt, log: opt.Log}
+	d := &daemon{opt: opt, log: opt.Log, recent: logs.Keep(opt.Log)}
 	if d.keys, err = openKeys(opt.KeyFile); err != nil {
 		return err
 	}
@@ -95,7 +99,8 @@ func (d *daemon) live(ctx context.Context) error {
 	if d.watcher, err = watch.New(watch.Options{Client: d.client, Log: d.log}); err != nil {
 		return err
 	}
-	shown, own, err := d.exposition()
+	counted := metrics.New(metrics.Options{Version: d.opt.Version, Figures: d.figures})
+	shown, own, err := d.exposition(counted)
 	if err != nil {
 		return err
 	}
@@ -108,9 +113,10 @@ func (d *daemon) live(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = trail.Close() }()
+	past := history.New(history.Options{Node: d.state.Node, Figures: d.figures, Now: time.Now})
 	server, err := api.New(api.Options{Manager: d.manager, Verifier: verifier, Audit: trail,
-		Runtime: d, Self: d.state.Node, Version: d.opt.Version, Log: d.log, Metrics: shown,
-		Limits: d.opt.Limits})
+		Runtime: d, Observer: past, Inspector: d.inspect(counted.Handler()), Self: d.state.Node,
+		Version: d.opt.Version, Log: d.log, Metrics: shown, Limits: d.opt.Limits})
 	if err != nil {
 		return err
 	}
@@ -129,6 +135,7 @@ func (d *daemon) live(ctx context.Context) error {
 		front.start(own)
 	}
 	front.start(func(ctx context.Context) error { d.tendKeys(ctx); return nil })
+	front.start(func(ctx context.Context) error { past.Run(ctx); return nil })
 	plane.start(d.runPlane)
 	d.log.WithFields(logrus.Fields{"node": d.state.Node, "name": d.state.NodeName, "rest": ln.Addr().String()}).
 		Info("the node is up")

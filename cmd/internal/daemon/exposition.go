@@ -25,8 +25,7 @@ const scrapeTimeout = 30 * time.Second
 
 // exposition is what the REST server shows of the node's metrics, and what serves their own listener, if they
 // have one.
-func (d *daemon) exposition() (api.Metrics, func(context.Context) error, error) {
-	m := metrics.New(metrics.Options{Version: d.opt.Version, Figures: d.figures})
+func (d *daemon) exposition(m *metrics.Metrics) (api.Metrics, func(context.Context) error, error) {
 	shown := api.Metrics{CallDone: m.CallDone}
 	switch d.opt.Metrics {
 	case MetricsToken, "":

@@ -85,6 +85,7 @@ type Options struct {
 	Shutdown     time.Duration // most time that a clean stop takes
 	First        First
 	Version      wire.Version
+	Settings     map[string]any // as they took effect, for a support bundle; no secrets
 	Log          *logrus.Logger
 	// NewDataPlane makes the node's data plane once the node is a member of its cluster.
 	NewDataPlane func(DataPlaneOptions) (DataPlane, error)

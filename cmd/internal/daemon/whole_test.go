@@ -1,7 +1,12 @@
 package daemon
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"net/http"
 	"os"
@@ -9,6 +14,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
@@ -178,5 +186,83 @@ func TestWhereMetricsAreShown(t *testing.T) {
 	o.First.Bootstrap, o.Metrics = true, "nobody"
 	if err := Run(testContext(t), o); err == nil || !strings.Contains(err.Error(), "metrics") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestNoSecretLeaves plants secrets wherever people and programs put them, and looks for them in what the
+// node writes for a support bundle.
+func TestNoSecretLeaves(t *testing.T) {
+	o := testOptions(t, "a")
+	planted := []string{"planted-in-settings", "planted-in-metadata", "planted-in-log", "planted-in-url"}
+	o.Settings = map[string]any{"rest-port": 7443, "db_password": planted[0], "nested": map[string]any{
+		"token": planted[0]}}
+	w := newWhole(t, o)
+	secret, err := w.c.CreateToken(w.ctx, wire.TokenCreate{Name: "t", Role: "admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := LoadState(o.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	planted = append(planted, w.token, secret.Secret, strings.Split(secret.Secret, ".")[2], string(state.Secret),
+		hex.EncodeToString(state.Secret), base64.StdEncoding.EncodeToString(state.Secret))
+	if _, err := w.c.CreateVolume(w.ctx, wire.VolumeCreate{Name: "v", Pool: "gold", Size: 1 << 20,
+		Metadata: cluster.Metadata{"note": "planted-in-metadata"}}); err != nil {
+		t.Fatal(err)
+	}
+	o.Log.WithField("join_token", "planted-in-log").Warn("called with Bearer " + w.token +
+		" and password=planted-in-log")
+	o.Log.Warnf("connect http://user:planted-in-url@host: secret %x, %v", state.Secret, state.Secret)
+	raw, err := w.c.GetDiagnostics(w.ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := unpack(t, raw)
+	for _, name := range []string{"version.json", "system.json", "settings.json", "state.json", "metrics.txt",
+		"goroutines.txt", "log.jsonl"} {
+		if len(files[name]) < 20 || strings.Contains(files[name], "this part failed") {
+			t.Errorf("%s: %q", name, files[name])
+		}
+	}
+	for name, text := range files {
+		for _, s := range planted {
+			if strings.Contains(text, s) {
+				t.Errorf("%q is in %s", s, name)
+			}
+		}
+	}
+	for name, want := range map[string]string{"settings.json": `"rest-port": 7443`, "state.json": `"disk1"`,
+		"metrics.txt": "ashlar_device_open", "log.jsonl": "the node is up", "goroutines.txt": "goroutine "} {
+		if !strings.Contains(files[name], want) {
+			t.Errorf("%s does not say %q", name, want)
+		}
+	}
+	if _, err := w.c.PutLogging(w.ctx, 1, wire.Logging{Level: "error"}); err != nil ||
+		o.Log.GetLevel() != logrus.ErrorLevel {
+		t.Errorf("log level %v, %v", o.Log.GetLevel(), err)
+	}
+}
+
+func unpack(t *testing.T, raw []byte) map[string]string {
+	t.Helper()
+	gz, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string]string)
+	for files := tar.NewReader(gz); ; {
+		h, err := files.Next()
+		if err == io.EOF {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[h.Name] = string(text)
 	}
 }

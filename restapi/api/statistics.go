@@ -1,0 +1,217 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// Observer tells what happens on the node it runs on. The daemon provides it. since is how far back samples
+// go; false: this node counts nothing of that.
+type Observer interface {
+	VolumeStatistics(id cluster.UUID, since time.Duration) (wire.Statistics, bool)
+	PoolStatistics(name string, since time.Duration) (wire.Statistics, bool)
+	DeviceStatistics(id cluster.DeviceID, since time.Duration) (wire.Statistics, bool)
+}
+
+// History is how far back samples go when a call does not say, and at most.
+const (
+	defaultHistory = 10 * time.Minute
+	maxHistory     = time.Hour
+)
+
+// The other nodes are asked for their part fanWidth at a time, and have fanTimeout together.
+const (
+	fanWidth   = 32
+	fanTimeout = 3 * time.Second
+)
+
+// historyOf reads how far back a call wants to see.
+func historyOf(c *gin.Context) (time.Duration, error) {
+	text := c.Query("history")
+	if text == "" {
+		return defaultHistory, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if d := time.Duration(n) * time.Second; err == nil && d <= maxHistory {
+		return d, nil
+	}
+	return 0, refuse(wire.InvalidField, "history", "%q is no number of seconds from 0 to %d", text,
+		maxHistory/time.Second)
+}
+
+// nobody is the answer when no node counts.
+func nobody() wire.Statistics {
+	return wire.Statistics{Time: time.Now().UTC().Format(time.RFC3339), Nodes: []cluster.NodeID{},
+		Samples: []wire.Sample{}, Interval: 10}
+}
+
+func (s *Server) getVolumeStatistics(c *gin.Context) error {
+	since, err := historyOf(c)
+	if err != nil {
+		return err
+	}
+	id, err := uuidParam(c, "volume")
+	if err != nil {
+		return err
+	}
+	v, err := s.o.Manager.Volume(c, id)
+	if err != nil {
+		return err
+	}
+	if st, ok := s.o.Observer.VolumeStatistics(id, since); ok {
+		return answer(c, st)
+	}
+	if v.Owner == nil || v.Owner.Gateway == s.o.Self || forwarded(c) {
+		return answer(c, nobody())
+	}
+	return s.forwardTo(c, v.Owner.Gateway, nil)
+}
+
+func (s *Server) getDeviceStatistics(c *gin.Context) error {
+	since, err := historyOf(c)
+	if err != nil {
+		return err
+	}
+	n, err := numberParam(c, "device")
+	if err != nil {
+		return err
+	}
+	d, err := s.o.Manager.Device(c, cluster.DeviceID(n))
+	if err != nil {
+		return err
+	}
+	if d.Node != s.o.Self {
+		return s.forwardTo(c, d.Node, nil)
+	}
+	st, ok := s.o.Observer.DeviceStatistics(d.Number, since)
+	if !ok {
+		st = nobody()
+	}
+	return answer(c, st)
+}
+
+func (s *Server) getPoolStatistics(c *gin.Context) error {
+	since, err := historyOf(c)
+	if err != nil {
+		return err
+	}
+	p, err := s.o.Manager.Pool(c, param(c, "pool"))
+	if err != nil {
+		return err
+	}
+	own, ok := s.o.Observer.PoolStatistics(p.Name, since)
+	if !ok {
+		own = nobody()
+	}
+	if forwarded(c) {
+		return answer(c, own)
+	}
+	sum, err := s.gather(c, own)
+	if err != nil {
+		return err
+	}
+	return answer(c, sum)
+}
+
+// gather adds what the other nodes say to what this one says. Who does not answer in time is named.
+func (s *Server) gather(c *gin.Context, sum wire.Statistics) (wire.Statistics, error) {
+	nodes, err := s.o.Manager.AllNodes(c)
+	if err != nil {
+		return sum, err
+	}
+	ctx, cancel := context.WithTimeout(c, fanTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, fanWidth)
+	for _, n := range nodes {
+		if n.Number == s.o.Self {
+			continue
+		}
+		if n.Status != manager.NodeOnline { // it would only take time
+			mu.Lock()
+			sum.Missing = append(sum.Missing, n.Number)
+			mu.Unlock()
+			continue
+		}
+		turns <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-turns }()
+			st, err := s.statisticsOf(ctx, c, n)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				sum.Missing = append(sum.Missing, n.Number)
+			} else {
+				sum = combine(sum, st)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(sum.Nodes)
+	slices.Sort(sum.Missing)
+	return sum, nil
+}
+
+func (s *Server) statisticsOf(ctx context.Context, c *gin.Context,
+	n wire.Node) (st wire.Statistics, err error) {
+	resp, err := s.ask(ctx, c, n, nil)
+	if err != nil {
+		return st, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return st, refuse(wire.Unavailable, "", "node %d answers %s", n.Number, resp.Status)
+	}
+	return st, json.NewDecoder(io.LimitReader(resp.Body, maxForwarded)).Decode(&st)
+}
+
+// combine adds up what two nodes count of one pool. Samples are aligned to the clock.
+func combine(a, b wire.Statistics) wire.Statistics {
+	a.Nodes = append(a.Nodes, b.Nodes...)
+	for _, x := range []struct {
+		to   *wire.Flow
+		from wire.Flow
+	}{{&a.Totals.Read, b.Totals.Read}, {&a.Totals.Write, b.Totals.Write},
+		{&a.Totals.Discard, b.Totals.Discard}} {
+		x.to.Operations += x.from.Operations
+		x.to.Errors += x.from.Errors
+		x.to.Bytes += x.from.Bytes
+		x.to.LatencySeconds += x.from.LatencySeconds
+	}
+	all := append(slices.Clone(a.Samples), b.Samples...)
+	slices.SortStableFunc(all, func(x, y wire.Sample) int { return cmp.Compare(x.Time, y.Time) })
+	a.Samples = all[:0]
+	for _, x := range all {
+		if n := len(a.Samples); n > 0 && a.Samples[n-1].Time == x.Time {
+			last := &a.Samples[n-1]
+			last.Read, last.Write = joint(last.Read, x.Read), joint(last.Write, x.Write)
+			continue
+		}
+		a.Samples = append(a.Samples, x)
+	}
+	return a
+}
+
+// joint is two rates of one interval together. The quantile of both cannot be known: it is the longer one.
+func joint(a, b wire.Rate) wire.Rate {
+	out := wire.Rate{Operations: a.Operations + b.Operations, Bytes: a.Bytes + b.Bytes,
+		P99US: max(a.P99US, b.P99US)}
+	if out.Operations > 0 {
+		out.MeanUS = (a.MeanUS*a.Operations + b.MeanUS*b.Operations) / out.Operations
+	}
+	return out
+}
