@@ -41,7 +41,6 @@ func TestEveryOperation(t *testing.T) {
 	ok(200, "POST", fmt.Sprintf("/v1/devices/%d/scrub", dev.Number), `{"action":"start","interval_seconds":60}`)
 	w.Device(2, 1)
 	ok(200, "GET", "/v1/devices?node=1&limit=1", "")
-	ok(200, "GET", "/v1/nodes?name=node2", "")
 	w.observed(ok, dev.Number)
 
 	ok(201, "POST", "/v1/pools", `{"name":"gold","parity":1}`)

@@ -119,6 +119,7 @@ func TestStatisticsComeFromWhoCounts(t *testing.T) {
 
 // observed makes the calls that look at node 1 and a device of it.
 func (w *world) observed(ok func(int, string, string, string, ...string) reply, device cluster.DeviceID) {
+	ok(200, "GET", "/v1/nodes?name=node2", "")
 	ok(200, "GET", "/v1/nodes/2", "")
 	ok(200, "PUT", "/v1/nodes/1/logging", `{"level":"debug"}`)
 	ok(200, "GET", "/v1/nodes/1/logging", "")

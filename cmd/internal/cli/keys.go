@@ -25,6 +25,7 @@ func keyCommand(g *global) *cobra.Command {
 func keyList(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the cluster keys that are in use", Args: cobra.NoArgs,
+		Example: "  ashlar key list",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			k, err := c.ListKeys(cmd.Context())
 			if err != nil {

@@ -106,19 +106,21 @@ func encode(value func() any) func(io.Writer) error {
 	}
 }
 
-// public is a state without what users attach to their volumes: nobody knows what is in that.
+// public is a state without what users attach to their volumes, for nobody knows what is in that, and without
+// the wrapped keys of volumes.
 func public(s *cluster.State) any {
 	if s == nil {
 		return nil
 	}
 	type volume struct {
 		cluster.Volume
-		Owner *cluster.OwnerAt `json:"owner,omitempty"`
+		Encrypted bool             `json:"encrypted"`
+		Owner     *cluster.OwnerAt `json:"owner,omitempty"`
 	}
 	volumes := []volume{}
 	for key, v := range s.Volumes {
-		shown := volume{*v, s.Owners[key]}
-		shown.Metadata = nil
+		shown := volume{*v, v.Encryption != nil, s.Owners[key]}
+		shown.Metadata, shown.Encryption = nil, nil
 		volumes = append(volumes, shown)
 	}
 	return map[string]any{"revision": s.Revision, "map": s.Map, "volumes": volumes}
