@@ -41,7 +41,6 @@ func TestEveryOperation(t *testing.T) {
 	ok(200, "POST", fmt.Sprintf("/v1/devices/%d/scrub", dev.Number), `{"action":"start","interval_seconds":60}`)
 	w.Device(2, 1)
 	ok(200, "GET", "/v1/devices?node=1&limit=1", "")
-	w.observed(ok, dev.Number)
 
 	ok(201, "POST", "/v1/pools", `{"name":"gold","parity":1}`)
 	ok(200, "POST", "/v1/pools", `{"name":"gold","parity":1,"code":"replica"}`)
@@ -64,8 +63,7 @@ func TestEveryOperation(t *testing.T) {
 	r = ok(200, "PATCH", at, `{"size_bytes":2097152}`, "If-Match", r.header.Get("ETag"))
 	ok(200, "GET", at, "")
 	ok(200, "GET", "/v1/volumes?name=volume-1&pool=gold", "")
-	ok(200, "GET", at+"/statistics?fields=totals", "")
-	ok(200, "GET", "/v1/pools/gold/statistics", "")
+	w.observed(ok, dev.Number, at)
 	ok(201, "PUT", at+"/exports/"+apitest.HostA, "")
 	ok(200, "PUT", at+"/exports/"+apitest.HostA, "")
 	ok(200, "GET", at+"/exports/"+url.PathEscape(apitest.HostA), "")

@@ -117,8 +117,11 @@ func TestStatisticsComeFromWhoCounts(t *testing.T) {
 	}
 }
 
-// observed makes the calls that look at node 1 and a device of it.
-func (w *world) observed(ok func(int, string, string, string, ...string) reply, device cluster.DeviceID) {
+// observed makes the calls that look at node 1, and at a device and a volume of it.
+func (w *world) observed(ok func(int, string, string, string, ...string) reply, device cluster.DeviceID,
+	volume string) {
+	ok(200, "GET", volume+"/statistics?fields=totals", "")
+	ok(200, "GET", "/v1/pools/gold/statistics", "")
 	ok(200, "GET", "/v1/nodes?name=node2", "")
 	ok(200, "GET", "/v1/nodes/2", "")
 	ok(200, "PUT", "/v1/nodes/1/logging", `{"level":"debug"}`)

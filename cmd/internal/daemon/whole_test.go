@@ -214,6 +214,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	o.Log.WithField("join_token", "planted-in-log").Warn("called with Bearer " + w.token +
 		" and password=planted-in-log")
 	o.Log.Warnf("connect http://user:planted-in-url@host: secret %x, %v", state.Secret, state.Secret)
+	w.write(1) // all is up
 	raw, err := w.c.GetDiagnostics(w.ctx, 1)
 	if err != nil {
 		t.Fatal(err)

@@ -51,6 +51,7 @@ func New(secrets ...[]byte) *Redactor {
 		{regexp.MustCompile(`\bashlar\.([0-9a-f-]{36})\.[A-Za-z0-9_=-]+`), "ashlar.$1." + Mark},
 		{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+`), "$1 " + Mark},
 		{regexp.MustCompile(`://[^/\s:@"]+:[^/\s@"]+@`), "://" + Mark + "@"},
+		{regexp.MustCompile(`(?i)(--[a-z-]*` + name + `[a-z-]*[ =])\S+`), "$1" + Mark},
 		{regexp.MustCompile(`(?i)("[a-z0-9_.-]*` + name + `[a-z0-9_.-]*"\s*:\s*)"(?:[^"\\]|\\.)*"`),
 			`$1"` + Mark + `"`},
 		{regexp.MustCompile(`(?i)(\b[a-z0-9_.-]*` + name + `[a-z0-9_.-]*\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;"'(]+)`),
