@@ -92,6 +92,7 @@ func confined() []layer {
 		{dir: "github.com/spf13/viper", may: []string{"cmd"}},
 		{dir: "github.com/spf13/cobra", may: []string{"cmd"}},
 		{dir: "github.com/gin-gonic/gin", may: []string{"restapi"}},
+		{dir: "go.opentelemetry.io", may: []string{"cmd/internal/tracing"}},
 		{dir: "github.com/prometheus", may: []string{"cmd/internal/metrics"}},
 		{dir: "github.com/gophercloud/gophercloud", may: []string{"restapi", "e2e"}},
 		{dir: "go.etcd.io/etcd/client", may: []string{"restapi/store", "dataplane/watch", "dataplane/embedetcd"}},

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -77,6 +78,10 @@ func settings() []setting {
 		{"metrics", "token", "who gets /metrics for Prometheus from the REST listener: token (who has one), " +
 			"public, or off; or address:port of a listener of its own, without TLS and token",
 			"names of volumes are in it; a scrape can send a token"},
+		{"traces", "", "host:port of an OpenTelemetry collector (OTLP over gRPC, without TLS) that gets traces of " +
+			"calls and of a few I/Os", "empty: none; most clusters have no collector"},
+		{"traces-io-every", 10000, "with traces: one of so many I/Os of a volume is traced; 0 for none",
+			"a busy volume gives a few a second"},
 		{"log-level", "info", "error, warning, info or debug", "info is a few lines per change"},
 		{"log-format", "text", "text or json", "people read first; json for log collectors"},
 	}
@@ -203,6 +208,11 @@ func options(v *viper.Viper) (daemon.Options, error) {
 	if err := o.Advertise.Override(exceptions); err != nil {
 		return o, err
 	}
+	every := v.GetInt("traces-io-every")
+	if every < 0 || every > math.MaxInt32 {
+		return o, fmt.Errorf("traces-io-every: %d is no number of I/Os", every)
+	}
+	o.Traces = daemon.Traces{Collector: v.GetString("traces"), IOEvery: uint32(every)}
 	o.Settings = make(map[string]any)
 	for _, s := range settings() {
 		o.Settings[s.name] = v.Get(s.name)

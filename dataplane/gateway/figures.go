@@ -115,6 +115,12 @@ func (s *session) count(done []*engine.Op) {
 	now := s.v.g.now()
 	for _, op := range done {
 		took := uint64(now - op.Tag.(*hostIO).began)
+		if every := s.v.g.o.Sampling.Every; every > 0 {
+			if s.unsampled++; s.unsampled >= every {
+				s.unsampled = 0
+				s.sample(op, took)
+			}
+		}
 		s.io[direction(op.Kind)].Count(uint64(op.Sectors)*cluster.LBASize, took, op.Status == engine.OK)
 	}
 }
@@ -127,5 +133,34 @@ func direction(k engine.Kind) stats.Direction {
 		return stats.Write
 	default:
 		return stats.Discard
+	}
+}
+
+// Sampling takes one of so many operations of each session for a closer look.
+type Sampling struct {
+	Every uint32 // 0: none
+	// To gets samples; those that it has no room for are dropped.
+	To chan<- Sample
+}
+
+// Sample is one operation of a host.
+type Sample struct {
+	Volume    cluster.UUID
+	Direction stats.Direction
+	Offset    uint64 // bytes
+	Bytes     uint64
+	Began     time.Time
+	Took      time.Duration
+	OK        bool
+}
+
+func (s *session) sample(op *engine.Op, took uint64) {
+	g := s.v.g
+	select {
+	case g.o.Sampling.To <- Sample{Volume: s.v.uuid, Direction: direction(op.Kind),
+		Offset: op.LBA * cluster.LBASize, Bytes: uint64(op.Sectors) * cluster.LBASize,
+		Began: g.start.Add(time.Duration(op.Tag.(*hostIO).began)), Took: time.Duration(took),
+		OK: op.Status == engine.OK}:
+	default:
 	}
 }

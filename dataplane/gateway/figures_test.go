@@ -25,6 +25,22 @@ func TestAPoolForgetsNothing(t *testing.T) {
 	}
 }
 
+// TestSampling: one of so many is sampled, and one that nobody takes is dropped.
+func TestSampling(t *testing.T) {
+	s := heldSession()
+	to := make(chan Sample, 2)
+	s.v.g.o.Sampling = Sampling{Every: 3, To: to}
+	h := &hostIO{s: s}
+	h.op = engine.Op{Kind: engine.Write, LBA: 8, Sectors: 8, Tag: h}
+	for range 30 {
+		s.count([]*engine.Op{&h.op})
+	}
+	x := <-to
+	if len(to) != 1 || x.Direction != stats.Write || x.Offset != 4096 || x.Bytes != 4096 || !x.OK {
+		t.Errorf("%+v, and %d more", x, len(to))
+	}
+}
+
 // BenchmarkCount is what counting costs a host's operation: two readings of the clock and a few additions.
 func BenchmarkCount(b *testing.B) {
 	s := heldSession()

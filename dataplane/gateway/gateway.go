@@ -61,6 +61,7 @@ type Options struct {
 	Patience time.Duration
 	Keys     Keys // opens encrypted volumes; nil: none is served here
 	Audit    AuditOptions
+	Sampling Sampling
 	Log      *logrus.Entry
 }
 

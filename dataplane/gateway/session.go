@@ -39,11 +39,13 @@ type session struct {
 
 	audit audit // of the gateway's tick
 
-	mu   sync.Mutex // guards eng, ops, io and told
-	eng  *engine.Engine
-	ops  uint64          // of hosts, so far
-	io   stats.IO        // of those that the engine has done
-	told engine.Counters // as they were logged last
+	mu  sync.Mutex // guards eng, ops, io and told
+	eng *engine.Engine
+	ops uint64   // of hosts, so far
+	io  stats.IO // of those that the engine has done
+
+	unsampled uint32          // operations since the last sample
+	told      engine.Counters // as they were logged last
 
 	cleared atomic.Bool // no other gateway can be answering hosts any more
 	ready   atomic.Bool // the engine serves

@@ -46,6 +46,7 @@ type Options struct {
 	// ChunkTimeout is how long a device of another node may take to answer. Default 2 s.
 	ChunkTimeout time.Duration
 	Audit        gateway.AuditOptions
+	Sampling     gateway.Sampling
 	Keys         gateway.Keys // nil: no encrypted volume is served here
 	// OpenDevice opens the disk or file at a path. Default blockdev.OpenFile.
 	OpenDevice func(path string) (blockdev.Device, error)
@@ -106,7 +107,7 @@ func New(o Options) (*Node, error) {
 		Log:     n.log})
 	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Arbiter: o.Arbiter, Votes: votes{n},
 		Events: &n.shown,
-		Near:   n.isLocal, Keys: o.Keys, Patience: o.Patience, Audit: o.Audit, Log: n.log})
+		Near:   n.isLocal, Keys: o.Keys, Patience: o.Patience, Audit: o.Audit, Sampling: o.Sampling, Log: n.log})
 	return n, nil
 }
 

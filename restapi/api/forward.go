@@ -79,5 +79,8 @@ func (s *Server) ask(ctx context.Context, c *gin.Context, node wire.Node,
 	}
 	req.Header.Set(requestIDHeader, c.GetString(keyRequestID))
 	req.Header.Set(forwardedHeader, strconv.FormatUint(uint64(s.o.Self), 10))
+	if s.o.Tracer != nil {
+		s.o.Tracer.Inject(ctx, req.Header)
+	}
 	return s.peers.Do(req)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -37,6 +38,12 @@ func (s *Server) observe(c *gin.Context) {
 	c.Header(requestIDHeader, id)
 	c.Header("Cache-Control", "no-store")
 	c.Header("X-Content-Type-Options", "nosniff")
+	traced := func(string, int) {}
+	if s.o.Tracer != nil {
+		var ctx context.Context
+		ctx, traced = s.o.Tracer.Begin(c.Request.Context(), c.Request.Method, c.Request.Header)
+		c.Request = c.Request.WithContext(ctx)
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			s.o.Log.WithField(keyRequestID, id).Errorf("panic: %v\n%s", r, debug.Stack())
@@ -48,6 +55,7 @@ func (s *Server) observe(c *gin.Context) {
 		took := time.Since(start)
 		s.log(c, took)
 		s.audit(c)
+		traced(c.FullPath(), c.Writer.Status())
 		if s.o.Metrics.CallDone != nil {
 			s.o.Metrics.CallDone(c.Request.Method, c.FullPath(), c.Writer.Status(), took)
 		}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -14,6 +15,15 @@ type Metrics struct {
 	Public  bool         // without a token
 	// CallDone is told of every call; route is the pattern of its path, empty when there is none.
 	CallDone func(method, route string, status int, took time.Duration)
+}
+
+// Tracer follows calls from node to node.
+type Tracer interface {
+	// Begin begins to trace a call that came with these headers; end is called with what became of it.
+	Begin(ctx context.Context, method string,
+		h http.Header) (_ context.Context, end func(route string, status int))
+	// Inject writes into the headers of a call to another node which one it is part of.
+	Inject(ctx context.Context, h http.Header)
 }
 
 // operational are the calls that operators use beside the API; the table of calls has them, too.

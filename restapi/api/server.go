@@ -49,6 +49,7 @@ type Options struct {
 	Log       logrus.FieldLogger
 	Transport http.RoundTripper // to other nodes' APIs; default http.DefaultTransport
 	Metrics   Metrics           // may be left out
+	Tracer    Tracer            // nil: none
 	Limits    Limits
 }
 

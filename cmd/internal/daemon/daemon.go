@@ -15,6 +15,7 @@ import (
 	"github.com/ashlar-storage/ashlar/cmd/internal/logs"
 	"github.com/ashlar-storage/ashlar/cmd/internal/metrics"
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
+	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 	"github.com/ashlar-storage/ashlar/dataplane/keyring"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/api"
@@ -28,15 +29,17 @@ import (
 const waitNotice = 10 * time.Second
 
 type daemon struct {
-	opt     Options
-	log     logrus.FieldLogger
-	recent  *logs.Recent
-	member  *embedetcd.Member // nil: the node runs none
-	client  *embedetcd.Client
-	own     *embedetcd.Client // of the member alone; nil: the node runs none, or has no data plane yet
-	watcher *watch.Watcher
-	manager *manager.Manager
-	keys    *keyring.Ring
+	opt    Options
+	log    logrus.FieldLogger
+	recent *logs.Recent
+
+	sampling gateway.Sampling
+	member   *embedetcd.Member // nil: the node runs none
+	client   *embedetcd.Client
+	own      *embedetcd.Client // of the member alone; nil: the node runs none, or has no data plane yet
+	watcher  *watch.Watcher
+	manager  *manager.Manager
+	keys     *keyring.Ring
 
 	plane atomic.Pointer[DataPlane] // nil until it is made
 
@@ -113,10 +116,15 @@ func (d *daemon) live(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = trail.Close() }()
+	tracer, traced, err := d.trace(ctx)
+	if err != nil {
+		return err
+	}
 	past := history.New(history.Options{Node: d.state.Node, Figures: d.figures, Now: time.Now})
 	server, err := api.New(api.Options{Manager: d.manager, Verifier: verifier, Audit: trail,
 		Runtime: d, Observer: past, Inspector: d.inspect(counted.Handler()), Self: d.state.Node,
-		Version: d.opt.Version, Log: d.log, Metrics: shown, Limits: d.opt.Limits})
+		Version: d.opt.Version, Log: d.log, Metrics: shown, Limits: d.opt.Limits,
+		Tracer: tracer})
 	if err != nil {
 		return err
 	}
@@ -131,8 +139,10 @@ func (d *daemon) live(ctx context.Context) error {
 	}
 	front.start(func(ctx context.Context) error { return server.Serve(ctx, ln) })
 	front.start(func(ctx context.Context) error { d.announce(ctx); return nil })
-	if own != nil {
-		front.start(own)
+	for _, f := range []func(context.Context) error{own, traced} {
+		if f != nil {
+			front.start(f)
+		}
 	}
 	front.start(func(ctx context.Context) error { d.tendKeys(ctx); return nil })
 	front.start(func(ctx context.Context) error { past.Run(ctx); return nil })

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/ashlar-storage/ashlar/cmd/internal/metrics"
+	"github.com/ashlar-storage/ashlar/cmd/internal/tracing"
+	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 	"github.com/ashlar-storage/ashlar/dataplane/node"
 	"github.com/ashlar-storage/ashlar/restapi/api"
 )
@@ -41,6 +43,24 @@ func (d *daemon) exposition(m *metrics.Metrics) (api.Metrics, func(context.Conte
 		return shown, func(ctx context.Context) error { return serveMetrics(ctx, ln, m.Handler()) }, nil
 	}
 	return shown, nil, nil
+}
+
+// sampledWaiting is how many samples of I/O may wait for their export; more are dropped.
+const sampledWaiting = 256
+
+// trace is what traces calls and I/O, and what goes on meanwhile, if the node is to do that.
+func (d *daemon) trace(ctx context.Context) (api.Tracer, func(context.Context) error, error) {
+	o := d.opt.Traces
+	if o.Collector == "" {
+		return nil, nil, nil
+	}
+	t, err := tracing.Dial(ctx, o.Collector, d.state.NodeName, d.opt.Version.Version)
+	if err != nil {
+		return nil, nil, err
+	}
+	samples := make(chan gateway.Sample, sampledWaiting)
+	d.sampling = gateway.Sampling{Every: o.IOEvery, To: samples}
+	return t, func(ctx context.Context) error { t.Follow(ctx, samples); return t.Stop() }, nil
 }
 
 // figures are those of the data plane, once there is one.

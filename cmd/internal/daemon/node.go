@@ -7,6 +7,6 @@ func NewNode(o DataPlaneOptions) (DataPlane, error) {
 	return node.New(node.Options{
 		Self: o.Node, ClusterID: o.ClusterID, Secret: o.Secret, DataDir: o.DataDir,
 		Hosts: o.Listen.Hosts, Discovery: o.Listen.Discovery, Peers: o.Listen.Nodes,
-		States: o.Maps, Arbiter: o.Arbiter, Keys: o.Keys, Log: o.Log,
+		Sampling: o.Sampling, States: o.Maps, Arbiter: o.Arbiter, Keys: o.Keys, Log: o.Log,
 	})
 }

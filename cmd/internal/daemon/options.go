@@ -69,6 +69,12 @@ type First struct {
 	JoinToken   string
 }
 
+// Traces says where spans go.
+type Traces struct {
+	Collector string // "host:port" of OTLP over gRPC; empty: nowhere
+	IOEvery   uint32 // one of so many I/Os of a volume gets a span; 0: none
+}
+
 // Options of a daemon.
 type Options struct {
 	DataDir      string
@@ -82,6 +88,7 @@ type Options struct {
 	Keystone     keystone.Options // no Roles: no tokens of Keystone
 	Metrics      string           // one of the constants, or "host:port" of their own listener
 	Limits       api.Limits
+	Traces       Traces
 	Shutdown     time.Duration // most time that a clean stop takes
 	First        First
 	Version      wire.Version

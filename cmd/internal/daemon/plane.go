@@ -9,6 +9,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
+	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 	"github.com/ashlar-storage/ashlar/dataplane/keyring"
 	"github.com/ashlar-storage/ashlar/dataplane/node"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
@@ -36,6 +37,7 @@ type DataPlaneOptions struct {
 	Advertise Services
 	Maps      *watch.Watcher
 	Arbiter   *store.Arbiter
+	Sampling  gateway.Sampling
 	Keys      *keyring.Ring
 	Log       logrus.FieldLogger
 }
@@ -66,7 +68,7 @@ func (d *daemon) startPlane(ctx context.Context) (DataPlane, error) {
 	return d.opt.NewDataPlane(DataPlaneOptions{
 		Node: d.state.Node, ClusterID: d.state.ClusterID, Secret: d.state.Secret, DataDir: d.opt.DataDir,
 		Listen: d.opt.Listen, Advertise: d.opt.Advertise, Maps: d.watcher,
-		Arbiter: arbiter, Keys: d.keys, Log: d.log,
+		Arbiter: arbiter, Sampling: d.sampling, Keys: d.keys, Log: d.log,
 	})
 }
 
