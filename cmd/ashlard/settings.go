@@ -78,7 +78,7 @@ func settings() []setting {
 		{"metrics", "token", "who gets /metrics for Prometheus from the REST listener: token (who has one), " +
 			"public, or off; or address:port of a listener of its own, without TLS and token",
 			"names of volumes are in it; a scrape can send a token"},
-		{"traces", "", "host:port of an OpenTelemetry collector (OTLP over gRPC, without TLS) that gets traces of " +
+		{"traces", "", "host:port of an OpenTelemetry collector (OTLP over gRPC, without TLS) for traces of " +
 			"calls and of a few I/Os", "empty: none; most clusters have no collector"},
 		{"traces-io-every", 10000, "with traces: one of so many I/Os of a volume is traced; 0 for none",
 			"a busy volume gives a few a second"},
