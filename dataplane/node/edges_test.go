@@ -104,9 +104,7 @@ func TestAFullPool(t *testing.T) {
 func TestReadsFail(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	mem := w.inMemory(2, deviceSize)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
+	w.startAll(3)
 	vol, cfg := w.create(16 << 20)
 	v := open(t, cfg)
 	data := make([]byte, 8<<20)
@@ -145,12 +143,8 @@ func TestReadsFail(t *testing.T) {
 // other device. The right one is taken back and gets what it missed.
 func TestTheWrongDiskAtAPath(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
-	vol, cfg := w.create(16 << 20)
-	l := startLoad(t, open(t, cfg), 1024, 4)
-	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	w.startAll(3)
+	vol, l := w.underLoad()
 	d := w.ctl.Newest().Map.Devices[2]
 	w.stop(2)
 	if err := os.Rename(d.Path, d.Path+".right"); err != nil {
@@ -168,8 +162,7 @@ func TestTheWrongDiskAtAPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("an empty disk is refused", func() bool { return w.says(2, "not this cluster's") })
-	n := l.writes.Load()
-	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	w.goesOn(l, "writes go on")
 	if err := os.Rename(d.Path+".right", d.Path); err != nil {
 		t.Fatal(err)
 	}
@@ -182,20 +175,15 @@ func TestTheWrongDiskAtAPath(t *testing.T) {
 // place under a new number.
 func TestADamagedDeviceIsReplaced(t *testing.T) {
 	w := newWorld(t, 4, 2)
-	for n := range cluster.NodeID(4) {
-		w.start(n + 1)
-	}
-	vol, cfg := w.create(16 << 20)
-	l := startLoad(t, open(t, cfg), 1024, 4)
-	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	w.startAll(4)
+	vol, l := w.underLoad()
 	d := *w.ctl.Newest().Map.Devices[2]
 	w.stop(2)
 	w.broken[2] = true
 	destroyMetadata(t, &d)
 	w.start(2)
 	w.until("it is refused", func() bool { return w.says(2, "device damaged") })
-	n := l.writes.Load()
-	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	w.goesOn(l, "writes go on")
 	w.devices(func(m *cluster.Map, p *cluster.Pool) {
 		m.Devices[2].State = cluster.DeviceFailed
 		p.Changes = append(p.Changes, cluster.Change{Kind: cluster.ChangeFail,
@@ -255,19 +243,14 @@ func destroyMetadata(t *testing.T, d *cluster.Device) {
 func TestADeviceVanishesAndComesBack(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	mem := w.inMemory(2, deviceSize)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
-	vol, cfg := w.create(16 << 20)
-	l := startLoad(t, open(t, cfg), 1024, 4)
-	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	w.startAll(3)
+	vol, l := w.underLoad()
 	for _, kind := range []blockdev.FaultKind{blockdev.ReadError, blockdev.WriteError, blockdev.FlushError} {
 		mem.Inject(blockdev.Fault{Kind: kind})
 	}
 	w.until("the device is missed", func() bool { return slices.Contains(w.healing(vol).Down, 2) })
 	w.until("its node reports it", func() bool { return w.says(2, "I/O error") })
-	n := l.writes.Load()
-	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	w.goesOn(l, "writes go on")
 	mem.Heal()
 	w.until("everything is home", func() bool { return w.whole(vol) })
 	w.until("its node is content", func() bool { return w.device(2).Healthy })
@@ -280,14 +263,11 @@ func TestADeviceVanishesAndComesBack(t *testing.T) {
 func TestAnUncleanRestart(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	mem := w.inMemory(2, deviceSize)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
+	w.startAll(3)
 	vol, cfg := w.create(16 << 20)
 	l := startLoad(t, open(t, cfg), 1024, 4)
 	for round := range 3 {
-		n := l.writes.Load()
-		w.until("writes", func() bool { return l.writes.Load() > n+200 })
+		w.goesOn(l, "writes")
 		after := mem.CrashClone(uint64(round))
 		w.broken[2] = true // it goes on failing: what it writes after the cut counts for nothing
 		for _, kind := range []blockdev.FaultKind{blockdev.ReadError, blockdev.WriteError, blockdev.FlushError} {

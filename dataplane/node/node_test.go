@@ -35,7 +35,7 @@ func open(t testing.TB, cfg initiator.VolumeConfig) *initiator.Volume {
 
 // load writes stamped blocks until it is stopped, and knows what each block must hold.
 type load struct {
-	t      *testing.T
+	t      testing.TB
 	v      *initiator.Volume
 	blocks int
 	stamps []uint64
@@ -44,7 +44,7 @@ type load struct {
 	wg     sync.WaitGroup
 }
 
-func startLoad(t *testing.T, v *initiator.Volume, blocks, workers int) *load {
+func startLoad(t testing.TB, v *initiator.Volume, blocks, workers int) *load {
 	l := &load{t: t, v: v, blocks: blocks, stamps: make([]uint64, blocks), stop: make(chan struct{})}
 	for w := range workers {
 		l.wg.Add(1)
@@ -70,6 +70,21 @@ func startLoad(t *testing.T, v *initiator.Volume, blocks, workers int) *load {
 		}()
 	}
 	return l
+}
+
+// underLoad makes a volume that a host writes to.
+func (w *world) underLoad() (*cluster.Volume, *load) {
+	vol, cfg := w.create(16 << 20)
+	l := startLoad(w.t, open(w.t, cfg), 1024, 4)
+	w.goesOn(l, "first writes")
+	return vol, l
+}
+
+// goesOn waits until the host has written for a while.
+func (w *world) goesOn(l *load, what string) {
+	w.t.Helper()
+	n := l.writes.Load()
+	w.until(what, func() bool { return l.writes.Load() > n+200 })
 }
 
 func fill(b []byte, block int, stamp uint64) {
@@ -105,9 +120,7 @@ func (l *load) verify(v *initiator.Volume) {
 
 func TestAVolumeServesHosts(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
+	w.startAll(3)
 	_, cfg := w.create(64 << 20)
 	v := open(t, cfg)
 	ctx := t.Context()
@@ -134,17 +147,14 @@ func TestAVolumeServesHosts(t *testing.T) {
 // brought to the node's device before it counts again.
 func TestANodeStopsAndReturns(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
+	w.startAll(3)
 	vol, cfg := w.create(16 << 20)
 	v := open(t, cfg)
 	l := startLoad(t, v, 1024, 4)
 	w.until("first writes", func() bool { return l.writes.Load() > 200 })
 	owner := w.owner(vol).Gateway
 	w.stop(owner)
-	n := l.writes.Load()
-	w.until("writes at the next owner", func() bool { return l.writes.Load() > n+200 })
+	w.goesOn(l, "writes at the next owner")
 	if o := w.owner(vol); o.Gateway == owner {
 		t.Fatalf("the stopped node still owns the volume: %+v", o)
 	}
@@ -152,8 +162,7 @@ func TestANodeStopsAndReturns(t *testing.T) {
 	w.start(owner)
 	w.until("everything is home", func() bool { return w.whole(vol) })
 	w.stop(w.owner(vol).Gateway) // now the returned device must hold everything
-	n = l.writes.Load()
-	w.until("writes after the second stop", func() bool { return l.writes.Load() > n+200 })
+	w.goesOn(l, "writes after the second stop")
 	l.finish()
 }
 
@@ -161,12 +170,8 @@ func TestANodeStopsAndReturns(t *testing.T) {
 // error.
 func TestAnOwnerYields(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
-	vol, cfg := w.create(16 << 20)
-	l := startLoad(t, open(t, cfg), 1024, 4)
-	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	w.startAll(3)
+	vol, l := w.underLoad()
 	o := w.owner(vol)
 	gw := w.running[o.Gateway].node.gateway
 	gw.Yield(lease.Fence{Vol: vol.Key, Epoch: o.Epoch})
@@ -177,8 +182,8 @@ func TestAnOwnerYields(t *testing.T) {
 	if st := gw.Volume(vol.Key).ANAState(); st == nvme.ANAOptimized {
 		t.Fatal("after the wish of a newer owner the volume is still served")
 	}
-	n := l.writes.Load() // nobody has changed the record, so the old owner takes the volume again
-	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	// nobody has changed the record, so the old owner takes the volume again
+	w.goesOn(l, "writes go on")
 	if now := w.owner(vol); now.Epoch <= o.Epoch {
 		t.Fatalf("the epoch is still %d", now.Epoch)
 	}
@@ -188,9 +193,7 @@ func TestAnOwnerYields(t *testing.T) {
 // TestAllNodesRestart: all nodes stop and start; every acknowledged write is there.
 func TestAllNodesRestart(t *testing.T) {
 	w := newWorld(t, 3, 3)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
+	w.startAll(3)
 	_, cfg := w.create(16 << 20)
 	v := open(t, cfg)
 	l := startLoad(t, v, 512, 2)
@@ -201,9 +204,7 @@ func TestAllNodesRestart(t *testing.T) {
 	for n := range cluster.NodeID(3) {
 		w.stop(n + 1)
 	}
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
+	w.startAll(3)
 	l.verify(open(t, cfg))
 }
 
@@ -276,12 +277,8 @@ func TestADeviceIsLost(t *testing.T) {
 	d := w.ctl.Newest().Map.Devices[2]
 	d.Path = fmt.Sprintf("/proc/self/fd/%d", fd)
 	w.format(d)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
-	vol, cfg := w.create(16 << 20)
-	l := startLoad(t, open(t, cfg), 1024, 4)
-	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	w.startAll(3)
+	vol, l := w.underLoad()
 	if st := w.running[2].node.Stats().Devices; st[0].Engine != "plain" || !st[0].VolatileCache {
 		t.Errorf("a file in memory is served as %+v", st)
 	}
@@ -292,8 +289,7 @@ func TestADeviceIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("the device is missed", func() bool { return slices.Contains(w.healing(vol).Down, 2) })
-	n := l.writes.Load()
-	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	w.goesOn(l, "writes go on")
 	w.until("the node reports it", func() bool {
 		st := w.running[2].node.Stats().Devices
 		return len(st) == 1 && !st[0].Healthy && st[0].Error != ""
@@ -305,12 +301,8 @@ func TestADeviceIsLost(t *testing.T) {
 // lasts (promise P4), also when a device is lost meanwhile: the placement journal is kept by devices.
 func TestSteadyStateNeedsNoArbiter(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
-	vol, cfg := w.create(16 << 20)
-	l := startLoad(t, open(t, cfg), 1024, 4)
-	w.until("first writes", func() bool { return l.writes.Load() > 200 })
+	w.startAll(3)
+	vol, l := w.underLoad()
 	w.ctl.setAway(true)
 	since, n := time.Now(), l.writes.Load()
 	w.until("writes without the arbiter", func() bool {
@@ -318,8 +310,7 @@ func TestSteadyStateNeedsNoArbiter(t *testing.T) {
 	})
 	owner := w.owner(vol).Gateway
 	w.stop(owner%3 + 1) // another node, whose device holds a third of the pages' copies
-	n = l.writes.Load()
-	w.until("writes go on", func() bool { return l.writes.Load() > n+200 })
+	w.goesOn(l, "writes go on")
 	w.ctl.setAway(false)
 	l.finish()
 }

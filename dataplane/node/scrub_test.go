@@ -78,9 +78,7 @@ func (w *world) rot(id cluster.DeviceID, patterns [][]byte) (blocks int) {
 // so that every device tells an owner on its own node or on another.
 func TestScrubbingFindsAndRepairs(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	for n := range cluster.NodeID(3) {
-		w.start(n + 1)
-	}
+	w.startAll(3)
 	vol, cfg := w.create(16 << 20)
 	v := open(t, cfg)
 	const blocks = 300

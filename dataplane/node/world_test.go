@@ -212,6 +212,13 @@ func (w *world) format(d *cluster.Device) {
 
 func (w *world) start(n cluster.NodeID) { w.run(n, w.build(n)) }
 
+// startAll starts nodes 1 to n.
+func (w *world) startAll(n cluster.NodeID) {
+	for i := range n {
+		w.start(i + 1)
+	}
+}
+
 // build makes a node that does nothing yet.
 func (w *world) build(n cluster.NodeID) *Node {
 	log := logrus.New()
