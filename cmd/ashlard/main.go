@@ -80,13 +80,16 @@ func runCommand() *cobra.Command {
 	c.Flags().StringSlice("join", nil, "first start: join the cluster of these nodes (http://NODE:7443,...)")
 	c.Flags().String("token", "",
 		"first start with --join: the join token (better: ASHLARD_TOKEN or --token-file)")
+	c.Flags().String("ca-fingerprint", "", "first start with --join: fingerprint of the cluster's authority "+
+		"(sha256:...), when its API is encrypted by that")
 	c.Flags().String("token-file", "", "first start with --join: file that holds the join token")
 	return c
 }
 
 func firstStart(v *viper.Viper) (daemon.First, error) {
 	f := daemon.First{Bootstrap: v.GetBool("bootstrap"), ClusterName: v.GetString("cluster-name"),
-		JoinURLs: v.GetStringSlice("join"), JoinToken: v.GetString("token")}
+		JoinURLs: v.GetStringSlice("join"), JoinToken: v.GetString("token"),
+		CAFingerprint: v.GetString("ca-fingerprint")}
 	if file := v.GetString("token-file"); file != "" {
 		if f.JoinToken != "" {
 			return f, errors.New("token and token-file exclude each other")

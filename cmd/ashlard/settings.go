@@ -65,6 +65,9 @@ func settings() []setting {
 			"a busy Cinder makes some tens; a client in a loop must not starve it"},
 		{"api-calls-per-address", 500, "REST calls per second from one address that this node takes; 0: no limit",
 			"several clients may share an address; who has no token is slowed down, too"},
+		{"rest-tls", "off", "encryption of the REST API: off, cluster (certificates of the cluster's own " +
+			"authority), or certificate-file,key-file",
+			"on 127.0.0.1 nobody listens; elsewhere off needs insecure-http"},
 		{"keystone", "",
 			"file of OpenStack's form clouds.yaml whose cloud \"ashlar\" is how to ask Keystone about tokens",
 			"empty: only the cluster's own tokens are taken"},
@@ -160,7 +163,7 @@ func readSettings(f *pflag.FlagSet) (*viper.Viper, error) {
 func options(v *viper.Viper) (daemon.Options, error) {
 	o := daemon.Options{
 		DataDir: v.GetString("data-dir"), Name: v.GetString("name"), Domain: v.GetString("domain"),
-		InsecureHTTP: v.GetBool("insecure-http"), Metrics: v.GetString("metrics"),
+		InsecureHTTP: v.GetBool("insecure-http"), RESTTLS: v.GetString("rest-tls"), Metrics: v.GetString("metrics"),
 		KeyFile:  v.GetString("key-file"),
 		Shutdown: time.Duration(v.GetInt("shutdown-timeout-seconds")) * time.Second,
 		Etcd: daemon.Etcd{Member: v.GetBool("etcd-member"), Endpoints: v.GetStringSlice("etcd-endpoints"),

@@ -25,6 +25,7 @@
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing is decided by it
 //	secret                                    Secret: what admits a node to the listeners between nodes
+//	authority                                 Authority: what issues the nodes' certificates
 //	tokens/<id>                               credentials of the REST API, written and read by restapi only
 //	requests/<hash>                           calls with an idempotency key, restapi only; ends by itself
 //

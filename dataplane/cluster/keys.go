@@ -13,6 +13,7 @@ const Prefix = "/ashlar/v1/"
 const (
 	KeyCluster       = Prefix + "cluster"
 	KeySecret        = Prefix + "secret"
+	KeyAuthority     = Prefix + "authority"
 	KeyMapEpoch      = Prefix + "map/epoch"
 	KeyVoters        = Prefix + "map/voters"
 	KeyClusterKeys   = Prefix + "keys"

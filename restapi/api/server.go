@@ -14,9 +14,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -162,11 +164,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.engine.ServeHTTP(w, r)
 }
 
+// debugLines takes what net/http says of connections that strangers broke off.
+type debugLines struct{ log logrus.FieldLogger }
+
+// Write implements io.Writer.
+func (d debugLines) Write(line []byte) (int, error) {
+	d.log.Debug(strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
 // Serve answers on ln until ctx is done, then lets calls under way finish for a moment. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	h := &http.Server{
 		Handler: s, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: stdlog.New(debugLines{s.o.Log}, "", 0),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- h.Serve(ln) }()

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/pki"
 )
 
 // defaultEndpoint is where a node's API is unless somebody moved it.
@@ -32,6 +33,7 @@ type entry struct {
 	Endpoints []string `yaml:"endpoints" mapstructure:"endpoints"`
 	Token     string   `yaml:"token,omitempty" mapstructure:"token"`
 	TokenFile string   `yaml:"token-file,omitempty" mapstructure:"token-file"`
+	CA        string   `yaml:"ca,omitempty" mapstructure:"ca"` // certificates to trust (PEM)
 }
 
 // global are the flags that every command has.
@@ -46,6 +48,8 @@ func newGlobal(root *cobra.Command) *global {
 	f.StringSlice("endpoint", nil,
 		"base URL of a node's API; several for fail-over (default "+defaultEndpoint+")")
 	f.String("token-file", "", "file that holds the bearer token (or set ASHLAR_TOKEN)")
+	f.String("ca-file", "",
+		"certificates (PEM) that vouch for the nodes' APIs: ca.pem in the data-dir of a node")
 	f.String("context", "", "context of the configuration file to use")
 	f.StringP("output", "o", formTable, "table, wide, json, yaml, or name (what other commands take)")
 	f.Duration("timeout", 30*time.Second, "most time to wait for an answer")
@@ -144,6 +148,13 @@ func (g *global) use() (entry, error) {
 	if f := g.v.GetString("token-file"); f != "" {
 		ctx.Token, ctx.TokenFile = "", f
 	}
+	if f := g.v.GetString("ca-file"); f != "" {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return ctx, fmt.Errorf("ca-file: %w", err)
+		}
+		ctx.CA = string(text)
+	}
 	if t := g.v.GetString("token"); t != "" && !g.flags.Changed("token-file") { // flags come first
 		ctx.Token, ctx.TokenFile = t, ""
 	}
@@ -181,8 +192,13 @@ func (g *global) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{Endpoints: ctx.Endpoints, Token: ctx.Token,
-		Timeout: g.v.GetDuration("timeout")})
+	o := client.Options{Endpoints: ctx.Endpoints, Token: ctx.Token, Timeout: g.v.GetDuration("timeout")}
+	if ctx.CA != "" {
+		if o.Transport, err = pki.Transport(ctx.CA); err != nil {
+			return nil, fmt.Errorf("certificates to trust: %w", err)
+		}
+	}
+	return client.New(o)
 }
 
 func contextCommand(g *global) *cobra.Command {
@@ -224,11 +240,13 @@ func contextList(g *global) *cobra.Command {
 }
 
 func contextAdd(g *global) *cobra.Command {
-	return &cobra.Command{
+	var fingerprint string
+	cmd := &cobra.Command{
 		Use: "add NAME", Aliases: []string{"set"},
-		Short: "Keep --endpoint and --token-file (or ASHLAR_TOKEN) as a context, and use it from now on",
+		Short: "Keep --endpoint, --token-file (or ASHLAR_TOKEN) and --ca-file as a context, and use it",
 		Example: "  ashlar context add lab --endpoint http://192.0.2.1:7443,http://192.0.2.2:7443 " +
-			"--token-file ~/lab.token",
+			"--token-file ~/lab.token\n" +
+			"  ashlar context add lab --endpoint https://192.0.2.1:7443 --ca-fingerprint sha256:5e1f...",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.load()
@@ -239,12 +257,20 @@ func contextAdd(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if fingerprint != "" {
+				if ctx.CA, err = pki.Fetch(cmd.Context(), ctx.Endpoints[0], fingerprint); err != nil {
+					return err
+				}
+			}
 			name := strings.ToLower(args[0])
 			c.Current = name
 			c.Contexts[name] = &ctx
 			return g.save(c)
 		},
 	}
+	cmd.Flags().StringVar(&fingerprint, "ca-fingerprint", "",
+		"fingerprint of the cluster's authority, which is fetched and kept instead of --ca-file")
+	return cmd
 }
 
 func contextUse(g *global) *cobra.Command {

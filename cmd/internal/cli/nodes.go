@@ -11,6 +11,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/pki"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -115,8 +116,16 @@ func nodeJoinToken(g *global) *cobra.Command {
 			if g.structured() {
 				return g.print(cmd, tok, table{})
 			}
+			trust := ""
+			if ctx.CA != "" {
+				fingerprint, err := pki.Fingerprint(ctx.CA)
+				if err != nil {
+					return fmt.Errorf("certificates to trust: %w", err)
+				}
+				trust = " --ca-fingerprint " + fingerprint
+			}
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "On the new node, within %v:\n  ASHLARD_TOKEN=<the token below> "+
-				"ashlard run --join %s\n", expires, strings.Join(ctx.Endpoints, ","))
+				"ashlard run --join %s%s\n", expires, strings.Join(ctx.Endpoints, ","), trust)
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), tok.Secret)
 			return err
 		}),

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -54,7 +55,11 @@ func (g *global) finish(root *cobra.Command) {
 func Explain(err error) string {
 	text := err.Error()
 	var op *net.OpError
+	var stranger *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &stranger):
+		text += "\n  the cluster's authority is in ca.pem in the data-dir of its nodes: give it with --ca-file, " +
+			"or keep it with `ashlar context add NAME --ca-fingerprint sha256:...`"
 	case client.Is(err, wire.Unauthenticated):
 		text += "\n  give a token with ASHLAR_TOKEN or --token-file; the first one is in DATA-DIR/admin-token " +
 			"of the node that founded the cluster"

@@ -14,6 +14,7 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/auth"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/pki"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -120,7 +121,7 @@ func (d *daemon) found(ctx context.Context) error {
 
 // join asks the cluster to take the node in, until it answers.
 func (d *daemon) join(ctx context.Context) error {
-	c, err := client.New(client.Options{Endpoints: d.opt.First.JoinURLs})
+	c, err := d.joinClient(ctx)
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
@@ -171,6 +172,8 @@ func final(err error) bool {
 	var refused *manager.Error
 	var answer *client.Error
 	switch {
+	case errors.Is(err, pki.ErrStranger):
+		return true
 	case errors.As(err, &refused):
 		return true
 	case errors.As(err, &answer):

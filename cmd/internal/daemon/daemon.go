@@ -116,6 +116,7 @@ func (d *daemon) live(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = trail.Close() }()
+	peers := &peerTransport{}
 	tracer, traced, err := d.trace(ctx)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func (d *daemon) live(ctx context.Context) error {
 	server, err := api.New(api.Options{Manager: d.manager, Verifier: verifier, Audit: trail,
 		Runtime: d, Observer: past, Inspector: d.inspect(counted.Handler()), Self: d.state.Node,
 		Version: d.opt.Version, Log: d.log, Metrics: shown, Limits: d.opt.Limits,
-		Tracer: tracer})
+		Tracer: tracer, Transport: peers})
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (d *daemon) live(ctx context.Context) error {
 		base.start(d.watchMember)
 		base.start(func(ctx context.Context) error { d.tendMember(ctx); return nil })
 	}
-	front.start(func(ctx context.Context) error { return server.Serve(ctx, ln) })
+	front.start(func(ctx context.Context) error { return d.serveREST(ctx, server, ln, peers) })
 	front.start(func(ctx context.Context) error { d.announce(ctx); return nil })
 	for _, f := range []func(context.Context) error{own, traced} {
 		if f != nil {

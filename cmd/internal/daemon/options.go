@@ -67,6 +67,8 @@ type First struct {
 	ClusterName string
 	JoinURLs    []string // REST base URLs of nodes of the cluster to join
 	JoinToken   string
+	// CAFingerprint is that of the cluster's authority; empty: JoinURLs are trusted by the system's rules.
+	CAFingerprint string
 }
 
 // Traces says where spans go.
@@ -85,6 +87,7 @@ type Options struct {
 	Etcd         Etcd
 	KeyFile      string // of cluster keys; empty: the node has none
 	InsecureHTTP bool
+	RESTTLS      string           // one of the constants, or two files
 	Keystone     keystone.Options // no Roles: no tokens of Keystone
 	Metrics      string           // one of the constants, or "host:port" of their own listener
 	Limits       api.Limits
@@ -114,6 +117,9 @@ func (o *Options) validate() error {
 	}
 	if err := cluster.ValidateName("name", o.Name); err != nil {
 		return err
+	}
+	if _, _, files := o.certificateFiles(); o.encrypted() && o.RESTTLS != TLSCluster && !files {
+		return fmt.Errorf("rest-tls: %q is none of off, cluster and certificate-file,key-file", o.RESTTLS)
 	}
 	switch _, _, err := net.SplitHostPort(o.Metrics); o.Metrics {
 	case MetricsToken, MetricsPublic, MetricsOff, "":
@@ -147,15 +153,18 @@ func (o *Options) validateOpenness() error {
 	if o.InsecureHTTP {
 		return nil
 	}
-	open := map[string]string{"REST": o.Listen.REST}
+	open := map[string]string{}
+	if !o.encrypted() {
+		open["REST"] = o.Listen.REST
+	}
 	if o.Etcd.Member && len(o.Etcd.Endpoints) == 0 {
 		open["etcd client"], open["etcd peer"] = o.Listen.EtcdClient, o.Listen.EtcdPeer
 	}
 	for what, addr := range open {
 		host, _, _ := net.SplitHostPort(addr)
 		if !loopback(host) {
-			return fmt.Errorf("%s would listen on %s without encryption (TLS is not available yet): "+
-				"listen on 127.0.0.1, or set insecure-http if every machine that reaches this address is trusted",
+			return fmt.Errorf("%s would listen on %s without encryption: listen on 127.0.0.1 (for REST, "+
+				"rest-tls encrypts), or set insecure-http if every machine that reaches this address is trusted",
 				what, addr)
 		}
 	}
@@ -193,7 +202,7 @@ func loopback(host string) bool {
 // addresses is what the cluster's records keep of the advertised services.
 func (o *Options) addresses(member bool) cluster.Addresses {
 	a := cluster.Addresses{Host: o.Advertise.Hosts, Discovery: o.Advertise.Discovery, Peer: o.Advertise.Nodes,
-		REST: "http://" + o.Advertise.REST}
+		REST: o.restURL()}
 	if member {
 		a.Etcd = "http://" + o.Advertise.EtcdClient
 	}

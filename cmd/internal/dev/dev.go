@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/ashlar-storage/ashlar/cmd/internal/cli"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/pki"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -44,6 +46,7 @@ type options struct {
 	dir     string
 	binary  string // ashlard
 	fresh   bool
+	tls     bool // of the REST API
 	once    bool // stop as soon as everything is ready
 	host    string
 	wanted  state
@@ -75,6 +78,7 @@ func Command() *cobra.Command {
 	f.StringVar(&o.dir, "dir", "",
 		"directory of the cluster (default $XDG_STATE_HOME/ashlar-dev or ~/.local/state/ashlar-dev)")
 	f.BoolVar(&o.fresh, "fresh", false, "wipe the cluster that is in the directory first")
+	f.BoolVar(&o.tls, "tls", false, "encrypt the REST API, with certificates of the cluster's own authority")
 	f.BoolVar(&o.once, "exit-after-ready", false, "stop again as soon as everything is ready")
 	f.StringVar(&o.binary, "ashlard", "", "the daemon (default: beside this program, else from PATH)")
 	f.StringVar(&o.host, "host-nqn", "", "host to allow on the volume (default: the one in "+cli.HostNQNFile+")")
@@ -170,6 +174,7 @@ type devCluster struct {
 	nodes []*node
 	api   *client.Client
 	token string
+	trust []string // what a node that joins must be told to trust the API
 
 	sayMu sync.Mutex
 }
@@ -189,7 +194,7 @@ func (d *devCluster) makeNodes() error {
 	for i := range nodeCount {
 		n := &node{number: i + 1, dir: filepath.Join(d.dir, nodeName(i+1)), binary: d.binary,
 			ports: d.state.Ports[i], keys: keys,
-			say: d.say, done: make(chan struct{})}
+			tls: d.tls, say: d.say, done: make(chan struct{})}
 		if err := os.MkdirAll(n.dir, 0o700); err != nil {
 			return err
 		}
@@ -222,7 +227,7 @@ func (d *devCluster) start(ctx, life context.Context) error {
 		if err != nil {
 			return err
 		}
-		n.begin(life, token, "--join", first.rest())
+		n.begin(life, token, append([]string{"--join", first.rest()}, d.trust...)...)
 		// One after the other, so that node 2 gets the number 2.
 		err = d.retry(ctx, "see "+nodeName(n.number)+" join", func() error { return d.joined(ctx, n) })
 		if err != nil {
@@ -259,11 +264,37 @@ func (d *devCluster) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.api, err = client.New(client.Options{Endpoints: []string{d.nodes[0].rest()},
-		Token: d.token}); err != nil {
+	opts := client.Options{Endpoints: []string{d.nodes[0].rest()}, Token: d.token}
+	if d.tls {
+		if opts.Transport, err = d.authority(ctx); err != nil {
+			return err
+		}
+	}
+	if d.api, err = client.New(opts); err != nil {
 		return err
 	}
 	return d.retry(ctx, "reach the first node", func() error { _, err := d.api.GetLiveness(ctx); return err })
+}
+
+// authorityFile is where the first node leaves the certificate to trust.
+func (d *devCluster) authorityFile() string { return filepath.Join(d.nodes[0].dataDir(), "ca.pem") }
+
+// authority waits for the cluster's certificate authority.
+func (d *devCluster) authority(ctx context.Context) (t *http.Transport, err error) {
+	err = d.retry(ctx, "read the cluster's authority", func() error {
+		text, err := os.ReadFile(d.authorityFile())
+		if err != nil {
+			return err
+		}
+		fingerprint, err := pki.Fingerprint(string(text))
+		if err != nil {
+			return err
+		}
+		d.trust = []string{"--ca-fingerprint", fingerprint}
+		t, err = pki.Transport(string(text))
+		return err
+	})
+	return t, err
 }
 
 // joinToken makes a token for a node that was not started before; the others need none.

@@ -119,6 +119,9 @@ func (d *devCluster) writeEnv(endpoints []string) (string, error) {
 	text := fmt.Sprintf("export ASHLAR_ENDPOINT=%s\nexport ASHLAR_TOKEN_FILE=%s\n",
 		quote(strings.Join(endpoints, ",")),
 		quote(filepath.Join(d.nodes[0].dataDir(), "admin-token")))
+	if d.tls {
+		text += "export ASHLAR_CA_FILE=" + quote(d.authorityFile()) + "\n"
+	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", errors.Join(errors.New("write env file"), err)
 	}

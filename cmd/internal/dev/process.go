@@ -27,6 +27,7 @@ type node struct {
 	binary string
 	ports  map[string]int
 	keys   string // key file, the same for all nodes
+	tls    bool   // of the REST API
 	say    func(format string, args ...any)
 
 	pid    atomic.Int64
@@ -41,7 +42,14 @@ func (n *node) begin(ctx context.Context, token string, first ...string) {
 	go n.keep(ctx, token, first...)
 }
 
-func (n *node) rest() string    { return "http://127.0.0.1:" + strconv.Itoa(n.ports["rest-port"]) }
+func (n *node) rest() string {
+	scheme := "http"
+	if n.tls {
+		scheme = "https"
+	}
+	return scheme + "://127.0.0.1:" + strconv.Itoa(n.ports["rest-port"])
+}
+
 func (n *node) dataDir() string { return filepath.Join(n.dir, "data") }
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
 func (n *node) disk(i int) string {
@@ -85,6 +93,9 @@ func (n *node) runOnce(ctx context.Context, token string, first []string) error 
 	defer func() { _ = log.Close() }()
 	args := append([]string{"run", "--name", nodeName(n.number), "--data-dir", n.dataDir(),
 		"--listen-address", "127.0.0.1", "--key-file", n.keys}, first...)
+	if n.tls {
+		args = append(args, "--rest-tls", "cluster")
+	}
 	for _, name := range portNames() {
 		args = append(args, "--"+name, strconv.Itoa(n.ports[name]))
 	}

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"crypto/tls"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/restapi/pki"
+)
+
+// TestEncryptedAPI: the command line talks to nobody whom it was not told to trust, by a file or, once and
+// for all, by a fingerprint.
+func TestEncryptedAPI(t *testing.T) {
+	x := newTerminal(t)
+	authority, err := pki.NewAuthority("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := authority.Issue("node1", []string{"127.0.0.1"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := httptest.NewUnstartedServer(x.c.Server)
+	h.Listener = tls.NewListener(h.Listener, &tls.Config{Certificates: []tls.Certificate{*certificate},
+		MinVersion: tls.VersionTLS12})
+	h.Start()
+	t.Cleanup(h.Close)
+	url := strings.Replace(h.URL, "http://", "https://", 1)
+	t.Setenv("ASHLAR_ENDPOINT", url)
+	x.fails("--ca-fingerprint", "node", "list")
+
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, []byte(authority.Certificate()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, x.run("node", "list", "--ca-file", file), "node1")
+	_, notes, err := x.try("node", "join-token", "--ca-file", file)
+	if err != nil || !strings.Contains(notes, "--join "+url+" --ca-fingerprint "+authority.Fingerprint()) {
+		t.Errorf("%q, %v", notes, err)
+	}
+	x.fails("ca-file", "node", "list", "--ca-file", file+"x")
+
+	x.fails("another cluster", "context", "set", "lab", "--ca-fingerprint", "sha256:00")
+	x.run("context", "set", "lab", "--ca-fingerprint", authority.Fingerprint())
+	t.Setenv("ASHLAR_ENDPOINT", "")
+	t.Setenv("ASHLAR_TOKEN", "")
+	contains(t, x.run("node", "list"), "node1")
+}
