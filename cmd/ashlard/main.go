@@ -77,6 +77,8 @@ func runCommand() *cobra.Command {
 	addFlags(c.Flags())
 	c.Flags().Bool("bootstrap", false, "first start: found a new cluster")
 	c.Flags().String("cluster-name", "", "first start with --bootstrap: name of the cluster, for people")
+	c.Flags().Bool("encrypt-nodes", false, "first start with --bootstrap: nodes of this cluster talk to each "+
+		"other over TLS, for good; see docs/security.md for its price")
 	c.Flags().StringSlice("join", nil, "first start: join the cluster of these nodes (http://NODE:7443,...)")
 	c.Flags().String("token", "",
 		"first start with --join: the join token (better: ASHLARD_TOKEN or --token-file)")
@@ -88,7 +90,8 @@ func runCommand() *cobra.Command {
 
 func firstStart(v *viper.Viper) (daemon.First, error) {
 	f := daemon.First{Bootstrap: v.GetBool("bootstrap"), ClusterName: v.GetString("cluster-name"),
-		JoinURLs: v.GetStringSlice("join"), JoinToken: v.GetString("token"),
+		EncryptNodes: v.GetBool("encrypt-nodes"),
+		JoinURLs:     v.GetStringSlice("join"), JoinToken: v.GetString("token"),
 		CAFingerprint: v.GetString("ca-fingerprint")}
 	if file := v.GetString("token-file"); file != "" {
 		if f.JoinToken != "" {

@@ -121,6 +121,11 @@ func NodeNQN(clusterID UUID, n NodeID) string {
 	return NQNPrefix + "node:" + clusterID.String() + ":" + strconv.FormatUint(uint64(n), 10)
 }
 
+// NodeServerName is what a node is called in the certificate that it shows to other nodes.
+func NodeServerName(clusterID UUID, n NodeID) string {
+	return "node-" + strconv.FormatUint(uint64(n), 10) + "." + clusterID.String() + ".ashlar"
+}
+
 // ParseNodeNQN is the inverse of NodeNQN.
 func ParseNodeNQN(s string) (UUID, NodeID, error) {
 	rest, ok := strings.CutPrefix(s, NQNPrefix+"node:")

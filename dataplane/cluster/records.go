@@ -7,6 +7,8 @@ type ClusterInfo struct {
 	ID      UUID   `json:"id"`
 	Name    string `json:"name"`
 	Created string `json:"created"` // RFC 3339, UTC
+	// EncryptNodes: nodes talk to each other over TLS.
+	EncryptNodes bool `json:"encrypt_nodes,omitempty"`
 }
 
 // Secret admits a node to the listeners between nodes. Written once, at bootstrap, read by nodes only.

@@ -36,6 +36,9 @@ type writer struct {
 	vec   [][]byte // the batch: pieces of heads and of the IOs' buffers
 	start int      // heads[start:] is not in vec yet
 	bufs  net.Buffers
+	// flat is the batch in one piece, for connections that are no sockets: there every Write costs a record of
+	// TLS and a system call.
+	flat []byte
 }
 
 func (w *writer) init(q *Queue) {
@@ -167,6 +170,14 @@ func (w *writer) flush() error {
 		return nil
 	case 1:
 		_, err := w.q.conn.Write(w.vec[0])
+		return err
+	}
+	if _, isSocket := w.q.conn.(*net.TCPConn); !isSocket {
+		w.flat = w.flat[:0]
+		for _, p := range w.vec {
+			w.flat = append(w.flat, p...)
+		}
+		_, err := w.q.conn.Write(w.flat)
 		return err
 	}
 	w.bufs = w.vec

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -35,7 +36,9 @@ type Options struct {
 	Self      cluster.NodeID
 	ClusterID cluster.UUID
 	Secret    []byte // the cluster secret
-	DataDir   string
+	// PeerTLS encrypts what goes between nodes, both ways; nil: in clear.
+	PeerTLS *tls.Config
+	DataDir string
 	// Listen addresses, "host:port". Empty Discovery: discovery is only at Hosts, which always answers it too.
 	Hosts, Discovery, Peers string
 
@@ -103,8 +106,7 @@ func New(o Options) (*Node, error) {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
 	n.peers = peer.NewManager(peer.Options{Cluster: o.ClusterID, Self: o.Self, Secret: o.Secret,
-		Timeout: o.ChunkTimeout,
-		Log:     n.log})
+		TLS: o.PeerTLS, Timeout: o.ChunkTimeout, Log: n.log})
 	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Arbiter: o.Arbiter, Votes: votes{n},
 		Events: &n.shown,
 		Near:   n.isLocal, Keys: o.Keys, Patience: o.Patience, Audit: o.Audit, Sampling: o.Sampling, Log: n.log})
@@ -152,6 +154,9 @@ func (n *Node) openTargets() (err error) {
 		ln, err := nvmet.Listen(context.Background(), l.addr)
 		if err != nil {
 			return err
+		}
+		if l.target == n.nodes && n.o.PeerTLS != nil {
+			ln = tls.NewListener(ln, n.o.PeerTLS)
 		}
 		n.listen = append(n.listen, listener{ln, l.target})
 	}

@@ -1,6 +1,7 @@
 package nvmet
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -38,6 +39,9 @@ const maxVec = 2*maxBatch + 1
 
 // newSocket picks the engine for a connection.
 func newSocket(c net.Conn) (socket, error) {
+	if encrypted, ok := c.(*tls.Conn); ok {
+		return newTLSSocket(encrypted)
+	}
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return &streamSocket{c}, nil

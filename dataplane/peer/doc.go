@@ -9,6 +9,10 @@
 // listener admits the node's next association only when none of the old one's can still execute (nvmet,
 // SubsystemConfig.Vendor).
 //
+// With Options.TLS, and a listener that matches, both sides show certificates of the cluster's authority, and
+// a node is taken for the one whose number its certificate names. The cluster secret is proved inside, as
+// without.
+//
 // Chunk commands are drawn in package chunk. The lease commands:
 //
 //	opcode  name    data                     fields

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -33,6 +34,7 @@ type Options struct {
 	Cluster cluster.UUID
 	Self    cluster.NodeID
 	Secret  []byte        // the cluster secret
+	TLS     *tls.Config   // nil: in clear; ServerName is filled in
 	Timeout time.Duration // of one request; default 2 s
 	Log     *logrus.Entry
 }
@@ -92,6 +94,7 @@ func (m *Manager) connect(n *cluster.Node) (*remote, error) {
 		Config: initiator.Config{
 			Addr: n.Addresses.Peer, SubNQN: cluster.NodeNQN(m.o.Cluster, n.Number),
 			HostNQN: cluster.NodeNQN(m.o.Cluster, m.o.Self), HostID: hostID(m.o.Cluster, m.o.Self),
+			Dial:   m.dialer(n.Number),
 			Queues: 1, Depth: initiator.MaxDepth, Timeout: m.o.Timeout, KATO: 4 * time.Second, Secret: m.o.Secret,
 		},
 		Backoff: initiator.Backoff{First: 50 * time.Millisecond, Max: time.Second},
@@ -102,6 +105,17 @@ func (m *Manager) connect(n *cluster.Node) (*remote, error) {
 		return nil, err
 	}
 	return &remote{addr: n.Addresses.Peer, path: path}, nil
+}
+
+// dialer reaches a node over TLS; nil without.
+func (m *Manager) dialer(n cluster.NodeID) func(context.Context, string) (net.Conn, error) {
+	if m.o.TLS == nil {
+		return nil
+	}
+	d := &tls.Dialer{NetDialer: &net.Dialer{}, Config: m.o.TLS.Clone()}
+	d.NetDialer.SetMultipathTCP(false)
+	d.Config.ServerName = cluster.NodeServerName(m.o.Cluster, n)
+	return func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
 }
 
 // hostID is the same for every process of a node, so that its next association replaces the former one.

@@ -3,6 +3,7 @@ package peer_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"hash/crc32"
 	"io"
 	"testing"
@@ -47,7 +48,15 @@ func (g givenUp) Suspect(vol cluster.VolumeKey, d cluster.DeviceID) { g.suspects
 // Submit implements chunkdtest.Submitter.
 func (r remote) Submit(q *chunk.Request) { r.Manager.Submit(2, q) }
 
+const secret = "secret of a cluster of thirtytwo"
+
 func newRemote(t testing.TB, hostSecret string) remote {
+	t.Helper()
+	return newRemoteOver(t, hostSecret, nil, nil)
+}
+
+// newRemoteOver is newRemote with TLS on both sides; nil: none.
+func newRemoteOver(t testing.TB, hostSecret string, listen, dial *tls.Config) remote {
 	t.Helper()
 	dev := blockdev.NewMem(blockdev.MemOptions{Size: 64 << 20, VolatileCache: true})
 	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4},
@@ -80,10 +89,13 @@ func newRemote(t testing.TB, hostSecret string) remote {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if listen != nil {
+		ln = tls.NewListener(ln, listen)
+	}
 	go target.Serve(ln)
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	m := peer.NewManager(peer.Options{Cluster: id, Self: 1, Secret: []byte(hostSecret),
+	m := peer.NewManager(peer.Options{Cluster: id, Self: 1, Secret: []byte(hostSecret), TLS: dial,
 		Log: logrus.NewEntry(log)})
 	err = m.Update(map[cluster.NodeID]*cluster.Node{2: {Number: 2,
 		Addresses: cluster.Addresses{Peer: ln.Addr().String()}}})
@@ -201,8 +213,12 @@ func TestAnAnswerHoldsNobodyElsesBytes(t *testing.T) {
 // BenchmarkRequests sends requests one after the other over a real connection. Nothing is allocated for one,
 // on either side.
 func BenchmarkRequests(b *testing.B) {
+	benchmarkRequests(b, newRemote(b, secret))
+}
+
+func benchmarkRequests(b *testing.B, far remote) {
 	const n = 4
-	r, done := connected(b, newRemote(b, "secret of a cluster of thirtytwo")), make(answered, 1)
+	r, done := connected(b, far), make(answered, 1)
 	for name, op := range map[string]chunk.Op{"head": chunk.OpHead, "read": chunk.OpRead,
 		"stable": chunk.OpStable, "fence": chunk.OpFence, "list": chunk.OpList} {
 		b.Run(name, func(b *testing.B) {

@@ -27,9 +27,11 @@ const SecretSize = 32
 type Bootstrap struct {
 	ClusterID   cluster.UUID
 	ClusterName string
-	Secret      []byte
-	AdminToken  auth.Secret
-	Node        wire.JoinRequest // Token is not looked at
+	// EncryptNodes: nodes are to talk to each other over TLS, for as long as the cluster exists.
+	EncryptNodes bool
+	Secret       []byte
+	AdminToken   auth.Secret
+	Node         wire.JoinRequest // Token is not looked at
 }
 
 // Bootstrap makes the cluster with its first node. Repeating it for the same cluster and node succeeds;
@@ -49,7 +51,8 @@ func (m *Manager) Bootstrap(ctx context.Context, b Bootstrap) (cluster.NodeID, e
 	token := auth.Record{ID: b.AdminToken.ID(), Name: "bootstrap", Role: auth.Admin,
 		Hash: b.AdminToken.Hash(), Created: m.stamp()}
 	puts := []store.Put{
-		put(cluster.KeyCluster, cluster.ClusterInfo{ID: b.ClusterID, Name: b.ClusterName, Created: m.stamp()}),
+		put(cluster.KeyCluster, cluster.ClusterInfo{ID: b.ClusterID, Name: b.ClusterName, Created: m.stamp(),
+			EncryptNodes: b.EncryptNodes}),
 		put(cluster.KeySecret, cluster.Secret{Secret: b.Secret}),
 		put(cluster.KeyMapEpoch, cluster.Epoch(1)),
 		put(cluster.KeyCounterNode, first),

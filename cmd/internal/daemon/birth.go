@@ -105,7 +105,8 @@ func (d *daemon) found(ctx context.Context) error {
 	var node cluster.NodeID
 	err = d.persist(ctx, "found the cluster", func() error {
 		node, err = d.manager.Bootstrap(ctx, manager.Bootstrap{ClusterID: d.state.ClusterID,
-			ClusterName: d.state.ClusterName, Secret: d.state.Secret, AdminToken: token, Node: d.introduction()})
+			ClusterName: d.state.ClusterName, EncryptNodes: d.opt.First.EncryptNodes,
+			Secret: d.state.Secret, AdminToken: token, Node: d.introduction()})
 		return err
 	})
 	if err != nil {

@@ -65,8 +65,10 @@ type Etcd struct {
 type First struct {
 	Bootstrap   bool
 	ClusterName string
-	JoinURLs    []string // REST base URLs of nodes of the cluster to join
-	JoinToken   string
+	// EncryptNodes makes a new cluster whose nodes talk to each other over TLS.
+	EncryptNodes bool
+	JoinURLs     []string // REST base URLs of nodes of the cluster to join
+	JoinToken    string
 	// CAFingerprint is that of the cluster's authority; empty: JoinURLs are trusted by the system's rules.
 	CAFingerprint string
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"reflect"
 	"time"
 
@@ -32,6 +34,7 @@ type DataPlaneOptions struct {
 	Node      cluster.NodeID
 	ClusterID cluster.UUID
 	Secret    []byte
+	PeerTLS   *tls.Config // nil: nodes talk in clear
 	DataDir   string
 	Listen    Services // Hosts, Discovery, Nodes
 	Advertise Services
@@ -58,15 +61,21 @@ func (d *daemon) startPlane(ctx context.Context) (DataPlane, error) {
 				"(a majority of its members must be up)")
 		}
 	}()
-	if _, err := d.watcher.Next(ctx, 0); err != nil {
+	now, err := d.watcher.Next(ctx, 0)
+	if err != nil {
 		return nil, err
+	}
+	encryption, err := d.peerTLS(ctx, &now.Map.Cluster)
+	if err != nil {
+		return nil, fmt.Errorf("TLS between nodes: %w", err)
 	}
 	arbiter, err := d.arbiter()
 	if err != nil {
 		return nil, err
 	}
 	return d.opt.NewDataPlane(DataPlaneOptions{
-		Node: d.state.Node, ClusterID: d.state.ClusterID, Secret: d.state.Secret, DataDir: d.opt.DataDir,
+		PeerTLS: encryption,
+		Node:    d.state.Node, ClusterID: d.state.ClusterID, Secret: d.state.Secret, DataDir: d.opt.DataDir,
 		Listen: d.opt.Listen, Advertise: d.opt.Advertise, Maps: d.watcher,
 		Arbiter: arbiter, Sampling: d.sampling, Keys: d.keys, Log: d.log,
 	})

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/pki"
@@ -89,11 +90,7 @@ func (d *daemon) certificates(ctx context.Context, peers *peerTransport) (presen
 		peers.known.Store(transport)
 		return files.Present, err
 	}
-	var authority *pki.Authority
-	err := d.persist(ctx, "read the cluster's certificate authority", func() (err error) {
-		authority, err = d.manager.Authority(ctx)
-		return err
-	})
+	authority, err := d.authority(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +113,35 @@ func (d *daemon) certificates(ctx context.Context, peers *peerTransport) (presen
 		authority.Fingerprint())
 	go source.Run(ctx)
 	return source.Present, nil
+}
+
+// authority reads the cluster's certificate authority, as soon as etcd answers.
+func (d *daemon) authority(ctx context.Context) (a *pki.Authority, err error) {
+	err = d.persist(ctx, "read the cluster's certificate authority", func() error {
+		a, err = d.manager.Authority(ctx)
+		return err
+	})
+	return a, err
+}
+
+// peerTLS is how nodes talk to each other; nil: in clear. The certificate is renewed until ctx is done.
+func (d *daemon) peerTLS(ctx context.Context, c *cluster.ClusterInfo) (*tls.Config, error) {
+	if !c.EncryptNodes {
+		return nil, nil
+	}
+	authority, err := d.authority(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := cluster.NodeServerName(c.ID, d.state.Node)
+	source, err := pki.NewSource(ctx, func(context.Context) (*tls.Certificate, error) {
+		return authority.Issue(d.state.NodeName, []string{name}, time.Now())
+	}, func(err error) { d.log.WithError(err).Error("TLS between nodes") })
+	if err != nil {
+		return nil, err
+	}
+	go source.Run(ctx)
+	return pki.Mutual(authority.Certificate(), source)
 }
 
 // restHosts are the names and addresses by which the API is reached.

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -51,7 +53,9 @@ func trusting(t *testing.T, ctx context.Context, founder Options) (c *client.Cli
 func TestEncryptedREST(t *testing.T) {
 	ctx := testContext(t)
 	a := testOptions(t, "a")
-	a.First, a.RESTTLS = First{Bootstrap: true}, TLSCluster
+	a.First, a.RESTTLS = First{Bootstrap: true, EncryptNodes: true}, TLSCluster
+	planes := make(chan *tls.Config, 2)
+	a.NewDataPlane = func(o DataPlaneOptions) (DataPlane, error) { planes <- o.PeerTLS; return still{o}, nil }
 	start(t, a)
 	c, fingerprint := trusting(t, ctx, a)
 	if resp, err := http.Get("http://" + a.Listen.REST + "/v1/health"); err == nil {
@@ -65,7 +69,7 @@ func TestEncryptedREST(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := testOptions(t, "b")
-	b.RESTTLS = TLSCluster
+	b.RESTTLS, b.NewDataPlane = TLSCluster, a.NewDataPlane
 	b.First = First{JoinURLs: []string{"https://" + a.Listen.REST}, JoinToken: tok.Secret,
 		CAFingerprint: "sha256:" + strings.Repeat("0", 64)}
 	if err := Run(ctx, b); !errors.Is(err, pki.ErrStranger) {
@@ -78,6 +82,7 @@ func TestEncryptedREST(t *testing.T) {
 		_, err := c.ListAudit(ctx, 2, client.ListOpts{})
 		return err
 	})
+	meet(t, <-planes, <-planes)
 	eventually(t, ctx, "both are known by https", func() error {
 		nodes, err := c.AllNodes(ctx)
 		for _, n := range nodes {
@@ -87,6 +92,32 @@ func TestEncryptedREST(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// meet lets two nodes shake hands: node 1 calls node 2.
+func meet(t *testing.T, one, two *tls.Config) {
+	t.Helper()
+	if one == nil || two == nil {
+		t.Fatal("a node that talks to others in clear")
+	}
+	names := func(c *tls.Config) []string {
+		shown, err := c.GetCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown.Leaf.DNSNames
+	}
+	near, far := net.Pipe()
+	server, client := tls.Server(far, two), one.Clone()
+	client.ServerName = names(two)[0]
+	done := make(chan error, 1)
+	go func() { done <- server.Handshake() }()
+	if err := errors.Join(tls.Client(near, client).Handshake(), <-done); err != nil {
+		t.Error(err)
+	}
+	if names(one)[0] == names(two)[0] || !strings.HasPrefix(names(one)[0], "node-") {
+		t.Errorf("called %v and %v", names(one), names(two))
+	}
 }
 
 // TestCertificateOfAnOperator is presented instead of one of the cluster's.

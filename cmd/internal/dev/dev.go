@@ -78,7 +78,9 @@ func Command() *cobra.Command {
 	f.StringVar(&o.dir, "dir", "",
 		"directory of the cluster (default $XDG_STATE_HOME/ashlar-dev or ~/.local/state/ashlar-dev)")
 	f.BoolVar(&o.fresh, "fresh", false, "wipe the cluster that is in the directory first")
-	f.BoolVar(&o.tls, "tls", false, "encrypt the REST API, with certificates of the cluster's own authority")
+	f.BoolVar(&o.tls, "tls", false,
+		"encrypt the REST API, by an authority of the cluster's own, and in a new cluster what goes "+
+			"between nodes")
 	f.BoolVar(&o.once, "exit-after-ready", false, "stop again as soon as everything is ready")
 	f.StringVar(&o.binary, "ashlard", "", "the daemon (default: beside this program, else from PATH)")
 	f.StringVar(&o.host, "host-nqn", "", "host to allow on the volume (default: the one in "+cli.HostNQNFile+")")
@@ -216,7 +218,11 @@ func (d *devCluster) makeNodes() error {
 func (d *devCluster) start(ctx, life context.Context) error {
 	d.say("Ashlar development cluster in %s", d.dir)
 	first := d.nodes[0]
-	first.begin(life, "", "--bootstrap", "--cluster-name", "dev")
+	founding := []string{"--bootstrap", "--cluster-name", "dev"}
+	if d.tls {
+		founding = append(founding, "--encrypt-nodes")
+	}
+	first.begin(life, "", founding...)
 	if err := d.connect(ctx); err != nil {
 		return err
 	}
