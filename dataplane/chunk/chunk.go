@@ -188,7 +188,9 @@ type Request struct {
 
 // Control is what requests about a volume as a whole carry.
 type Control struct {
-	Holes   []cluster.Seq  // OpStable: writes up to W that are not complete, ascending, at most MaxHoles
+	// Holes are writes up to W that are not complete, ascending, at most MaxHoles (OpStable); filled by OpFence:
+	// those up to Mark.
+	Holes   []cluster.Seq
 	Journal []JournalEntry // OpJournalPut: to store; OpJournalList: filled, at most Count
 	View    View           // OpView
 }
@@ -196,11 +198,14 @@ type Control struct {
 // Result is the answer to a request.
 type Result struct {
 	Status  Status
-	Known   uint32  // Fenced, OpFence: highest owner epoch known to the device
-	Settled uint32  // OpFence: the last epoch that settled this device for the volume
-	Viewed  uint32  // OpFence: version of the view list that the device has
-	Granted uint32  // credit, in blocks, granted since the request session began, modulo 2^32
-	Free    uint64  // OpFence: free blocks of the device
+	Known   uint32 // Fenced, OpFence: highest owner epoch known to the device
+	Settled uint32 // OpFence: the last epoch that settled this device for the volume
+	Viewed  uint32 // OpFence: version of the view list that the device has
+	Granted uint32 // credit, in blocks, granted since the request session began, modulo 2^32
+	Free    uint64 // OpFence: free blocks of the device
+	// Mark is the newest stable mark that the device has of the volume (OpFence): of that epoch, every write up
+	// to it but Holes is complete.
+	Mark    cluster.Seq
 	Entries []Entry // OpList: filled up to its capacity or Count
 	More    bool    // OpList, OpJournalList: call again with After = the last entry
 }
@@ -273,9 +278,13 @@ func (r *Request) validateStable() error {
 	if r.W.Epoch() != r.Epoch || len(r.Holes) > MaxHoles {
 		return fmt.Errorf("%w: stable mark %v of epoch %d with %d holes", Invalid, r.W, r.Epoch, len(r.Holes))
 	}
-	for i, h := range r.Holes {
-		if h.Epoch() != r.Epoch || h > r.W || i > 0 && h <= r.Holes[i-1] {
-			return fmt.Errorf("%w: hole %v of stable mark %v", Invalid, h, r.W)
+	return validateMark(r.W, r.Holes)
+}
+
+func validateMark(mark cluster.Seq, holes []cluster.Seq) error {
+	for i, h := range holes {
+		if h.Epoch() != mark.Epoch() || h > mark || i > 0 && h <= holes[i-1] {
+			return fmt.Errorf("%w: hole %v of stable mark %v", Invalid, h, mark)
 		}
 	}
 	return nil

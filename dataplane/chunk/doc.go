@@ -75,11 +75,17 @@
 //	0x95    View         to the server: version u32, pins u16, intervals u16, u64 for every pin, 2 * u64 for
 //	                     every interval
 //
-//	block record, 20 bytes                      fence record, 24 bytes
-//	0     8     12    14     16      17  20     0       4         8      12  16     24
-//	+-----+-----+-----+------+-------+---+      +-------+---------+------+---+------+
-//	| W   | CRC | set | mask | state | 0 |      | known | settled | view | 0 | free |
-//	+-----+-----+-----+------+-------+---+      +-------+---------+------+---+------+
+//	block record, 20 bytes
+//	0     8     12    14     16      17  20
+//	+-----+-----+-----+------+-------+---+
+//	| W   | CRC | set | mask | state | 0 |
+//	+-----+-----+-----+------+-------+---+
+//
+//	fence record, 544 bytes: the device's newest stable mark with so many holes, of room for 64
+//	0       4         8      12      16     24     32            544
+//	+-------+---------+------+-------+------+------+-------------+
+//	| known | settled | view | holes | free | mark | hole u64 ...|
+//	+-------+---------+------+-------+------+------+-------------+
 //
 //	entry record, 32 bytes
 //	0      8    16          24      26    28       29      30  32

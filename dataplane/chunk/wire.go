@@ -13,13 +13,14 @@ const (
 	BlockRecordSize   = 20
 	EntryRecordSize   = 32
 	JournalRecordSize = 24 + 12*MaxAlternates
-	FenceRecordSize   = 24
+	FenceRecordSize   = fenceHeader + 8*MaxHoles
 )
 
 // MaxTransfer is the longest data of one command, in bytes.
 const MaxTransfer = MaxBlocks * (cluster.BlockSize + BlockRecordSize)
 
 const (
+	fenceHeader  = 32
 	stableHeader = 8
 	viewHeader   = 8
 	moreBit      = 1 << 31
@@ -209,8 +210,13 @@ func PutAnswer(b []byte, r *Request) {
 		le.PutUint32(b, r.Known)
 		le.PutUint32(b[4:], r.Settled)
 		le.PutUint32(b[8:], r.Viewed)
-		le.PutUint32(b[12:], 0)
+		le.PutUint32(b[12:], uint32(len(r.Holes)))
 		le.PutUint64(b[16:], r.Free)
+		le.PutUint64(b[24:], uint64(r.Mark))
+		clear(b[fenceHeader:])
+		for i, h := range r.Holes {
+			le.PutUint64(b[fenceHeader+8*i:], uint64(h))
+		}
 	}
 }
 
@@ -224,11 +230,24 @@ func GetAnswer(b []byte, n int, r *Request) (err error) {
 	case OpJournalList:
 		r.Journal, err = getJournal(b, n, r.Journal[:0])
 	case OpFence:
-		le := binary.LittleEndian
-		r.Known, r.Settled, r.Viewed = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:])
-		r.Free = le.Uint64(b[16:])
+		return r.getFence(b)
 	}
 	return err
+}
+
+func (r *Request) getFence(b []byte) error {
+	le := binary.LittleEndian
+	r.Known, r.Settled, r.Viewed = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:])
+	r.Free, r.Mark = le.Uint64(b[16:]), cluster.Seq(le.Uint64(b[24:]))
+	n := le.Uint32(b[12:])
+	if n > MaxHoles {
+		return fmt.Errorf("%w: fence record with %d holes", Invalid, n)
+	}
+	r.Holes = r.Holes[:0]
+	for i := range int(n) {
+		r.Holes = append(r.Holes, cluster.Seq(le.Uint64(b[fenceHeader+8*i:])))
+	}
+	return validateMark(r.Mark, r.Holes)
 }
 
 // EncodeResult gives the completion of a request: status and result dwords.

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -192,6 +193,10 @@ func TestAnswersRoundTrip(t *testing.T) {
 			served.Journal = j[:min(len(j), int(sent.Count))]
 		case OpFence:
 			served.Settled, served.Viewed, served.Free = 3, 4, rapid.Uint64().Draw(t, "free")
+			served.Mark = cluster.MakeSeq(7, rapid.Uint64Range(MaxHoles, cluster.MaxSeqCounter).Draw(t, "mark"))
+			for i := range rapid.IntRange(0, MaxHoles).Draw(t, "holes") {
+				served.Holes = append(served.Holes, served.Mark-MaxHoles+cluster.Seq(i)+1)
+			}
 		}
 		records := make([]byte, RecordsSize(sent))
 		PutAnswer(records, &served)
@@ -275,8 +280,10 @@ func TestGoldenRecords(t *testing.T) {
 		{Request{Op: OpList, Count: 1, Result: Result{Entries: []Entry{{Cursor: Cursor{Page: 0x4142434445, W: seq,
 			Block: 0x51, Column: 0x61}, Residency: 0x71727374757677, Set: 0x8182, State: Tombstone}}}},
 			"4544434241000000" + "0807060504030201" + "7776757473727100" + "5100" + "8281" + "61" + "02" + "0000"},
-		{Request{Op: OpFence, Result: Result{Known: 1, Settled: 2, Viewed: 3, Free: 0x0102030405}},
-			"01000000" + "02000000" + "03000000" + "00000000" + "0504030201000000"},
+		{Request{Op: OpFence, Control: Control{Holes: []cluster.Seq{seq - 1}},
+			Result: Result{Known: 1, Settled: 2, Viewed: 3, Free: 0x0102030405, Mark: seq}},
+			"01000000" + "02000000" + "03000000" + "01000000" + "0504030201000000" + "0807060504030201" +
+				"0707060504030201" + strings.Repeat("0000000000000000", MaxHoles-1)},
 	}
 	for _, x := range answers {
 		b := make([]byte, RecordsSize(&x.r))
@@ -320,7 +327,7 @@ func TestCountsFollowFromLengths(t *testing.T) {
 		{OpTombstone, 20, 1}, {OpTombstone, 21, -1}, {OpHead, 40, 2}, {OpUndo, 0, 0}, {OpUndo, 20, -1},
 		{OpDrop, 0, 0}, {OpDrop, 4, -1}, {OpRenumber, 0, 0}, {OpRenumber, 4, -1},
 		{OpList, 64, 2}, {OpList, 32 * (MaxEntries + 1), -1},
-		{OpFence, 24, 0}, {OpFence, 0, -1}, {OpStable, 8, 0}, {OpStable, 16, 0}, {OpStable, 12, -1},
+		{OpFence, 544, 0}, {OpFence, 0, -1}, {OpStable, 8, 0}, {OpStable, 16, 0}, {OpStable, 12, -1},
 		{OpStable, 8 + 8*MaxHoles, 0}, {OpStable, 16 + 8*MaxHoles, -1}, {OpJournalPut, 144, 2},
 		{OpJournalList, 72, 1}, {OpJournalTrim, 0, 0}, {OpJournalWipe, 72, -1}, {OpView, 8, 0}, {OpView, 7, -1},
 		{0xff, 0, 0}, {0xff, 9, -1},

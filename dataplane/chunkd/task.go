@@ -147,5 +147,9 @@ func (t *task) endKnown() {
 func (t *task) runFence() {
 	info, _ := t.d.store.Volume(t.r.Vol)
 	t.r.Settled, t.r.Viewed, t.r.Free = info.Settled, info.View.Version, t.d.store.Free()
+	t.r.Mark, t.r.Holes = 0, t.r.Holes[:0]
+	if n := len(info.Marks); n > 0 {
+		t.r.Mark, t.r.Holes = info.Marks[n-1].W, append(t.r.Holes, info.Marks[n-1].Holes...)
+	}
 	t.endKnown()
 }

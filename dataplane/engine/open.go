@@ -39,7 +39,8 @@ const openRetryTicks = 5
 // opening is the state of the open.
 type opening struct {
 	phase    openPhase
-	round    int // answers of an earlier round are ignored
+	round    int    // answers of an earlier round are ignored
+	marks    []mark // of the devices
 	rows     map[rowKey][]holder
 	keys     []rowKey        // rows not yet taken up, ascending
 	journals []memberJournal // of the members that were read
@@ -48,6 +49,19 @@ type opening struct {
 	failed   bool // start over as soon as nothing is under way
 	stuck    bool // a row cannot be decided with what has answered
 	retryAt  uint64
+}
+
+// mark is a stable mark of an earlier owner, as a device has it.
+type mark struct {
+	w     cluster.Seq
+	holes []cluster.Seq
+}
+
+// complete reports that a version is known to have been complete: some device heard its owner say so.
+func (o *opening) complete(w cluster.Seq) bool {
+	return slices.ContainsFunc(o.marks, func(m mark) bool {
+		return w.Epoch() == m.w.Epoch() && w <= m.w && !slices.Contains(m.holes, w)
+	})
 }
 
 type rowKey struct {
@@ -105,6 +119,7 @@ func (e *Engine) askOpen(d *device) {
 	e.send(e.request(chunk.OpFence, d, control(func(d *device, r *chunk.Request) {
 		e.openAnswer(round, d, r, func() {
 			e.fencedDevice(d, r)
+			e.open.marks = append(e.open.marks, mark{r.Mark, slices.Clone(r.Holes)})
 			e.openView(round, d)
 		})
 	})))

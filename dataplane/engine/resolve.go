@@ -77,17 +77,22 @@ func (e *Engine) over(rv *resolving) bool {
 	return true
 }
 
-// resolve takes up the newest of the unstable versions of a row.
+// resolve takes up the newest of the unstable versions of a row. One that was complete needs no decision, and
+// must not be put to one: a later write may have emptied the row, of which nothing is left to see but marks.
 func (e *Engine) resolve(rv *resolving, holders []holder) {
-	if e.p == 0 {
-		e.resolveAlone(rv, holders)
-		return
-	}
 	top := holders[0]
 	for _, h := range holders {
 		if h.w > top.w {
 			top = h
 		}
+	}
+	if e.open.complete(top.w) && !e.cfg.Mutant.Is(mutant.MarksUnread) {
+		e.resolved(rv)
+		return
+	}
+	if e.p == 0 {
+		e.resolveAlone(rv, holders)
+		return
 	}
 	g := &gather{page: rv.key.page, first: rv.key.row, count: 1, heads: true}
 	e.gather(g, func() {
@@ -120,8 +125,8 @@ func (e *Engine) decide(rv *resolving, top holder, g *gather) {
 	named := false
 	for c := range g.cols {
 		x := g.cell(c, rv.key.row)
-		if x.found && x.info.W > top.w && !e.cfg.Mutant.Is(mutant.OlderUndone) {
-			e.resolved(rv) // a later one has begun since
+		if x.found && x.info.W > top.w { // a later write began when this one was complete
+			e.resolved(rv)
 			return
 		}
 		if x.found && x.info.W == top.w {
@@ -155,37 +160,19 @@ func (e *Engine) decide(rv *resolving, top holder, g *gather) {
 	res := stripe.Resolve(e.n, e.p, top.set, states)
 	switch {
 	case e.cfg.Mutant.Is(mutant.BackAnyhow) && res.Complete != 0:
-		e.undo(rv, top.w, 0)
+		e.undo(rv, top.w)
 	case res.Decision == stripe.Forward:
 		e.forward(rv, h, res)
 	case res.Decision == stripe.Back, answered >= e.n && (refuted || torn):
 		// Undecided by what can be read, but a column of the write set lacks it, or a power failure tore it: it was
 		// not acknowledged. Who waited for those that are away would wait for ever when they are dead.
-		e.undo(rv, top.w, e.kept(g, h))
+		e.undo(rv, top.w)
 	case missing > 0:
 		e.openStuck()
 		e.resolved(rv)
 	default: // rotten beyond what the parities stand for: to be read as a media error, or written anew
 		e.resolved(rv)
 	}
-}
-
-// kept are the columns that keep a version which goes back: its tombstones, when a parity holds nothing at
-// all. Then the row is empty, for a parity takes part in every write: either it was before, or a later write
-// has emptied it, whose tombstones are gone. What lies under the tombstones must not come back.
-func (e *Engine) kept(g *gather, h head) (keep stripe.Cols) {
-	void := false
-	for c := range g.cols {
-		x := &g.cols[c].cells[0]
-		void = void || c >= e.n && x.state == cellFact && x.info.State == chunk.Absent
-		if x.found && x.info.W == h.w && x.info.State == chunk.Tombstone {
-			keep |= stripe.ColsOf(c)
-		}
-	}
-	if !void || e.cfg.Mutant.Is(mutant.TombstonesUndone) {
-		return 0
-	}
-	return keep
 }
 
 // openStuck notes that a row cannot be decided with what has answered: try again.
@@ -229,11 +216,11 @@ func (e *Engine) forward(rv *resolving, h head, res stripe.Resolution) {
 	})
 }
 
-// undo removes a version from every place of every column, but some.
-func (e *Engine) undo(rv *resolving, w cluster.Seq, but stripe.Cols) {
+// undo removes a version from every place of every column.
+func (e *Engine) undo(rv *resolving, w cluster.Seq) {
 	e.Counters.Undone++
 	rv.waiting++
-	for c := range (stripe.FirstCols(e.n+e.p) &^ but).All() {
+	for c := range e.n + e.p {
 		for _, at := range e.chain(rv.key.page, c).places {
 			if !e.devices[at.Device].usable() {
 				continue

@@ -48,7 +48,6 @@ const (
 	ForwardAnyhow    Name = "forward-anyhow"    // an open takes older versions of the write set (A5)
 	BackAnyhow       Name = "back-anyhow"       // an open removes a version that n columns have (A3)
 	RotUndone        Name = "rot-undone"        // an open takes what has rotted for torn (P1)
-	OlderUndone      Name = "older-undone"      // an open decides versions that a later one has superseded (A3)
 	JudgeSkipped     Name = "judge-skipped"     // a device that missed an open is trusted (A2)
 	StableEarly      Name = "stable-early"      // the stable mark covers writes that are under way (A1)
 	MaskForgotten    Name = "mask-forgotten"    // a partial row write forgets which other columns hold data (A5)
@@ -60,7 +59,7 @@ const (
 	MoveUnnoticed    Name = "move-unnoticed"    // pages that are new when their group moves stay behind (B7)
 	CursorEarly      Name = "cursor-early"      // a group counts as moved before its pages have (B7)
 	PinUnprotected   Name = "pin-unprotected"   // the stable mark passes a pin that devices do not know (A9)
-	TombstonesUndone Name = "tombstones-undone" // a version goes back with its tombstones, over an emptied row
+	MarksUnread      Name = "marks-unread"      // an open decides versions that are known to be complete
 	ParityTrusted    Name = "parity-trusted"    // a parity made of data alone counts beside one that knows more
 	ParityUnasked    Name = "parity-unasked"    // a row is decoded without asking all parities
 	MarkBeforeView   Name = "mark-before-view"  // a device hears of the mark before it has the view list
@@ -127,18 +126,17 @@ func Engine() []Name {
 	return []Name{
 		AckUncovered, EntryOfOne, SealForgotten, MemberLingers, AbsentCounted, StaleUnbounded,
 		AlternateSkipped, EntryUnread, ResidencyReused, ResolveSkipped, ForwardAnyhow, BackAnyhow,
-		RotUndone, OlderUndone, JudgeSkipped, StableEarly, MaskForgotten, MergeUnlocked, ReadUnlocked,
-		HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed, CursorEarly, PinUnprotected,
-		TombstonesUndone, ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged,
-		ApprovedUndone, NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered,
-		ReturnUnnumbered, SweepUnnumbered,
+		RotUndone, JudgeSkipped, StableEarly, MaskForgotten, MergeUnlocked, ReadUnlocked,
+		HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed, CursorEarly, PinUnprotected, MarksUnread,
+		ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
+		SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered, SweepUnnumbered,
 	}
 }
 
 // Rare tells the bugs of the engine that take more luck than a thousand schedules have: stories notice them.
 func Rare(n Name) bool {
 	switch n {
-	case TombstonesUndone, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
+	case MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
 		SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
 		return true
 	}

@@ -392,9 +392,7 @@ func (m *Map) settle(v *volume, epoch uint32) {
 	}
 	m.account(v, minus)
 	v.settled = epoch
-	for len(v.marks) > 0 && v.marks[0].W.Epoch() < epoch {
-		v.marks = v.marks[1:]
-	}
+	v.forgetMarks()
 	m.account(v, plus)
 	m.promote(v)
 	waiting := slices.SortedFunc(maps.Keys(v.waiting), blockRef.compare)

@@ -142,7 +142,7 @@ func (k *checker) note(v *volume) {
 	k.notes.Marks += uint64(len(v.marks))
 	for i, mark := range v.marks {
 		k.notes.Holes += uint64(len(mark.Holes))
-		if mark.validate() != nil || mark.W.Epoch() < v.settled || i > 0 &&
+		if mark.validate() != nil || mark.W.Epoch() < v.settled && len(v.marks) > 1 || i > 0 &&
 			v.marks[i-1].W.Epoch() >= mark.W.Epoch() || i == maxMarks {
 			k.failf("volume %v: marks %v, settled %d", v.key, v.marks, v.settled)
 		}

@@ -206,7 +206,7 @@ func (l *Loader) note(r *Record) error {
 	}
 	l.m.account(v, minus)
 	switch {
-	case r.Kind == Stable && v.isNews(Mark{r.W, r.Holes}):
+	case r.Kind == Stable && (v.isNews(Mark{r.W, r.Holes}) || r.W.Epoch() < v.settled):
 		v.setMark(Mark{r.W, r.Holes})
 	case r.Kind == View:
 		v.view = chunk.View{Version: r.View.Version, Pins: slices.Clone(r.View.Pins),

@@ -138,7 +138,7 @@ func (m *Map) MarkIsNews(key cluster.VolumeKey, mark Mark) bool {
 type VolumeState struct {
 	Key        cluster.VolumeKey
 	Settled    uint32     // versions of epochs below are stable
-	Marks      []Mark     // ascending, at most one per epoch, epochs >= Settled; read only
+	Marks      []Mark     // ascending, one per epoch >= Settled, or the last before; read only
 	View       chunk.View // read only
 	Versions   uint64
 	Blocks     uint64 // data blocks in use

@@ -114,4 +114,13 @@ func (v *volume) setMark(mark Mark) {
 	} else {
 		v.marks = slices.Insert(v.marks, i, Mark{W: mark.W, Holes: slices.Clone(mark.Holes)})
 	}
+	v.forgetMarks()
+}
+
+// forgetMarks drops the marks of settled epochs, of which all is stable here. The last one stays until a
+// later one comes: it tells a new owner what was complete that other devices have not heard of.
+func (v *volume) forgetMarks() {
+	for len(v.marks) > 1 && v.marks[0].W.Epoch() < v.settled {
+		v.marks = v.marks[1:]
+	}
 }

@@ -18,7 +18,7 @@ type volume struct {
 	gone      []chunkKey // removed since, perhaps there again
 	was       changes    // the same, for the snapshot being taken
 	settled   uint32     // epochs below are stable
-	marks     []Mark     // ascending, at most one per epoch, epochs >= settled
+	marks     []Mark     // ascending, at most one per epoch; an epoch < settled only if alone
 	view      chunk.View
 	index     index
 	unstable  []*epochHeap // by ascending epoch

@@ -107,7 +107,7 @@ const (
 // VolumeInfo is what the store knows about a volume.
 type VolumeInfo struct {
 	Settled  uint32         // versions of epochs below are stable
-	Marks    []pagemap.Mark // stable marks, ascending, at most one per epoch >= Settled
+	Marks    []pagemap.Mark // stable, ascending, one per epoch >= Settled, or the last one before
 	View     chunk.View
 	Versions uint64 // versions held, tombstones included
 	Blocks   uint64 // 4 KiB of the device in use

@@ -141,6 +141,10 @@ func (d *Disk) run(r *chunk.Request) chunk.Status {
 	case chunk.OpFence:
 		x, _ := d.pages.Volume(r.Vol)
 		r.Settled, r.Viewed = x.Settled, x.View.Version
+		r.Mark, r.Holes = 0, r.Holes[:0]
+		if n := len(x.Marks); n > 0 {
+			r.Mark, r.Holes = x.Marks[n-1].W, append(r.Holes, x.Marks[n-1].Holes...)
+		}
 	case chunk.OpSettle:
 		d.settle(r.Vol, r.Epoch)
 	case chunk.OpStable:

@@ -1,6 +1,8 @@
 package chunkdtest
 
 import (
+	"slices"
+
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
@@ -40,6 +42,16 @@ func fenceTells(c *client) {
 	r = c.must("fence", chunk.OK, fence())
 	if r.Known != 3 || r.Settled != 2 || r.Viewed != 7 || r.Free != free-3 {
 		c.t.Errorf("after three blocks, settle and view: %+v, %d were free", r.Result, free)
+	}
+	if r.Mark != 0 || len(r.Holes) > 0 {
+		c.t.Errorf("a mark without one: %v with holes %v", r.Mark, r.Holes)
+	}
+	c.must("stable", chunk.OK, &chunk.Request{Op: chunk.OpStable, W: seq(3, 9),
+		Control: chunk.Control{Holes: []cluster.Seq{seq(3, 4)}}})
+	c.epoch = 4
+	r = c.must("fence", chunk.OK, fence())
+	if r.Mark != seq(3, 9) || !slices.Equal(r.Holes, []cluster.Seq{seq(3, 4)}) {
+		c.t.Errorf("the mark is %v with holes %v", r.Mark, r.Holes)
 	}
 }
 
