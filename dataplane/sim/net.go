@@ -193,14 +193,17 @@ func (f *flight) answered(s chunk.Status) {
 	})
 }
 
-// overdue tells whether a gateway still waits for an answer of a node that will not come.
+// slowest is how long an answer takes at most when nothing is wrong.
+const slowest = 70 * millisecond
+
+// overdue tells whether a gateway still waits for an answer of a node that may never come.
 func (n *node) overdue() bool {
 	for _, o := range n.w.nodes {
 		if o.gw == nil || o.gw.conns[n.id] == nil {
 			continue
 		}
 		c := o.gw.conns[n.id]
-		if !c.broken && len(c.flights) > 0 && n.w.now-c.flights[0].sent > requestTimeout/4 {
+		if !c.broken && len(c.flights) > 0 && n.w.now-c.flights[0].sent > slowest {
 			return true
 		}
 	}
