@@ -54,7 +54,7 @@ func (d *daemon) trace(ctx context.Context) (api.Tracer, func(context.Context) e
 	if o.Collector == "" {
 		return nil, nil, nil
 	}
-	t, err := tracing.Dial(ctx, o.Collector, d.state.NodeName, d.opt.Version.Version)
+	t, err := tracing.Dial(ctx, o.Collector, d.state.NodeName, d.opt.Version.Version, d.log)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,8 +9,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -30,8 +33,18 @@ type Tracing struct {
 }
 
 // Dial begins to export to the collector (OTLP over gRPC, without TLS) at an address. It does not wait for
-// it, and spans are dropped while it is away.
-func Dial(ctx context.Context, address, node, version string) (*Tracing, error) {
+// it, and spans are dropped while it is away; the log says so, once a minute.
+func Dial(ctx context.Context, address, node, version string, log logrus.FieldLogger) (*Tracing, error) {
+	var mu sync.Mutex
+	var told time.Time
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(told) >= time.Minute {
+			told = now
+			log.WithError(err).Warn("traces are lost")
+		}
+	}))
 	to, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(address), otlptracegrpc.WithInsecure())
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
