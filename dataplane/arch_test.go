@@ -76,7 +76,8 @@ func layers() []layer {
 
 		// Assembly and whole-system tests.
 		{dir: "cmd", may: []string{"cmd", "dataplane", "restapi"}},
-		{dir: "e2e", may: []string{"e2e", "dataplane", "restapi/client", "restapi/wire"}},
+		{dir: "e2e", may: []string{"e2e", "dataplane", "restapi/client", "restapi/wire",
+			"restapi/auth", "restapi/keystone"}},
 	}
 }
 

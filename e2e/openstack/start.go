@@ -50,29 +50,39 @@ func Start(t testing.TB, o Options) *Cinder {
 }
 
 func start(t testing.TB, o Options) (*Cinder, error) {
-	root, err := build.Root()
+	c, root, err := prepare(t, o)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	return c, c.bringUp(ctx, t, root)
+}
+
+// prepare installs and configures what is needed, and sees that it goes away with the test.
+func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
+	if root, err = build.Root(); err != nil {
+		return nil, "", err
+	}
 	here := filepath.Join(root, "e2e", "openstack")
 	if out, err := exec.Command(filepath.Join(here, "setup.sh")).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("setup.sh: %w\n%s", err, out)
+		return nil, "", fmt.Errorf("setup.sh: %w\n%s", err, out)
 	}
 	logs := filepath.Join(root, ".build", "e2e", "openstack", strings.ReplaceAll(t.Name(), "/", "-"))
 	if err := os.RemoveAll(logs); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := os.MkdirAll(logs, 0o755); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	s := &site{Root: os.Geteuid() == 0, Endpoints: strings.Join(o.Endpoints, ","), Token: o.Token, Pool: o.Pool}
 	if s.Ports, err = freePorts(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if s.State, err = stateDir(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	c := &Cinder{site: s, procs: newProcesses(logs)}
+	c = &Cinder{site: s, procs: newProcesses(logs)}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("logs:\n%s", c.procs.tails(15))
@@ -80,11 +90,9 @@ func start(t testing.TB, o Options) (*Cinder, error) {
 		c.Stop()
 	})
 	if err := s.configure(filepath.Join(here, "templates")); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), Patience)
-	defer cancel()
-	return c, c.bringUp(ctx, t, root)
+	return c, root, nil
 }
 
 // stateDir makes a directory on tmpfs where there is one: a database on a busy disk takes ten times as long.

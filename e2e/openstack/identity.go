@@ -1,0 +1,78 @@
+package openstack
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/roles"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/users"
+)
+
+// Identity is a Keystone without any other service.
+type Identity struct {
+	site  *site
+	admin *gophercloud.ServiceClient
+}
+
+// StartIdentity brings up a Keystone with the service users and waits for it. It ends with the test.
+func StartIdentity(t testing.TB) *Identity {
+	t.Helper()
+	c, _, err := prepare(t, Options{})
+	if err != nil {
+		t.Fatalf("start Keystone: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	i := &Identity{site: c.site}
+	for _, step := range []func() error{
+		func() error { return c.site.startDatabase(ctx, c.procs) },
+		func() error { return c.site.startKeystone(ctx, c.procs) },
+		func() error { return c.site.fillCatalog(ctx) },
+		func() error {
+			provider, err := c.site.login(ctx, "admin", "admin")
+			if err != nil {
+				return err
+			}
+			i.admin, err = openstack.NewIdentityV3(provider, gophercloud.EndpointOpts{Region: region})
+			return err
+		},
+	} {
+		if err := step(); err != nil {
+			t.Fatalf("start Keystone: %v", err)
+		}
+	}
+	return i
+}
+
+// Login is how a user logs in, without a scope.
+func (i *Identity) Login(user string) gophercloud.AuthOptions {
+	return gophercloud.AuthOptions{IdentityEndpoint: i.site.KeystoneURL(), Username: user, Password: password,
+		DomainID: "default", AllowReauth: true}
+}
+
+// AddUser makes a user who has a role, of those that Keystone always has, in a project of its own, and
+// returns the id of that.
+func (i *Identity) AddUser(ctx context.Context, user, project, role string) (string, error) {
+	p, err := projects.Create(ctx, i.admin, projects.CreateOpts{Name: project, DomainID: "default"}).Extract()
+	if err != nil {
+		return "", fmt.Errorf("project %s: %w", project, err)
+	}
+	u, err := users.Create(ctx, i.admin, users.CreateOpts{Name: user, DomainID: "default",
+		Password: password}).Extract()
+	if err != nil {
+		return "", fmt.Errorf("user %s: %w", user, err)
+	}
+	pages, err := roles.List(i.admin, roles.ListOpts{Name: role}).AllPages(ctx)
+	if err != nil {
+		return "", fmt.Errorf("role %s: %w", role, err)
+	}
+	known, err := roles.ExtractRoles(pages)
+	if err != nil || len(known) != 1 {
+		return "", fmt.Errorf("role %s: there are %d, %w", role, len(known), err)
+	}
+	return p.ID, roles.Assign(ctx, i.admin, known[0].ID, roles.AssignOpts{UserID: u.ID, ProjectID: p.ID}).Err
+}
