@@ -247,7 +247,8 @@ func BenchmarkRead4K(b *testing.B) {
 }
 
 // BenchmarkPauses compares how long 4 KiB writes take while checkpoints are written, one behind the other,
-// with how long they take on the bare device in the same run.
+// with how long they take on the bare device in the same run. Where others want the processors, the tail is
+// theirs in both: take the smallest of several runs.
 func BenchmarkPauses(b *testing.B) {
 	for _, depth := range []int{1, 32} {
 		b.Run(fmt.Sprintf("qd%d", depth), func(b *testing.B) {
