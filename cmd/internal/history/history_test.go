@@ -1,6 +1,7 @@
 package history
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,60 +15,77 @@ import (
 // TestAnHour plays a node that serves a volume, loses it and gets it back.
 func TestAnHour(t *testing.T) {
 	id := cluster.UUID{1}
+	var f node.Figures
+	v := gateway.VolumeFigures{UUID: id, Pool: "gold"}
+	f.Devices = []node.DeviceFigures{{Device: 7, Open: true}, {Device: 8}}
+	at := int64(1_000_000)
+	h := New(Options{Node: 3, Figures: func() (node.Figures, bool) { return f, true },
+		Now: func() time.Time { return time.Unix(at+1, 0) }})
+	record := func() { at += stats.Interval; h.Record(at, &f) }
+	step := func() {
+		v.IO[stats.Write].Count(4096, 100_000, true)
+		f.Gateway.Volumes = []gateway.VolumeFigures{v}
+		f.Gateway.Pools = map[string]*stats.IO{"gold": &v.IO}
+		f.Devices[0].Disk.Write = v.IO[stats.Write]
+		record()
+	}
+	for range 4 {
+		step()
+	}
+	st, ok := h.VolumeStatistics(id, time.Hour)
+	if !ok || st.Nodes[0] != 3 || st.Totals.Write.Operations != 4 || st.Totals.Write.LatencySeconds != 0.0004 {
+		t.Fatalf("%+v, %v", st, ok)
+	}
+	if n := len(st.Samples); n != 3 || st.Samples[n-1].Write.Operations != 1 ||
+		st.Samples[n-1].Write.Bytes != 4096 || st.Samples[n-1].Write.MeanUS != 100 ||
+		st.Samples[n-1].Time != time.Unix(at, 0).UTC().Format(time.RFC3339) {
+		t.Errorf("%+v", st.Samples)
+	}
+	if st, ok := h.VolumeStatistics(id, 10*time.Second); !ok || len(st.Samples) != 1 {
+		t.Errorf("ten seconds: %+v", st.Samples)
+	}
+	if st, ok := h.PoolStatistics("gold", time.Hour); !ok || len(st.Samples) != 3 {
+		t.Errorf("pool: %+v", st)
+	}
+	if st, ok := h.DeviceStatistics(7, time.Hour); !ok || st.Totals.Write.Bytes != 4*4096 {
+		t.Errorf("device: %+v", st)
+	}
+	if _, ok := h.DeviceStatistics(8, time.Hour); ok {
+		t.Error("a device that is not open counts")
+	}
+
+	f.Gateway.Volumes = nil // another node takes it over
+	record()
+	if _, ok := h.VolumeStatistics(id, time.Hour); ok || len(h.volumes) != 0 {
+		t.Error("a volume that is gone is remembered")
+	}
+	step()
+	if st, _ := h.VolumeStatistics(id, time.Hour); len(st.Samples) != 0 {
+		t.Errorf("what was before is told: %+v", st.Samples)
+	}
+}
+
+// TestSamplesAreAligned: to the clock, whenever the node started.
+func TestSamplesAreAligned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f node.Figures
-		v := gateway.VolumeFigures{UUID: id, Pool: "gold"}
-		f.Devices = []node.DeviceFigures{{Device: 7, Open: true}, {Device: 8}}
-		h := New(Options{Node: 3, Figures: func() (node.Figures, bool) { return f, true }, Now: time.Now})
-		go h.Run(t.Context())
-		step := func() {
-			v.IO[stats.Write].Count(4096, 100_000, true)
-			f.Gateway.Volumes = []gateway.VolumeFigures{v}
-			f.Gateway.Pools = map[string]*stats.IO{"gold": &v.IO}
-			f.Devices[0].Disk.Write = v.IO[stats.Write]
-			next := time.NewTimer(stats.Interval * time.Second)
-			<-next.C
-			synctest.Wait()
+		f.Devices = []node.DeviceFigures{{Device: 7, Open: true}}
+		looks := make(chan time.Time, 10)
+		h := New(Options{Now: time.Now, Figures: func() (node.Figures, bool) {
+			looks <- time.Now()
+			return f, true
+		}})
+		begin := time.NewTimer(3 * time.Second)
+		<-begin.C
+		ctx, stop := context.WithCancel(t.Context())
+		go h.Run(ctx)
+		for range 3 {
+			if at := <-looks; at.UnixNano()%int64(stats.Interval*time.Second) != 0 {
+				t.Errorf("a look at %v", at)
+			}
 		}
-		for range 4 {
-			step()
-		}
-		st, ok := h.VolumeStatistics(id, time.Hour)
-		if !ok || st.Nodes[0] != 3 || st.Totals.Write.Operations != 4 || st.Totals.Write.LatencySeconds != 0.0004 {
-			t.Fatalf("%+v, %v", st, ok)
-		}
-		if n := len(st.Samples); n < 2 || st.Samples[n-1].Write.Operations != 1 ||
-			st.Samples[n-1].Write.Bytes != 4096 || st.Samples[n-1].Write.MeanUS != 100 {
-			t.Errorf("%+v", st.Samples)
-		}
-		at, err := time.Parse(time.RFC3339, st.Samples[0].Time)
-		if err != nil || at.Unix()%stats.Interval != 0 {
-			t.Errorf("a sample at %v, %v", st.Samples[0].Time, err)
-		}
-		if st, ok := h.VolumeStatistics(id, 10*time.Second); !ok || len(st.Samples) > 1 {
-			t.Errorf("ten seconds: %+v", st.Samples)
-		}
-		if st, ok := h.PoolStatistics("gold", time.Hour); !ok || len(st.Samples) < 2 {
-			t.Errorf("pool: %+v", st)
-		}
-		if st, ok := h.DeviceStatistics(7, time.Hour); !ok || st.Totals.Write.Bytes != 4*4096 {
-			t.Errorf("device: %+v", st)
-		}
-		if _, ok := h.DeviceStatistics(8, time.Hour); ok {
-			t.Error("a device that is not open counts")
-		}
-
-		f.Gateway.Volumes = nil // another node takes it over
-		next := time.NewTimer(stats.Interval * time.Second)
-		<-next.C
+		stop()
 		synctest.Wait()
-		if _, ok := h.VolumeStatistics(id, time.Hour); ok || len(h.volumes) != 0 {
-			t.Error("a volume that is gone is remembered")
-		}
-		step()
-		if st, _ := h.VolumeStatistics(id, time.Hour); len(st.Samples) != 0 {
-			t.Errorf("what was before is told: %+v", st.Samples)
-		}
 	})
 }
 
