@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -25,6 +26,7 @@ import (
 
 // contract is openapi.yaml as the tests use it: every call they make is checked against it.
 type contract struct {
+	mu       sync.Mutex // tests call from several goroutines
 	doc      map[string]any
 	compiler *jsonschema.Compiler
 	seen     map[string]bool // operations that succeeded
@@ -100,6 +102,8 @@ func (c *contract) template(path string) string {
 // check holds an answer against the document. Answers to paths and methods that do not exist are problems.
 func (c *contract) check(t testing.TB, method, path string, resp *http.Response, body []byte) {
 	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	where := method + " " + path + " -> " + strconv.Itoa(resp.StatusCode)
 	if resp.Header.Get("X-Request-Id") == "" {
 		t.Errorf("%s: no X-Request-Id", where)
