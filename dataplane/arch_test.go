@@ -34,6 +34,7 @@ func layers() []layer {
 		{dir: "dataplane/pagemap", core: true, may: dataplane("cluster", "chunk", "mutant")},
 		{dir: "dataplane/scrub", core: true, may: dataplane("cluster", "pagemap")},
 		{dir: "dataplane/guard", core: true, may: dataplane("cluster", "chunk", "mutant")},
+		{dir: "dataplane/qos", core: true},
 		{dir: "dataplane/engine", core: true, may: dataplane("cluster", "placement", "stripe", "chunk",
 			"mutant")},
 
@@ -52,7 +53,7 @@ func layers() []layer {
 		{dir: "dataplane/voter", may: dataplane("cluster", "lease")},
 		{dir: "dataplane/peer", may: dataplane("cluster", "chunk", "lease", "nvme", "nvmet", "initiator")},
 		{dir: "dataplane/gateway", may: dataplane("cluster", "placement", "stripe", "engine", "chunk",
-			"lease", "nvme", "nvmet", "seal", "stats")},
+			"lease", "nvme", "nvmet", "seal", "qos", "stats")},
 		{dir: "dataplane/watch", may: dataplane("cluster")},
 		{dir: "dataplane/embedetcd", may: dataplane("cluster")},
 		{dir: "dataplane/node", may: []string{"dataplane"}},

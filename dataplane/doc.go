@@ -28,6 +28,7 @@
 //   - nvmet: the NVMe/TCP target. It sees a Namespace, never a gateway.
 //   - initiator: the NVMe/TCP host: between nodes, in tests and in tools.
 //   - xts: AES-256-XTS at the speed of the processor.
+//   - qos: when commands may begin, so that volumes and pools keep to their limits.
 //   - seal: what encryption of a volume is: blocks, zeroes, wrapped keys.
 //   - keyring: where the keys are found that wrap those of volumes.
 //   - gateway: ownership, fencing and hand-over; drives an engine per volume.

@@ -154,6 +154,8 @@ type Pool struct {
 	MinColumns int `json:"min_columns,omitempty"`
 	// Encryption of volumes that do not say otherwise; empty: none.
 	Encryption string `json:"encryption,omitempty"`
+	// QoS bounds the hosts of its volumes.
+	QoS *PoolQoS `json:"qos,omitempty"`
 	// Members and Changes are all that the group tables are computed from: who was there when the pool
 	// was made, and what happened since. Changes are only ever appended.
 	Members     []Member `json:"members"`
@@ -181,6 +183,8 @@ type Volume struct {
 	Metadata Metadata  `json:"metadata,omitempty"`
 	// Encryption of its blocks; nil: none.
 	Encryption *Encryption `json:"encryption,omitempty"`
+	// QoS bounds its hosts; nil: as the pool says.
+	QoS *QoS `json:"qos,omitempty"`
 	// Request is a digest of the request that created the volume, by which its repetition is recognised
 	// even after a resize.
 	Request string `json:"request,omitempty"`

@@ -113,6 +113,9 @@ func (v *Volume) Validate() error {
 	if err := v.Encryption.Validate(); err != nil {
 		return err
 	}
+	if err := v.QoS.Validate("qos"); err != nil {
+		return err
+	}
 	return v.Metadata.Validate()
 }
 
@@ -160,6 +163,9 @@ func (p *Pool) ValidatePolicy() error {
 	if p.MinColumns != 0 && (p.MinColumns < p.Data || p.MinColumns > p.Width()) {
 		return bad("min_columns", "is %d, a row of %d+%d has %d (what is needed to read it) to %d columns",
 			p.MinColumns, p.Data, p.Parity, p.Data, p.Width())
+	}
+	if err := p.QoS.Validate(); err != nil {
+		return err
 	}
 	return ValidateEncryption("encryption", p.Encryption)
 }

@@ -92,6 +92,11 @@ type Gateway struct {
 	counts     counts
 	past       past
 
+	bounds struct { // of pools
+		sync.Mutex
+		pools map[string]*throttle
+	}
+
 	mu struct {
 		sync.Mutex
 		state   *cluster.State
@@ -115,6 +120,7 @@ func New(o Options) *Gateway {
 	}
 	g := &Gateway{o: o, start: time.Now(), opens: make(chan struct{}, openWidth)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
+	g.bounds.pools = make(map[string]*throttle)
 	g.mu.volumes = make(map[cluster.VolumeKey]*Volume)
 	g.mu.tables = make(map[string][]*placement.Table)
 	g.mu.silent = make(map[cluster.NodeID]time.Time)
@@ -189,6 +195,7 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	for _, v := range resized {
 		g.o.Events.SizeChanged(v)
 	}
+	g.followQoS(s)
 	return firstErr
 }
 

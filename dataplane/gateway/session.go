@@ -333,6 +333,9 @@ func (s *session) end(why string) {
 	s.mu.Unlock()
 	s.carryOut(rd)
 	s.releaseHeld()
+	if f := s.v.flow.Load(); f != nil {
+		f.t.drain(f.f)
+	}
 	s.v.g.past.take(s)
 	if was {
 		s.v.g.o.Events.AccessChanged(s.v)

@@ -9,6 +9,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
+	"github.com/ashlar-storage/ashlar/dataplane/qos"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
@@ -27,6 +28,7 @@ type Volume struct {
 	blocks     atomic.Uint64           // of 512 B
 	session    atomic.Pointer[session] // nil: not the owner
 	encryption atomic.Pointer[cluster.Encryption]
+	flow       atomic.Pointer[flow]   // nil: nothing bounds it
 	locked     atomic.Pointer[string] // why it cannot be opened, as found last
 	opening    atomic.Bool            // a take-over is under way
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
@@ -74,6 +76,16 @@ func (v *Volume) Submit(r *nvmet.Request) {
 	}
 	h := v.g.pools.hostIO.Get().(*hostIO)
 	h.s, h.req = s, r
+	if f := v.flow.Load(); f != nil && r.Cmd.Opcode() != nvme.OpFlush {
+		f.t.submit(f.f, h)
+		return
+	}
+	h.start()
+}
+
+// start lets a command begin.
+func (h *hostIO) start() {
+	r := h.req
 	switch r.Cmd.Opcode() {
 	case nvme.OpRead:
 		h.begin(engine.Read, r.Cmd.SLBA(), uint64(r.Cmd.NLB()), r.Data)
@@ -110,6 +122,7 @@ type hostIO struct {
 	pieces int
 	began  int64   // when the engine got op, by the gateway's clock
 	next   *hostIO // in session.held
+	wait   qos.Item
 }
 
 func (h *hostIO) begin(k engine.Kind, lba, blocks uint64, data []byte) {

@@ -49,6 +49,8 @@ type world struct {
 	deleted  bool
 	sealed   *cluster.Encryption
 	keys     Keys
+	bound    *cluster.QoS        // of the volume
+	pool     *cluster.PoolQoS    // of its pool
 	swapped  func(cluster.Owner) // told of every change of the record, before its answer
 }
 
@@ -99,7 +101,8 @@ func (w *world) state() *cluster.State {
 	m := &cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{},
 		Pools: map[string]*cluster.Pool{}}
 	pool := &cluster.Pool{ID: 1, Name: "p", Code: cluster.CodeReplica, Data: 1, Parity: 1,
-		Domain: cluster.DomainNode, ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.BlockSize}
+		Domain: cluster.DomainNode, ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.BlockSize,
+		QoS: w.pool}
 	m.Pools["p"] = pool
 	for n := cluster.NodeID(1); n <= nodes; n++ {
 		d := cluster.DeviceID(n)
@@ -114,7 +117,7 @@ func (w *world) state() *cluster.State {
 	if !w.deleted {
 		o := cluster.OwnerAt{Owner: w.record.Clone(), Revision: w.record.Revision}
 		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: 1 << 20,
-			Encryption: w.sealed}
+			Encryption: w.sealed, QoS: w.bound}
 		s.Owners[key()] = &o
 	}
 	return s
