@@ -122,7 +122,7 @@ func TestWhatWaitsEndsWithTheSession(t *testing.T) {
 // TestAPartOfALimitIsNeverNone: a gateway has the part that its volumes are of all; however small, it bounds.
 func TestAPartOfALimitIsNeverNone(t *testing.T) {
 	q := &cluster.QoS{IOPS: 10, Bandwidth: 3 << 20}
-	if l := limits(q, 1, 3); l.IOPS != 3 || l.Bytes != 1<<20 || l.Burst != int64(cluster.DefaultBurst*time.Millisecond) {
+	if l := limits(q, 1, 3); l.IOPS != 3 || l.Bytes != 1<<20 || l.Burst != int64(100*time.Millisecond) {
 		t.Errorf("a third is %+v", l)
 	}
 	if l := limits(q, 1, 1000); l.IOPS != 1 || l.Bytes != 3145 {

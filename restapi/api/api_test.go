@@ -76,6 +76,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	w.encryptOverHTTP(ok)
+	w.boundOverHTTP(ok)
 	w.credentials(ok)
 	w.contract.wantAllSeen(t)
 	w.Audit()

@@ -92,7 +92,10 @@ type change struct {
 
 type doer = func(ctx context.Context) error
 
-func changes() []change { return slices.Concat(mapChanges(), poolChanges(), volumeChanges()) }
+func changes() []change {
+	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(),
+		policyChanges())
+}
 
 // poolChanges: pool gold is on devices 1 to 3, there is a fourth, and another pool on all.
 func poolChanges() []change {
@@ -116,6 +119,11 @@ func poolChanges() []change {
 			return func(ctx context.Context) error {
 				return errOf(c.Manager.ScrubDevice(ctx, 3, wire.ScrubRequest{Action: wire.ScrubStart}, ""))
 			}
+		}},
+		{"bound a pool", func(c *apitest.Cluster) doer {
+			prepare(c)
+			q := wire.PoolQoS{Total: &wire.QoS{IOPS: 100}}
+			return func(ctx context.Context) error { return errOf(c.Manager.SetPoolQoS(ctx, "gold", q, "")) }
 		}},
 		{"fail a device of two pools", func(c *apitest.Cluster) doer {
 			prepare(c)
@@ -201,15 +209,6 @@ func volumeChanges() []change {
 				return err
 			}
 		}},
-		{"destroy a key", func(c *apitest.Cluster) doer {
-			c.Pool()
-			c.Key("k1")
-			if _, err := c.Manager.RotateKey(c.T.Context(), wire.KeyRotation{To: "k1"}, ""); err != nil {
-				c.T.Fatal(err)
-			}
-			id := encryptedVolume(c, 1).ID
-			return func(ctx context.Context) error { return c.Manager.DestroyKey(ctx, id, "") }
-		}},
 		{"delete", func(c *apitest.Cluster) doer {
 			id := vol(c)
 			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, id, "") }
@@ -229,6 +228,27 @@ func volumeChanges() []change {
 				}
 			}
 			return func(ctx context.Context) error { return c.Manager.DisallowAll(ctx, id, "") }
+		}},
+	}
+}
+
+func policyChanges() []change {
+	return []change{
+		{"destroy a key", func(c *apitest.Cluster) doer {
+			c.Pool()
+			c.Key("k1")
+			if _, err := c.Manager.RotateKey(c.T.Context(), wire.KeyRotation{To: "k1"}, ""); err != nil {
+				c.T.Fatal(err)
+			}
+			id := encryptedVolume(c, 1).ID
+			return func(ctx context.Context) error { return c.Manager.DestroyKey(ctx, id, "") }
+		}},
+		{"bound a volume", func(c *apitest.Cluster) doer {
+			c.Pool()
+			id := c.Volume(1, "v1").ID
+			return func(ctx context.Context) error {
+				return errOf(c.Manager.SetVolumeQoS(ctx, id, &wire.QoS{IOPS: 100}, ""))
+			}
 		}},
 	}
 }

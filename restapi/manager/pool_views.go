@@ -101,7 +101,7 @@ func (v *view) pool(p *cluster.Pool, c *census) wire.Pool {
 		ID:        p.ID, Name: p.Name, Code: p.Code, Data: p.Data, Parity: p.Parity, Domain: p.Domain,
 		ChunkSize: p.ChunkSize, StripeUnit: p.StripeUnit,
 		PoolPolicy: wire.PoolPolicy{Relax: p.Relax, MinColumns: p.MinColumns,
-			Encryption: cmp.Or(p.Encryption, cluster.EncryptionNone)},
+			Encryption: cmp.Or(p.Encryption, cluster.EncryptionNone), QoS: drawPoolQoS(p.QoS)},
 		Usable: float64(p.Data) / float64(p.Width()), Domains: domainsOf(p, members), Devices: p.Devices(),
 		Table: uint32(len(p.Changes)), Description: p.Description,
 		Volumes: len(c.volumes[p.Name]),

@@ -90,7 +90,7 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 		VUID: rec.Key.VUID, Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID),
 		Healing: s.healing(&rec, &owner),
 		Hosts:   append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
-		Encryption: cluster.EncryptionNone,
+		Encryption: cluster.EncryptionNone, QoS: (*wire.QoS)(rec.QoS),
 	}
 	if e := rec.Encryption; e != nil {
 		w.Encryption, w.ClusterKey = e.Algorithm, e.ClusterKey

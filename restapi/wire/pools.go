@@ -50,9 +50,10 @@ type Pool struct {
 
 // PoolPolicy is what a pool asks for beside its code.
 type PoolPolicy struct {
-	Relax      bool   `json:"relax"`
-	MinColumns int    `json:"min_columns"`
-	Encryption string `json:"encryption"` // of volumes that do not say otherwise: "none" or "aes-256-xts"
+	Relax      bool     `json:"relax"`
+	MinColumns int      `json:"min_columns"`
+	Encryption string   `json:"encryption"` // of volumes that do not say otherwise: "none" or "aes-256-xts"
+	QoS        *PoolQoS `json:"qos,omitempty"`
 }
 
 // PoolDomains is the failure domains of a pool's level: how many it has, how many it needs, and how many

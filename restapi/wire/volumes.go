@@ -37,6 +37,7 @@ type Volume struct {
 	Healing    *Healing         `json:"healing,omitempty"`     // absent while its owner published nothing
 	Encryption string           `json:"encryption"`            // "none" or "aes-256-xts"
 	ClusterKey string           `json:"cluster_key,omitempty"` // absent: destroyed
+	QoS        *QoS             `json:"qos,omitempty"`         // of its own; absent: as the pool says
 	Hosts      []string         `json:"hosts"`
 	Metadata   cluster.Metadata `json:"metadata"`
 	Created    string           `json:"created"`

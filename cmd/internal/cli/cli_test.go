@@ -354,3 +354,21 @@ func TestKeys(t *testing.T) {
 	contains(t, x.run("pool", "create", "safe", "--encryption", "aes-256-xts", "-o", "json"),
 		`"encryption": "aes-256-xts"`)
 }
+
+// TestLimits: what is not given stays, unlimited lifts a bound.
+func TestLimits(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	x.c.Volume(1, "v")
+	contains(t, x.run("pool", "qos", "gold", "--iops", "1000", "--volume-bandwidth", "20MiB", "--burst", "1s"),
+		"of each volume 20 MiB/s, burst 1s; of all 1000 commands/s, burst 1s")
+	contains(t, x.run("pool", "qos", "gold", "--iops", "unlimited"),
+		"of each volume 20 MiB/s, burst 1s; of all unlimited")
+	contains(t, x.run("volume", "qos", "v", "--iops", "50"), "50 commands/s")
+	contains(t, x.run("volume", "qos", "v", "--bandwidth", "1GiB"), "50 commands/s, 1 GiB/s")
+	x.fails("10", "volume", "qos", "v", "--iops", "3")
+	x.fails("no limit", "volume", "qos", "v", "--iops", "many")
+	if out := x.run("volume", "qos", "v", "--as-pool"); strings.Contains(out, "LIMITS") {
+		t.Errorf("it has limits of its own:\n%s", out)
+	}
+}

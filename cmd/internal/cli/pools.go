@@ -15,7 +15,7 @@ import (
 func poolCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "pool", Short: "Policies that volumes are placed by"}
 	c.AddCommand(poolCreate(g), poolList(g), poolShow(g), poolAddDevice(g), poolRemoveDevice(g), poolReweight(g),
-		poolStats(g), poolWait(g))
+		poolStats(g), poolWait(g), poolQoS(g))
 	return c
 }
 
@@ -172,6 +172,10 @@ func poolTable(p wire.Pool) table {
 	t.add("MIN COLUMNS", fmt.Sprintf("%d of %d", p.MinColumns, p.Data+p.Parity))
 	t.add("CHUNK SIZE", bytesText(uint64(p.ChunkSize)))
 	t.add("STRIPE UNIT", bytesText(uint64(p.StripeUnit)))
+	t.add("ENCRYPTION", p.Encryption)
+	if q := p.QoS; q != nil {
+		t.add("LIMITS", "of each volume "+qosText(orEmpty(q.Volume))+"; of all "+qosText(orEmpty(q.Total)))
+	}
 	t.add("DEVICES", numbers(slices.Sorted(slices.Values(p.Devices))))
 	t.add("VOLUMES", volumesText(p))
 	if h := p.Healing; h.Moving > 0 {

@@ -19,7 +19,7 @@ func volumeCommand(g *global) *cobra.Command {
 			"pool/name when several pools have one of that name.",
 	}
 	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeResize(g), volumeDelete(g), volumeAllow(g),
-		volumeDeny(g), volumeExports(g), volumeConnect(g), volumeDisconnect(g), volumeStats(g))
+		volumeDeny(g), volumeExports(g), volumeConnect(g), volumeDisconnect(g), volumeStats(g), volumeQoS(g))
 	return c
 }
 
@@ -147,6 +147,9 @@ func volumeTable(v wire.Volume) table {
 	t.add("STATE", v.State)
 	t.add("OWNER", ownerText(v))
 	t.add("NQN", v.NQN)
+	if v.QoS != nil {
+		t.add("LIMITS", qosText(v.QoS))
+	}
 	if v.Encryption != cluster.EncryptionNone {
 		t.add("ENCRYPTION", encryptionText(v))
 	}

@@ -1,0 +1,20 @@
+package api_test
+
+// encryptOverHTTP makes an encrypted volume, for which the cluster needs a key.
+func (w *world) encryptOverHTTP(ok func(int, string, string, string, ...string) reply) {
+	w.Key("k1")
+	ok(200, "POST", "/v1/keys/rotate", `{"to":"k1"}`)
+	ok(201, "POST", "/v1/volumes",
+		`{"name":"sealed","pool":"gold","size_bytes":4096,"encryption":"aes-256-xts"}`)
+	ok(200, "GET", "/v1/keys", "")
+}
+
+// boundOverHTTP bounds a pool and a volume of it.
+func (w *world) boundOverHTTP(ok func(int, string, string, string, ...string) reply) {
+	v := w.Volume(77, "bounded")
+	ok(200, "PUT", "/v1/pools/gold/qos", `{"total":{"iops":1000},"per_volume":{"bytes_per_second":1048576}}`)
+	ok(200, "GET", "/v1/pools/gold", "")
+	ok(200, "PUT", "/v1/volumes/"+v.ID.String()+"/qos", `{"iops":100,"burst_ms":50}`)
+	ok(200, "GET", "/v1/volumes/"+v.ID.String(), "")
+	ok(200, "DELETE", "/v1/volumes/"+v.ID.String()+"/qos", "")
+}
