@@ -5,7 +5,8 @@
 //	   restapi: api -> manager -> store ==> etcd ==> watch
 //	                                                   |
 //	host --NVMe/TCP--> nvmet --> gateway --------.   cluster map (by epoch)
-//	                  (nvme P)    engine    P    |     |
+//	                  (nvme P)    qos P, seal    |     |
+//	                              engine    P    |     |
 //	                              stripe    P    |   node: assembles a daemon, swaps maps
 //	                              placement P    |
 //	                                | chunk requests: a local call, or through peer: NVMe/TCP
