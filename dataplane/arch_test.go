@@ -67,6 +67,7 @@ func layers() []layer {
 		{dir: "restapi/pki"},
 		{dir: "restapi/audit", may: []string{"restapi/wire"}},
 		{dir: "restapi/keystone", may: append(dataplane("cluster"), "restapi/auth")},
+		{dir: "restapi/barbican", may: dataplane("keyring", "seal")},
 		{dir: "restapi/client", may: append(dataplane("cluster"), "restapi/wire")},
 		{dir: "restapi/store", may: dataplane("cluster")},
 		{dir: "restapi/manager", may: append(dataplane("cluster", "placement", "seal"), "restapi/wire",

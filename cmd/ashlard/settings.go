@@ -59,6 +59,8 @@ func settings() []setting {
 		{"key-file", "", "file of the cluster keys that wrap the keys of encrypted volumes; `ashlard key add` " +
 			"makes it",
 			"empty: the node serves no encrypted volume; only root or the daemon's user may read it (mode 0600)"},
+		{"key-cloud", "", "entry of clouds.yaml whose Barbican has the cluster keys, instead of key-file; their " +
+			"ids are those of secrets", "empty: nothing else needs to be operated"},
 		{"insecure-http", false, "allow REST and etcd on addresses other than loopback, without encryption",
 			"whoever reads that traffic can take the cluster over"},
 		{"api-calls-per-token", 200, "REST calls per second with one token that this node takes; 0: no limit",

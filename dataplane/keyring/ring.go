@@ -70,7 +70,8 @@ func (r *Ring) Key(ctx context.Context, id string) (seal.ClusterKey, error) {
 
 func (r *Ring) ask(ctx context.Context, id string) (seal.ClusterKey, error) {
 	if r.source == nil {
-		return seal.ClusterKey{}, fmt.Errorf("%w: %q, this node has no key source (setting key-file)", ErrNoKey, id)
+		return seal.ClusterKey{}, fmt.Errorf("%w: %q, this node has no key source (settings key-file and "+
+			"key-cloud)", ErrNoKey, id)
 	}
 	return r.source.Key(ctx, id)
 }

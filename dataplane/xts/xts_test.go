@@ -153,6 +153,9 @@ func TestBadKeysAreRefused(t *testing.T) {
 
 func TestNothingIsAllocated(t *testing.T) {
 	for _, p := range paths() {
+		if p == portable && raceEnabled {
+			continue // the race detector has sync.Pool forget at random
+		}
 		c, buf := mustCipher(t, key(1), p), fill(128, 1)
 		if n := testing.AllocsPerRun(10, func() {
 			c.Encrypt(buf, buf, 7)

@@ -75,8 +75,7 @@ func TestEveryOperation(t *testing.T) {
 		t.Error("no ETag after a resize")
 	}
 
-	w.encryptOverHTTP(ok)
-	w.boundOverHTTP(ok)
+	w.policies(ok)
 	w.credentials(ok)
 	w.contract.wantAllSeen(t)
 	w.Audit()

@@ -1,5 +1,11 @@
 package api_test
 
+// policies makes the calls about encryption and limits.
+func (w *world) policies(ok func(int, string, string, string, ...string) reply) {
+	w.encryptOverHTTP(ok)
+	w.boundOverHTTP(ok)
+}
+
 // encryptOverHTTP makes an encrypted volume, for which the cluster needs a key.
 func (w *world) encryptOverHTTP(ok func(int, string, string, string, ...string) reply) {
 	w.Key("k1")

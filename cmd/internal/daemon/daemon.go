@@ -59,7 +59,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	defer func() { _ = lock.Close() }()
 	d := &daemon{opt: opt, log: opt.Log, recent: logs.Keep(opt.Log)}
-	if d.keys, err = openKeys(opt.KeyFile); err != nil {
+	if d.keys, err = openKeys(opt.KeyFile, opt.KeyCloud); err != nil {
 		return err
 	}
 	if d.state, err = LoadState(opt.DataDir); err != nil {

@@ -6,19 +6,23 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/keyring"
+	"github.com/ashlar-storage/ashlar/restapi/barbican"
 )
 
 // keysLook is how often a node looks whether it has the current cluster key, and whether a volume that it
 // owns is still wrapped with a former one.
 const keysLook = 2 * time.Second
 
-// openKeys opens the key source. A key file that cannot be used is an error now, not when somebody waits for
-// a volume.
-func openKeys(path string) (*keyring.Ring, error) {
-	if path == "" {
+// openKeys opens the key source, if there is one. A key file that cannot be used is an error now, not when
+// somebody waits for a volume; Barbican may come later.
+func openKeys(file, cloud string) (*keyring.Ring, error) {
+	switch {
+	case cloud != "":
+		return keyring.New(barbican.New(barbican.Cloud(cloud))), nil
+	case file == "":
 		return keyring.New(nil), nil
 	}
-	f := keyring.File{Path: path}
+	f := keyring.File{Path: file}
 	if _, err := f.Keys(); err != nil {
 		return nil, err
 	}

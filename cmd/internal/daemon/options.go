@@ -87,7 +87,8 @@ type Options struct {
 	Listen       Services
 	Advertise    Services // as others reach them
 	Etcd         Etcd
-	KeyFile      string // of cluster keys; empty: the node has none
+	KeyFile      string // of cluster keys; empty: the node has none, or
+	KeyCloud     string // has those of this cloud's Barbican, an entry of clouds.yaml
 	InsecureHTTP bool
 	RESTTLS      string           // one of the constants, or two files
 	Keystone     keystone.Options // no Roles: no tokens of Keystone
@@ -114,6 +115,8 @@ func (o *Options) validate() error {
 		return errors.New("bootstrap and join exclude each other: a node either founds a cluster or joins one")
 	case len(o.First.JoinURLs) > 0 && o.First.JoinToken == "":
 		return errors.New("join: needs a token; `ashlar node join-token` makes one")
+	case o.KeyFile != "" && o.KeyCloud != "":
+		return errors.New("key-file and key-cloud exclude each other: cluster keys come from one place")
 	case o.Shutdown <= 0:
 		return errors.New("shutdown-timeout-seconds: must be larger than 0")
 	}
