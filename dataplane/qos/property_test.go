@@ -189,3 +189,14 @@ func BenchmarkScheduler(b *testing.B) {
 		})
 	}
 }
+
+// TestRemaindersAreCarried: 70 million a second are 14 2/7 ns each; after 70,000 of them 1 ms has passed.
+func TestRemaindersAreCarried(t *testing.T) {
+	m := meter{rate: 70_000_000, burst: second}
+	for range 70_000 {
+		m.charge(0, 1)
+	}
+	if m.hand != second/1000 {
+		t.Errorf("the hand is at %d ns", m.hand)
+	}
+}
