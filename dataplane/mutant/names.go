@@ -136,7 +136,7 @@ func Engine() []Name {
 // Rare tells the bugs of the engine that take more luck than a thousand schedules have: stories notice them.
 func Rare(n Name) bool {
 	switch n {
-	case MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
+	case MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
 		SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
 		return true
 	}
