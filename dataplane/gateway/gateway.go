@@ -193,10 +193,30 @@ func (g *Gateway) Apply(s *cluster.State) error {
 		ses.followTables()
 	}
 	for _, v := range resized {
-		g.o.Events.SizeChanged(v)
+		g.announce(v)
 	}
 	g.followQoS(s)
 	return firstErr
+}
+
+// announceLater is how long after the owner other nodes tell hosts of a new size.
+const announceLater = 2 * time.Second
+
+// announce tells hosts that a volume has another size: its owner at once, other nodes a while later. A host
+// believes whoever says it first, and what it sends then goes to the owner, which must not refuse it as out
+// of range because its own watch is a moment behind.
+func (g *Gateway) announce(v *Volume) {
+	if s := v.session.Load(); s != nil && s.serving.Load() {
+		g.o.Events.SizeChanged(v)
+		return
+	}
+	g.wg.Go(func() {
+		select {
+		case <-time.After(announceLater):
+			g.o.Events.SizeChanged(v)
+		case <-g.ctx.Done():
+		}
+	})
 }
 
 // followPools computes the group tables of new pools and of changes of known ones, and names the sessions

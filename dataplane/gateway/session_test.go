@@ -3,11 +3,13 @@ package gateway
 import (
 	"context"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
@@ -84,4 +86,30 @@ func TestALostVolumeIsNotAnsweredUnderANewLease(t *testing.T) {
 	if st := s.answer(); st == nil || *st != nvme.AsymmetricAccessInaccessible {
 		t.Errorf("the old owner answers %v", st)
 	}
+}
+
+// TestTheOwnerTellsOfANewSizeFirst: a host that heard of it from another node would send what the owner still
+// takes for out of range.
+func TestTheOwnerTellsOfANewSizeFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		started(w)
+		told := func() []cluster.NodeID {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return slices.Clone(w.told)
+		}
+		w.mu.Lock()
+		w.size, w.cut[[2]cluster.NodeID{1, 0}] = 2<<20, true // node 2 hears of it first
+		w.mu.Unlock()
+		w.watch()
+		pass(announceLater / 2)
+		if got := told(); len(got) > 0 {
+			t.Fatalf("hosts were told by %v", got)
+		}
+		w.set(false, 1, 0)
+		if got := told(); !slices.Equal(got, []cluster.NodeID{1}) {
+			t.Fatalf("hosts were told by %v, not by the owner", got)
+		}
+		w.until("node 2 tells", func() bool { return slices.Equal(told(), []cluster.NodeID{1, 2}) })
+	})
 }

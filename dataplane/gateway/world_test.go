@@ -49,8 +49,10 @@ type world struct {
 	deleted  bool
 	sealed   *cluster.Encryption
 	keys     Keys
-	bound    *cluster.QoS        // of the volume
-	pool     *cluster.PoolQoS    // of its pool
+	bound    *cluster.QoS     // of the volume
+	pool     *cluster.PoolQoS // of its pool
+	size     uint64
+	told     []cluster.NodeID    // who has told hosts of a new size
 	swapped  func(cluster.Owner) // told of every change of the record, before its answer
 }
 
@@ -61,7 +63,7 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, servers: map[cluster.NodeID]*chunkd.Server{}, voters: map[cluster.NodeID]*lease.Voter{},
 			gateways: map[cluster.NodeID]*Gateway{}, cut: map[[2]cluster.NodeID]bool{},
-			refusing: map[cluster.NodeID]bool{}, deaf: map[cluster.NodeID]bool{}}
+			refusing: map[cluster.NodeID]bool{}, deaf: map[cluster.NodeID]bool{}, size: 1 << 20}
 		w.record = cluster.OwnerAt{Owner: cluster.Owner{Gateway: 1}, Revision: 1}
 		for n := cluster.NodeID(1); n <= nodes; n++ {
 			w.voters[n] = lease.NewVoter(uint64(n), 0, nil)
@@ -116,7 +118,7 @@ func (w *world) state() *cluster.State {
 		Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}}
 	if !w.deleted {
 		o := cluster.OwnerAt{Owner: w.record.Clone(), Revision: w.record.Revision}
-		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: 1 << 20,
+		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: w.size,
 			Encryption: w.sealed, QoS: w.bound}
 		s.Owners[key()] = &o
 	}
@@ -414,7 +416,11 @@ func (l links) Connected(n cluster.NodeID) bool {
 func (l links) AccessChanged(*Volume) {}
 
 // SizeChanged implements Events.
-func (l links) SizeChanged(*Volume) {}
+func (l links) SizeChanged(*Volume) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.w.told = append(l.w.told, l.from)
+}
 
 // command is a host command under way, or its outcome.
 type command struct {
