@@ -45,6 +45,8 @@ from ashlar_brick import resources
 
 LOG = logging.getLogger(__name__)
 
+# Entries to ask for at a time in a list; the most that the API gives.
+PAGE = 1000
 # Answers are small; more than this is no answer of our API.
 MAX_ANSWER_BYTES = 8 << 20
 
@@ -110,6 +112,21 @@ class Client:
         return resources.Volume.parse(
             self._call('GET', ['volumes', volume_id]))
 
+    def volumes(self, pool):
+        """Iterate over the volumes of a pool, by id. -> resources.Volume
+
+        Each page is a call of its own: a volume made or deleted meanwhile
+        may be in the list or not, any other is in it once.
+        """
+        query = {'pool': pool, 'limit': PAGE}
+        while True:
+            page = resources.Page.parse(
+                self._call('GET', ['volumes'], query=query))
+            yield from map(resources.Volume.parse, page.items)
+            if not page.next:
+                return
+            query['cursor'] = page.next
+
     def grow_volume(self, volume_id, size_bytes):
         """Grow a volume to size_bytes (no-op at that size, never shrinks).
 
@@ -139,14 +156,19 @@ class Client:
         """Take a volume from all hosts and close their connections."""
         self._call('DELETE', ['volumes', volume_id, 'exports'])
 
-    def _call(self, method, path, body=None):
+    def _call(self, method, path, body=None, query=None):
         """Make one call; on a dead address go on to the next one.
+
+        Only for calls that may be carried out twice: a connection that
+        breaks does not tell whether the first address did it.
 
         :param path: segments below /v1, not yet percent-encoded
         :returns: the decoded JSON answer, None when there is none
         """
         call = method + ' /v1/' + '/'.join(
             parse.quote(segment, safe='') for segment in path)
+        if query:
+            call += '?' + parse.urlencode(query)
         first, failures = self._current, []
         for step in range(len(self._addresses)):
             index = (first + step) % len(self._addresses)

@@ -19,10 +19,15 @@
     |-- TimedOut         an address went silent; the outcome is unknown
     |-- BadAnswer        the answer is not one of this API
     `-- ApiError         the API said no (RFC 9457 problem)
+        |-- Invalid          400, 413, 415: it cannot be asked for like this
         |-- Denied           401, 403
         |-- NotFound         404
         |-- Conflict         409
-        |   `-- VolumeExported   a host may still use the volume
+        |   |-- VolumeExported   a host may still use the volume
+        |   `-- QuotaExceeded    the project may not use more
+        |-- PreconditionFailed   412: it was changed in the meantime
+        |-- NotSupported     422: this release cannot do it
+        |-- TooManyRequests  429: the caller is too fast
         `-- Unavailable      503: this node cannot serve now
 """
 
@@ -71,6 +76,10 @@ class ApiError(AshlarError):
         super().__init__(''.join(words))
 
 
+class Invalid(ApiError):
+    """The request has a field, or a value, that is refused."""
+
+
 class Denied(ApiError):
     """The token is missing, wrong, expired or not allowed to do this."""
 
@@ -87,6 +96,22 @@ class VolumeExported(Conflict):
     """A host may still use the volume, so it cannot be deleted."""
 
 
+class QuotaExceeded(Conflict):
+    """The project would have more volumes or bytes than its quota."""
+
+
+class PreconditionFailed(ApiError):
+    """What the call was to change is not what the caller has seen."""
+
+
+class NotSupported(ApiError):
+    """The API knows what is meant and does not do it yet."""
+
+
+class TooManyRequests(ApiError):
+    """The caller makes more calls than a node takes. Not carried out."""
+
+
 class Unavailable(ApiError):
     """The answering node cannot serve calls now; another one may."""
 
@@ -98,8 +123,12 @@ def from_problem(call, status, problem):
     :param status: HTTP status of the answer
     :param problem: decoded RFC 9457 body, or {} when there was none
     """
-    by_code = {'volume_exported': VolumeExported}
-    by_status = {401: Denied, 403: Denied, 404: NotFound, 409: Conflict,
+    by_code = {'volume_exported': VolumeExported,
+               'quota_exceeded': QuotaExceeded,
+               'not_supported': NotSupported}
+    by_status = {400: Invalid, 413: Invalid, 415: Invalid,
+                 401: Denied, 403: Denied, 404: NotFound, 409: Conflict,
+                 412: PreconditionFailed, 429: TooManyRequests,
                  503: Unavailable}
     kind = by_code.get(_text(problem, 'code')) or by_status.get(status)
     return (kind or ApiError)(call, status, problem)

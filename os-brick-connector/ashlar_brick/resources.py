@@ -116,6 +116,20 @@ class Export:
                    portals=portals)
 
 
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Part of a list. `next` is the cursor of the following one, or ''."""
+
+    items: tuple
+    next: str
+
+    @classmethod
+    def parse(cls, answer):
+        items = tuple(_member(answer, 'items', list))
+        return cls(items=items,
+                   next=_member(dict({'next': ''}, **answer), 'next', str))
+
+
 def _member(answer, name, kind):
     if not isinstance(answer, dict):
         raise errors.BadAnswer(f'expected an object with {name!r}, '

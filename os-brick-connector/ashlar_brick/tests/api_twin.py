@@ -27,7 +27,6 @@ and answer is held against the document; violations end up in
 import dataclasses
 from http import server
 import json
-import re
 import socket
 import threading
 from urllib import parse
@@ -92,6 +91,18 @@ class Cluster:
             raise Problem(404, 'not_found', f'no volume {volume_id}')
         return 200, dict(volume, hosts=sorted(self.hosts[volume_id]))
 
+    def list_volumes(self, query):
+        """A page of two at most, so that tests meet several."""
+        size = min(int(query.get('limit', 100)), 2)
+        found = sorted(key for key, volume in self.volumes.items()
+                       if volume['pool'] == query.get('pool',
+                                                      volume['pool']) and
+                       key > query.get('cursor', ''))
+        page = {'items': [self.show_volume(key)[1] for key in found[:size]]}
+        if len(found) > size:
+            page['next'] = found[size - 1]
+        return 200, page
+
     def create_volume(self, body):
         if body['pool'] not in self.pools:
             raise Problem(404, 'not_found', 'no such pool', field='pool')
@@ -141,7 +152,7 @@ class Cluster:
         self.hosts[volume_id] -= {host} if host else self.hosts[volume_id]
         return 204, None
 
-    def route(self, method, path, body):
+    def route(self, method, path, body, query):
         """Carry out a call. -> (status, answer), or Problem."""
         steps = [parse.unquote(step) for step in path.split('/')[2:]]
         match (method, steps):
@@ -149,6 +160,8 @@ class Cluster:
                 return self.show()
             case ('GET', ['pools', name]):
                 return self.show_pool(name)
+            case ('GET', ['volumes']):
+                return self.list_volumes(query)
             case ('POST', ['volumes']):
                 return self.create_volume(body)
             case ('GET', ['volumes', volume_id]):
@@ -210,7 +223,7 @@ class ApiTwin:
         """
         self._mood = how
 
-    def answer(self, method, path, body, token):
+    def answer(self, method, path, body, token, query):
         """-> (status, answer, mood) of one call."""
         mood, self._mood = self._mood, None
         with self.cluster.lock:
@@ -223,7 +236,8 @@ class ApiTwin:
                     raise Problem(401, 'unauthenticated', 'wrong token')
                 if mood == 'unavailable':
                     raise Problem(503, 'unavailable', 'no etcd')
-                status, result = self.cluster.route(method, path, body)
+                status, result = self.cluster.route(method, path, body,
+                                                    query)
             except Problem as problem:
                 status, result = problem.status, problem.body
             self.violations += self._contract.answer(method, path, status,
@@ -246,9 +260,10 @@ def _handler(twin):
         def _serve(self):
             length = int(self.headers.get('Content-Length') or 0)
             body = json.loads(self.rfile.read(length)) if length else None
-            path = re.sub(r'\?.*', '', self.path)
+            path, _mark, query = self.path.partition('?')
             status, result, mood = twin.answer(
-                self.command, path, body, self.headers.get('Authorization'))
+                self.command, path, body, self.headers.get('Authorization'),
+                dict(parse.parse_qsl(query)))
             if mood in ('hang up before', 'hang up after'):
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True

@@ -98,6 +98,39 @@ class ClientTest(unittest.TestCase):
                           pool.provisioned_bytes, pool.volumes))
         self.assertEqual(self.cluster.id, api.cluster().id)
 
+    def test_list_goes_over_all_pages(self):
+        api = self.start()
+        self.cluster.pools['other'] = GiB
+        made = {api.create_volume(str(uuid.uuid4()), name=f'v{number}',
+                                  pool='default', size_bytes=GiB).id
+                for number in range(5)}
+        api.create_volume(self.volume_id, name='elsewhere', pool='other',
+                          size_bytes=GiB)
+        self.assertEqual(sorted(made),
+                         [volume.id for volume in api.volumes('default')])
+        self.assertEqual([], list(api.volumes('empty')))
+
+    def test_codes_become_exceptions(self):
+        for status, code, kind in (
+                (400, 'invalid_field', errors.Invalid),
+                (401, 'unauthenticated', errors.Denied),
+                (403, 'forbidden', errors.Denied),
+                (404, 'not_found', errors.NotFound),
+                (409, 'conflict', errors.Conflict),
+                (409, 'volume_exported', errors.VolumeExported),
+                (409, 'quota_exceeded', errors.QuotaExceeded),
+                (412, 'precondition_failed', errors.PreconditionFailed),
+                (422, 'not_supported', errors.NotSupported),
+                (422, 'idempotency_key_reused', errors.ApiError),
+                (429, 'too_many_requests', errors.TooManyRequests),
+                (500, 'internal', errors.ApiError),
+                (503, 'unavailable', errors.Unavailable),
+                (502, None, errors.ApiError)):
+            problem = {'code': code, 'title': 3}
+            exc = errors.from_problem('GET /v1/x', status, problem)
+            self.assertIs(kind, type(exc), code)
+            self.assertEqual(status, exc.status)
+
     def test_error_says_what_and_where(self):
         api = self.start()
         with self.assertRaises(errors.ApiError) as caught:
