@@ -14,13 +14,15 @@
 
 Volumes are served over NVMe/TCP by every storage node, one subsystem (NQN) a
 volume. The driver hands out plain ``nvmeof`` connection information, so an
-unpatched Nova attaches with os-brick's own connector.
+unpatched Nova attaches with os-brick's own connector; a host that says it has
+ours (ashlar_brick.connector) is told to use that one.
 
 ==================  ====================================================
 Cinder              Ashlar API
 ==================  ====================================================
 volume              volume with id = ``volume.name_id`` and the same UUID
-                    in its NVMe namespace; name = ``volume.name``
+                    in its NVMe namespace; name = ``volume.name``,
+                    unless the volume was there before Cinder
 ``host@backend#p``  pool p
 attached host       export of the volume to ``connector['nqn']``
 ==================  ====================================================
@@ -31,17 +33,22 @@ or that a killed cinder-volume left half-way, comes out the same.
 """
 
 import contextlib
+import math
 from urllib import parse
+import uuid
 
 from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import units
 
 from ashlar_brick import client
+from ashlar_brick import connector as ashlar_connector
 from ashlar_brick import errors
 from ashlar_cinder import options
+from cinder import context as cinder_context
 from cinder import exception
 from cinder import interface
+from cinder import objects
 from cinder.common import constants
 from cinder.i18n import _
 from cinder.volume import configuration
@@ -65,14 +72,16 @@ class AshlarDriver(driver.VolumeDriver):
     .. code-block:: none
 
         0.1.0 - Create, delete, extend, attach, detach, statistics
+        0.2.0 - Multi-attach, manage and unmanage, retype and migration
+                where nothing has to be copied, active-active, a connector
+                of our own
     """
 
-    VERSION = '0.1.0'
+    VERSION = '0.2.0'
     VENDOR = 'Ashlar'
     CI_WIKI_NAME = 'Ashlar_CI'
-    # Nothing here is in the way of it, but two cinder-volume services on one
-    # cluster have not been tried yet.
-    SUPPORTS_ACTIVE_ACTIVE = False
+    # No state, no lock of its own: any service may make any call.
+    SUPPORTS_ACTIVE_ACTIVE = True
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -102,6 +111,9 @@ class AshlarDriver(driver.VolumeDriver):
             msg = _('ashlar_api_urls or ashlar_api_token cannot be used: '
                     '%s') % exc
             raise exception.VolumeDriverException(message=msg) from exc
+        if conf.ashlar_use_connector:
+            # For image transfers of this very service.
+            ashlar_connector.register()
 
     def check_for_setup_error(self):
         """See that the cluster answers, likes the token, has the pools."""
@@ -178,7 +190,7 @@ class AshlarDriver(driver.VolumeDriver):
             export = self._api.export_volume(volume.name_id,
                                              connector['nqn'])
         return {
-            'driver_volume_type': 'nvmeof',
+            'driver_volume_type': self._volume_type_for(connector),
             'data': {
                 'target_nqn': export.nqn,
                 'vol_uuid': export.uuid,
@@ -189,6 +201,13 @@ class AshlarDriver(driver.VolumeDriver):
                 'discard': True,
             },
         }
+
+    def _volume_type_for(self, connector):
+        """The os-brick connector that a host is to attach with."""
+        has_ours = connector.get(ashlar_connector.PROPERTY)
+        if has_ours and self.configuration.ashlar_use_connector:
+            return ashlar_connector.PROTOCOL
+        return 'nvmeof'
 
     def terminate_connection(self, volume, connector, **kwargs):
         """Take the volume from the connector's host, or from all (None).
@@ -211,11 +230,125 @@ class AshlarDriver(driver.VolumeDriver):
                          'use it.', volume.name_id)
         return False
 
+    # Managing. A volume keeps its id, which is the UUID that hosts know it by;
+    # Cinder remembers it as the name_id. So nothing has to be renamed, and
+    # nothing is left to do when it goes out of Cinder's hands.
+
+    def manage_existing_get_size(self, volume, existing_ref):
+        """Size in GiB, rounded up: managing grows the volume to it."""
+        return _whole_gib(self._existing(volume, existing_ref).size_bytes)
+
+    def manage_existing(self, volume, existing_ref):
+        """Take over a volume of the same pool that no host may use.
+
+        :param existing_ref: {'source-id': UUID} or {'source-name': name}
+        """
+        found = self._existing(volume, existing_ref)
+        if found.hosts:
+            raise exception.ManageExistingInvalidReference(
+                existing_ref=existing_ref,
+                reason=_('hosts may use it: %s') % ', '.join(found.hosts))
+        if found.id != volume.name_id and _is_managed(found.id):
+            raise exception.ManageExistingAlreadyManaged(
+                volume_ref=found.id)
+        with _as_cinder_errors():
+            self._api.grow_volume(
+                found.id, _whole_gib(found.size_bytes) * units.Gi)
+        return {'_name_id': found.id}
+
+    def unmanage(self, volume):
+        """Leave the volume to others. Nothing on it is Cinder's."""
+        LOG.info('Volume %s stays where it is, outside of Cinder.',
+                 volume.name_id)
+
+    def get_manageable_volumes(self, cinder_volumes, marker, limit, offset,
+                               sort_keys, sort_dirs):
+        known = {volume.name_id: volume.id for volume in cinder_volumes}
+        entries = []
+        with _as_cinder_errors():
+            for pool in self.configuration.ashlar_pools:
+                entries += [_manageable(volume, known.get(volume.id))
+                            for volume in self._api.volumes(pool)]
+        return volume_utils.paginate_entries_list(
+            entries, marker, limit, offset, sort_keys, sort_dirs)
+
+    def _existing(self, volume, existing_ref):
+        """The volume that a reference means, in the pool of the volume."""
+        pool = volume_utils.extract_host(volume.host, level='pool')
+        found = self._find(pool or self.configuration.ashlar_pools[0],
+                           existing_ref)
+        if found is None:
+            raise exception.ManageExistingInvalidReference(
+                existing_ref=existing_ref,
+                reason=_('no such volume in pool %s') % pool)
+        return found
+
+    def _find(self, pool, reference):
+        name, volume_id = (reference.get('source-name'),
+                           reference.get('source-id'))
+        with _as_cinder_errors():
+            if volume_id is not None:
+                if not _is_uuid(volume_id):
+                    return None
+                try:
+                    found = self._api.volume(volume_id)
+                except errors.NotFound:
+                    return None
+                return found if found.pool == pool else None
+            if not isinstance(name, str) or not name:
+                raise exception.ManageExistingInvalidReference(
+                    existing_ref=reference,
+                    reason=_('it needs source-name or source-id'))
+            named = list(self._api.volumes(pool, name=name))
+        if len(named) > 1:
+            raise exception.ManageExistingInvalidReference(
+                existing_ref=reference,
+                reason=_('several projects have a volume of this name; '
+                         'use source-id'))
+        return named[0] if named else None
+
+    # Changes of type and place, as far as nothing has to be copied.
+
+    def retype(self, context, volume, new_type, diff, host):
+        """Accept what the pool of the volume already gives.
+
+        The scheduler chose the host by the new type's extra specs, so when
+        that is where the volume is, it has what they ask for. Encryption is
+        a layer above the device and needs a copy.
+        """
+        if diff.get('encryption') or not self._is_place_of(volume, host):
+            return False, None
+        return True, None
+
+    def migrate_volume(self, context, volume, host):
+        """Move to another service of Cinder that serves the same pool."""
+        return self._is_place_of(volume, host), None
+
+    def _is_place_of(self, volume, host):
+        """Whether a back end of Cinder is the pool the volume is in."""
+        there = host.get('capabilities') or {}
+        if there.get('location_info') != self._location():
+            return False
+        pool = (volume_utils.extract_host(host['host'], level='pool') or
+                there.get('pool_name'))
+        with _as_cinder_errors():
+            return self._api.volume(volume.name_id).pool == pool
+
+    def update_migrated_volume(self, ctxt, volume, new_volume,
+                               original_volume_status):
+        """The volume goes by the id of the copy that took its place."""
+        return {'_name_id': new_volume.name_id}
+
+    def _location(self):
+        if self._cluster_id is None:
+            with _as_cinder_errors():
+                self._cluster_id = self._api.cluster().id
+        return f'{type(self).__name__}:{self._cluster_id}'
+
     def _update_volume_stats(self):
         conf = self.configuration
+        location = self._location()
         with _as_cinder_errors():
-            if self._cluster_id is None:
-                self._cluster_id = self._api.cluster().id
             pools = [self._api.pool(name) for name in conf.ashlar_pools]
         self._stats = {
             'volume_backend_name': (conf.safe_get('volume_backend_name') or
@@ -225,7 +358,8 @@ class AshlarDriver(driver.VolumeDriver):
             'storage_protocol': constants.NVMEOF_TCP,
             # One subsystem a volume: hosts need no lock to disconnect one.
             'shared_targets': False,
-            'pools': [self._pool_stats(pool) for pool in pools],
+            'pools': [dict(self._pool_stats(pool), location_info=location)
+                      for pool in pools],
         }
 
     def _pool_stats(self, pool):
@@ -243,15 +377,17 @@ class AshlarDriver(driver.VolumeDriver):
             'thin_provisioning_support': True,
             'thick_provisioning_support': False,
             'online_extend_support': True,
-            'multiattach': False,
+            'multiattach': True,
             'QoS_support': False,
             'consistent_group_snapshot_enabled': False,
             'replication_enabled': False,
-            'location_info': f'AshlarDriver:{self._cluster_id}',
+            'filter_function': self.get_filter_function(),
+            'goodness_function': self.get_goodness_function(),
             # For volume types, as in capabilities:ashlar_parity='>= 2'.
             'ashlar_code': pool.code,
             'ashlar_data': pool.data,
             'ashlar_parity': pool.parity,
+            'ashlar_encryption': pool.encryption,
         }
 
     # Not there yet. Said in words: NotImplementedError() alone ends up in
@@ -295,6 +431,44 @@ def _as_cinder_errors():
         raise exception.VolumeIsBusy(message=str(exc)) from exc
     except errors.AshlarError as exc:
         raise exception.VolumeBackendAPIException(data=exc) from exc
+
+
+def _manageable(volume, cinder_id):
+    """A line of the list of volumes that Cinder could take over."""
+    reason = None
+    if cinder_id:
+        reason = _('already managed')
+    elif volume.hosts:
+        reason = _('hosts may use it')
+    return {'reference': {'source-id': volume.id},
+            'size': _whole_gib(volume.size_bytes),
+            'safe_to_manage': reason is None,
+            'reason_not_safe': reason,
+            'cinder_id': cinder_id,
+            'extra_info': {'name': volume.name, 'pool': volume.pool}}
+
+
+def _is_managed(volume_id):
+    """Whether a volume of Cinder, whoever serves it, is that of the API."""
+    admin = cinder_context.get_admin_context()
+    if objects.VolumeList.get_all(admin, filters={'_name_id': volume_id}):
+        return True
+    try:
+        same = objects.Volume.get_by_id(admin, volume_id)
+    except exception.VolumeNotFound:
+        return False
+    return same.name_id == volume_id
+
+
+def _is_uuid(text):
+    try:
+        return str(uuid.UUID(text)) == text
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
+def _whole_gib(size_bytes):
+    return math.ceil(size_bytes / units.Gi)
 
 
 def _gib(size_bytes):

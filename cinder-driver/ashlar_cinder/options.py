@@ -35,6 +35,12 @@ OPTS = [
                 default=['default'],
                 help='Ashlar pools that this backend offers, each as a pool '
                      'of its own to the scheduler.'),
+    cfg.BoolOpt('ashlar_use_connector',
+                default=True,
+                help='Let hosts that have the os-brick connector of Ashlar '
+                     'attach with it (cinder-volume itself always has it). '
+                     'All others, and with False all hosts, attach with '
+                     'os-brick\'s own nvmeof connector.'),
     cfg.FloatOpt('ashlar_api_connect_timeout',
                  default=5,
                  min=0.1,

@@ -112,13 +112,17 @@ class Client:
         return resources.Volume.parse(
             self._call('GET', ['volumes', volume_id]))
 
-    def volumes(self, pool):
+    def volumes(self, pool, name=None):
         """Iterate over the volumes of a pool, by id. -> resources.Volume
+
+        With a name, over those of that name: one in each project.
 
         Each page is a call of its own: a volume made or deleted meanwhile
         may be in the list or not, any other is in it once.
         """
         query = {'pool': pool, 'limit': PAGE}
+        if name is not None:
+            query['name'] = name
         while True:
             page = resources.Page.parse(
                 self._call('GET', ['volumes'], query=query))

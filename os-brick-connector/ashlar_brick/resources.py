@@ -42,6 +42,7 @@ class Pool:
     code: str
     data: int
     parity: int
+    encryption: str
     volumes: int
     total_bytes: int
     free_bytes: int
@@ -54,6 +55,7 @@ class Pool:
                    code=_member(answer, 'code', str),
                    data=_member(answer, 'data', int),
                    parity=_member(answer, 'parity', int),
+                   encryption=_member(answer, 'encryption', str),
                    volumes=_member(answer, 'volumes', int),
                    total_bytes=_member(room, 'total_bytes', int),
                    free_bytes=_member(room, 'free_bytes', int),

@@ -19,10 +19,13 @@ import unittest
 from unittest import mock
 import uuid
 
+from os_brick.initiator import connector as brick
 from os_brick.initiator.connectors import nvmeof
 from oslo_config import cfg
 from oslo_utils import units
 
+from ashlar_brick import connector
+from ashlar_brick import paths
 from ashlar_brick.tests import api_twin
 from ashlar_cinder import driver
 from ashlar_cinder import options
@@ -221,14 +224,14 @@ class AttachTest(DriverTestCase):
 
     def test_host_without_nqn_is_refused(self):
         volume = self.created()
-        for connector in ({'host': 'h'}, {'host': 'h', 'nqn': None},
-                          {'host': 'h', 'nqn': ''}, {'nqn': 'iqn.1993-08.x'}):
+        for host in ({'host': 'h'}, {'host': 'h', 'nqn': None},
+                     {'host': 'h', 'nqn': ''}, {'nqn': 'iqn.1993-08.x'}):
             exc = self.failure(exception.InvalidConnectorException,
-                                    self.driver.validate_connector, connector)
+                                    self.driver.validate_connector, host)
             self.assertIn('nvme-cli', str(exc))
             self.failure(exception.InvalidConnectorException,
                               self.driver.initialize_connection, volume,
-                              connector)
+                              host)
         self.assertEqual(set(), self.hosts(volume))
         self.driver.validate_connector(HOST_A)
 
@@ -288,6 +291,175 @@ class AttachTest(DriverTestCase):
         self.assertEqual({HOST_A['nqn']}, self.hosts(volume))
 
 
+class ConnectorTest(DriverTestCase):
+
+    def test_host_with_our_connector_uses_it(self):
+        volume = self.created()
+        host = dict(HOST_A, ashlar_connector='1')
+        plain = self.driver.initialize_connection(volume, HOST_B)
+        ours = self.driver.initialize_connection(volume, host)
+        self.assertEqual('ashlar', ours['driver_volume_type'])
+        self.assertEqual(dict(plain['data'], host_nqn=HOST_A['nqn']),
+                         ours['data'])
+        parsed = paths.Volume.parse(json.loads(json.dumps(ours['data'])))
+        self.assertEqual((volume.id, 3), (parsed.uuid, len(parsed.portals)))
+        self.driver = self.make_driver(ashlar_use_connector=False)
+        self.driver.do_setup(None)
+        self.assertEqual('nvmeof', self.driver.initialize_connection(
+            volume, host)['driver_volume_type'])
+
+    def test_cinder_volume_has_it(self):
+        made = brick.InitiatorConnector.factory('ashlar', 'sudo')
+        self.assertIsInstance(made, connector.AshlarConnector)
+
+
+class ManageTest(DriverTestCase):
+    """Volumes that were there before Cinder, with Cinder's tables."""
+
+    def setUp(self):
+        super().setUp()
+        cfg.CONF.set_override('connection', 'sqlite://', group='database')
+        self.addCleanup(cinder_tables())
+        self.existing = str(uuid.uuid4())
+        self.api.create_volume(self.existing, name='old-data',
+                               pool='default', size_bytes=units.Gi // 2)
+
+    @property
+    def api(self):
+        return self.driver._api
+
+    def test_by_id_and_by_name(self):
+        for ref in ({'source-id': self.existing},
+                    {'source-name': 'old-data'}):
+            volume = self.make_volume()
+            self.assertEqual(
+                1, self.driver.manage_existing_get_size(volume, ref))
+            self.assertEqual({'_name_id': self.existing},
+                             self.driver.manage_existing(volume, ref))
+        self.assertEqual(units.Gi, self.api.volume(self.existing).size_bytes)
+
+    def test_managed_volume_is_the_old_one(self):
+        volume = self.make_volume()
+        volume.update(self.driver.manage_existing(
+            volume, {'source-id': self.existing}))
+        info = self.driver.initialize_connection(volume, HOST_A)
+        self.assertEqual(self.existing, info['data']['vol_uuid'])
+        self.driver.terminate_connection(volume, HOST_A)
+        self.driver.unmanage(volume)
+        self.assertIn(self.existing, self.cluster.volumes)
+        self.driver.delete_volume(volume)
+        self.assertNotIn(self.existing, self.cluster.volumes)
+
+    def test_bad_references(self):
+        self.cluster.pools['other'] = units.Ti
+        elsewhere = self.make_volume(pool='other')
+        here = self.make_volume()
+        for volume, ref in ((here, {}), (here, {'source-id': 'x'}),
+                            (here, {'source-id': str(uuid.uuid4())}),
+                            (here, {'source-id': 5}),
+                            (here, {'source-name': ''}),
+                            (here, {'source-name': 'nobody'}),
+                            (elsewhere, {'source-name': 'old-data'}),
+                            (elsewhere, {'source-id': self.existing})):
+            with self.subTest(ref):
+                self.failure(exception.ManageExistingInvalidReference,
+                             self.driver.manage_existing_get_size, volume,
+                             ref)
+
+    def test_volume_in_use_is_left_alone(self):
+        self.api.export_volume(self.existing, HOST_A['nqn'])
+        self.failure(exception.ManageExistingInvalidReference,
+                     self.driver.manage_existing, self.make_volume(),
+                     {'source-id': self.existing})
+
+    def test_volume_of_cinder_is_not_managed_again(self):
+        own = self.recorded()
+        self.driver.create_volume(own)
+        taken = self.recorded(_name_id=self.existing)
+        for ref in (own.id, taken.name_id):
+            self.failure(exception.ManageExistingAlreadyManaged,
+                         self.driver.manage_existing, self.make_volume(),
+                         {'source-id': ref})
+
+    def recorded(self, **updates):
+        """A volume that is in Cinder's tables."""
+        volume = objects.Volume(context.get_admin_context(), size=1,
+                                host='vm@ashlar-1#default', **updates)
+        volume.volume_type_id = str(uuid.uuid4())
+        volume.create()
+        return volume
+
+    def test_listing(self):
+        own = self.created(size=2)
+        self.api.create_volume(str(uuid.uuid4()), name='busy',
+                               pool='default', size_bytes=3 * units.Gi)
+        (busy,) = self.api.volumes('default', name='busy')
+        self.api.export_volume(busy.id, HOST_A['nqn'])
+        listed = self.driver.get_manageable_volumes(
+            [own], None, 10, 0, ['size'], ['asc'])
+        self.assertEqual(
+            [('old-data', 1, True, None, None),
+             (own.name, 2, False, 'already managed', own.id),
+             ('busy', 3, False, 'hosts may use it', None)],
+            [(line['extra_info']['name'], line['size'],
+              line['safe_to_manage'], line['reason_not_safe'],
+              line['cinder_id']) for line in listed])
+        page = self.driver.get_manageable_volumes(
+            [own], None, 1, 1, ['size'], ['desc'])
+        self.assertEqual([own.id], [line['cinder_id'] for line in page])
+
+
+class MoveTest(DriverTestCase):
+
+    def place(self, pool='default', cluster=None):
+        """A back end of Cinder, as the scheduler describes it."""
+        return {'host': f'other@ashlar-9#{pool}', 'capabilities': {
+            'location_info': f'AshlarDriver:{cluster or self.cluster.id}',
+            'pool_name': pool}}
+
+    def test_another_service_of_the_same_pool(self):
+        volume = self.created()
+        for place, moved in ((self.place(), True),
+                             (self.place('fast'), False),
+                             (self.place(cluster='x'), False),
+                             ({'host': 'h@lvm#lvm', 'capabilities': {}},
+                              False)):
+            self.assertEqual((moved, None), self.driver.migrate_volume(
+                None, volume, place))
+
+    def test_retype_where_nothing_has_to_be_copied(self):
+        volume = self.created()
+        diff = {'encryption': {}, 'qos_specs': {},
+                'extra_specs': {'multiattach': (None, '<is> True')}}
+        self.assertEqual((True, None), self.driver.retype(
+            None, volume, None, diff, self.place()))
+        self.assertEqual((False, None), self.driver.retype(
+            None, volume, None, diff, self.place('fast')))
+        diff['encryption'] = {'cipher': (None, 'aes')}
+        self.assertEqual((False, None), self.driver.retype(
+            None, volume, None, diff, self.place()))
+
+    def test_copied_volume_goes_by_the_id_of_its_copy(self):
+        volume, copy = self.created(), self.created()
+        volume.update(self.driver.update_migrated_volume(
+            None, volume, copy, 'available'))
+        self.driver.delete_volume(volume)
+        self.assertEqual([volume.id], list(self.cluster.volumes))
+
+
+def cinder_tables():
+    """Make Cinder's tables in memory. -> what forgets them"""
+    from cinder.db.sqlalchemy import api
+    from cinder.db.sqlalchemy import models
+    engine = api.main_context_manager.writer.get_engine()
+    metadata = models.BASE.metadata
+    # SQLite cannot have the key that this one has; nobody here needs it.
+    tables = [table for table in metadata.sorted_tables
+              if table.name != 'workers']
+    metadata.create_all(engine, tables=tables)
+    return lambda: metadata.drop_all(engine, tables=tables)
+
+
 class StatsTest(DriverTestCase):
 
     def test_stats(self):
@@ -315,14 +487,14 @@ class StatsTest(DriverTestCase):
                           fast['max_over_subscription_ratio']))
         self.assertEqual(f'AshlarDriver:{self.cluster.id}',
                          fast['location_info'])
-        self.assertEqual((True, False, True, False),
+        self.assertEqual((True, False, True, True),
                          (fast['thin_provisioning_support'],
                           fast['thick_provisioning_support'],
                           fast['online_extend_support'],
                           fast['multiattach']))
-        self.assertEqual(('replica', 1, 1),
+        self.assertEqual(('replica', 1, 1, 'none'),
                          (fast['ashlar_code'], fast['ashlar_data'],
-                          fast['ashlar_parity']))
+                          fast['ashlar_parity'], fast['ashlar_encryption']))
 
     def test_no_made_up_figures_when_the_api_is_away(self):
         self.twin.stop()

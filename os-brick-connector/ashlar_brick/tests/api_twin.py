@@ -75,7 +75,8 @@ class Cluster:
         return 200, {
             'id': 1, 'name': name, 'code': 'replica', 'data': 1, 'parity': 1,
             'domain': 'node', 'chunk_size': 262144, 'stripe_unit': 16384,
-            'relax': False, 'min_columns': 1, 'usable_fraction': 0.5,
+            'relax': False, 'min_columns': 1, 'encryption': 'none',
+            'usable_fraction': 0.5,
             'domains': {'present': 3, 'needed': 2, 'chunks_per_domain': 1},
             'devices': [1, 2, 3], 'table': 0, 'volumes': len(sizes),
             'healing': {'moving': 0, 'degraded': 0, 'unknown': 0, 'down': [],
@@ -95,8 +96,8 @@ class Cluster:
         """A page of two at most, so that tests meet several."""
         size = min(int(query.get('limit', 100)), 2)
         found = sorted(key for key, volume in self.volumes.items()
-                       if volume['pool'] == query.get('pool',
-                                                      volume['pool']) and
+                       if all(volume[name] == query.get(name, volume[name])
+                              for name in ('pool', 'name')) and
                        key > query.get('cursor', ''))
         page = {'items': [self.show_volume(key)[1] for key in found[:size]]}
         if len(found) > size:
@@ -117,7 +118,7 @@ class Cluster:
         self.volumes[body['id']] = dict(
             body, vuid=len(self.volumes) + 1, generation=1, health='ok',
             nqn=f'nqn.2026-11.io.ashlar:{self.id[:8]}:vol:{body["id"]}',
-            reasons=[], metadata={}, created=CREATED)
+            reasons=[], metadata={}, encryption='none', created=CREATED)
         self.hosts[body['id']] = set()
         return 201, self.show_volume(body['id'])[1]
 

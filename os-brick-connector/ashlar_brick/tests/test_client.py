@@ -108,6 +108,8 @@ class ClientTest(unittest.TestCase):
                           size_bytes=GiB)
         self.assertEqual(sorted(made),
                          [volume.id for volume in api.volumes('default')])
+        self.assertEqual(['v3'], [volume.name for volume in
+                                  api.volumes('default', name='v3')])
         self.assertEqual([], list(api.volumes('empty')))
 
     def test_codes_become_exceptions(self):
