@@ -13,6 +13,9 @@ BENCHTIME ?= 1s
 BENCH     ?= .
 DEV_ARGS  ?=
 
+# A checkout of DevStack, for devstack-check; without one, its functions have stand-ins.
+DEVSTACK_DIR ?=
+
 # The simulator: the seed to play again, how many seeds `make test` plays, how long `make sim-long` does.
 SEED      ?=
 SEEDS     ?= 10000
@@ -24,9 +27,9 @@ HEAVY := ./dataplane/engine/... ./dataplane/pagestore/... ./cmd/internal/dev/...
 
 GO_TEST := go test -json
 TALLIED := .ci/tally
-PYTHON  := os-brick-connector cinder-driver
+PYTHON  := os-brick-connector cinder-driver devstack
 
-.PHONY: help build man test lint test-go test-sim test-python sim sim-long mutants fuzz bench e2e e2e-full dev clean
+.PHONY: help build man test lint test-go test-sim test-python devstack-check sim sim-long mutants fuzz bench e2e e2e-full dev clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -76,9 +79,14 @@ mutants: ## plant bugs, one after the other, and see crash tests, stories and th
 	go test -tags mutants ./dataplane/engine -run TestMutants -count=1
 	go test -tags mutants ./dataplane/sim -run TestMutants -count=1 -v -timeout 0
 
-test-python: ## the tests of the Cinder driver and the os-brick connector
+test-python: ## the tests of the Cinder driver, the os-brick connector and the DevStack plugin
 	@.ci/prepare python
 	PYTHONPATH=os-brick-connector:cinder-driver .venv/bin/python -m pytest --disable-warnings $(PYTHON) | $(TALLIED) --pytest
+
+devstack-check: ## the DevStack plugin, phase by phase, with the checkout in DEVSTACK_DIR
+	@.ci/prepare python
+	@test -f "$(DEVSTACK_DIR)/stackrc" || { echo "devstack-check: set DEVSTACK_DIR to a checkout of DevStack" >&2; exit 1; }
+	DEVSTACK_DIR=$(abspath $(DEVSTACK_DIR)) .venv/bin/python -m pytest -q devstack
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/prepare go
