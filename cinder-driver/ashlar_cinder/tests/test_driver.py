@@ -449,8 +449,12 @@ class MoveTest(DriverTestCase):
 
 def cinder_tables():
     """Make Cinder's tables in memory. -> what forgets them"""
-    from cinder.db.sqlalchemy import api
-    from cinder.db.sqlalchemy import models
+    try:
+        from cinder.db.sqlalchemy import api
+        from cinder.db.sqlalchemy import models
+    except ImportError:  # moved after 2023.1
+        from cinder.db import api
+        from cinder.db import models
     engine = api.main_context_manager.writer.get_engine()
     metadata = models.BASE.metadata
     # SQLite cannot have the key that this one has; nobody here needs it.
