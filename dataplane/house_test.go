@@ -237,5 +237,6 @@ func isText(rel string) bool {
 	case ".go", ".py", ".sh", ".md", ".txt", ".yaml", ".yml", ".json", ".toml", ".cfg", ".ini", ".conf", ".mod":
 		return true
 	}
-	return path.Base(rel) == "Makefile" || rel == "LICENSE" || strings.HasPrefix(rel, ".ci/")
+	return path.Base(rel) == "Makefile" || rel == "LICENSE" || strings.HasPrefix(rel, ".ci/") ||
+		strings.HasPrefix(rel, "devstack/") // the names of its scripts are DevStack's
 }
