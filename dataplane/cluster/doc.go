@@ -27,6 +27,8 @@
 //	secret                                    Secret: what admits a node to the listeners between nodes
 //	authority                                 Authority: what issues the nodes' certificates
 //	tokens/<id>                               credentials of the REST API, written and read by restapi only
+//	events/<id>                               what happened, newest first; restapi only, ends by itself
+//	seen/nodes/<number>                       whether a node was up when it was looked at last; restapi only
 //	requests/<hash>                           calls with an idempotency key, restapi only; ends by itself
 //
 // The map (everything under map/) is replaced as a whole: all keys changed by one etcd transaction carry one

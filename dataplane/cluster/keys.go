@@ -37,6 +37,8 @@ const (
 	PrefixTokens  = Prefix + "tokens/"
 
 	PrefixProjects = Prefix + "projects/"
+	PrefixEvents   = Prefix + "events/"
+	PrefixSeen     = Prefix + "seen/nodes/"
 	PrefixRequests = Prefix + "requests/"
 )
 
@@ -80,6 +82,12 @@ func KeyToken(id UUID) string { return PrefixTokens + id.String() }
 
 // KeyRequest is where a call of the REST API that bears an idempotency key is remembered.
 func KeyRequest(name string) string { return PrefixRequests + name }
+
+// KeyEvent is where an event lives.
+func KeyEvent(id string) string { return PrefixEvents + id }
+
+// KeyNodeSeen is how a node was seen last, so that what is seen next is news only once.
+func KeyNodeSeen(n NodeID) string { return PrefixSeen + strconv.FormatUint(uint64(n), 10) }
 
 // ParseOwnerKey is the inverse of KeyOwner.
 func ParseOwnerKey(key string) (VolumeKey, error) {

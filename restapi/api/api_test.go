@@ -77,6 +77,8 @@ func TestEveryOperation(t *testing.T) {
 
 	w.policies(ok)
 	w.credentials(ok)
+	ok(200, "GET", "/v1/events?kind=volume&limit=3", "")
+
 	w.contract.wantAllSeen(t)
 	w.Audit()
 }

@@ -96,6 +96,7 @@ func routes() []route {
 		show("/v1/volumes/:volume/exports/:host", (*Server).getExport),
 		change("PUT", "/v1/volumes/:volume/exports/:host", (*Server).putExport),
 		change("DELETE", "/v1/volumes/:volume/exports/:host", (*Server).deleteExport),
+		list("/v1/events", (*Server).listEvents, "severity", "kind", "subject"),
 		list("/v1/projects", (*Server).listProjects),
 		show("/v1/projects/:project", (*Server).getProject),
 		change("PUT", "/v1/projects/:project", (*Server).putProject),

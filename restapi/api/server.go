@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -64,6 +65,10 @@ type Server struct {
 	peers  *http.Client
 
 	addresses, tokens *meter
+
+	streams  atomic.Int32 // open now
+	stopping context.Context
+	stop     context.CancelFunc
 }
 
 // Limits of one request and of the server.
@@ -93,6 +98,7 @@ func New(o Options) (*Server, error) {
 	peers := &http.Client{Transport: o.Transport, Timeout: requestTimeout}
 	s := &Server{o: o, engine: gin.New(), access: table, doc: doc, peers: peers,
 		addresses: newMeter(o.Limits.PerAddress, time.Now), tokens: newMeter(o.Limits.PerToken, time.Now)}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	e := s.engine
 	e.UseRawPath = true // a host NQN may hold an encoded slash
 	e.UnescapePathValues = false
@@ -155,9 +161,11 @@ func (s *Server) wrap(do func(*gin.Context) error) gin.HandlerFunc {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	r = r.WithContext(ctx)
+	if !wantsStream(r) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
 	u := *r.URL
 	u.RawPath = u.EscapedPath()
 	r.URL = &u
@@ -180,6 +188,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: stdlog.New(debugLines{s.o.Log}, "", 0),
 	}
+	h.RegisterOnShutdown(s.stop) // streams would never end by themselves
 	ended := make(chan error, 1)
 	go func() { ended <- h.Serve(ln) }()
 	select {

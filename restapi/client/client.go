@@ -41,6 +41,7 @@ type Client struct {
 	endpoints []string
 	token     string
 	http      *http.Client
+	open      *http.Client // for streams: without a bound on the time of an answer
 	last      atomic.Int32 // index of the endpoint that answered last
 }
 
@@ -61,6 +62,7 @@ func New(o Options) (*Client, error) {
 	if o.Timeout == 0 {
 		c.http.Timeout = defaultTimeout
 	}
+	c.open = &http.Client{Transport: o.Transport, CheckRedirect: c.http.CheckRedirect}
 	for _, e := range o.Endpoints {
 		u, err := url.Parse(e)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -109,6 +111,7 @@ type call struct {
 	header     map[string]string
 	body       any
 	repeatable bool
+	stream     func(io.Reader) error // reads a success that has no end
 }
 
 // Option refines one call.
@@ -232,11 +235,18 @@ func (c *Client) send(ctx context.Context, endpoint string, r call, body []byte,
 	for k, v := range r.header {
 		req.Header.Set(k, v)
 	}
-	resp, err := c.http.Do(req)
+	doer := c.http
+	if r.stream != nil {
+		doer = c.open
+	}
+	resp, err := doer.Do(req)
 	if err != nil {
 		return err // url.Error names method and URL
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if r.stream != nil && resp.StatusCode == http.StatusOK {
+		return r.stream(resp.Body)
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("%s %s: read the answer: %w", r.method, target, err)

@@ -65,6 +65,12 @@ func (m *Manager) changeState(ctx context.Context, v *view, d *cluster.Device,
 	next := *d
 	next.State = state
 	v.set(txn, cluster.KeyDevice(d.Number), next)
+	severity := wire.Info
+	if state == cluster.DeviceFailed {
+		severity = wire.Warning
+	}
+	m.note(txn, severity, "device."+string(state), about("device", d.Number), "",
+		"device %d of node %d is %s now", d.Number, d.Node, state)
 	return &next, v.commit(ctx, m.store, txn)
 }
 

@@ -68,6 +68,8 @@ func (m *Manager) AddDevice(ctx context.Context, a DeviceAdd) (dev wire.Device, 
 		v.set(txn, cluster.KeyDevice(rec.Number), rec)
 		txn.If = append(txn.If, store.Cond{Key: cluster.KeyCounterDevice, Rev: count.Rev})
 		txn.Put = append(txn.Put, put(cluster.KeyCounterDevice, rec.Number))
+		m.note(txn, wire.Info, "device.added", about("device", rec.Number), "", "device %d added: %s of node %d",
+			rec.Number, rec.Path, rec.Node)
 		if err := v.commit(ctx, m.store, txn); err != nil {
 			return err
 		}
@@ -167,17 +169,19 @@ func (m *Manager) PublishStats(ctx context.Context, st cluster.NodeStats) error 
 			return notFound("node", st.Node)
 		}
 		st.Updated = m.stamp()
+		txn := store.Txn{If: []store.Cond{{Key: nodeKey, Rev: node.Rev}, {Key: key, Rev: old.Rev}},
+			Put: []store.Put{put(key, st)}}
 		if old.Rev != 0 {
 			was, err := decode[cluster.NodeStats](old)
 			was.Updated = st.Updated
 			if err == nil && reflect.DeepEqual(was, st) {
 				return nil
 			}
+			if err == nil {
+				m.noteStats(&txn, &was, &st)
+			}
 		}
-		_, err = m.store.Commit(ctx, store.Txn{
-			If:  []store.Cond{{Key: nodeKey, Rev: node.Rev}, {Key: key, Rev: old.Rev}},
-			Put: []store.Put{put(key, st)},
-		})
+		_, err = m.store.Commit(ctx, txn)
 		return err
 	})
 }

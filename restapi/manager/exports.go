@@ -72,9 +72,10 @@ func (m *Manager) removeHosts(ctx context.Context, id cluster.UUID, ifMatch stri
 }
 
 func (m *Manager) commitHosts(ctx context.Context, it store.Item, rec cluster.Volume) error {
-	_, err := m.store.Commit(ctx, store.Txn{
-		If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{put(it.Key, rec)},
-	})
+	txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{put(it.Key, rec)}}
+	m.note(&txn, wire.Info, "volume.exported", aboutVolume(&rec), rec.Project,
+		"hosts that may use volume %s: %v", rec.Name, rec.Hosts)
+	_, err := m.store.Commit(ctx, txn)
 	return err
 }
 

@@ -40,6 +40,8 @@ type Store interface {
 	Read(ctx context.Context, queries ...store.Query) (store.Snapshot, error)
 	Commit(ctx context.Context, t store.Txn) (int64, error)
 	Hold(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	Follow(ctx context.Context, prefix string, after int64,
+		f func(rev int64, changes []store.Change) error) error
 }
 
 // Members is the embedded etcd cluster as the manager needs it. The daemon provides it.

@@ -235,6 +235,8 @@ func (m *Manager) admit(ctx context.Context, v *view, s auth.Secret, r *wire.Joi
 	token.UsedBy, token.UsedUUID = node.Number, r.UUID
 	txn.If = append(txn.If, store.Cond{Key: item.Key, Rev: item.Rev})
 	txn.Put = append(txn.Put, put(item.Key, token))
+	m.note(txn, wire.Info, "node.joined", about("node", node.Number), "", "node %d (%s) joined", node.Number,
+		node.Name)
 	_, err = m.store.Commit(ctx, *txn)
 	return node, known == nil, err
 }

@@ -46,6 +46,8 @@ func (m *Manager) ChangePool(ctx context.Context, name string, r wire.PoolChange
 				return refuse(wire.Conflict, "devices", "the pool holds %d bytes, and would have room for %d then",
 					before.Used, after.Total)
 			}
+			m.note(txn, wire.Info, "pool.changed", about("pool", name), "", "pool %s: %s of devices %v", name,
+				r.Kind, r.Devices)
 			if err := v.commit(ctx, m.store, txn); err != nil {
 				return err
 			}

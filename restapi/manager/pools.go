@@ -108,6 +108,8 @@ func (m *Manager) CreatePool(ctx context.Context,
 		if len(v.Voters.Nodes) == 0 {
 			v.set(txn, cluster.KeyVoters, v.electVoters())
 		}
+		m.note(txn, wire.Info, "pool.created", about("pool", p.Name), "",
+			"pool %s (%s %d+%d) created on %d devices", p.Name, p.Code, p.Data, p.Parity, len(p.Members))
 		if err := v.commit(ctx, m.store, txn); err != nil {
 			return err
 		}

@@ -130,6 +130,8 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot,
 	if err := charge(&txn, snap.One(5), rec.Project, 1, int64(rec.Size)); err != nil {
 		return wire.Volume{}, err
 	}
+	m.note(&txn, wire.Info, "volume.created", aboutVolume(&rec), rec.Project,
+		"volume %s of %d bytes created in pool %s", rec.Name, rec.Size, rec.Pool)
 	rev, err := m.store.Commit(ctx, txn)
 	if err != nil {
 		return wire.Volume{}, err
@@ -207,6 +209,8 @@ func (m *Manager) commitSize(ctx context.Context, it store.Item, rec cluster.Vol
 	if err := charge(&txn, snap.One(0), rec.Project, 0, more); err != nil {
 		return it, err
 	}
+	m.note(&txn, wire.Info, "volume.resized", aboutVolume(&rec), rec.Project, "volume %s has %d bytes now",
+		rec.Name, rec.Size)
 	it.Value = p.Value
 	it.Rev, err = m.store.Commit(ctx, txn)
 	return it, err
@@ -238,6 +242,8 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 		if err := charge(&txn, snap.One(0), rec.Project, -1, -int64(rec.Size)); err != nil {
 			return err
 		}
+		m.note(&txn, wire.Info, "volume.deleted", aboutVolume(&rec), rec.Project, "volume %s of pool %s deleted",
+			rec.Name, rec.Pool)
 		_, err = m.store.Commit(ctx, txn)
 		return err
 	})

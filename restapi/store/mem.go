@@ -9,13 +9,16 @@ import (
 	"time"
 )
 
-// Mem is a store in memory, for tests: the same contract as Etcd, gone with the process.
+// Mem is a store in memory, for tests: the same contract as Etcd, gone with the process. It remembers every
+// change.
 type Mem struct {
-	mu   sync.Mutex
-	now  func() time.Time
-	rev  int64
-	keys map[string]Item
-	ends map[string]time.Time // of the keys that end by themselves
+	mu      sync.Mutex
+	now     func() time.Time
+	rev     int64
+	keys    map[string]Item
+	ends    map[string]time.Time // of the keys that end by themselves
+	history [][]Change           // by revision
+	grown   chan struct{}        // closed and replaced when history grows
 }
 
 // NewMem makes an empty store. Like a new etcd it is at revision 1.
@@ -23,22 +26,57 @@ func NewMem() *Mem { return NewMemAt(time.Now) }
 
 // NewMemAt is NewMem with a clock, by which keys end.
 func NewMemAt(now func() time.Time) *Mem {
-	return &Mem{now: now, rev: 1, keys: make(map[string]Item), ends: make(map[string]time.Time)}
+	return &Mem{now: now, rev: 1, keys: make(map[string]Item), ends: make(map[string]time.Time),
+		grown: make(chan struct{})}
+}
+
+// write is the only way in which keys change. m.mu is held.
+func (m *Mem) write(puts []Put, deletes []string) {
+	var batch []Change
+	for _, k := range deletes {
+		if was, ok := m.keys[k]; ok {
+			batch = append(batch, Change{Key: k, Before: was.Value, Rev: m.rev + 1})
+		}
+		delete(m.keys, k)
+		delete(m.ends, k)
+	}
+	for _, p := range puts {
+		batch = append(batch, Change{Key: p.Key, Before: m.keys[p.Key].Value, Value: p.Value, Rev: m.rev + 1})
+		m.keys[p.Key] = Item{Key: p.Key, Value: slices.Clone(p.Value), Rev: m.rev + 1}
+		delete(m.ends, p.Key)
+		if p.TTL > 0 {
+			m.ends[p.Key] = m.now().Add(p.TTL)
+		}
+	}
+	if len(batch) == 0 {
+		return
+	}
+	m.rev++
+	m.history = append(m.history, batch)
+	close(m.grown)
+	m.grown = make(chan struct{})
+}
+
+func below(prefix string, batch []Change) (out []Change) {
+	for _, c := range batch {
+		if strings.HasPrefix(c.Key, prefix) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // expire lets go of the keys whose life is over.
 func (m *Mem) expire() {
-	now, any := m.now(), false
+	now := m.now()
+	var over []string
 	for k, end := range m.ends {
 		if !now.Before(end) {
-			delete(m.keys, k)
-			delete(m.ends, k)
-			any = true
+			over = append(over, k)
 		}
 	}
-	if any {
-		m.rev++
-	}
+	slices.Sort(over)
+	m.write(nil, over)
 }
 
 // Read answers the queries as of one revision.
@@ -87,25 +125,7 @@ func (m *Mem) Commit(ctx context.Context, t Txn) (int64, error) {
 			return 0, conflict(t)
 		}
 	}
-	changed := len(t.Put) > 0
-	for _, k := range t.Delete {
-		_, ok := m.keys[k]
-		changed = changed || ok
-	}
-	if changed {
-		m.rev++
-	}
-	for _, p := range t.Put {
-		m.keys[p.Key] = Item{Key: p.Key, Value: slices.Clone(p.Value), Rev: m.rev}
-		delete(m.ends, p.Key)
-		if p.TTL > 0 {
-			m.ends[p.Key] = m.now().Add(p.TTL)
-		}
-	}
-	for _, k := range t.Delete {
-		delete(m.keys, k)
-		delete(m.ends, k)
-	}
+	m.write(t.Put, t.Delete)
 	return m.rev, nil
 }
 
@@ -113,16 +133,14 @@ func (m *Mem) Commit(ctx context.Context, t Txn) (int64, error) {
 // the key of a process that died stays; in memory none dies.
 func (m *Mem) Hold(ctx context.Context, key string, value []byte, _ time.Duration) error {
 	m.mu.Lock()
-	m.rev++
-	m.keys[key] = Item{Key: key, Value: slices.Clone(value), Rev: m.rev}
+	m.write([]Put{{Key: key, Value: value}}, nil)
 	mine := m.rev
 	m.mu.Unlock()
 	<-ctx.Done()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.keys[key].Rev == mine {
-		m.rev++
-		delete(m.keys, key)
+		m.write(nil, []string{key})
 	}
 	return context.Cause(ctx)
 }

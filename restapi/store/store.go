@@ -27,6 +27,10 @@ import (
 // ErrUnavailable is wrapped when the store could not be reached or did not answer in time.
 var ErrUnavailable = errors.New("the cluster's record keeping (etcd) does not answer")
 
+// ErrCompacted is wrapped when the changes since a revision are not known any more: read again, and go on
+// from there.
+var ErrCompacted = errors.New("the changes since then are not known any more")
+
 // MaxOps bounds the conditions and, separately, the writes of one transaction (etcd's default limit).
 const MaxOps = 128
 
@@ -90,6 +94,14 @@ type Put struct {
 func (p Put) Lasting(ttl time.Duration) Put {
 	p.TTL = ttl
 	return p
+}
+
+// Change is a key that was written, or deleted (Value is nil).
+type Change struct {
+	Key    string
+	Value  []byte
+	Before []byte // what it held; nil: it did not exist
+	Rev    int64
 }
 
 // Txn is one write. Every key it puts or deletes must be named in If, except keys of Blind.

@@ -114,3 +114,24 @@ func TestEtcdGone(t *testing.T) {
 		t.Errorf("hold: %v", err)
 	}
 }
+
+// TestFollowAfterCompaction: what is not known any more is not passed over in silence.
+func TestFollowAfterCompaction(t *testing.T) {
+	c := etcdtest.Run(t).Client()
+	s := store.NewEtcd(c)
+	var rev int64
+	for range 5 {
+		var err error
+		txn := store.Txn{Put: []store.Put{{Key: "/k"}}, Blind: []string{"/k"}}
+		if rev, err = s.Commit(t.Context(), txn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Compact(t.Context(), rev); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Follow(t.Context(), "/", rev-4, func(int64, []store.Change) error { return nil })
+	if !errors.Is(err, store.ErrCompacted) {
+		t.Errorf("got %v", err)
+	}
+}

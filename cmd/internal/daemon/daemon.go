@@ -140,6 +140,7 @@ func (d *daemon) live(ctx context.Context) error {
 	}
 	front.start(func(ctx context.Context) error { return d.serveREST(ctx, server, ln, peers) })
 	front.start(func(ctx context.Context) error { d.announce(ctx); return nil })
+	base.start(func(ctx context.Context) error { d.lookAround(ctx); return nil })
 	for _, f := range []func(context.Context) error{own, traced} {
 		if f != nil {
 			front.start(f)

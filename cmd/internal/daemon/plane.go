@@ -149,3 +149,23 @@ func (d *daemon) announce(ctx context.Context) {
 		}
 	}
 }
+
+const (
+	lookAroundEvery = 5 * time.Second
+	trimEvery       = 120 // looks
+)
+
+// lookAround notes what no node notes of itself, until ctx is done. Every node does; what one noted is no
+// news for the others. When etcd does not answer, the next look finds the same.
+func (d *daemon) lookAround(ctx context.Context) {
+	for n := 1; pause(ctx, lookAroundEvery) == nil; n++ {
+		if err := d.manager.LookAtNodes(ctx); err != nil {
+			d.log.WithError(err).Debug("nodes not looked at")
+		}
+		if n%trimEvery == 0 {
+			if err := d.manager.TrimEvents(ctx); err != nil {
+				d.log.WithError(err).Debug("events not trimmed")
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -19,6 +20,8 @@ import (
 type Store interface {
 	store.KV
 	Hold(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	Follow(ctx context.Context, prefix string, after int64,
+		f func(rev int64, changes []store.Change) error) error
 }
 
 // deadline bounds every wait of the suite.
@@ -41,6 +44,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Store) {
 		{"concurrent increments are all counted", increments},
 		{"a held key goes when its holder does", holds},
 		{"a key with a life goes by itself", lives},
+		{"who follows misses nothing and goes on where it was", follows},
 		{"a call that is cancelled is unavailable", cancelled},
 		{"an owner is swapped once per revision", arbitration},
 		{"an impossible owner is refused", impossibleOwners},
@@ -323,6 +327,61 @@ func lives(t *testing.T, ctx context.Context, s Store) {
 		if ctx.Err() != nil {
 			t.Fatal("the key stays")
 		}
+	}
+}
+
+func follows(t *testing.T, ctx context.Context, s Store) {
+	first := put(t, ctx, s, "/f/a", "1", "/f/b", "1", "/other", "1")
+	enough := errors.New("enough")
+	var got []string
+	note := func(most int) func(int64, []store.Change) error {
+		return func(rev int64, changes []store.Change) error {
+			for _, c := range changes {
+				if c.Rev != rev {
+					t.Errorf("a change of revision %d came with %d", c.Rev, rev)
+				}
+				got = append(got, fmt.Sprintf("%s:%s>%s", c.Key, c.Before, c.Value))
+			}
+			if len(got) >= most {
+				return enough
+			}
+			return nil
+		}
+	}
+	begun := make(chan int64, 1)
+	ended := make(chan error, 1)
+	go func() {
+		f := note(2)
+		ended <- s.Follow(ctx, "/f/", 0, func(rev int64, changes []store.Change) error {
+			if len(changes) == 0 {
+				begun <- rev
+			}
+			return f(rev, changes)
+		})
+	}()
+	if rev := <-begun; rev < first {
+		t.Errorf("begins at %d, before %d", rev, first)
+	}
+	second, err := s.Commit(ctx, store.Txn{Put: []store.Put{{Key: "/f/a", Value: []byte("2")}},
+		Delete: []string{"/f/b", "/other"}, Blind: []string{"/f/a", "/f/b", "/other"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, enough) {
+		t.Fatalf("ended with %v", err)
+	}
+	slices.Sort(got)
+	if want := []string{"/f/a:1>2", "/f/b:1>"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	put(t, ctx, s, "/f/c", "1")
+	got = nil
+	if err := s.Follow(ctx, "/f/", second, note(1)); !errors.Is(err, enough) || got[0] != "/f/c:>1" {
+		t.Errorf("from there on: %q, %v", got, err)
+	}
+	got = nil
+	if err := s.Follow(ctx, "/f/", first, note(3)); !errors.Is(err, enough) || got[2] != "/f/c:>1" {
+		t.Errorf("from the beginning: %q, %v", got, err)
 	}
 }
 
