@@ -181,6 +181,8 @@ type Volume struct {
 	Hosts    []string  `json:"hosts,omitempty"`
 	Created  string    `json:"created"`
 	Metadata Metadata  `json:"metadata,omitempty"`
+
+	Description string `json:"description,omitempty"`
 	// Encryption of its blocks; nil: none.
 	Encryption *Encryption `json:"encryption,omitempty"`
 	// QoS bounds its hosts; nil: as the pool says.

@@ -9,17 +9,18 @@ import (
 
 // Limits of records, in bytes where nothing else is said.
 const (
-	MinChunkSize  = 64 << 10
-	MaxChunkSize  = 1 << 20
-	MinStripeUnit = BlockSize
-	MaxParity     = 3
-	MaxData       = 16
-	MaxNameLength = 128
-	MaxVolumeSize = 1 << 50 // 1 PiB
-	MaxNQNLength  = 223     // NVMe base specification, NVMe Qualified Names
-	MaxHosts      = 64      // hosts allowed on one volume
-	MaxMetadata   = 64      // pairs
-	MaxMetaBytes  = 255     // of each key and value
+	MinChunkSize   = 64 << 10
+	MaxChunkSize   = 1 << 20
+	MinStripeUnit  = BlockSize
+	MaxParity      = 3
+	MaxData        = 16
+	MaxNameLength  = 128
+	MaxVolumeSize  = 1 << 50 // 1 PiB
+	MaxNQNLength   = 223     // NVMe base specification, NVMe Qualified Names
+	MaxHosts       = 64      // hosts allowed on one volume
+	MaxMetadata    = 64      // pairs
+	MaxMetaBytes   = 255     // of each key and value
+	MaxDescription = 255
 )
 
 // FieldError says which field of a record is wrong, and why, in words for people.
@@ -95,6 +96,9 @@ func (v *Volume) Validate() error {
 	}
 	if err := ValidateSize("size", v.Size); err != nil {
 		return err
+	}
+	if len(v.Description) > MaxDescription {
+		return bad("description", "is %d bytes long, at most %d are allowed", len(v.Description), MaxDescription)
 	}
 	if v.UUID.IsZero() {
 		return bad("uuid", "must be set")

@@ -6,10 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -268,7 +266,21 @@ func refusedChanging(v string) []refusal {
 		{"shrink", "PATCH", v, `{"size_bytes":4096}`, nil, 422, wire.NotSupported, "size_bytes"},
 		{"resize to odd", "PATCH", v, `{"size_bytes":16777217}`, nil, 400, field, "size_bytes"},
 		{"resize nothing", "PATCH", volumes + "/" + none, `{"size_bytes":4096}`, nil, 404, wire.NotFound, ""},
-		{"rename", "PATCH", v, `{"name":"other"}`, nil, 400, field, "name"},
+		{"resize to nothing", "PATCH", v, `{"size_bytes":0}`, nil, 400, field, "size_bytes"},
+		{"rename to no name", "PATCH", v, `{"name":"a/b"}`, nil, 400, field, "name"},
+		{"rename to nothing", "PATCH", v, `{"name":""}`, nil, 400, field, "name"},
+		{"null name", "PATCH", v, `{"name":null}`, nil, 400, field, "name"},
+		{"long description", "PATCH", v, `{"description":"` + strings.Repeat("x", 256) + `"}`, nil, 400, field,
+			"description"},
+		{"metadata no text", "PATCH", v, `{"metadata":{"a":1}}`, nil, 400, field, "metadata.a"},
+		{"metadata no object", "PATCH", v, `{"metadata":["a"]}`, nil, 400, field, "metadata"},
+		{"metadata without key", "PATCH", v, `{"metadata":{"":"a"}}`, nil, 400, field, "metadata"},
+		{"another pool", "PATCH", v, `{"pool":"tin"}`, nil, 400, field, "pool"},
+		{"another id", "PATCH", v, `{"id":"` + none + `"}`, nil, 400, field, "id"},
+		{"another VUID", "PATCH", v, `{"vuid":7}`, nil, 400, field, "vuid"},
+		{"other hosts", "PATCH", v, `{"hosts":[]}`, nil, 400, field, "hosts"},
+		{"shrink with a rename", "PATCH", v, `{"name":"m","size_bytes":4096}`, nil, 422, wire.NotSupported,
+			"size_bytes"},
 		{"precondition where none is", "POST", volumes, create(""), []string{"If-Match", `"1"`}, 400, field,
 			"If-Match"},
 		{"fail by old ETag", "PATCH", "/v1/devices/1", `{"state":"failed"}`, []string{"If-Match", `"1"`}, 412,
@@ -517,85 +529,4 @@ func TestDeviceOfAnotherNode(t *testing.T) {
 		t.Errorf("forwarded in a circle: %d %s", r.status, r.body)
 	}
 	w.Audit()
-}
-
-// TestTwoWriters: two that saw the same version change it; one wins, the other one is told.
-func TestTwoWriters(t *testing.T) {
-	w := newWorld(t)
-	w.Pool()
-	for _, c := range []struct{ path, verb, body string }{
-		{"/v1/volumes/" + w.Volume(1, "v").ID.String(), "PATCH", `{"size_bytes":33554432}`},
-		{"/v1/devices/1", "POST", `{"action":"pause"}`},
-	} {
-		etag := w.call("GET", c.path, "").header.Get("ETag")
-		at := c.path
-		if c.verb == "POST" {
-			at += "/scrub"
-		}
-		var statuses [2]int
-		var wg sync.WaitGroup
-		for i := range statuses {
-			wg.Go(func() { statuses[i] = w.call(c.verb, at, c.body, "If-Match", `"1", `+etag).status })
-		}
-		wg.Wait()
-		if slices.Sort(statuses[:]); statuses != [2]int{200, 412} {
-			t.Errorf("%s %s: %v", c.verb, at, statuses)
-		}
-		if now := w.call("GET", c.path, "").header.Get("ETag"); now == etag || now == "" {
-			t.Errorf("%s: ETag %q, then %q", c.path, etag, now)
-		}
-	}
-}
-
-// TestSparseFields: only what was asked for comes back, in lists of every item.
-func TestSparseFields(t *testing.T) {
-	w := newWorld(t)
-	w.Pool()
-	w.Volume(1, "v1")
-	w.Volume(2, "v2")
-	for path, want := range map[string]string{
-		"/v1/pools/gold?fields=name,parity": `{"name":"gold","parity":1}`,
-		"/v1/volumes?fields=name&limit=1":   `{"items":[{"name":"v1"}],"next":"*"}`,
-		"/v1/volumes?fields=owner":          `{"items":[{},{}]}`,
-		"/v1/cluster?fields=nodes":          `{"nodes":3}`,
-	} {
-		r := w.call("GET", path, "")
-		var page struct{ Next string }
-		r.into(t, &page)
-		got := strings.TrimSpace(string(r.body))
-		if page.Next != "" {
-			got = strings.Replace(got, page.Next, "*", 1)
-		}
-		if got != want {
-			t.Errorf("%s: got %s, want %s", path, got, want)
-		}
-	}
-}
-
-// TestLimits: who is too fast is told when to go on; a token and an address are counted apart.
-func TestLimits(t *testing.T) {
-	w := newWorld(t)
-	w.Limits = api.Limits{PerToken: 0.5}
-	_, url := w.Serve(1)
-	for i, want := range []int{200, 200, 429} { // 2 are saved up
-		r := w.callAt(url, "GET", "/v1/cluster", "")
-		if r.status != want {
-			t.Errorf("call %d: %d %s", i, r.status, r.body)
-		}
-		if want == 429 && (r.problem.Code != wire.TooManyRequests || r.header.Get("Retry-After") != "2") {
-			t.Errorf("call %d: %v %s", i, r.header, r.body)
-		}
-	}
-	var token wire.Token
-	w.call("POST", "/v1/tokens", `{"name":"o","role":"admin"}`).into(t, &token)
-	if r := w.callAt(url, "GET", "/v1/cluster", "", "Authorization", "Bearer "+token.Secret); r.status != 200 {
-		t.Errorf("another token: %d", r.status)
-	}
-	w.Limits = api.Limits{PerAddress: 0.25}
-	_, url = w.Serve(1)
-	for i, want := range []int{401, 429} {
-		if r := w.callAt(url, "GET", "/v1/cluster", "", "Authorization", ""); r.status != want {
-			t.Errorf("call %d without a token: %d", i, r.status)
-		}
-	}
 }

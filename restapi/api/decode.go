@@ -55,7 +55,7 @@ func readAll(c *gin.Context) ([]byte, error) {
 func decode(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	if err := walk(d, reflect.TypeOf(v).Elem(), "", 0); err != nil {
+	if err := walk(d, reflect.TypeOf(v).Elem(), "", 0, false); err != nil {
 		var syntax *json.SyntaxError
 		switch {
 		case errors.As(err, &syntax):
@@ -98,8 +98,9 @@ func words(t reflect.Type) string {
 	}
 }
 
-// walk checks one JSON value that is meant for a t; t is nil where anything goes.
-func walk(d *json.Decoder, t reflect.Type, path string, depth int) error {
+// walk checks one JSON value that is meant for a t; t is nil where anything goes. nullable: in a merge patch
+// the value may be null, which removes what it is the value of.
+func walk(d *json.Decoder, t reflect.Type, path string, depth int, nullable bool) error {
 	if depth > maxDepth {
 		return refuse(wire.BadRequest, path, "nests deeper than %d levels", maxDepth)
 	}
@@ -112,6 +113,9 @@ func walk(d *json.Decoder, t reflect.Type, path string, depth int) error {
 	}
 	switch tok := tok.(type) {
 	case nil:
+		if nullable {
+			return nil
+		}
 		return refuse(wire.InvalidField, path, "must not be null")
 	case json.Delim:
 		if tok == '{' {
@@ -147,7 +151,7 @@ func walkObject(d *json.Decoder, t reflect.Type, path string, depth int) error {
 		if !ok {
 			return refuse(wire.InvalidField, at, "is no field of this request")
 		}
-		if err := walk(d, inner, at, depth+1); err != nil {
+		if err := walk(d, inner, at, depth+1, removable(t)); err != nil {
 			return err
 		}
 	}
@@ -161,12 +165,18 @@ func walkList(d *json.Decoder, t reflect.Type, path string, depth int) error {
 		inner = t.Elem()
 	}
 	for i := 0; d.More(); i++ {
-		if err := walk(d, inner, fmt.Sprintf("%s[%d]", path, i), depth+1); err != nil {
+		if err := walk(d, inner, fmt.Sprintf("%s[%d]", path, i), depth+1, false); err != nil {
 			return err
 		}
 	}
 	_, err := d.Token()
 	return err
+}
+
+// removable says that the members of an object can be removed by null: those of a map to pointers.
+func removable(t reflect.Type) bool {
+	t = deref(t)
+	return t != nil && t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Pointer
 }
 
 func deref(t reflect.Type) reflect.Type {
@@ -189,9 +199,14 @@ func member(t reflect.Type, key string) (reflect.Type, bool) {
 		return nil, true
 	}
 	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if name == key {
-			return t.Field(i).Type, true
+		f := t.Field(i)
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name == key {
+			return f.Type, true
+		}
+		if f.Anonymous {
+			if inner, ok := member(f.Type, key); ok {
+				return inner, true
+			}
 		}
 	}
 	return nil, false

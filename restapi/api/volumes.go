@@ -55,7 +55,7 @@ func (s *Server) updateVolume(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	v, err := s.o.Manager.ResizeVolume(c, id, r, ifMatch(c))
+	v, err := s.o.Manager.UpdateVolume(c, id, r, ifMatch(c))
 	if err != nil {
 		return err
 	}

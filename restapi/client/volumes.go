@@ -62,7 +62,13 @@ func (c *Client) GetVolume(ctx context.Context, id cluster.UUID) (wire.Volume, e
 func (c *Client) ResizeVolume(ctx context.Context, id cluster.UUID, size uint64,
 	ifMatch string) (wire.Volume, error) {
 	return c.volume(ctx, call{method: http.MethodPatch, path: "/v1/volumes/" + id.String(),
-		body: wire.VolumeUpdate{Size: size}}, IfMatch(ifMatch))
+		body: wire.VolumeUpdate{Size: &size}}, IfMatch(ifMatch))
+}
+
+// UpdateVolume changes what u names of a volume.
+func (c *Client) UpdateVolume(ctx context.Context, id cluster.UUID, u wire.VolumeUpdate,
+	opts ...Option) (wire.Volume, error) {
+	return c.volume(ctx, call{method: http.MethodPatch, path: "/v1/volumes/" + id.String(), body: u}, opts...)
 }
 
 // DeleteVolume deletes a volume. ifMatch, when not empty, is the ETag it must still have.

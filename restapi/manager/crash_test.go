@@ -98,8 +98,7 @@ type change struct {
 type doer = func(ctx context.Context) error
 
 func changes() []change {
-	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(),
-		policyChanges())
+	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), renaming())
 }
 
 // poolChanges: pool gold is on devices 1 to 3, there is a fourth, and another pool on all.
@@ -210,7 +209,7 @@ func volumeChanges() []change {
 		{"resize", func(c *apitest.Cluster) doer {
 			id := vol(c)
 			return func(ctx context.Context) error {
-				_, err := c.Manager.ResizeVolume(ctx, id, wire.VolumeUpdate{Size: 32 * apitest.MiB}, "")
+				_, err := c.Manager.UpdateVolume(ctx, id, wire.VolumeUpdate{Size: new(uint64(32 * apitest.MiB))}, "")
 				return err
 			}
 		}},
@@ -256,6 +255,17 @@ func policyChanges() []change {
 			}
 		}},
 	}
+}
+
+// renaming moves a name, changes the size and the pairs, in one request.
+func renaming() []change {
+	return []change{{"rename", func(c *apitest.Cluster) doer {
+		c.Pool()
+		id := c.Volume(1, "v1").ID
+		r := wire.VolumeUpdate{Name: new("other"), Size: new(32 * apitest.MiB),
+			Metadata: map[string]*string{"a": new("b")}}
+		return func(ctx context.Context) error { return errOf(c.Manager.UpdateVolume(ctx, id, r, "")) }
+	}}}
 }
 
 // joiner makes a call that adds node n, with one token however often it is made.

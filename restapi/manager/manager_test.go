@@ -303,7 +303,8 @@ func TestVolumeIdentity(t *testing.T) {
 	if err != nil || !created || v.VUID != 1 {
 		t.Fatalf("got %+v %v %v", v, created, err)
 	}
-	if _, err := c.Manager.ResizeVolume(ctx, r.ID, wire.VolumeUpdate{Size: 8192}, v.ETag); err != nil {
+	larger := wire.VolumeUpdate{Size: new(uint64(8192))}
+	if _, err := c.Manager.UpdateVolume(ctx, r.ID, larger, v.ETag); err != nil {
 		t.Fatal(err)
 	}
 	v, created, err = c.Manager.CreateVolume(ctx, r)
@@ -369,7 +370,8 @@ func manyAtOnce(t *testing.T, c *apitest.Cluster) {
 					ids[v.VUID] = v.ID
 				}
 				mu.Unlock()
-				tolerate(t, "resize", errOf(c.Manager.ResizeVolume(ctx, r.ID, wire.VolumeUpdate{Size: 8192}, "")))
+				larger := wire.VolumeUpdate{Size: new(uint64(8192))}
+				tolerate(t, "resize", errOf(c.Manager.UpdateVolume(ctx, r.ID, larger, "")))
 				_, _, err = c.Manager.Allow(ctx, r.ID, apitest.HostA, "")
 				tolerate(t, "allow", err)
 				tolerate(t, "disallow", c.Manager.Disallow(ctx, r.ID, apitest.HostA, ""))

@@ -87,7 +87,7 @@ func readSituation(snap store.Snapshot) (*situation, error) {
 func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volume {
 	w := wire.Volume{
 		ID: rec.UUID, Name: rec.Name, Project: rec.Project, Pool: rec.Pool, Size: rec.Size,
-		VUID: rec.Key.VUID, Generation: rec.Key.Generation, NQN: cluster.VolumeNQN(rec.UUID),
+		VolumeNumbers: wire.VolumeNumbers(rec.Key), NQN: cluster.VolumeNQN(rec.UUID), Description: rec.Description,
 		Healing: s.healing(&rec, &owner),
 		Hosts:   append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
 		Encryption: cluster.EncryptionNone, QoS: (*wire.QoS)(rec.QoS),

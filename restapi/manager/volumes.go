@@ -29,7 +29,8 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 		}
 	}
 	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Project: r.Project, Pool: r.Pool, Size: r.Size,
-		Metadata: r.Metadata, Key: cluster.VolumeKey{VUID: 1, Generation: firstGeneration}, Request: digest(r)}
+		Metadata: r.Metadata, Description: r.Description,
+		Key: cluster.VolumeKey{VUID: 1, Generation: firstGeneration}, Request: digest(r)}
 	if err := rec.Validate(); err != nil {
 		return vol, false, invalid(err, "size", "size_bytes", "uuid", "id")
 	}
@@ -165,59 +166,8 @@ func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluste
 	return nodes[int(vuid)%len(nodes)], nil
 }
 
-// ResizeVolume grows a volume. ifMatch, when not empty, is the ETag that it must
-// still have.
-func (m *Manager) ResizeVolume(ctx context.Context, id cluster.UUID, r wire.VolumeUpdate,
-	ifMatch string) (wire.Volume, error) {
-	if err := cluster.ValidateSize("size_bytes", r.Size); err != nil {
-		return wire.Volume{}, invalid(err)
-	}
-	var vol wire.Volume
-	err := m.decide(ctx, func() error {
-		it, rec, err := m.readVolume(ctx, id, ifMatch)
-		if err != nil {
-			return err
-		}
-		if r.Size < rec.Size {
-			return refuse(wire.NotSupported, "size_bytes",
-				"the volume has %d bytes; shrinking to %d would cut data off "+
-					"and is not supported", rec.Size, r.Size)
-		}
-		if r.Size > rec.Size {
-			more := int64(r.Size - rec.Size)
-			rec.Size = r.Size
-			if it, err = m.commitSize(ctx, it, rec, more); err != nil {
-				return err
-			}
-		}
-		vol, err = m.drawVolume(ctx, it)
-		return err
-	})
-	return vol, err
-}
-
-// commitSize writes a volume that has more bytes than before, and charges its project for them.
-func (m *Manager) commitSize(ctx context.Context, it store.Item, rec cluster.Volume, more int64) (
-	store.Item, error,
-) {
-	snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(rec.Project)))
-	if err != nil {
-		return it, err
-	}
-	p := put(it.Key, rec)
-	txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{p}}
-	if err := charge(&txn, snap.One(0), rec.Project, 0, more); err != nil {
-		return it, err
-	}
-	m.note(&txn, wire.Info, "volume.resized", aboutVolume(&rec), rec.Project, "volume %s has %d bytes now",
-		rec.Name, rec.Size)
-	it.Value = p.Value
-	it.Rev, err = m.store.Commit(ctx, txn)
-	return it, err
-}
-
 // DeleteVolume deletes a volume that no host may use. The nodes give its space back when they see it gone.
-// ifMatch is as for ResizeVolume.
+// ifMatch is as for UpdateVolume.
 func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string) error {
 	return m.decide(ctx, func() error {
 		it, rec, err := m.readVolume(ctx, id, ifMatch)

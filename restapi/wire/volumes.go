@@ -4,43 +4,56 @@ import "github.com/ashlar-storage/ashlar/dataplane/cluster"
 
 // VolumeCreate asks for a volume. ID is the identity by which a repetition is recognised.
 type VolumeCreate struct {
-	ID       cluster.UUID     `json:"id,omitzero"`
-	Name     string           `json:"name"`
-	Project  string           `json:"project,omitempty"` // default: the caller's
-	Pool     string           `json:"pool"`
-	Size     uint64           `json:"size_bytes"`
+	ID      cluster.UUID `json:"id,omitzero"`
+	Name    string       `json:"name"`
+	Project string       `json:"project,omitempty"` // default: the caller's
+	Pool    string       `json:"pool"`
+	Size    uint64       `json:"size_bytes"`
+
+	Description string `json:"description,omitempty"`
+
 	Metadata cluster.Metadata `json:"metadata,omitempty"`
 	// Encryption is "aes-256-xts", "none", or empty: as the pool says.
 	Encryption string `json:"encryption,omitempty"`
 }
 
-// VolumeUpdate grows a volume.
+// VolumeUpdate changes what it names of a volume, as a JSON merge patch (RFC 7396): the rest stays.
 type VolumeUpdate struct {
-	Size uint64 `json:"size_bytes"`
+	Name        *string `json:"name,omitempty"`
+	Description *string `json:"description,omitempty"`
+	Size        *uint64 `json:"size_bytes,omitempty"`
+	// Metadata sets the pairs that it names, and removes those whose value is nil.
+	Metadata map[string]*string `json:"metadata,omitempty"`
+}
+
+// VolumeNumbers name the data of a volume on devices.
+type VolumeNumbers struct {
+	VUID       uint32 `json:"vuid"`
+	Generation uint32 `json:"generation"`
 }
 
 // Volume is a block device shown to hosts.
 type Volume struct {
 	Versioned
-	ID         cluster.UUID     `json:"id"`
-	Name       string           `json:"name"`
-	Project    string           `json:"project,omitempty"`
-	Pool       string           `json:"pool"`
-	Size       uint64           `json:"size_bytes"`
-	VUID       uint32           `json:"vuid"`
-	Generation uint32           `json:"generation"`
-	NQN        string           `json:"nqn"`
-	Health     Status           `json:"health"`
-	Reasons    []string         `json:"reasons"` // why it is not ok, for people
-	State      string           `json:"state,omitempty"`
-	Owner      *Owner           `json:"owner,omitempty"`
-	Healing    *Healing         `json:"healing,omitempty"`     // absent while its owner published nothing
-	Encryption string           `json:"encryption"`            // "none" or "aes-256-xts"
-	ClusterKey string           `json:"cluster_key,omitempty"` // absent: destroyed
-	QoS        *QoS             `json:"qos,omitempty"`         // of its own; absent: as the pool says
-	Hosts      []string         `json:"hosts"`
-	Metadata   cluster.Metadata `json:"metadata"`
-	Created    string           `json:"created"`
+	ID      cluster.UUID `json:"id"`
+	Name    string       `json:"name"`
+	Project string       `json:"project,omitempty"`
+	Pool    string       `json:"pool"`
+	Size    uint64       `json:"size_bytes"`
+	VolumeNumbers
+	NQN         string           `json:"nqn"`
+	Health      Status           `json:"health"`
+	Reasons     []string         `json:"reasons"` // why it is not ok, for people
+	State       string           `json:"state,omitempty"`
+	Owner       *Owner           `json:"owner,omitempty"`
+	Healing     *Healing         `json:"healing,omitempty"`     // absent while its owner published nothing
+	Encryption  string           `json:"encryption"`            // "none" or "aes-256-xts"
+	ClusterKey  string           `json:"cluster_key,omitempty"` // absent: destroyed
+	QoS         *QoS             `json:"qos,omitempty"`         // of its own; absent: as the pool says
+	Hosts       []string         `json:"hosts"`
+	Metadata    cluster.Metadata `json:"metadata"`
+	Description string           `json:"description,omitempty"`
+	Created     string           `json:"created"`
 }
 
 // Owner is the gateway that serves a volume, and its owner epoch.

@@ -1,0 +1,127 @@
+package manager
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"strings"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// UpdateVolume changes what r names of a volume: all of it, or nothing. What is so already is left alone, so
+// a repetition changes nothing. ifMatch, when not empty, is the ETag that it must still have.
+func (m *Manager) UpdateVolume(ctx context.Context, id cluster.UUID, r wire.VolumeUpdate,
+	ifMatch string) (wire.Volume, error) {
+	if r.Size != nil {
+		if err := cluster.ValidateSize("size_bytes", *r.Size); err != nil {
+			return wire.Volume{}, invalid(err)
+		}
+	}
+	var vol wire.Volume
+	err := m.decide(ctx, func() error {
+		it, was, err := m.readVolume(ctx, id, ifMatch)
+		if err != nil {
+			return err
+		}
+		is, err := changed(was, r)
+		if err != nil {
+			return err
+		}
+		if !reflect.DeepEqual(was, is) {
+			if it, err = m.commitVolume(ctx, it, was, is); err != nil {
+				return err
+			}
+		}
+		vol, err = m.drawVolume(ctx, it)
+		return err
+	})
+	return vol, err
+}
+
+// changed is a volume after a change, if that is possible.
+func changed(v cluster.Volume, r wire.VolumeUpdate) (cluster.Volume, error) {
+	if r.Size != nil {
+		if *r.Size < v.Size {
+			return v, refuse(wire.NotSupported, "size_bytes", "the volume has %d bytes; shrinking to %d would cut "+
+				"data off and is not supported", v.Size, *r.Size)
+		}
+		v.Size = *r.Size
+	}
+	if r.Name != nil {
+		v.Name = *r.Name
+	}
+	if r.Description != nil {
+		v.Description = *r.Description
+	}
+	if len(r.Metadata) > 0 {
+		pairs := maps.Clone(v.Metadata)
+		if pairs == nil {
+			pairs = make(cluster.Metadata)
+		}
+		for key, value := range r.Metadata {
+			if value == nil {
+				delete(pairs, key)
+			} else {
+				pairs[key] = *value
+			}
+		}
+		if v.Metadata = pairs; len(pairs) == 0 {
+			v.Metadata = nil
+		}
+	}
+	return v, invalid(v.Validate(), "size", "size_bytes")
+}
+
+// commitVolume writes what a volume is now; its name moves and its project is charged with it.
+func (m *Manager) commitVolume(ctx context.Context, it store.Item, was, is cluster.Volume) (
+	store.Item, error,
+) {
+	nameKey := cluster.KeyVolumeName(is.Pool, is.Name, is.Project)
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(is.Project)), store.Key(nameKey))
+	if err != nil {
+		return it, err
+	}
+	p := put(it.Key, is)
+	txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{p}}
+	if was.Name != is.Name {
+		if snap.One(1).Rev != 0 {
+			return it, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", is.Pool,
+				snap.One(1).Value)
+		}
+		old := cluster.KeyVolumeName(was.Pool, was.Name, was.Project)
+		txn.If = append(txn.If, store.Cond{Key: nameKey})
+		txn.Put = append(txn.Put, put(nameKey, is.UUID))
+		txn.Delete, txn.Blind = []string{old}, []string{old} // belongs to the volume alone
+	}
+	if more := int64(is.Size - was.Size); more > 0 {
+		if err := charge(&txn, snap.One(0), is.Project, 0, more); err != nil {
+			return it, err
+		}
+		m.note(&txn, wire.Info, "volume.resized", aboutVolume(&is), is.Project, "volume %s has %d bytes now",
+			is.Name, is.Size)
+	}
+	if what := described(&was, &is); len(what) > 0 {
+		m.note(&txn, wire.Info, "volume.updated", aboutVolume(&is), is.Project, "volume %s (%s) changed: %s",
+			is.Name, was.Name, strings.Join(what, ", "))
+	}
+	it.Value = p.Value
+	it.Rev, err = m.store.Commit(ctx, txn)
+	return it, err
+}
+
+// described lists what changed of how a volume is called and described.
+func described(was, is *cluster.Volume) (what []string) {
+	if was.Name != is.Name {
+		what = append(what, "name")
+	}
+	if was.Description != is.Description {
+		what = append(what, "description")
+	}
+	if !maps.Equal(was.Metadata, is.Metadata) {
+		what = append(what, "metadata")
+	}
+	return what
+}
