@@ -37,6 +37,8 @@ type world struct {
 	servers map[cluster.NodeID]*chunkd.Server
 	disks   []*blockdev.Mem
 
+	watching sync.Mutex // states are delivered in order, as a watch does
+
 	mu       sync.Mutex
 	voters   map[cluster.NodeID]*lease.Voter
 	gateways map[cluster.NodeID]*Gateway
@@ -47,13 +49,18 @@ type world struct {
 	stalled  []*chunk.Request
 	record   cluster.OwnerAt
 	deleted  bool
-	sealed   *cluster.Encryption
-	keys     Keys
-	bound    *cluster.QoS     // of the volume
-	pool     *cluster.PoolQoS // of its pool
-	size     uint64
-	told     []cluster.NodeID    // who has told hosts of a new size
-	swapped  func(cluster.Owner) // told of every change of the record, before its answer
+	policies
+	size    uint64
+	told    []cluster.NodeID    // who has told hosts of a new size
+	swapped func(cluster.Owner) // told of every change of the record, before its answer
+}
+
+// policies are those of the volume and of its pool.
+type policies struct {
+	sealed *cluster.Encryption
+	keys   Keys
+	bound  *cluster.QoS     // of the volume
+	pool   *cluster.PoolQoS // of its pool
 }
 
 func key() cluster.VolumeKey { return cluster.VolumeKey{VUID: 1, Generation: 1} }
@@ -127,6 +134,8 @@ func (w *world) state() *cluster.State {
 
 // watch delivers the present state to every gateway that reaches etcd.
 func (w *world) watch() {
+	w.watching.Lock()
+	defer w.watching.Unlock()
 	w.mu.Lock()
 	s := w.state()
 	var to []*Gateway
