@@ -247,7 +247,7 @@ func (r *Request) Validate() error {
 	case OpStable:
 		return r.validateStable()
 	case OpView:
-		return r.View.Validate()
+		return validateView(&r.View)
 	case OpFence, OpSettle, OpJournalTrim, OpJournalWipe:
 	default:
 		return fmt.Errorf("%w: operation %#x", Invalid, uint8(r.Op))

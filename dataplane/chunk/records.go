@@ -170,5 +170,5 @@ func GetView(b []byte) (View, error) {
 		v.Hidden = append(v.Hidden, Interval{After: cluster.Seq(le.Uint64(b)), To: cluster.Seq(le.Uint64(b[8:]))})
 		b = b[16:]
 	}
-	return v, v.Validate()
+	return v, validateView(&v)
 }

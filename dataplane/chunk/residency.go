@@ -111,49 +111,19 @@ func validateJournal(entries []JournalEntry, epoch uint32) error {
 
 // Limits of a view list.
 const (
-	MaxPins   = 128
-	MaxHidden = 32
+	MaxPins   = cluster.MaxPins
+	MaxHidden = cluster.MaxHidden
 )
 
-// View is the view list of a volume: what of its past is still to be seen. Every version that is the newest
-// not after a pin, in the view of that pin, is kept; versions in a hidden interval are seen only by pins
-// within it.
-type View struct {
-	Version uint32        // of the list; the higher one counts
-	Pins    []cluster.Seq // ascending
-	Hidden  []Interval    // ascending, disjoint
-}
+// View is the view list of a volume, as its owner record has it and as devices are told.
+type View = cluster.View
 
-// Interval is (After, To]: the sequences that a revert to After has hidden.
-type Interval struct {
-	After, To cluster.Seq
-}
+// Interval is what a revert has hidden.
+type Interval = cluster.Interval
 
-// Sees reports whether a read as of s (0: the present) sees version w.
-func (v *View) Sees(s, w cluster.Seq) bool {
-	if s != 0 && w > s {
-		return false
-	}
-	for _, h := range v.Hidden {
-		if w > h.After && w <= h.To && (s == 0 || s > h.To) {
-			return false
-		}
-	}
-	return true
-}
-
-// Validate checks order and limits.
-func (v *View) Validate() error {
-	if len(v.Pins) > MaxPins || len(v.Hidden) > MaxHidden || !slices.IsSorted(v.Pins) {
-		return fmt.Errorf("%w: view list %d with %d pins and %d intervals", Invalid, v.Version, len(v.Pins),
-			len(v.Hidden))
-	}
-	last := cluster.Seq(0)
-	for _, h := range v.Hidden {
-		if h.After < last || h.To <= h.After || h.To == ^cluster.Seq(0) {
-			return fmt.Errorf("%w: hidden interval (%v, %v] of view list %d", Invalid, h.After, h.To, v.Version)
-		}
-		last = h.To
+func validateView(v *View) error {
+	if err := v.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", Invalid, err)
 	}
 	return nil
 }

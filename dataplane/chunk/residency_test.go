@@ -71,9 +71,11 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 		"hole above":         func(r *Request) { r.Op, r.Holes = OpStable, []cluster.Seq{r.W + 1} },
 		"hole twice":         func(r *Request) { r.Op, r.Holes = OpStable, []cluster.Seq{r.W, r.W} },
 		"unsorted pins":      func(r *Request) { r.Op, r.View.Pins = OpView, []cluster.Seq{2, 1} },
-		"empty interval":     func(r *Request) { r.Op, r.View.Hidden = OpView, []Interval{{2, 2}} },
-		"endless interval":   func(r *Request) { r.Op, r.View.Hidden = OpView, []Interval{{2, ^cluster.Seq(0)}} },
-		"journal entry":      func(r *Request) { r.Op, r.Journal = OpJournalPut, []JournalEntry{{}} },
+		"empty interval":     func(r *Request) { r.Op, r.View.Hidden = OpView, []Interval{{After: 2, To: 2}} },
+		"endless interval": func(r *Request) {
+			r.Op, r.View.Hidden = OpView, []Interval{{After: 2, To: ^cluster.Seq(0)}}
+		},
+		"journal entry": func(r *Request) { r.Op, r.Journal = OpJournalPut, []JournalEntry{{}} },
 		"journal place": func(r *Request) {
 			r.Op, r.Journal = OpJournalPut, []JournalEntry{{Seq: 1, Places: []Place{{Device: 1}}}}
 		},

@@ -20,7 +20,9 @@
 //	                                          project (names hold no slash, so the two kinds never meet)
 //	projects/<name>                           Project: what it may use, and what it uses
 //	owners/<vuid>.<generation>                Owner: who serves the volume, where its journal is, which table
-//	                                          places which group
+//	                                          places which group, what of its past is kept
+//	snapshots/<uuid>                          Snapshot
+//	snapnames/<volume's uuid>/<name>          the uuid of the volume's snapshot of that name
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing is decided by it

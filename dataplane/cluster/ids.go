@@ -115,6 +115,9 @@ const NQNPrefix = "nqn.2026-11.io.ashlar:"
 // VolumeNQN is the subsystem name of a volume.
 func VolumeNQN(volume UUID) string { return NQNPrefix + "vol:" + volume.String() }
 
+// SnapshotNQN is the subsystem name of a snapshot.
+func SnapshotNQN(snapshot UUID) string { return NQNPrefix + "snap:" + snapshot.String() }
+
 // NodeNQN is the name under which a node's chunk service is reached by other nodes, and by which a node
 // introduces itself as a host.
 func NodeNQN(clusterID UUID, n NodeID) string {
@@ -164,4 +167,19 @@ func (s Seq) Counter() uint64 { return uint64(s) & MaxSeqCounter }
 // String gives "epoch.counter".
 func (s Seq) String() string {
 	return strconv.FormatUint(uint64(s.Epoch()), 10) + "." + strconv.FormatUint(s.Counter(), 10)
+}
+
+// MarshalText writes the form of String: a number of JSON would lose its last digits with many readers.
+func (s Seq) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the form that String writes.
+func (s *Seq) UnmarshalText(t []byte) error {
+	a, b, ok := strings.Cut(string(t), ".")
+	e, err1 := strconv.ParseUint(a, 10, 32)
+	c, err2 := strconv.ParseUint(b, 10, 64)
+	if !ok || err1 != nil || err2 != nil || e > MaxOwnerEpoch || c > MaxSeqCounter {
+		return fmt.Errorf("%w: sequence number %q, want epoch.counter", ErrBadKey, t)
+	}
+	*s = MakeSeq(uint32(e), c)
+	return nil
 }

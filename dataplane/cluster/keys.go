@@ -25,16 +25,18 @@ const (
 
 // Key prefixes of collections.
 const (
-	PrefixMap     = Prefix + "map/"
-	PrefixNodes   = Prefix + "map/nodes/"
-	PrefixDevices = Prefix + "map/devices/"
-	PrefixPools   = Prefix + "map/pools/"
-	PrefixVolumes = Prefix + "volumes/"
-	PrefixNames   = Prefix + "names/"
-	PrefixOwners  = Prefix + "owners/"
-	PrefixStats   = Prefix + "stats/nodes/"
-	PrefixAlive   = Prefix + "alive/nodes/"
-	PrefixTokens  = Prefix + "tokens/"
+	PrefixMap           = Prefix + "map/"
+	PrefixNodes         = Prefix + "map/nodes/"
+	PrefixDevices       = Prefix + "map/devices/"
+	PrefixPools         = Prefix + "map/pools/"
+	PrefixVolumes       = Prefix + "volumes/"
+	PrefixNames         = Prefix + "names/"
+	PrefixOwners        = Prefix + "owners/"
+	PrefixSnapshots     = Prefix + "snapshots/"
+	PrefixSnapshotNames = Prefix + "snapnames/"
+	PrefixStats         = Prefix + "stats/nodes/"
+	PrefixAlive         = Prefix + "alive/nodes/"
+	PrefixTokens        = Prefix + "tokens/"
 
 	PrefixProjects = Prefix + "projects/"
 	PrefixEvents   = Prefix + "events/"
@@ -70,6 +72,15 @@ func KeyProject(name string) string { return PrefixProjects + name }
 
 // KeyOwner is where the owner record of a volume lives.
 func KeyOwner(v VolumeKey) string { return PrefixOwners + v.String() }
+
+// KeySnapshot is where a snapshot's record lives.
+func KeySnapshot(u UUID) string { return PrefixSnapshots + u.String() }
+
+// PrefixSnapshotsOf begins the keys that name the snapshots of a volume.
+func PrefixSnapshotsOf(volume UUID) string { return PrefixSnapshotNames + volume.String() + "/" }
+
+// KeySnapshotName reserves a snapshot name within its volume.
+func KeySnapshotName(volume UUID, name string) string { return PrefixSnapshotsOf(volume) + name }
 
 // KeyNodeStats is where a node publishes its figures.
 func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uint64(n), 10) }

@@ -17,10 +17,12 @@ type Map struct {
 
 // State is the map plus the records of the volumes, all as of one etcd revision. Immutable once built.
 type State struct {
-	Revision    int64
-	Map         *Map
-	Volumes     map[VolumeKey]*Volume
-	Owners      map[VolumeKey]*OwnerAt
+	Revision int64
+	Map      *Map
+	Volumes  map[VolumeKey]*Volume
+	Owners   map[VolumeKey]*OwnerAt
+	// Snapshots are those that nodes have to do with: on their way to another state, or shown to hosts.
+	Snapshots   map[UUID]*SnapshotAt
 	ClusterKeys ClusterKeys
 	// LastVUID is the VUID counter at the same revision: a VUID up to it without a record was deleted.
 	LastVUID uint32

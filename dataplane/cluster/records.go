@@ -212,6 +212,8 @@ type Owner struct {
 	Released bool       `json:"released,omitempty"`
 	Journal  Journal    `json:"journal"`
 	Layout   []Boundary `json:"layout,omitempty"`
+	// View is what of the volume's past is to be kept: the pins of its snapshots, and what reverts have hidden.
+	View View `json:"view,omitzero"`
 }
 
 // Journal names the devices that keep a volume's placement journal.
@@ -235,6 +237,7 @@ func (o *Owner) Clone() Owner {
 	c := *o
 	c.Journal.Members = slices.Clone(o.Journal.Members)
 	c.Layout = slices.Clone(o.Layout)
+	c.View = o.View.Clone()
 	return c
 }
 

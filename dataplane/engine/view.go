@@ -25,6 +25,12 @@ func (e *Engine) Pin() cluster.Seq {
 	return w
 }
 
+// Unpin gives a pin up that was taken since the last view list: none will name it.
+func (e *Engine) Unpin(w cluster.Seq) {
+	e.win.pinned = slices.DeleteFunc(e.win.pinned, func(x cluster.Seq) bool { return x == w })
+	e.spreadView()
+}
+
 // pins are all that have to be kept, oldest first: of the view list, and those taken since.
 func (e *Engine) pins() []cluster.Seq {
 	if e.cfg.Mutant.Is(mutant.PinUncopied) {
@@ -38,11 +44,7 @@ func (e *Engine) SetView(v chunk.View) {
 	if v.Version <= e.cfg.View.Version {
 		return
 	}
-	e.cfg.View = v
-	if n := len(v.Pins); n > 0 {
-		last := v.Pins[n-1]
-		e.win.pinned = slices.DeleteFunc(e.win.pinned, func(w cluster.Seq) bool { return w <= last })
-	}
+	e.cfg.View, e.win.pinned = v, nil
 	e.spreadView()
 }
 

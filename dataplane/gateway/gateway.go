@@ -21,12 +21,14 @@ type Chunks interface {
 	Submit(*chunk.Request)
 }
 
-// Arbiter keeps the owner records. SwapOwner stores next if the record is still at revision rev and returns
-// its new revision; cluster.ErrConflict when it is not, cluster.ErrNoRecord when the volume is gone. Any
-// other error says nothing.
+// Arbiter keeps the owner records, and those of snapshots. SwapOwner stores next if the record is still at
+// revision rev, and with it the records of snapshots with, or removes those that are gone; all of it or
+// nothing. It returns the new revision; cluster.ErrConflict when one of the records has moved,
+// cluster.ErrNoRecord when the volume is gone. Any other error says nothing.
 type Arbiter interface {
 	Owner(ctx context.Context, vol cluster.VolumeKey) (cluster.Owner, int64, error)
-	SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner) (int64, error)
+	SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner,
+		with ...cluster.SnapshotAt) (int64, error)
 }
 
 // Votes reaches the voters, this node's own included.
@@ -185,12 +187,16 @@ func (g *Gateway) Apply(s *cluster.State) error {
 		}
 	}
 	g.followVoters(s.Map.Voters)
+	asked := g.followSnapshots(s)
 	g.mu.Unlock()
 	for _, ses := range lost {
 		ses.end("the owner record names another owner or is gone, or the volume's key was destroyed")
 	}
 	for _, ses := range moved {
 		ses.followTables()
+	}
+	for _, ses := range asked {
+		ses.settleSnapshots()
 	}
 	for _, v := range resized {
 		g.announce(v)

@@ -37,7 +37,8 @@ type session struct {
 	stop  context.CancelFunc
 	ended atomic.Bool
 
-	audit audit // of the gateway's tick
+	audit    audit // of the gateway's tick
+	settling settling
 
 	mu  sync.Mutex // guards eng, ops, io and told
 	eng *engine.Engine
@@ -98,6 +99,7 @@ func (s *session) tick() {
 	s.mu.Unlock()
 	s.carryOut(rd)
 	s.releaseHeld()
+	s.settleSnapshots()
 	s.report(told, now)
 }
 
@@ -237,7 +239,7 @@ func (s *session) serve() {
 		return
 	}
 	go func() {
-		if !s.store(func(o *cluster.Owner) { o.Served = s.epoch }) {
+		if s.store(func(o *cluster.Owner) { o.Served = s.epoch }) != nil {
 			s.end("the owner record names another owner or is gone")
 			return
 		}
@@ -249,12 +251,13 @@ func (s *session) serve() {
 		s.log().Info("volume is served here")
 		s.v.g.counts.served.Add(1)
 		s.v.g.o.Events.AccessChanged(s.v)
+		s.settleSnapshots()
 	}()
 }
 
 // record stores a change that the engine asked for and tells it the outcome.
 func (s *session) record(next *cluster.Owner) {
-	ok := s.store(func(o *cluster.Owner) { o.Journal, o.Layout = next.Journal, next.Layout })
+	ok := s.store(func(o *cluster.Owner) { o.Journal, o.Layout = next.Journal, next.Layout }) == nil
 	if s.ctx.Err() != nil {
 		return
 	}
@@ -262,30 +265,26 @@ func (s *session) record(next *cluster.Owner) {
 		s.log().WithFields(logrus.Fields{"journal": next.Journal.Members, "layout": next.Layout}).
 			Info("placement of the volume recorded")
 	}
-	rd := s.v.g.pools.ready.Get().(*engine.Ready)
-	s.mu.Lock()
-	s.eng.Recorded(ok)
-	s.drain(rd)
-	s.mu.Unlock()
-	s.carryOut(rd)
+	s.withEngine(func(e *engine.Engine) { e.Recorded(ok) })
 }
 
-// store changes the owner record of this session, however long the store is away. False: somebody else owns
-// the volume, or the session is over.
-func (s *session) store(change func(*cluster.Owner)) bool {
+// store changes the owner record of this session, and records of snapshots with it, however long the store is
+// away. errMoved: nothing was changed, because a snapshot's record has moved. Any other error: somebody else
+// owns the volume, or the session is over.
+func (s *session) store(change func(*cluster.Owner), with ...cluster.SnapshotAt) error {
 	s.rec.Lock()
 	defer s.rec.Unlock()
 	next := s.rec.owner.Clone()
 	change(&next)
 	for n := 0; s.ctx.Err() == nil; n++ {
-		rev, err := s.swap(next, attemptTimeout(n))
+		rev, err := s.swap(next, with, attemptTimeout(n))
 		if err == nil {
 			s.rec.owner = next
 			s.rec.rev.Store(rev)
-			return true
+			return nil
 		}
-		if errors.Is(err, cluster.ErrConflict) || errors.Is(err, cluster.ErrNoRecord) {
-			return false
+		if errors.Is(err, cluster.ErrConflict) || errors.Is(err, cluster.ErrNoRecord) || errors.Is(err, errMoved) {
+			return err
 		}
 		s.log().WithError(err).Warn("owner record cannot be changed now, trying again")
 		select {
@@ -293,14 +292,14 @@ func (s *session) store(change func(*cluster.Owner)) bool {
 		case <-time.After(arbiterRetry):
 		}
 	}
-	return false
+	return s.ctx.Err()
 }
 
 // swap is one attempt. A conflict may be our own earlier attempt whose answer was lost: the record tells.
-func (s *session) swap(next cluster.Owner, limit time.Duration) (int64, error) {
+func (s *session) swap(next cluster.Owner, with []cluster.SnapshotAt, limit time.Duration) (int64, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
-	rev, err := s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, s.revision(), next)
+	rev, err := s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, s.revision(), next, with...)
 	if !errors.Is(err, cluster.ErrConflict) {
 		return rev, err
 	}
@@ -308,12 +307,20 @@ func (s *session) swap(next cluster.Owner, limit time.Duration) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if now.Gateway == next.Gateway && now.Epoch == next.Epoch && !now.Released {
-		// Only this session writes records of its epoch, one at a time: what is there is what it wrote last.
-		s.rec.rev.Store(rev)
-		return s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, rev, next)
+	if now.Gateway != next.Gateway || now.Epoch != next.Epoch || now.Released {
+		return 0, cluster.ErrConflict
 	}
-	return 0, cluster.ErrConflict
+	// Only this session writes records of its epoch, one at a time: what is there is what it wrote last. What
+	// changes snapshots changes the view list, too.
+	s.rec.rev.Store(rev)
+	if len(with) > 0 && now.View.Version == next.View.Version {
+		return rev, nil
+	}
+	rev, err = s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, rev, next, with...)
+	if len(with) > 0 && errors.Is(err, cluster.ErrConflict) {
+		return 0, errMoved // a newer owner would be noticed at the next change
+	}
+	return rev, err
 }
 
 // end stops the session for good. Operations come back as path errors when none of their requests is

@@ -31,6 +31,8 @@ type Volume struct {
 	flow       atomic.Pointer[flow]   // nil: nothing bounds it
 	locked     atomic.Pointer[string] // why it cannot be opened, as found last
 	opening    atomic.Bool            // a take-over is under way
+	// unsettled are its snapshots on the way to another state; nil: none.
+	unsettled atomic.Pointer[[]cluster.SnapshotAt]
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
 	unowned time.Time
 	retry   time.Time
@@ -68,14 +70,17 @@ func (v *Volume) ANAState() nvme.ANAState {
 }
 
 // Submit implements nvmet.Namespace.
-func (v *Volume) Submit(r *nvmet.Request) {
+func (v *Volume) Submit(r *nvmet.Request) { v.submit(r, 0) }
+
+// submit takes a host command in; asOf is the pin that it reads, 0 for the present.
+func (v *Volume) submit(r *nvmet.Request, asOf cluster.Seq) {
 	s := v.session.Load()
 	if s == nil || !s.serving.Load() {
 		r.Complete(nvme.AsymmetricAccessInaccessible)
 		return
 	}
 	h := v.g.pools.hostIO.Get().(*hostIO)
-	h.s, h.req = s, r
+	h.s, h.req, h.asOf = s, r, asOf
 	if f := v.flow.Load(); f != nil && r.Cmd.Opcode() != nvme.OpFlush {
 		f.t.submit(f.f, h)
 		return
@@ -115,9 +120,10 @@ type hostIO struct {
 	op     engine.Op
 	s      *session
 	req    *nvmet.Request
-	ranges int    // Dataset Management: ranges of the command
-	at     int    // Dataset Management: range being worked on
-	lba    uint64 // Zero: what is left of the range
+	asOf   cluster.Seq // of a snapshot: its pin
+	ranges int         // Dataset Management: ranges of the command
+	at     int         // Dataset Management: range being worked on
+	lba    uint64      // Zero: what is left of the range
 	left   uint64
 	pieces int
 	began  int64   // when the engine got op, by the gateway's clock
@@ -126,7 +132,7 @@ type hostIO struct {
 }
 
 func (h *hostIO) begin(k engine.Kind, lba, blocks uint64, data []byte) {
-	h.op = engine.Op{Kind: k, LBA: lba, Sectors: uint32(blocks), Data: data, Tag: h}
+	h.op = engine.Op{Kind: k, LBA: lba, Sectors: uint32(blocks), Data: data, AsOf: h.asOf, Tag: h}
 	h.s.submit(h)
 }
 

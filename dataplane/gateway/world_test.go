@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -48,6 +49,8 @@ type world struct {
 	stalling bool                    // devices take requests and do nothing
 	stalled  []*chunk.Request
 	record   cluster.OwnerAt
+	snaps    map[cluster.UUID]cluster.SnapshotAt
+	lost     bool // the answer to the next change of snapshots
 	deleted  bool
 	policies
 	size    uint64
@@ -70,7 +73,8 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, servers: map[cluster.NodeID]*chunkd.Server{}, voters: map[cluster.NodeID]*lease.Voter{},
 			gateways: map[cluster.NodeID]*Gateway{}, cut: map[[2]cluster.NodeID]bool{},
-			refusing: map[cluster.NodeID]bool{}, deaf: map[cluster.NodeID]bool{}, size: 1 << 20}
+			refusing: map[cluster.NodeID]bool{}, deaf: map[cluster.NodeID]bool{}, size: 1 << 20,
+			snaps: map[cluster.UUID]cluster.SnapshotAt{}}
 		w.record = cluster.OwnerAt{Owner: cluster.Owner{Gateway: 1}, Revision: 1}
 		for n := cluster.NodeID(1); n <= nodes; n++ {
 			w.voters[n] = lease.NewVoter(uint64(n), 0, nil)
@@ -128,6 +132,10 @@ func (w *world) state() *cluster.State {
 		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: w.size,
 			Encryption: w.sealed, QoS: w.bound}
 		s.Owners[key()] = &o
+	}
+	s.Snapshots = map[cluster.UUID]*cluster.SnapshotAt{}
+	for id, x := range w.snaps {
+		s.Snapshots[id] = &x
 	}
 	return s
 }
@@ -346,7 +354,7 @@ func (l links) Owner(context.Context, cluster.VolumeKey) (cluster.Owner, int64, 
 
 // SwapOwner implements Arbiter.
 func (l links) SwapOwner(_ context.Context, _ cluster.VolumeKey, rev int64,
-	next cluster.Owner) (int64, error) {
+	next cluster.Owner, with ...cluster.SnapshotAt) (int64, error) {
 	l.w.mu.Lock()
 	switch {
 	case l.w.cut[[2]cluster.NodeID{l.from, 0}]:
@@ -355,11 +363,23 @@ func (l links) SwapOwner(_ context.Context, _ cluster.VolumeKey, rev int64,
 	case l.w.deleted:
 		l.w.mu.Unlock()
 		return 0, cluster.ErrNoRecord
-	case rev != l.w.record.Revision:
+	case rev != l.w.record.Revision || slices.ContainsFunc(with, l.w.moved):
 		l.w.mu.Unlock()
 		return 0, cluster.ErrConflict
 	}
 	l.w.record = cluster.OwnerAt{Owner: next.Clone(), Revision: rev + 1}
+	for _, x := range with {
+		if x.Revision = rev + 1; x.State == cluster.SnapshotGone {
+			delete(l.w.snaps, x.UUID)
+			continue
+		}
+		l.w.snaps[x.UUID] = x
+	}
+	if l.w.lost && len(with) > 0 {
+		l.w.lost = false
+		l.w.mu.Unlock()
+		return 0, errCut
+	}
 	told := l.w.swapped
 	l.w.mu.Unlock()
 	if told != nil {
@@ -368,6 +388,9 @@ func (l links) SwapOwner(_ context.Context, _ cluster.VolumeKey, rev int64,
 	go l.w.watch()
 	return rev + 1, nil
 }
+
+// moved tells whether a snapshot's record is not what somebody believes. w.mu is held.
+func (w *world) moved(x cluster.SnapshotAt) bool { return w.snaps[x.UUID].Revision != x.Revision }
 
 // Renew implements Votes.
 func (l links) Renew(_ context.Context, n cluster.NodeID, since lease.Position) (lease.Reply, error) {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/gateway"
@@ -17,13 +19,16 @@ import (
 // model is what hosts see in Identify Controller.
 const model = "Ashlar"
 
-// subsystems shows the volumes to hosts, each as a subsystem of its own, and the chunk service to nodes. It
-// implements gateway.Events.
+// subsystems shows volumes and snapshots to hosts, each as a subsystem of its own, and the chunk service to
+// nodes. It implements gateway.Events.
 type subsystems struct {
-	n  *Node
-	mu struct {
+	n *Node
+	// snapshots are the names of the snapshots shown, by volume: their access is the volume's.
+	snapshots atomic.Pointer[map[cluster.UUID][]string]
+	mu        struct {
 		sync.Mutex
-		volumes map[cluster.UUID]*shown
+		volumes map[string]*shown // by NQN
+		round   uint64
 		service *peer.Service
 		nodes   []string
 	}
@@ -33,16 +38,21 @@ type subsystems struct {
 type shown struct {
 	hosts   []string
 	portals []nvmet.Portal
+	round   uint64 // the last state that had it
 }
 
 func (s *subsystems) init(n *Node) {
 	s.n = n
-	s.mu.volumes = make(map[cluster.UUID]*shown)
+	s.mu.volumes = make(map[string]*shown)
+	s.snapshots.Store(new(map[cluster.UUID][]string))
 }
 
 // AccessChanged implements gateway.Events.
 func (s *subsystems) AccessChanged(v *gateway.Volume) {
 	s.n.hosts.ANAChanged(cluster.VolumeNQN(v.UUID()))
+	for _, nqn := range (*s.snapshots.Load())[v.UUID()] {
+		s.n.hosts.ANAChanged(nqn)
+	}
 }
 
 // SizeChanged implements gateway.Events.
@@ -56,32 +66,46 @@ func (s *subsystems) follow(st *cluster.State) {
 	defer s.mu.Unlock()
 	s.followNodes(st)
 	portals := s.portals(st)
-	alive := make(map[cluster.UUID]bool, len(st.Volumes))
+	s.mu.round++
 	for key, rec := range st.Volumes {
-		alive[rec.UUID] = true
-		have := s.mu.volumes[rec.UUID]
-		if have != nil && reflect.DeepEqual(have.hosts, rec.Hosts) && reflect.DeepEqual(have.portals, portals) {
-			continue
-		}
-		v := s.n.gateway.Volume(key)
-		if v == nil {
-			continue // the gateway has said why
-		}
-		err := s.n.hosts.Put(nvmet.SubsystemConfig{NQN: cluster.VolumeNQN(rec.UUID), Serial: serial(rec.UUID),
-			Model:     model,
-			Namespace: v, AllowedHosts: rec.Hosts, Portals: portals})
-		if err != nil {
-			s.n.log.WithError(err).WithField("volume", rec.UUID.String()).Error("volume cannot be shown to hosts")
-			continue
-		}
-		s.mu.volumes[rec.UUID] = &shown{hosts: rec.Hosts, portals: portals}
-	}
-	for id := range s.mu.volumes {
-		if !alive[id] {
-			s.n.hosts.Remove(cluster.VolumeNQN(id))
-			delete(s.mu.volumes, id)
+		if v := s.n.gateway.Volume(key); v != nil { // else the gateway has said why
+			s.show(cluster.VolumeNQN(rec.UUID), rec.UUID, rec.Hosts, portals, v)
 		}
 	}
+	snapshots := make(map[cluster.UUID][]string) // before they are shown: no change of their access is missed
+	for _, rec := range st.Snapshots {
+		snapshots[rec.Volume] = append(snapshots[rec.Volume], cluster.SnapshotNQN(rec.UUID))
+	}
+	s.snapshots.Store(&snapshots)
+	for _, rec := range st.Snapshots {
+		if ns, ok := s.n.gateway.Snapshot(&rec.Snapshot); ok && len(rec.Hosts) > 0 {
+			s.show(cluster.SnapshotNQN(rec.UUID), rec.UUID, rec.Hosts, portals, ns)
+		}
+	}
+	for nqn, have := range s.mu.volumes {
+		if have.round != s.mu.round {
+			s.n.hosts.Remove(nqn)
+			delete(s.mu.volumes, nqn)
+		}
+	}
+}
+
+// show configures a subsystem if that is news. s.mu is held.
+func (s *subsystems) show(nqn string, id cluster.UUID, hosts []string, portals []nvmet.Portal,
+	ns nvmet.Namespace) {
+	have := s.mu.volumes[nqn]
+	if have != nil {
+		if have.round = s.mu.round; slices.Equal(have.hosts, hosts) && slices.Equal(have.portals, portals) {
+			return
+		}
+	}
+	err := s.n.hosts.Put(nvmet.SubsystemConfig{NQN: nqn, Serial: serial(id), Model: model, Namespace: ns,
+		AllowedHosts: hosts, Portals: portals})
+	if err != nil {
+		s.n.log.WithError(err).WithField("subsystem", nqn).Error("volume or snapshot cannot be shown to hosts")
+		return
+	}
+	s.mu.volumes[nqn] = &shown{hosts: hosts, portals: portals, round: s.mu.round}
 }
 
 // followNodes admits the nodes of the map to the chunk service.

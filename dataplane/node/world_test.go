@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -80,6 +82,7 @@ func (c *control) change(f func(s *cluster.State)) {
 	for k, o := range c.state.Owners {
 		s.Owners[k] = o
 	}
+	s.Snapshots = maps.Clone(c.state.Snapshots)
 	f(&s)
 	c.state = &s
 	close(c.changed)
@@ -98,17 +101,26 @@ func (c *control) Owner(_ context.Context, vol cluster.VolumeKey) (cluster.Owner
 }
 
 func (c *control) SwapOwner(_ context.Context, vol cluster.VolumeKey, rev int64,
-	next cluster.Owner) (int64, error) {
+	next cluster.Owner, with ...cluster.SnapshotAt) (int64, error) {
 	if err := c.reach(); err != nil {
 		return 0, err
 	}
 	err := cluster.ErrConflict
 	var now int64
 	c.change(func(s *cluster.State) {
-		if o := s.Owners[vol]; o != nil && o.Revision == rev {
-			s.Owners[vol] = &cluster.OwnerAt{Owner: next.Clone(), Revision: s.Revision}
-			now, err = s.Revision, nil
+		moved := func(x cluster.SnapshotAt) bool { return s.Snapshots[x.UUID].Revision != x.Revision }
+		if o := s.Owners[vol]; o == nil || o.Revision != rev || slices.ContainsFunc(with, moved) {
+			return
 		}
+		s.Owners[vol] = &cluster.OwnerAt{Owner: next.Clone(), Revision: s.Revision}
+		for _, x := range with {
+			if x.Revision = s.Revision; x.State == cluster.SnapshotGone {
+				delete(s.Snapshots, x.UUID)
+			} else {
+				s.Snapshots[x.UUID] = &x
+			}
+		}
+		now, err = s.Revision, nil
 	})
 	return now, err
 }
@@ -154,7 +166,8 @@ func newWorld(t testing.TB, nodes, copies int) *world {
 	}
 	m.Pools["p"] = pool
 	w.ctl = &control{changed: make(chan struct{}), state: &cluster.State{Revision: 1, Map: m,
-		Volumes: map[cluster.VolumeKey]*cluster.Volume{}, Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}}}
+		Volumes: map[cluster.VolumeKey]*cluster.Volume{}, Owners: map[cluster.VolumeKey]*cluster.OwnerAt{},
+		Snapshots: map[cluster.UUID]*cluster.SnapshotAt{}}}
 	t.Cleanup(func() {
 		for n := range w.running {
 			w.stop(n)

@@ -69,7 +69,8 @@ func (k *controller) identifyNamespace(cns uint8, r *Request) nvme.Status {
 	if r.Cmd.NSID() != NSID {
 		return nvme.InvalidNamespaceOrFormat.NoRetry()
 	}
-	ns := k.sub.view.Load().cfg.Namespace
+	view := k.sub.view.Load()
+	ns := view.cfg.Namespace
 	switch id := ns.Identity(); cns {
 	case nvme.CNSNSDescriptors:
 		nvme.NSDescriptors{NGUID: id.NGUID, UUID: id.UUID, CSI: nvme.CSINVM, HasCSI: true}.Encode(r.Data)
@@ -78,9 +79,12 @@ func (k *controller) identifyNamespace(cns uint8, r *Request) nvme.Status {
 	case nvme.CNSNamespaceIndependent:
 		nvme.IdentifyNamespaceIndependent{
 			NSFEAT: nvme.NSFEATOptPerf, NMIC: nvme.NMICShared, ANAGRPID: anaGroup, NSTAT: nvme.NSTATReady,
+			NSATTR: view.attrs,
 		}.Encode(r.Data)
 	default:
-		describe(ns, id).Encode(r.Data)
+		n := describe(ns, id)
+		n.NSATTR = view.attrs
+		n.Encode(r.Data)
 	}
 	return nvme.Success
 }

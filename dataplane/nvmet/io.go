@@ -59,7 +59,19 @@ func (c *conn) ioAllowed(cmd *nvme.Command, view *subsystemView) nvme.Status {
 	if cmd.NSID() != NSID && !all {
 		return nvme.InvalidNamespaceOrFormat.NoRetry()
 	}
+	if view.attrs&nvme.NSATTRReadOnly != 0 && writes(cmd.Opcode()) {
+		return nvme.NamespaceWriteProtected.NoRetry()
+	}
 	return view.cfg.Namespace.ANAState().Status()
+}
+
+// writes tells the commands that a namespace which is only read refuses.
+func writes(opcode uint8) bool {
+	switch opcode {
+	case nvme.OpWrite, nvme.OpWriteZeroes, nvme.OpDSM:
+		return true
+	}
+	return false
 }
 
 func (c *conn) ioSupported(cmd *nvme.Command, view *subsystemView) bool {

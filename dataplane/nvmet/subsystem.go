@@ -48,6 +48,7 @@ type Portal struct {
 type subsystemView struct {
 	cfg     SubsystemConfig
 	allowed map[string]struct{}
+	attrs   uint8 // NSATTR of the namespace
 }
 
 func (v *subsystemView) allows(host string) bool {
@@ -103,6 +104,9 @@ func (s *subsystem) setView(cfg SubsystemConfig) {
 	v := &subsystemView{cfg: cfg, allowed: map[string]struct{}{}}
 	for _, h := range cfg.AllowedHosts {
 		v.allowed[h] = struct{}{}
+	}
+	if cfg.Namespace != nil && cfg.Namespace.Identity().ReadOnly {
+		v.attrs = nvme.NSATTRReadOnly
 	}
 	s.view.Store(v)
 }

@@ -181,7 +181,7 @@ func anyView(rng *rand.Rand, version uint32) chunk.View {
 			v.Pins = append(v.Pins, cluster.MakeSeq(e, at), cluster.MakeSeq(e, at+rng.Uint64N(9)))
 		}
 		if rng.IntN(3) == 0 {
-			v.Hidden = append(v.Hidden, chunk.Interval{After: cluster.MakeSeq(e, rng.Uint64N(60)),
+			v.Hidden = append(v.Hidden, chunk.Interval{After: cluster.MakeSeq(1+rng.Uint32N(e), rng.Uint64N(60)),
 				To: cluster.MakeSeq(e+rng.Uint32N(2), 60)})
 		}
 	}

@@ -154,7 +154,7 @@ func TestSnapshotsTellTheMap(t *testing.T) {
 		}
 		rounds += h.whole
 	}
-	if rounds < 2*int(seeds) {
+	if rounds < 3*int(seeds)/2 {
 		t.Errorf("only %d rounds ended", rounds)
 	}
 }

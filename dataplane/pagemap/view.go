@@ -12,8 +12,8 @@ import (
 const now = cluster.Seq(math.MaxUint64)
 
 // viewpoints tells whether somebody looks at a volume from a point in [from, to) of class k: the present, or
-// one of the pins. The ends of the hidden intervals divide viewpoints into classes; all of class k see what
-// the first k intervals do not hide.
+// one of the pins. The ends of the hidden intervals divide viewpoints into classes: all of class k look from
+// behind the first k ends and from nowhere else, so they see the same of what is older than those.
 func viewpoints(v *chunk.View, k int, from, to cluster.Seq) bool {
 	return k == len(v.Hidden) && to == now || pins(v, k, from, to)
 }
@@ -35,7 +35,15 @@ func pins(v *chunk.View, k int, from, to cluster.Seq) bool {
 
 // visible tells whether viewpoints of class k that are not before w see it.
 func visible(v *chunk.View, k int, w cluster.Seq) bool {
-	return !slices.ContainsFunc(v.Hidden[:k], func(h chunk.Interval) bool { return w > h.After && w <= h.To })
+	for i := k - 1; i >= 0 && w <= v.Hidden[i].To; {
+		after := v.Hidden[i].After
+		if w > after {
+			return false
+		}
+		for i--; i >= 0 && v.Hidden[i].To >= after; i-- { // reverted later than what is looked at
+		}
+	}
+	return true
 }
 
 // superseded decides whether version old is replaced, for those who see it, by a newer one that is stable and

@@ -20,13 +20,13 @@ type table struct {
 	volumes map[cluster.UUID]cluster.VolumeKey // a deletion names only the uuid
 	broken  map[string]struct{}                // keys of volume records that could not be read
 
-	shared struct{ nodes, devices, pools, volumes, owners bool } // part of a state that was given out
+	shared struct{ nodes, devices, pools, volumes, owners, snapshots bool } // part of a state that was given out
 }
 
 func newTable() *table {
 	return &table{
 		next: cluster.State{Volumes: map[cluster.VolumeKey]*cluster.Volume{},
-			Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}},
+			Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}, Snapshots: map[cluster.UUID]*cluster.SnapshotAt{}},
 		m: cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{}, Devices: map[cluster.DeviceID]*cluster.Device{},
 			Pools: map[string]*cluster.Pool{}},
 		volumes: map[cluster.UUID]cluster.VolumeKey{}, broken: map[string]struct{}{},
@@ -39,7 +39,7 @@ func (t *table) state(revision int64) *cluster.State {
 	s.Map, s.Revision = &m, revision
 	s.Unreadable = len(t.broken) > 0
 	t.shared.nodes, t.shared.devices, t.shared.pools = true, true, true
-	t.shared.volumes, t.shared.owners = true, true
+	t.shared.volumes, t.shared.owners, t.shared.snapshots = true, true, true
 	return &s
 }
 
@@ -77,6 +77,8 @@ func (t *table) put(kv *mvccpb.KeyValue) (changed bool, err error) {
 		err = t.putVolume(kv)
 	case strings.HasPrefix(key, cluster.PrefixOwners):
 		err = t.putOwner(kv)
+	case strings.HasPrefix(key, cluster.PrefixSnapshots):
+		return t.putSnapshot(kv)
 	default:
 		return false, nil
 	}
@@ -165,6 +167,25 @@ func (t *table) putOwner(kv *mvccpb.KeyValue) error {
 	return nil
 }
 
+// putSnapshot keeps only what nodes have to do with: a volume may have very many snapshots that just are.
+func (t *table) putSnapshot(kv *mvccpb.KeyValue) (changed bool, err error) {
+	s := &cluster.SnapshotAt{Revision: kv.ModRevision}
+	if err = decode(kv, &s.Snapshot); err == nil {
+		err = s.Validate()
+	}
+	if err == nil {
+		err = atKey(kv, cluster.KeySnapshot(s.UUID))
+	}
+	if err != nil {
+		return false, fmt.Errorf("record %s at revision %d ignored: %w", kv.Key, kv.ModRevision, err)
+	}
+	if !s.Unsettled() && len(s.Hosts) == 0 {
+		return drop(&t.next.Snapshots, &t.shared.snapshots, s.UUID), nil
+	}
+	own(&t.next.Snapshots, &t.shared.snapshots)[s.UUID] = s
+	return true, nil
+}
+
 // remove applies one key that was deleted. changed is as for put.
 func (t *table) remove(key string) (changed bool) {
 	if u, ok := strings.CutPrefix(key, cluster.PrefixVolumes); ok {
@@ -175,6 +196,10 @@ func (t *table) remove(key string) (changed bool) {
 	if _, ok := strings.CutPrefix(key, cluster.PrefixOwners); ok {
 		k, err := cluster.ParseOwnerKey(key)
 		return err == nil && drop(&t.next.Owners, &t.shared.owners, k)
+	}
+	if u, ok := strings.CutPrefix(key, cluster.PrefixSnapshots); ok {
+		id, err := cluster.ParseUUID(u)
+		return err == nil && drop(&t.next.Snapshots, &t.shared.snapshots, id)
 	}
 	if name, ok := strings.CutPrefix(key, cluster.PrefixPools); ok {
 		return drop(&t.m.Pools, &t.shared.pools, name)

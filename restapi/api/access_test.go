@@ -10,6 +10,7 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/auth"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -44,7 +45,8 @@ func (w *world) volumeOf(project string, n int, name string) wire.Volume {
 // concrete puts what exists into the variables of a path.
 func concrete(path string, volume wire.Volume, token string) string {
 	return strings.NewReplacer(":node", "1", ":device", "1", ":pool", "gold", ":volume", volume.ID.String(),
-		":host", apitest.HostA, ":project", "acme", ":token", token).Replace(path)
+		":snapshot", apitest.UUID(76).String(), ":host", apitest.HostA, ":project", "acme",
+		":token", token).Replace(path)
 }
 
 // TestEveryRoleAtEveryCall walks the whole table. What a role may not call is refused before anything is
@@ -86,7 +88,7 @@ func TestEveryRoleAtEveryCall(t *testing.T) {
 		if got := w.call(r.Method, concrete(r.Path, own, "x"), "", "Authorization", ""); got.status != 401 {
 			t.Errorf("%s %s without a token: %d", r.Method, r.Path, got.status)
 		}
-		if err := w.Manager.Disallow(t.Context(), own.ID, apitest.HostA, ""); err != nil {
+		if err := w.Manager.Disallow(t.Context(), manager.OfVolume(own.ID), apitest.HostA, ""); err != nil {
 			own = w.volumeOf("acme", 1, "v") // a call deleted it
 		}
 	}

@@ -68,6 +68,7 @@ func TestEveryOperation(t *testing.T) {
 	ok(200, "GET", at+"/exports", "")
 	ok(204, "DELETE", at+"/exports/"+apitest.HostA, "")
 	ok(204, "DELETE", at+"/exports", "")
+	w.snapshotsOverHTTP(ok, vol.ID)
 	ok(204, "DELETE", at, "", "If-Match", "*")
 	if r.header.Get("ETag") == "" {
 		t.Error("no ETag after a resize")
@@ -121,9 +122,7 @@ func TestRefusals(t *testing.T) {
 	w := newWorld(t)
 	w.Pool()
 	vol := w.Volume(1, "taken")
-	if _, _, err := w.Manager.Allow(t.Context(), vol.ID, apitest.HostA, ""); err != nil {
-		t.Fatal(err)
-	}
+	w.allow(vol.ID, apitest.HostA)
 	v := "/v1/volumes/" + vol.ID.String()
 	w.call("GET", v, "") // the token's first use is kept in its record
 	before := w.records()

@@ -253,6 +253,18 @@ func numberParam(c *gin.Context, name string) (uint32, error) {
 	return uint32(n), nil
 }
 
+// flagQuery reads true or false from the query; false when it is not given.
+func flagQuery(c *gin.Context, name string) (bool, error) {
+	switch text := c.Query(name); text {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, refuse(wire.InvalidField, name, "%q is neither true nor false", text)
+	}
+}
+
 // numberQuery reads a number from the query; 0 when it is not given.
 func numberQuery(c *gin.Context, name string) (uint32, error) {
 	text := c.Query(name)

@@ -6,15 +6,26 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-func (s *Server) listExports(c *gin.Context) error {
+// exported is the volume or the snapshot of a path, and where that begins.
+func exported(c *gin.Context) (x manager.Exported, at string, err error) {
+	if c.Param("snapshot") != "" {
+		id, err := uuidParam(c, "snapshot")
+		return manager.OfSnapshot(id), "/v1/snapshots/" + id.String(), err
+	}
 	id, err := uuidParam(c, "volume")
+	return manager.OfVolume(id), "/v1/volumes/" + id.String(), err
+}
+
+func (s *Server) listExports(c *gin.Context) error {
+	x, _, err := exported(c)
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Exports(c, id)
+	list, err := s.o.Manager.Exports(c, x)
 	if err != nil {
 		return err
 	}
@@ -22,11 +33,11 @@ func (s *Server) listExports(c *gin.Context) error {
 }
 
 func (s *Server) getExport(c *gin.Context) error {
-	id, err := uuidParam(c, "volume")
+	x, _, err := exported(c)
 	if err != nil {
 		return err
 	}
-	e, err := s.o.Manager.Export(c, id, param(c, "host"))
+	e, err := s.o.Manager.Export(c, x, param(c, "host"))
 	if err != nil {
 		return err
 	}
@@ -34,23 +45,23 @@ func (s *Server) getExport(c *gin.Context) error {
 }
 
 func (s *Server) putExport(c *gin.Context) error {
-	id, err := uuidParam(c, "volume")
+	x, at, err := exported(c)
 	if err != nil {
 		return err
 	}
-	e, created, err := s.o.Manager.Allow(c, id, param(c, "host"), ifMatch(c))
+	e, created, err := s.o.Manager.Allow(c, x, param(c, "host"), ifMatch(c))
 	if err != nil {
 		return err
 	}
-	return madeOrFound(c, created, "/v1/volumes/"+id.String()+"/exports/"+url.PathEscape(e.Host), e)
+	return madeOrFound(c, created, at+"/exports/"+url.PathEscape(e.Host), e)
 }
 
 func (s *Server) deleteExport(c *gin.Context) error {
-	id, err := uuidParam(c, "volume")
+	x, _, err := exported(c)
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.Disallow(c, id, param(c, "host"), ifMatch(c)); err != nil {
+	if err := s.o.Manager.Disallow(c, x, param(c, "host"), ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)
@@ -58,11 +69,11 @@ func (s *Server) deleteExport(c *gin.Context) error {
 }
 
 func (s *Server) deleteExports(c *gin.Context) error {
-	id, err := uuidParam(c, "volume")
+	x, _, err := exported(c)
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.DisallowAll(c, id, ifMatch(c)); err != nil {
+	if err := s.o.Manager.DisallowAll(c, x, ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

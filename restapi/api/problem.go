@@ -35,6 +35,10 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusConflict, "The state of the cluster does not allow it"
 	case wire.VolumeExported:
 		return http.StatusConflict, "Hosts may still use the volume"
+	case wire.VolumeHasSnapshots:
+		return http.StatusConflict, "The volume has snapshots"
+	case wire.SnapshotExported:
+		return http.StatusConflict, "Hosts may still use the snapshot"
 	case wire.LastAdminToken:
 		return http.StatusConflict, "Nobody could administer the cluster any more"
 	case wire.QuotaExceeded:

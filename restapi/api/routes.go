@@ -43,8 +43,8 @@ func act(path string, do call) route {
 }
 
 // change changes, sets or deletes one resource.
-func change(method, path string, do call) route {
-	return route{method: method, path: path, do: do, conditional: true}
+func change(method, path string, do call, query ...string) route {
+	return route{method: method, path: path, do: do, query: query, conditional: true}
 }
 
 // set changes what is in no record, so it has no version.
@@ -89,14 +89,25 @@ func routes() []route {
 		create("/v1/volumes", (*Server).createVolume),
 		show("/v1/volumes/:volume", (*Server).getVolume),
 		change("PATCH", "/v1/volumes/:volume", (*Server).updateVolume),
-		change("DELETE", "/v1/volumes/:volume", (*Server).deleteVolume),
+		change("DELETE", "/v1/volumes/:volume", (*Server).deleteVolume, "cascade"),
 		show("/v1/volumes/:volume/statistics", (*Server).getVolumeStatistics, "history"),
+		list("/v1/volumes/:volume/snapshots", (*Server).listVolumeSnapshots, "name"),
 		show("/v1/volumes/:volume/exports", (*Server).listExports),
 		change("DELETE", "/v1/volumes/:volume/exports", (*Server).deleteExports),
 		show("/v1/volumes/:volume/exports/:host", (*Server).getExport),
 		change("PUT", "/v1/volumes/:volume/exports/:host", (*Server).putExport),
 		change("DELETE", "/v1/volumes/:volume/exports/:host", (*Server).deleteExport),
 		list("/v1/events", (*Server).listEvents, "severity", "kind", "subject"),
+		list("/v1/snapshots", (*Server).listSnapshots),
+		create("/v1/snapshots", (*Server).createSnapshot),
+		show("/v1/snapshots/:snapshot", (*Server).getSnapshot),
+		change("PATCH", "/v1/snapshots/:snapshot", (*Server).updateSnapshot),
+		change("DELETE", "/v1/snapshots/:snapshot", (*Server).deleteSnapshot),
+		show("/v1/snapshots/:snapshot/exports", (*Server).listExports),
+		change("DELETE", "/v1/snapshots/:snapshot/exports", (*Server).deleteExports),
+		show("/v1/snapshots/:snapshot/exports/:host", (*Server).getExport),
+		change("PUT", "/v1/snapshots/:snapshot/exports/:host", (*Server).putExport),
+		change("DELETE", "/v1/snapshots/:snapshot/exports/:host", (*Server).deleteExport),
 		list("/v1/projects", (*Server).listProjects),
 		show("/v1/projects/:project", (*Server).getProject),
 		change("PUT", "/v1/projects/:project", (*Server).putProject),

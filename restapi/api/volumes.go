@@ -67,7 +67,11 @@ func (s *Server) deleteVolume(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.DeleteVolume(c, id, ifMatch(c)); err != nil {
+	cascade, err := flagQuery(c, "cascade")
+	if err != nil {
+		return err
+	}
+	if err := s.o.Manager.DeleteVolume(c, id, ifMatch(c), cascade); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

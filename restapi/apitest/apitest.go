@@ -263,6 +263,17 @@ func (c *Cluster) Volume(n int, name string) wire.Volume {
 	return v
 }
 
+// Snapshot takes a snapshot of a volume, with id UUID(n); Own must have been called.
+func (c *Cluster) Snapshot(volume cluster.UUID, n int, name string) wire.Snapshot {
+	c.T.Helper()
+	r := wire.SnapshotCreate{ID: UUID(n), Volume: volume, Name: name}
+	s, _, err := c.Manager.CreateSnapshot(c.T.Context(), r)
+	if err != nil || s.State != cluster.SnapshotAvailable {
+		c.T.Fatalf("snapshot %s is %s: %v", name, s.State, err)
+	}
+	return s
+}
+
 // Audit fails the test when records contradict each other.
 func (c *Cluster) Audit() {
 	c.T.Helper()

@@ -13,10 +13,13 @@ func exportsPath(volume cluster.UUID) string { return "/v1/volumes/" + volume.St
 // PutExport allows a host, named by its NQN, to use a volume, and tells how it reaches it.
 func (c *Client) PutExport(ctx context.Context, volume cluster.UUID, host string,
 	opts ...Option) (wire.Export, error) {
-	var out wire.Export
-	err := c.do(ctx, call{method: http.MethodPut, path: exportsPath(volume) + "/" + segment(host),
-		repeatable: true}, &out, opts...)
-	return out, err
+	return c.putExport(ctx, "/v1/volumes/"+volume.String(), host, opts...)
+}
+
+func (c *Client) putExport(ctx context.Context, of, host string,
+	opts ...Option) (out wire.Export, err error) {
+	return out, c.do(ctx, call{method: http.MethodPut, path: of + "/exports/" + segment(host), repeatable: true},
+		&out, opts...)
 }
 
 // GetExport tells how a host that is allowed reaches a volume.

@@ -22,9 +22,7 @@ type VolumeListOpts struct {
 func (c *Client) CreateVolume(ctx context.Context, opts wire.VolumeCreate,
 	more ...Option) (wire.Volume, error) {
 	if opts.ID.IsZero() {
-		_, _ = rand.Read(opts.ID[:])        // never fails
-		opts.ID[6] = opts.ID[6]&0x0f | 0x40 // RFC 9562: version 4,
-		opts.ID[8] = opts.ID[8]&0x3f | 0x80 // variant 10
+		opts.ID = newUUID()
 	}
 	return c.volume(ctx, call{method: http.MethodPost, path: "/v1/volumes", body: opts}, more...)
 }
@@ -74,4 +72,16 @@ func (c *Client) UpdateVolume(ctx context.Context, id cluster.UUID, u wire.Volum
 // DeleteVolume deletes a volume. ifMatch, when not empty, is the ETag it must still have.
 func (c *Client) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string) error {
 	return c.delete(ctx, "/v1/volumes/"+id.String(), IfMatch(ifMatch))
+}
+
+// DeleteVolumeAndSnapshots deletes a volume with all its snapshots. When it fails, some of them may be gone.
+func (c *Client) DeleteVolumeAndSnapshots(ctx context.Context, id cluster.UUID, ifMatch string) error {
+	return c.delete(ctx, "/v1/volumes/"+id.String()+"?cascade=true", IfMatch(ifMatch))
+}
+
+func newUUID() (u cluster.UUID) {
+	_, _ = rand.Read(u[:])  // never fails
+	u[6] = u[6]&0x0f | 0x40 // RFC 9562: version 4,
+	u[8] = u[8]&0x3f | 0x80 // variant 10
+	return u
 }

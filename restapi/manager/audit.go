@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -15,7 +16,8 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 	v, err := m.readMap(ctx, store.All(cluster.PrefixVolumes), store.All(cluster.PrefixNames),
 		store.All(cluster.PrefixOwners), store.Key(cluster.KeyCounterVUID), store.Key(cluster.KeyCounterDevice),
 		store.Key(cluster.KeyCounterNode), store.Key(cluster.KeyCounterPool),
-		store.All(cluster.PrefixProjects))
+		store.All(cluster.PrefixProjects), store.All(cluster.PrefixSnapshots),
+		store.All(cluster.PrefixSnapshotNames))
 	if err != nil {
 		return nil, err
 	}
@@ -31,6 +33,9 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if err := a.projects(v.extra[0], v.extra[7]); err != nil {
+		return nil, err
+	}
+	if err := a.snapshots(v.extra[8], v.extra[9], v.extra[0], v.extra[2]); err != nil {
 		return nil, err
 	}
 	return a.broken, nil
@@ -143,5 +148,51 @@ func (a *audit) projects(volumes, projects store.Result) error {
 		delete(used, p.Name)
 	}
 	a.say(len(used) == 0, "projects without record: %v", used)
+	return nil
+}
+
+// snapshots checks that every snapshot has its volume and its name, that there are no other names, and that
+// the view lists of the volumes name the pins of their snapshots and no others.
+func (a *audit) snapshots(snapshots, names, volumes, owners store.Result) error {
+	nameOf := make(map[string]string) // name key -> uuid
+	for _, it := range names.Items {
+		id, err := decode[cluster.UUID](it)
+		if err != nil {
+			return err
+		}
+		nameOf[it.Key] = id.String()
+	}
+	exists := make(map[string]bool)
+	for _, it := range volumes.Items {
+		exists[it.Key] = true
+	}
+	pinned := make(map[string][]cluster.Seq) // by key of the owner record
+	for _, it := range snapshots.Items {
+		rec, err := decode[cluster.Snapshot](it)
+		if err != nil {
+			return err
+		}
+		a.say(it.Key == cluster.KeySnapshot(rec.UUID), "snapshot %s is at key %s", rec.UUID, it.Key)
+		a.say(rec.Validate() == nil, "snapshot %s is malformed: %v", rec.UUID, rec.Validate())
+		a.say(exists[cluster.KeyVolume(rec.Volume)], "snapshot %s is of volume %s, which does not exist", rec.UUID,
+			rec.Volume)
+		name := cluster.KeySnapshotName(rec.Volume, rec.Name)
+		a.say(nameOf[name] == rec.UUID.String(), "the name of snapshot %s points to %q", rec.UUID, nameOf[name])
+		delete(nameOf, name)
+		if rec.Pin != 0 {
+			key := cluster.KeyOwner(rec.Key)
+			pinned[key] = append(pinned[key], rec.Pin)
+		}
+	}
+	a.say(len(nameOf) == 0, "names without snapshot: %v", nameOf)
+	for _, it := range owners.Items {
+		owner, err := decode[cluster.Owner](it)
+		if err != nil {
+			return err
+		}
+		pins := pinned[it.Key]
+		slices.Sort(pins)
+		a.say(slices.Equal(owner.View.Pins, pins), "%s pins %v, its snapshots %v", it.Key, owner.View.Pins, pins)
+	}
 	return nil
 }

@@ -28,6 +28,7 @@ type crashing struct {
 	calls, failAt int // failAt 0: never
 	after         bool
 	down          bool
+	armed         bool
 }
 
 // step says whether the call is to be done and whether its caller learns of it.
@@ -62,7 +63,17 @@ func (c *crashing) Commit(ctx context.Context, t store.Txn) (int64, error) {
 	return rev, err
 }
 
-func (c *crashing) arm(at int, after bool) { c.calls, c.failAt, c.after, c.down = 0, at, after, false }
+// Await gives up at once when the cluster is prepared: nobody owns the volumes any more.
+func (c *crashing) Await(ctx context.Context, key string, rev int64) error {
+	if c.armed {
+		return errCrash
+	}
+	return c.Mem.Await(ctx, key, rev)
+}
+
+func (c *crashing) arm(at int, after bool) {
+	c.calls, c.failAt, c.after, c.down, c.armed = 0, at, after, false, true
+}
 
 // drawn is what is drawn anew whenever a volume is made.
 func drawn() *regexp.Regexp { return regexp.MustCompile(`"data_key":"[^"]*"`) }
@@ -98,7 +109,8 @@ type change struct {
 type doer = func(ctx context.Context) error
 
 func changes() []change {
-	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), renaming())
+	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), renaming(),
+		snapshotChanges())
 }
 
 // poolChanges: pool gold is on devices 1 to 3, there is a fourth, and another pool on all.
@@ -191,7 +203,7 @@ func volumeChanges() []change {
 			if err := made(c.Manager.CreateVolume(c.T.Context(), charged)); err != nil {
 				c.T.Fatal(err)
 			}
-			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, charged.ID, "") }
+			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, charged.ID, "", false) }
 		}},
 		{"create a volume by id", func(c *apitest.Cluster) doer {
 			vol(c)
@@ -215,23 +227,68 @@ func volumeChanges() []change {
 		}},
 		{"delete", func(c *apitest.Cluster) doer {
 			id := vol(c)
-			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, id, "") }
+			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, id, "", false) }
 		}},
 		{"allow a host", func(c *apitest.Cluster) doer {
 			id := vol(c)
 			return func(ctx context.Context) error {
-				_, _, err := c.Manager.Allow(ctx, id, apitest.HostA, "")
+				_, _, err := c.Manager.Allow(ctx, manager.OfVolume(id), apitest.HostA, "")
 				return err
 			}
 		}},
 		{"take it from all hosts", func(c *apitest.Cluster) doer {
 			id := vol(c)
 			for _, h := range []string{apitest.HostA, apitest.HostB} {
-				if _, _, err := c.Manager.Allow(c.T.Context(), id, h, ""); err != nil {
+				if _, _, err := c.Manager.Allow(c.T.Context(), manager.OfVolume(id), h, ""); err != nil {
 					c.T.Fatal(err)
 				}
 			}
-			return func(ctx context.Context) error { return c.Manager.DisallowAll(ctx, id, "") }
+			return func(ctx context.Context) error { return c.Manager.DisallowAll(ctx, manager.OfVolume(id), "") }
+		}},
+	}
+}
+
+// snapshotChanges: a volume with two snapshots.
+func snapshotChanges() []change {
+	vol := func(c *apitest.Cluster) cluster.UUID {
+		c.Pool()
+		id := c.Volume(1, "v1").ID
+		stop := c.Own()
+		for n, name := range []string{"a", "b"} {
+			c.Snapshot(id, 10+n, name)
+		}
+		stop()
+		return id
+	}
+	renamed := "c"
+	return []change{
+		{"take a snapshot", func(c *apitest.Cluster) doer {
+			id := vol(c)
+			return func(ctx context.Context) error {
+				r := wire.SnapshotCreate{Volume: id, ID: apitest.UUID(12), Name: "c"}
+				_, _, err := c.Manager.CreateSnapshot(ctx, r)
+				return err
+			}
+		}},
+		{"rename a snapshot", func(c *apitest.Cluster) doer {
+			vol(c)
+			return func(ctx context.Context) error {
+				return errOf(c.Manager.UpdateSnapshot(ctx, apitest.UUID(10), wire.SnapshotUpdate{Name: &renamed}, ""))
+			}
+		}},
+		{"delete a snapshot", func(c *apitest.Cluster) doer {
+			vol(c)
+			return func(ctx context.Context) error {
+				_, _, err := c.Manager.DeleteSnapshot(ctx, apitest.UUID(10), "")
+				return err
+			}
+		}},
+		{"allow a host to read a snapshot", func(c *apitest.Cluster) doer {
+			vol(c)
+			return func(ctx context.Context) error {
+				_, _, err := c.Manager.Allow(ctx, manager.OfSnapshot(apitest.UUID(10)), apitest.HostA, "")
+				return err
+			}
 		}},
 	}
 }

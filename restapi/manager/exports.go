@@ -11,77 +11,125 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// Allow lets a host use a volume and says how it reaches it; created is false when it was allowed before.
-// ifMatch, when not empty, is the ETag that the volume must still have; so below.
-func (m *Manager) Allow(ctx context.Context, id cluster.UUID, host,
+// Exported is what may be shown to hosts.
+type Exported struct {
+	id       cluster.UUID
+	snapshot bool
+}
+
+// OfVolume names a volume.
+func OfVolume(id cluster.UUID) Exported { return Exported{id: id} }
+
+// OfSnapshot names a snapshot.
+func OfSnapshot(id cluster.UUID) Exported { return Exported{id: id, snapshot: true} }
+
+// hostList is the part of a record that says which hosts may use what it describes.
+type hostList struct {
+	it    store.Item
+	hosts []string
+	with  func(hosts []string) any // the record with other hosts
+	note  func(t *store.Txn, hosts []string)
+	owner string      // key of the record of who serves it
+	shape wire.Export // of an export, without host and portals
+}
+
+func (m *Manager) readHosts(ctx context.Context, x Exported, ifMatch string) (*hostList, error) {
+	if x.snapshot {
+		it, rec, err := m.readSnapshot(ctx, x.id, ifMatch)
+		if err != nil {
+			return nil, err
+		}
+		return &hostList{it: it, hosts: rec.Hosts, owner: cluster.KeyOwner(rec.Key),
+			with: func(hosts []string) any { rec.Hosts = hosts; return rec },
+			note: func(t *store.Txn, hosts []string) {
+				m.note(t, wire.Info, "snapshot.exported", about("snapshot", rec.UUID), rec.Project,
+					"hosts that may read snapshot %s: %v", rec.Name, hosts)
+			},
+			shape: wire.Export{Versioned: wire.Versioned{ETag: etag(it.Rev)}, Volume: rec.Volume, Snapshot: rec.UUID,
+				UUID: rec.UUID, NQN: cluster.SnapshotNQN(rec.UUID)}}, nil
+	}
+	it, rec, err := m.readVolume(ctx, x.id, ifMatch)
+	if err != nil {
+		return nil, err
+	}
+	return &hostList{it: it, hosts: rec.Hosts, owner: cluster.KeyOwner(rec.Key),
+		with: func(hosts []string) any { rec.Hosts = hosts; return rec },
+		note: func(t *store.Txn, hosts []string) {
+			m.note(t, wire.Info, "volume.exported", aboutVolume(&rec), rec.Project,
+				"hosts that may use volume %s: %v", rec.Name, hosts)
+		},
+		shape: wire.Export{Versioned: wire.Versioned{ETag: etag(it.Rev)}, Volume: rec.UUID, UUID: rec.UUID,
+			NQN: cluster.VolumeNQN(rec.UUID)}}, nil
+}
+
+// Allow lets a host use a volume or a snapshot and says how it reaches it; created is false when it was
+// allowed before. ifMatch, when not empty, is the ETag that the volume or snapshot must still have; so below.
+func (m *Manager) Allow(ctx context.Context, x Exported, host,
 	ifMatch string) (exp wire.Export, created bool, err error) {
 	if err := cluster.ValidateNQN("host", host); err != nil {
 		return exp, false, invalid(err)
 	}
 	err = m.decide(ctx, func() error {
-		it, rec, err := m.readVolume(ctx, id, ifMatch)
+		l, err := m.readHosts(ctx, x, ifMatch)
 		if err != nil {
 			return err
 		}
-		if created = !rec.Allows(host); !created {
+		if created = !slices.Contains(l.hosts, host); !created {
 			return nil
 		}
-		if len(rec.Hosts) >= cluster.MaxHosts {
-			return refuse(wire.Conflict, "host", "the volume is exported to %d hosts, more are not allowed",
-				len(rec.Hosts))
+		if len(l.hosts) >= cluster.MaxHosts {
+			return refuse(wire.Conflict, "host", "it is exported to %d hosts, more are not allowed", len(l.hosts))
 		}
-		rec.Hosts = append(rec.Hosts, host)
-		slices.Sort(rec.Hosts)
-		return m.commitHosts(ctx, it, rec)
+		return m.commitHosts(ctx, l, append(slices.Clone(l.hosts), host))
 	})
 	if err != nil {
 		return exp, false, err
 	}
-	exp, err = m.Export(ctx, id, host)
+	exp, err = m.Export(ctx, x, host)
 	return exp, created, err
 }
 
-// Disallow takes a volume from one host; its connections are closed by the nodes. No error when it was not
-// allowed.
-func (m *Manager) Disallow(ctx context.Context, id cluster.UUID, host, ifMatch string) error {
+// Disallow takes a volume or a snapshot from one host; its connections are closed by the nodes. No error when
+// it was not allowed.
+func (m *Manager) Disallow(ctx context.Context, x Exported, host, ifMatch string) error {
 	if err := cluster.ValidateNQN("host", host); err != nil {
 		return invalid(err)
 	}
-	return m.removeHosts(ctx, id, ifMatch, func(h string) bool { return h == host })
+	return m.removeHosts(ctx, x, ifMatch, func(h string) bool { return h == host })
 }
 
-// DisallowAll takes a volume from all hosts.
-func (m *Manager) DisallowAll(ctx context.Context, id cluster.UUID, ifMatch string) error {
-	return m.removeHosts(ctx, id, ifMatch, func(string) bool { return true })
+// DisallowAll takes a volume or a snapshot from all hosts.
+func (m *Manager) DisallowAll(ctx context.Context, x Exported, ifMatch string) error {
+	return m.removeHosts(ctx, x, ifMatch, func(string) bool { return true })
 }
 
-func (m *Manager) removeHosts(ctx context.Context, id cluster.UUID, ifMatch string,
+func (m *Manager) removeHosts(ctx context.Context, x Exported, ifMatch string,
 	which func(string) bool) error {
 	return m.decide(ctx, func() error {
-		it, rec, err := m.readVolume(ctx, id, ifMatch)
+		l, err := m.readHosts(ctx, x, ifMatch)
 		if err != nil {
 			return err
 		}
-		left := slices.DeleteFunc(slices.Clone(rec.Hosts), which)
-		if len(left) == len(rec.Hosts) {
+		left := slices.DeleteFunc(slices.Clone(l.hosts), which)
+		if len(left) == len(l.hosts) {
 			return nil
 		}
-		rec.Hosts = left
-		return m.commitHosts(ctx, it, rec)
+		return m.commitHosts(ctx, l, left)
 	})
 }
 
-func (m *Manager) commitHosts(ctx context.Context, it store.Item, rec cluster.Volume) error {
-	txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{put(it.Key, rec)}}
-	m.note(&txn, wire.Info, "volume.exported", aboutVolume(&rec), rec.Project,
-		"hosts that may use volume %s: %v", rec.Name, rec.Hosts)
+func (m *Manager) commitHosts(ctx context.Context, l *hostList, hosts []string) error {
+	slices.Sort(hosts)
+	txn := store.Txn{If: []store.Cond{{Key: l.it.Key, Rev: l.it.Rev}},
+		Put: []store.Put{put(l.it.Key, l.with(hosts))}}
+	l.note(&txn, hosts)
 	_, err := m.store.Commit(ctx, txn)
 	return err
 }
 
-// Export says how a host reaches a volume it may use.
-func (m *Manager) Export(ctx context.Context, id cluster.UUID, host string) (wire.Export, error) {
-	all, err := m.Exports(ctx, id)
+// Export says how a host reaches a volume or a snapshot that it may use.
+func (m *Manager) Export(ctx context.Context, x Exported, host string) (wire.Export, error) {
+	all, err := m.Exports(ctx, x)
 	if err != nil {
 		return wire.Export{}, err
 	}
@@ -93,44 +141,40 @@ func (m *Manager) Export(ctx context.Context, id cluster.UUID, host string) (wir
 	return wire.Export{}, notFound("export", host)
 }
 
-// Exports lists the hosts that may use a volume, by NQN.
-func (m *Manager) Exports(ctx context.Context, id cluster.UUID) ([]wire.Export, error) {
-	v, err := m.readMap(ctx, store.Key(cluster.KeyVolume(id)))
+// Exports lists the hosts that may use a volume or a snapshot, by NQN.
+func (m *Manager) Exports(ctx context.Context, x Exported) ([]wire.Export, error) {
+	l, err := m.readHosts(ctx, x, "")
 	if err != nil {
 		return nil, err
 	}
-	it := store.Snapshot{Results: v.extra}.One(0)
-	if it.Rev == 0 {
-		return nil, notFound("volume", id)
-	}
-	rec, err := decode[cluster.Volume](it)
+	v, err := m.readMap(ctx, store.Key(l.owner))
 	if err != nil {
 		return nil, err
 	}
-	if !sees(ctx, rec.Project) {
-		return nil, notFound("volume", id)
+	var owner cluster.Owner
+	if it := (store.Snapshot{Results: v.extra}).One(0); it.Rev != 0 {
+		if owner, err = decode[cluster.Owner](it); err != nil {
+			return nil, err
+		}
 	}
-	vol, err := m.drawVolume(ctx, it)
-	if err != nil {
-		return nil, err
-	}
-	portals, err := v.portals(vol.Owner)
+	portals, err := v.portals(&owner)
 	if err != nil {
 		return nil, err
 	}
 	out := []wire.Export{}
-	for _, h := range slices.Sorted(slices.Values(rec.Hosts)) {
-		out = append(out, wire.Export{Versioned: vol.Versioned,
-			Volume: id, Host: h, NQN: vol.NQN, UUID: id, Portals: portals})
+	for _, h := range slices.Sorted(slices.Values(l.hosts)) {
+		e := l.shape
+		e.Host, e.Portals = h, portals
+		out = append(out, e)
 	}
 	return out, nil
 }
 
 // portals are the host addresses of all storage nodes: the owner's first, because hosts without multipath use
 // only the first that answers.
-func (v *view) portals(owner *wire.Owner) ([]wire.Portal, error) {
+func (v *view) portals(owner *cluster.Owner) ([]wire.Portal, error) {
 	nodes := v.storageNodes()
-	if owner != nil {
+	if owner.Epoch > 0 {
 		slices.SortStableFunc(nodes, func(a, b *cluster.Node) int {
 			switch owner.Gateway {
 			case a.Number:

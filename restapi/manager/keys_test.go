@@ -10,6 +10,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/seal"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -197,20 +198,20 @@ func TestDestroyKey(t *testing.T) {
 	if err := c.Manager.DestroyKey(ctx, plain.ID, ""); code(err) != wire.NotSupported {
 		t.Errorf("a volume without a key: %v", err)
 	}
-	if _, _, err := c.Manager.Allow(ctx, v.ID, apitest.HostA, ""); err != nil {
+	if _, _, err := c.Manager.Allow(ctx, manager.OfVolume(v.ID), apitest.HostA, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Manager.DestroyKey(ctx, v.ID, ""); code(err) != wire.VolumeExported {
 		t.Errorf("an exported volume: %v", err)
 	}
-	if err := c.Manager.DisallowAll(ctx, v.ID, ""); err != nil {
+	if err := c.Manager.DisallowAll(ctx, manager.OfVolume(v.ID), ""); err != nil {
 		t.Fatal(err)
 	}
 	shared(c, v.ID, plain.ID)
 	if err := c.Manager.DestroyKey(ctx, v.ID, ""); code(err) != wire.Conflict {
 		t.Errorf("a key that another volume needs: %v", err)
 	}
-	if err := c.Manager.DeleteVolume(ctx, plain.ID, ""); err != nil {
+	if err := c.Manager.DeleteVolume(ctx, plain.ID, "", false); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

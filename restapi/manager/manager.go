@@ -39,6 +39,7 @@ import (
 type Store interface {
 	Read(ctx context.Context, queries ...store.Query) (store.Snapshot, error)
 	Commit(ctx context.Context, t store.Txn) (int64, error)
+	Await(ctx context.Context, key string, rev int64) error
 	Hold(ctx context.Context, key string, value []byte, ttl time.Duration) error
 	Follow(ctx context.Context, prefix string, after int64,
 		f func(rev int64, changes []store.Change) error) error

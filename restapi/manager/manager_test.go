@@ -320,7 +320,7 @@ func TestVolumeIdentity(t *testing.T) {
 	if _, _, err := c.Manager.CreateVolume(ctx, other); code(err) != wire.Conflict {
 		t.Errorf("the same name: %v", err)
 	}
-	if err := c.Manager.DeleteVolume(ctx, r.ID, ""); err != nil {
+	if err := c.Manager.DeleteVolume(ctx, r.ID, "", false); err != nil {
 		t.Fatal(err)
 	}
 	if v, created, err = c.Manager.CreateVolume(ctx, r); err != nil || !created || v.VUID != 2 {
@@ -372,11 +372,11 @@ func manyAtOnce(t *testing.T, c *apitest.Cluster) {
 				mu.Unlock()
 				larger := wire.VolumeUpdate{Size: new(uint64(8192))}
 				tolerate(t, "resize", errOf(c.Manager.UpdateVolume(ctx, r.ID, larger, "")))
-				_, _, err = c.Manager.Allow(ctx, r.ID, apitest.HostA, "")
+				_, _, err = c.Manager.Allow(ctx, manager.OfVolume(r.ID), apitest.HostA, "")
 				tolerate(t, "allow", err)
-				tolerate(t, "disallow", c.Manager.Disallow(ctx, r.ID, apitest.HostA, ""))
+				tolerate(t, "disallow", c.Manager.Disallow(ctx, manager.OfVolume(r.ID), apitest.HostA, ""))
 				if worker%2 == 0 {
-					tolerate(t, "delete", c.Manager.DeleteVolume(ctx, r.ID, ""))
+					tolerate(t, "delete", c.Manager.DeleteVolume(ctx, r.ID, "", false))
 				}
 			}
 		})

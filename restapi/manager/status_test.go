@@ -7,6 +7,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -65,7 +66,7 @@ func TestStatus(t *testing.T) {
 		got.State != "serving" || got.Health != wire.Degraded || !reflect.DeepEqual(got.Healing, want) {
 		t.Errorf("got %+v, healing %+v, %v", got, got.Healing, err)
 	}
-	exp, _, err := c.Manager.Allow(ctx, v.ID, apitest.HostA, "")
+	exp, _, err := c.Manager.Allow(ctx, manager.OfVolume(v.ID), apitest.HostA, "")
 	if err != nil || len(exp.Portals) != 3 || exp.Portals[0].Node != 2 || exp.Portals[0].Port != 4420 {
 		t.Errorf("the owner's portal is not first: %+v, %v", exp, err)
 	}

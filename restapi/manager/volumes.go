@@ -64,7 +64,7 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 }
 
 // digest is the same for the same request. Maps are encoded in key order, so it is.
-func digest(r wire.VolumeCreate) string {
+func digest(r any) string {
 	text, err := json.Marshal(r)
 	if err != nil {
 		panic(fmt.Sprintf("a request that was JSON has no JSON form: %v", err))
@@ -166,9 +166,10 @@ func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluste
 	return nodes[int(vuid)%len(nodes)], nil
 }
 
-// DeleteVolume deletes a volume that no host may use. The nodes give its space back when they see it gone.
-// ifMatch is as for UpdateVolume.
-func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string) error {
+// DeleteVolume deletes a volume that no host may use and that has no snapshots; with cascade its snapshots
+// are deleted first, as far as that goes. The nodes give its space back when they see it gone. ifMatch is as
+// for UpdateVolume.
+func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string, cascade bool) error {
 	return m.decide(ctx, func() error {
 		it, rec, err := m.readVolume(ctx, id, ifMatch)
 		if err != nil {
@@ -178,13 +179,21 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 			return &Error{Code: wire.VolumeExported, Hosts: rec.Hosts,
 				Detail: fmt.Sprintf("volume %s is exported to %d host(s): %v", id, len(rec.Hosts), rec.Hosts)}
 		}
+		if cascade {
+			err = m.deleteSnapshotsOf(ctx, id)
+		} else {
+			err = m.refuseSnapshots(ctx, id)
+		}
+		if err != nil {
+			return err
+		}
 		snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(rec.Project)))
 		if err != nil {
 			return err
 		}
 		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project), cluster.KeyOwner(rec.Key)
 		txn := store.Txn{
-			If:     []store.Cond{{Key: it.Key, Rev: it.Rev}},
+			If:     []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: cluster.PrefixSnapshotsOf(id)}},
 			Delete: []string{it.Key, name, owner},
 			// Both belong to the volume alone and go with it, whoever owns it now.
 			Blind: []string{name, owner},

@@ -16,8 +16,8 @@ type KV interface {
 	Commit(ctx context.Context, t Txn) (int64, error)
 }
 
-// Arbiter decides, through compare-and-swap, who owns a volume, and what its owners rely on. A former
-// owner finds that the revision moved and learns that it is former.
+// Arbiter decides, through compare-and-swap, who owns a volume, what its owners rely on, and what has become
+// of its snapshots. A former owner finds that the revision moved and learns that it is former.
 type Arbiter struct {
 	ways []KV
 	turn atomic.Uint32
@@ -59,29 +59,57 @@ func (a *Arbiter) Owner(ctx context.Context, vol cluster.VolumeKey) (cluster.Own
 	return o, it.Rev, nil
 }
 
-// SwapOwner replaces the owner record if it still has revision rev, and returns its new revision. The error
-// wraps cluster.ErrConflict when someone else was faster or the volume was deleted. After any other error the
-// outcome is unknown and Owner tells it.
-func (a *Arbiter) SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64,
-	next cluster.Owner) (int64, error) {
-	if err := checkOwner(next); err != nil {
-		return 0, fmt.Errorf("swap owner of volume %v: %w", vol, err)
-	}
-	value, err := json.Marshal(next)
+// SwapOwner replaces the owner record if it still has revision rev, and returns its new revision; in the same
+// transaction the records of snapshots with, which must still have their revisions, too, are replaced or, if
+// they are gone, removed. The error wraps cluster.ErrConflict when someone else was faster or the volume was
+// deleted. After any other error the outcome is unknown and Owner tells it.
+func (a *Arbiter) SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner,
+	with ...cluster.SnapshotAt) (int64, error) {
+	t, err := swapTxn(vol, rev, next, with)
 	if err != nil {
 		return 0, fmt.Errorf("swap owner of volume %v: %w", vol, err)
 	}
-	if rev == 0 {
-		return 0, fmt.Errorf("swap owner of volume %v: %w", vol, cluster.ErrNoRecord)
-	}
-	key := cluster.KeyOwner(vol)
 	kv, judge := a.way()
-	newRev, err := kv.Commit(ctx, Txn{If: []Cond{{key, rev}}, Put: []Put{{Key: key, Value: value}}})
+	newRev, err := kv.Commit(ctx, t)
 	judge(err)
 	if err != nil {
 		return 0, fmt.Errorf("swap owner of volume %v: %w", vol, err)
 	}
 	return newRev, nil
+}
+
+func swapTxn(vol cluster.VolumeKey, rev int64, next cluster.Owner, with []cluster.SnapshotAt) (Txn, error) {
+	if err := checkOwner(next); err != nil {
+		return Txn{}, err
+	}
+	if rev == 0 {
+		return Txn{}, cluster.ErrNoRecord
+	}
+	value, err := json.Marshal(next)
+	if err != nil {
+		return Txn{}, err
+	}
+	key := cluster.KeyOwner(vol)
+	t := Txn{If: []Cond{{key, rev}}, Put: []Put{{Key: key, Value: value}}}
+	for i := range with {
+		s := &with[i].Snapshot
+		key := cluster.KeySnapshot(s.UUID)
+		t.If = append(t.If, Cond{key, with[i].Revision})
+		if s.State == cluster.SnapshotGone {
+			name := cluster.KeySnapshotName(s.Volume, s.Name)
+			t.Delete, t.Blind = append(t.Delete, key, name), append(t.Blind, name) // the name is the snapshot's alone
+			continue
+		}
+		if err := s.Validate(); err != nil {
+			return Txn{}, fmt.Errorf("snapshot %v: %w", s.UUID, err)
+		}
+		value, err := json.Marshal(s)
+		if err != nil {
+			return Txn{}, err
+		}
+		t.Put = append(t.Put, Put{Key: key, Value: value})
+	}
+	return t, nil
 }
 
 // checkOwner refuses records that no rule allows. What they say is the gateway's to decide.
@@ -101,6 +129,9 @@ func checkOwner(o cluster.Owner) error {
 	}
 	if len(o.Journal.Members) > 0 && o.Journal.Version == 0 {
 		return errors.New("the journal has members but no version")
+	}
+	if err := o.View.Validate(); err != nil {
+		return err
 	}
 	return checkLayout(o.Layout)
 }

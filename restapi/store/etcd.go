@@ -79,7 +79,9 @@ func (e *Etcd) Commit(ctx context.Context, t Txn) (int64, error) {
 	defer cancel()
 	ifs := make([]clientv3.Cmp, len(t.If))
 	for i, c := range t.If {
-		ifs[i] = clientv3.Compare(clientv3.ModRevision(c.Key), "=", c.Rev)
+		if ifs[i] = clientv3.Compare(clientv3.ModRevision(c.Key), "=", c.Rev); c.empties() {
+			ifs[i] = ifs[i].WithPrefix() // holds for no key, for then etcd compares with a revision of 0
+		}
 	}
 	var ops []clientv3.Op
 	for _, p := range t.Put {
@@ -107,6 +109,21 @@ func (e *Etcd) Commit(ctx context.Context, t Txn) (int64, error) {
 		return 0, conflict(t)
 	}
 	return resp.Header.Revision, nil
+}
+
+// Await returns when a key has been written or deleted after revision rev. An error says nothing of the key.
+func (e *Etcd) Await(ctx context.Context, key string, rev int64) error {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	for r := range e.c.Watch(ctx, key, clientv3.WithRev(rev+1)) {
+		if err := r.Err(); err != nil {
+			return fmt.Errorf("await a change of %s: %w", key, classify(err))
+		}
+		if len(r.Events) > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("await a change of %s: %w: %w", key, ErrUnavailable, context.Cause(ctx))
 }
 
 // Hold keeps a key present until ctx is done: it is bound to a lease of ttl, so it goes by itself when the

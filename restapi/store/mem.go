@@ -66,7 +66,7 @@ func below(prefix string, batch []Change) (out []Change) {
 	return out
 }
 
-// expire lets go of the keys whose life is over.
+// expire lets go of the keys whose life is over. m.mu is held.
 func (m *Mem) expire() {
 	now := m.now()
 	var over []string
@@ -121,12 +121,42 @@ func (m *Mem) Commit(ctx context.Context, t Txn) (int64, error) {
 	defer m.mu.Unlock()
 	m.expire()
 	for _, c := range t.If {
-		if m.keys[c.Key].Rev != c.Rev {
+		if m.keys[c.Key].Rev != c.Rev || c.empties() && len(m.answer(All(c.Key)).Items) > 0 {
 			return 0, conflict(t)
 		}
 	}
 	m.write(t.Put, t.Delete)
 	return m.rev, nil
+}
+
+// Await returns when a key has been written or deleted after revision rev.
+func (m *Mem) Await(ctx context.Context, key string, rev int64) error {
+	for {
+		m.mu.Lock()
+		changed, grown := m.changedAfter(key, rev), m.grown
+		m.mu.Unlock()
+		if changed {
+			return nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return fmt.Errorf("await a change of %s: %w: %w", key, ErrUnavailable, context.Cause(ctx))
+		}
+	}
+}
+
+// changedAfter looks back. m.mu is held.
+func (m *Mem) changedAfter(key string, rev int64) bool {
+	for _, batch := range slices.Backward(m.history) {
+		if batch[0].Rev <= rev {
+			return false
+		}
+		if slices.ContainsFunc(batch, func(c Change) bool { return c.Key == key }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Hold keeps a key present until ctx is done, then takes it away. Nobody else may write it. ttl is how long

@@ -19,6 +19,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -75,11 +76,15 @@ func (s Snapshot) One(i int) Item {
 	return s.Results[i].Items[0]
 }
 
-// Cond demands that a key still has the revision it was read at; 0 demands that it does not exist.
+// Cond demands that a key still has the revision it was read at; 0 demands that it does not exist. Of a key
+// that ends with a slash it demands that no key begins with it; Rev is 0 then.
 type Cond struct {
 	Key string
 	Rev int64
 }
+
+// empties tells whether the condition is about all keys below Key.
+func (c Cond) empties() bool { return strings.HasSuffix(c.Key, "/") }
 
 // Put is one key to write.
 type Put struct {
@@ -123,6 +128,9 @@ func (t Txn) check() error {
 	guarded := make(map[string]bool, len(t.If)+len(t.Blind))
 	for _, c := range t.If {
 		guarded[c.Key] = true
+		if c.empties() && c.Rev != 0 {
+			return fmt.Errorf("transaction compares all of %s with revision %d", c.Key, c.Rev)
+		}
 	}
 	for _, k := range t.Blind {
 		guarded[k] = true

@@ -86,10 +86,11 @@ type Moving struct {
 	Groups uint32 `json:"groups"`
 }
 
-// Export is how one host reaches a volume.
+// Export is how one host reaches a volume, or a snapshot of it.
 type Export struct {
 	Versioned              // of the volume: its exports are part of it
 	Volume    cluster.UUID `json:"volume"`
+	Snapshot  cluster.UUID `json:"snapshot,omitzero"`
 	Host      string       `json:"host"`
 	NQN       string       `json:"nqn"`
 	UUID      cluster.UUID `json:"uuid"`

@@ -41,6 +41,8 @@ const (
 	MethodNotAllowed     Code = "method_not_allowed"     // 405
 	Conflict             Code = "conflict"               // 409
 	VolumeExported       Code = "volume_exported"        // 409
+	VolumeHasSnapshots   Code = "volume_has_snapshots"   // 409
+	SnapshotExported     Code = "snapshot_exported"      // 409
 	LastAdminToken       Code = "last_admin_token"       // 409
 	QuotaExceeded        Code = "quota_exceeded"         // 409
 	NotEnoughDomains     Code = "not_enough_domains"     // 409

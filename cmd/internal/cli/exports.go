@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -77,24 +79,67 @@ func exportTable(e exportResult) table {
 	return t
 }
 
-func volumeAllow(g *global) *cobra.Command {
+// exportable is a kind of what may be shown to hosts, with the calls that do it.
+type exportable struct {
+	noun    string // of the command
+	arg     string // as the usage says
+	example string
+	use     string // what a host does with it
+	find    func(ctx context.Context, c *client.Client, ref string) (cluster.UUID, error)
+	put     func(c *client.Client, ctx context.Context, id cluster.UUID, host string,
+		opts ...client.Option) (wire.Export, error)
+	get  func(c *client.Client, ctx context.Context, id cluster.UUID, host string) (wire.Export, error)
+	list func(c *client.Client, ctx context.Context, id cluster.UUID) ([]wire.Export, error)
+	drop func(c *client.Client, ctx context.Context, id cluster.UUID, host string,
+		opts ...client.Option) error
+	dropAll func(c *client.Client, ctx context.Context, id cluster.UUID, opts ...client.Option) error
+}
+
+func volumeExport() exportable {
+	return exportable{noun: "volume", arg: "VOLUME", example: "disk1", use: "use",
+		find: func(ctx context.Context, c *client.Client, ref string) (cluster.UUID, error) {
+			v, err := findVolume(ctx, c, ref)
+			return v.ID, err
+		},
+		put: (*client.Client).PutExport, get: (*client.Client).GetExport, list: (*client.Client).ListExports,
+		drop: (*client.Client).DeleteExport, dropAll: (*client.Client).DeleteExports}
+}
+
+func snapshotExport() exportable {
+	return exportable{noun: "snapshot", arg: "SNAPSHOT", example: "disk1@monday", use: "read",
+		find: func(ctx context.Context, c *client.Client, ref string) (cluster.UUID, error) {
+			s, err := findSnapshot(ctx, c, ref)
+			return s.ID, err
+		},
+		put: (*client.Client).PutSnapshotExport, get: (*client.Client).GetSnapshotExport,
+		list: (*client.Client).ListSnapshotExports, drop: (*client.Client).DeleteSnapshotExport,
+		dropAll: (*client.Client).DeleteSnapshotExports}
+}
+
+// commands are the commands that show it to hosts.
+func (x exportable) commands(g *global) []*cobra.Command {
+	return []*cobra.Command{x.allow(g), x.deny(g), x.exports(g), x.connect(g)}
+}
+
+func (x exportable) allow(g *global) *cobra.Command {
 	var own bool
 	c := &cobra.Command{
-		Use:   "allow VOLUME [HOSTNQN]",
-		Short: "Allow a host to use a volume, and print how it connects",
-		Example: "  ashlar volume allow disk1 --this-host\n" +
-			"  ashlar volume allow disk1 nqn.2014-08.org.nvmexpress:uuid:2cd2c43b-a90a-45c1-a8cd-86b33ab273b5",
+		Use:   "allow " + x.arg + " [HOSTNQN]",
+		Short: "Allow a host to " + x.use + " a " + x.noun + ", and print how it connects",
+		Example: fmt.Sprintf("  ashlar %[1]s allow %[2]s --this-host\n"+
+			"  ashlar %[1]s allow %[2]s nqn.2014-08.org.nvmexpress:uuid:2cd2c43b-a90a-45c1-a8cd-86b33ab273b5", x.noun,
+			x.example),
 		Args: cobra.RangeArgs(1, 2),
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			host, err := hostArgument(args, own)
 			if err != nil {
 				return err
 			}
-			v, err := findVolume(cmd.Context(), c, args[0])
+			id, err := x.find(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}
-			e, err := c.PutExport(cmd.Context(), v.ID, host)
+			e, err := x.put(c, cmd.Context(), id, host)
 			if err != nil {
 				return err
 			}
@@ -106,16 +151,47 @@ func volumeAllow(g *global) *cobra.Command {
 	return c
 }
 
-func volumeExports(g *global) *cobra.Command {
-	return &cobra.Command{
-		Use: "exports VOLUME", Short: "List the hosts that may use a volume", Args: cobra.ExactArgs(1),
-		Example: "  ashlar volume exports disk1",
+func (x exportable) deny(g *global) *cobra.Command {
+	var all, own bool
+	c := &cobra.Command{
+		Use: "deny " + x.arg + " [HOSTNQN]", Short: "Take a " + x.noun + " from a host; its connections are closed",
+		Args: cobra.RangeArgs(1, 2),
+		Example: fmt.Sprintf("  ashlar %[1]s deny %[2]s --this-host\n  ashlar %[1]s deny %[2]s --all", x.noun,
+			x.example),
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			v, err := findVolume(cmd.Context(), c, args[0])
+			id, err := x.find(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}
-			all, err := c.ListExports(cmd.Context(), v.ID)
+			if all {
+				if len(args) > 1 || own {
+					return usage("--all takes no host")
+				}
+				return x.dropAll(c, cmd.Context(), id)
+			}
+			host, err := hostArgument(args, own)
+			if err != nil {
+				return err
+			}
+			return x.drop(c, cmd.Context(), id, host)
+		}),
+	}
+	c.Flags().BoolVar(&all, "all", false, "from all hosts")
+	c.Flags().BoolVar(&own, "this-host", false, "the NQN in "+HostNQNFile)
+	return c
+}
+
+func (x exportable) exports(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "exports " + x.arg, Short: "List the hosts that may " + x.use + " a " + x.noun,
+		Args:    cobra.ExactArgs(1),
+		Example: fmt.Sprintf("  ashlar %s exports %s", x.noun, x.example),
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			id, err := x.find(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			all, err := x.list(c, cmd.Context(), id)
 			if err != nil {
 				return err
 			}
@@ -132,27 +208,29 @@ func volumeExports(g *global) *cobra.Command {
 	}
 }
 
-func volumeConnect(g *global) *cobra.Command {
+func (x exportable) connect(g *global) *cobra.Command {
 	var run bool
 	c := &cobra.Command{
-		Use:   "connect VOLUME",
-		Short: "Print the commands that connect this host to a volume, or run them",
-		Long: "Print the commands that connect this host to a volume it is allowed to use, or run them with " +
-			"--run (needs root, nvme-cli and the kernel module nvme-tcp).",
-		Example: "  ashlar volume allow disk1 --this-host && sudo -E ashlar volume connect disk1 --run",
-		Args:    cobra.ExactArgs(1),
+		Use:   "connect " + x.arg,
+		Short: "Print the commands that connect this host to a " + x.noun + ", or run them",
+		Long: "Print the commands that connect this host to a " + x.noun + " it is allowed to " + x.use +
+			", or run them with --run (needs root, nvme-cli and the kernel module nvme-tcp).",
+		Example: fmt.Sprintf("  ashlar %[1]s allow %[2]s --this-host && sudo -E ashlar %[1]s connect %[2]s --run",
+			x.noun, x.example),
+		Args: cobra.ExactArgs(1),
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			host, err := HostNQN()
 			if err != nil {
 				return err
 			}
-			v, err := findVolume(cmd.Context(), c, args[0])
+			id, err := x.find(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}
-			e, err := c.GetExport(cmd.Context(), v.ID, host)
+			e, err := x.get(c, cmd.Context(), id, host)
 			if client.Is(err, wire.NotFound) {
-				return missing("this host may not use the volume; allow it: ashlar volume allow %s --this-host", args[0])
+				return missing("this host may not %s the %s; allow it: ashlar %s allow %s --this-host", x.use, x.noun,
+					x.noun, args[0])
 			}
 			if err != nil {
 				return err

@@ -30,8 +30,8 @@ func New(more ...*cobra.Command) *cobra.Command {
 	}
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
-		placementCommand(g), projectCommand(g), keyCommand(g), tokenCommand(g), auditCommand(g),
-		contextCommand(g), supportCommand(g), versionCommand(g))
+		snapshotCommand(g), placementCommand(g), projectCommand(g), keyCommand(g), tokenCommand(g),
+		auditCommand(g), contextCommand(g), supportCommand(g), versionCommand(g))
 	root.AddCommand(more...)
 	g.finish(root)
 	return root
@@ -75,6 +75,11 @@ func Explain(err error) string {
 			"one); `ashlar key list` shows which nodes lack it"
 	case client.Is(err, wire.VolumeExported):
 		text += "\n  detach the hosts and `ashlar volume deny VOLUME --all` first"
+	case client.Is(err, wire.SnapshotExported):
+		text += "\n  detach the hosts and `ashlar snapshot deny SNAPSHOT --all` first"
+	case client.Is(err, wire.VolumeHasSnapshots):
+		text += "\n  `ashlar snapshot list VOLUME` shows them; `ashlar volume delete VOLUME --with-snapshots` " +
+			"takes them along"
 	case client.Is(err, wire.Unavailable):
 		text += "\n  `ashlar status` tells what is down; the call may be repeated"
 	case errors.As(err, &op) && op.Op == "dial":

@@ -18,8 +18,9 @@ func volumeCommand(g *global) *cobra.Command {
 		Long: "Block devices shown to hosts. Where a command takes a VOLUME, give its id, its name, or " +
 			"pool/name when several pools have one of that name.",
 	}
-	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeResize(g), volumeDelete(g), volumeAllow(g),
-		volumeDeny(g), volumeExports(g), volumeConnect(g), volumeDisconnect(g), volumeStats(g), volumeQoS(g))
+	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeResize(g), volumeDelete(g),
+		volumeDisconnect(g), volumeStats(g), volumeQoS(g))
+	c.AddCommand(volumeExport().commands(g)...)
 	return c
 }
 
@@ -200,7 +201,7 @@ func volumeResize(g *global) *cobra.Command {
 }
 
 func volumeDelete(g *global) *cobra.Command {
-	var sure bool
+	var sure, snapshots bool
 	c := &cobra.Command{
 		Use: "delete VOLUME --yes", Short: "Delete a volume and its data", Args: cobra.ExactArgs(1),
 		Example: "  ashlar volume delete disk1 --yes",
@@ -213,38 +214,13 @@ func volumeDelete(g *global) *cobra.Command {
 				return usage("this deletes volume %s (%s/%s, %s) and its data for good; repeat with --yes",
 					v.ID, v.Pool, v.Name, bytesText(v.Size))
 			}
+			if snapshots {
+				return c.DeleteVolumeAndSnapshots(cmd.Context(), v.ID, v.ETag)
+			}
 			return c.DeleteVolume(cmd.Context(), v.ID, v.ETag)
 		}),
 	}
+	c.Flags().BoolVar(&snapshots, "with-snapshots", false, "delete its snapshots, too")
 	c.Flags().BoolVar(&sure, "yes", false, "yes, delete the data")
-	return c
-}
-
-func volumeDeny(g *global) *cobra.Command {
-	var all, own bool
-	c := &cobra.Command{
-		Use: "deny VOLUME [HOSTNQN]", Short: "Take a volume from a host; its connections are closed",
-		Args:    cobra.RangeArgs(1, 2),
-		Example: "  ashlar volume deny disk1 --this-host\n  ashlar volume deny disk1 --all",
-		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			v, err := findVolume(cmd.Context(), c, args[0])
-			if err != nil {
-				return err
-			}
-			if all {
-				if len(args) > 1 || own {
-					return usage("--all takes no host")
-				}
-				return c.DeleteExports(cmd.Context(), v.ID)
-			}
-			host, err := hostArgument(args, own)
-			if err != nil {
-				return err
-			}
-			return c.DeleteExport(cmd.Context(), v.ID, host)
-		}),
-	}
-	c.Flags().BoolVar(&all, "all", false, "from all hosts")
-	c.Flags().BoolVar(&own, "this-host", false, "the NQN in /etc/nvme/hostnqn")
 	return c
 }

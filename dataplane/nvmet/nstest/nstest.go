@@ -96,7 +96,7 @@ func noise(rnd *rand.Rand, blocks int) []byte {
 func identity(t *testing.T, ns nvmet.Namespace) {
 	id := ns.Identity()
 	if id.UUID == [16]byte{} || id.NGUID == [16]byte{} || ns.Identity() != id {
-		t.Errorf("identity %x", id)
+		t.Errorf("identity %x %x", id.UUID, id.NGUID)
 	}
 	if ns.Blocks() < Blocks || !ns.ANAState().Usable() {
 		t.Errorf("%d blocks, %v", ns.Blocks(), ns.ANAState())

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"sync"
@@ -97,5 +98,46 @@ func impossibleOwners(t *testing.T, ctx context.Context, s Store) {
 	}
 	if o, now, err := a.Owner(ctx, vol); err != nil || now != rev || o.Epoch != 3 {
 		t.Errorf("refused swaps changed the record: %+v@%d, %v", o, now, err)
+	}
+}
+
+func snapshotsWithOwner(t *testing.T, ctx context.Context, s Store) {
+	vol := cluster.VolumeKey{VUID: 7, Generation: 1}
+	a := store.NewArbiter(s)
+	snap := cluster.Snapshot{UUID: cluster.UUID{1}, Name: "s", Volume: cluster.UUID{2}, Key: vol, Size: 4096,
+		State: cluster.SnapshotAvailable, Pin: cluster.MakeSeq(3, 9)}
+	key, name := cluster.KeySnapshot(snap.UUID), cluster.KeySnapshotName(snap.Volume, snap.Name)
+	rev := put(t, ctx, s, cluster.KeyOwner(vol), `{"gateway":1,"epoch":3}`, key, "{}", name, "{}")
+	next := cluster.Owner{Gateway: 1, Epoch: 3, View: cluster.View{Version: 1, Pins: []cluster.Seq{snap.Pin}}}
+	stale := cluster.SnapshotAt{Snapshot: snap, Revision: rev - 1}
+	if _, err := a.SwapOwner(ctx, vol, rev, next, stale); !errors.Is(err, cluster.ErrConflict) {
+		t.Errorf("the snapshot has moved: %v", err)
+	}
+	if o, now, err := a.Owner(ctx, vol); err != nil || now != rev || !o.View.IsZero() {
+		t.Fatalf("the owner record changed without the snapshot: %+v, %v", o, err)
+	}
+	broken := cluster.SnapshotAt{Snapshot: snap, Revision: rev}
+	broken.Pin = 0
+	if _, err := a.SwapOwner(ctx, vol, rev, next, broken); err == nil || errors.Is(err, cluster.ErrConflict) {
+		t.Errorf("available without a pin: %v", err)
+	}
+	now, err := a.SwapOwner(ctx, vol, rev, next, cluster.SnapshotAt{Snapshot: snap, Revision: rev})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got cluster.Snapshot
+	it := read(t, ctx, s, store.Key(key)).One(0)
+	if err := json.Unmarshal(it.Value, &got); err != nil || !reflect.DeepEqual(got, snap) || it.Rev != now {
+		t.Errorf("got %+v@%d, %v", got, it.Rev, err)
+	}
+	gone := cluster.SnapshotAt{Snapshot: snap, Revision: now}
+	gone.State = cluster.SnapshotGone
+	next.View = next.View.WithPins(nil, []cluster.Seq{snap.Pin})
+	if _, err := a.SwapOwner(ctx, vol, now, next, gone); err != nil {
+		t.Fatal(err)
+	}
+	left := read(t, ctx, s, store.Key(key), store.Key(name))
+	if left.One(0).Rev != 0 || left.One(1).Rev != 0 {
+		t.Errorf("a snapshot that is gone left %+v", left)
 	}
 }

@@ -19,6 +19,7 @@ import (
 // Store is what the suite tests.
 type Store interface {
 	store.KV
+	Await(ctx context.Context, key string, rev int64) error
 	Hold(ctx context.Context, key string, value []byte, ttl time.Duration) error
 	Follow(ctx context.Context, prefix string, after int64,
 		f func(rev int64, changes []store.Change) error) error
@@ -39,6 +40,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Store) {
 		{"one read sees one revision", oneRevision},
 		{"a moved revision refuses the whole transaction", conflicts},
 		{"absence can be demanded", demandAbsence},
+		{"that no key begins with a prefix can be demanded", demandEmptiness},
+		{"a change of a key is awaited, whenever it came", awaits},
 		{"a deleted key is absent, and new when it comes back", deleteAndReturn},
 		{"a write nobody compared is refused", unguardedWrites},
 		{"concurrent increments are all counted", increments},
@@ -48,6 +51,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Store) {
 		{"a call that is cancelled is unavailable", cancelled},
 		{"an owner is swapped once per revision", arbitration},
 		{"an impossible owner is refused", impossibleOwners},
+		{"snapshots change with their volume's owner record, or not at all", snapshotsWithOwner},
 	}
 	for _, st := range stories {
 		t.Run(st.name, func(t *testing.T) {
@@ -394,5 +398,59 @@ func cancelled(t *testing.T, ctx context.Context, s Store) {
 	_, err := s.Commit(gone, store.Txn{If: []store.Cond{{Key: "/a"}}, Put: []store.Put{{Key: "/a"}}})
 	if !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("commit: %v", err)
+	}
+}
+
+func demandEmptiness(t *testing.T, ctx context.Context, s Store) {
+	none := store.Txn{If: []store.Cond{{Key: "/dir/"}, {Key: "/a"}}, Put: []store.Put{{Key: "/a"}}}
+	r := put(t, ctx, s, "/dir/x", "1", "/dirt", "1")
+	if _, err := s.Commit(ctx, none); !errors.Is(err, cluster.ErrConflict) {
+		t.Errorf("a key begins with /dir/: %v", err)
+	}
+	if _, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/dir/x", Rev: r}},
+		Delete: []string{"/dir/x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(ctx, none); err != nil {
+		t.Errorf("no key begins with /dir/: %v", err)
+	}
+	none.If[0].Rev = r
+	if _, err := s.Commit(ctx, none); err == nil || errors.Is(err, cluster.ErrConflict) {
+		t.Errorf("all keys at one revision make no sense: %v", err)
+	}
+}
+
+func awaits(t *testing.T, ctx context.Context, s Store) {
+	r := put(t, ctx, s, "/a", "1")
+	changed := make(chan error, 1)
+	go func() { changed <- s.Await(ctx, "/a", r) }()
+	put(t, ctx, s, "/b", "1")
+	select {
+	case err := <-changed:
+		t.Fatalf("another key has changed: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	r2, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/a", Rev: r}}, Put: []store.Put{{Key: "/a"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-changed; err != nil {
+		t.Errorf("a key was written: %v", err)
+	}
+	if err := s.Await(ctx, "/a", r); err != nil {
+		t.Errorf("a key was written before: %v", err)
+	}
+	go func() { changed <- s.Await(ctx, "/a", r2) }()
+	if _, err := s.Commit(ctx, store.Txn{If: []store.Cond{{Key: "/a", Rev: r2}},
+		Delete: []string{"/a"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-changed; err != nil {
+		t.Errorf("a key was deleted: %v", err)
+	}
+	brief, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if err := s.Await(brief, "/b", r2); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("nothing happened: %v", err)
 	}
 }

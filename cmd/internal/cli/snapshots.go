@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+func snapshotCommand(g *global) *cobra.Command {
+	c := &cobra.Command{
+		Use: "snapshot", Short: "Volumes as they were at one moment",
+		Long: "Volumes as they were at one moment: taken while hosts write, read by hosts as namespaces of their " +
+			"own. Where a command takes a SNAPSHOT, give its id or VOLUME@NAME.",
+	}
+	c.AddCommand(snapshotCreate(g), snapshotList(g), snapshotShow(g), snapshotUpdate(g), snapshotDelete(g))
+	c.AddCommand(snapshotExport().commands(g)...)
+	return c
+}
+
+func snapshotCreate(g *global) *cobra.Command {
+	var id, description string
+	var meta map[string]string
+	c := &cobra.Command{
+		Use: "create VOLUME NAME", Short: "Take a snapshot of a volume, as it is now", Args: cobra.ExactArgs(2),
+		Example: "  ashlar snapshot create disk1 before-upgrade --description 'kernel 6.12'",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			v, err := findVolume(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			opts := wire.SnapshotCreate{Volume: v.ID, Name: args[1], Description: description, Metadata: meta}
+			if id != "" {
+				if opts.ID, err = parseUUID("snapshot", id); err != nil {
+					return err
+				}
+			}
+			s, err := c.CreateSnapshot(cmd.Context(), opts)
+			if err != nil {
+				return err
+			}
+			return g.print(cmd, s, snapshotTable(s))
+		}),
+	}
+	f := c.Flags()
+	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
+	f.StringVar(&description, "description", "", "words to keep with it")
+	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
+	return c
+}
+
+func snapshotList(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "list [VOLUME]", Short: "List the snapshots of a volume, or of all volumes",
+		Args:    cobra.MaximumNArgs(1),
+		Example: "  ashlar snapshot list disk1",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			var list []wire.Snapshot
+			var err error
+			if len(args) == 0 {
+				list, err = c.AllSnapshots(cmd.Context())
+			} else {
+				var v wire.Volume
+				if v, err = findVolume(cmd.Context(), c, args[0]); err == nil {
+					list, err = c.AllSnapshotsOf(cmd.Context(), v.ID, "")
+				}
+			}
+			if err != nil {
+				return err
+			}
+			t := table{head: []string{"ID", "NAME", "VOLUME", "SIZE", "STATE", "CREATED", "HOSTS"}}
+			for _, s := range list {
+				t.add(s.ID, s.Name, s.Volume, bytesText(s.Size), s.State, s.Created, len(s.Hosts))
+			}
+			return g.print(cmd, list, t)
+		}),
+	}
+}
+
+func snapshotShow(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "show SNAPSHOT", Short: "Show a snapshot", Args: cobra.ExactArgs(1),
+		Example: "  ashlar snapshot show disk1@monday",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			s, err := findSnapshot(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			return g.print(cmd, s, snapshotTable(s))
+		}),
+	}
+}
+
+// findSnapshot finds a snapshot by id, or by volume and name.
+func findSnapshot(ctx context.Context, c *client.Client, ref string) (wire.Snapshot, error) {
+	if id, err := cluster.ParseUUID(ref); err == nil {
+		return c.GetSnapshot(ctx, id)
+	}
+	at := strings.LastIndex(ref, "@")
+	if at < 0 {
+		return wire.Snapshot{}, usage("%q is no snapshot: give its id, or VOLUME@NAME", ref)
+	}
+	v, err := findVolume(ctx, c, ref[:at])
+	if err != nil {
+		return wire.Snapshot{}, err
+	}
+	found, err := c.AllSnapshotsOf(ctx, v.ID, ref[at+1:])
+	if err != nil {
+		return wire.Snapshot{}, err
+	}
+	if len(found) == 0 {
+		return wire.Snapshot{}, missing("volume %s has no snapshot %q; `ashlar snapshot list %s` shows them",
+			v.Name, ref[at+1:], ref[:at])
+	}
+	return c.GetSnapshot(ctx, found[0].ID)
+}
+
+func snapshotTable(s wire.Snapshot) table {
+	var t table
+	t.add("ID", s.ID)
+	t.add("NAME", s.Name)
+	t.add("VOLUME", s.Volume)
+	t.add("STATE", s.State)
+	t.add("SIZE", fmt.Sprintf("%s (%d bytes)", bytesText(s.Size), s.Size))
+	if s.Description != "" {
+		t.add("DESCRIPTION", s.Description)
+	}
+	t.add("NQN", s.NQN)
+	for _, h := range s.Hosts {
+		t.add("HOST", h)
+	}
+	for k, x := range s.Metadata {
+		t.add("META", k+"="+x)
+	}
+	t.add("CREATED", s.Created)
+	return t
+}
+
+func snapshotUpdate(g *global) *cobra.Command {
+	var name, description string
+	var meta map[string]string
+	c := &cobra.Command{
+		Use: "update SNAPSHOT", Short: "Rename or describe a snapshot", Args: cobra.ExactArgs(1),
+		Example: "  ashlar snapshot update disk1@monday --name before-upgrade",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			s, err := findSnapshot(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			r := wire.SnapshotUpdate{Metadata: meta}
+			if cmd.Flags().Changed("name") {
+				r.Name = &name
+			}
+			if cmd.Flags().Changed("description") {
+				r.Description = &description
+			}
+			if s, err = c.UpdateSnapshot(cmd.Context(), s.ID, r, s.ETag); err != nil {
+				return err
+			}
+			return g.print(cmd, s, snapshotTable(s))
+		}),
+	}
+	f := c.Flags()
+	f.StringVar(&name, "name", "", "new name")
+	f.StringVar(&description, "description", "", "words to keep with it instead of the present ones")
+	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it instead of the present ones")
+	return c
+}
+
+func snapshotDelete(g *global) *cobra.Command {
+	var sure bool
+	c := &cobra.Command{
+		Use: "delete SNAPSHOT --yes", Short: "Delete a snapshot", Args: cobra.ExactArgs(1),
+		Example: "  ashlar snapshot delete disk1@monday --yes",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			s, err := findSnapshot(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			if !sure {
+				return fmt.Errorf("this deletes snapshot %s (%s of volume %s, taken %s) for good; repeat with --yes",
+					s.ID, s.Name, s.Volume, s.Created)
+			}
+			return c.DeleteSnapshot(cmd.Context(), s.ID, s.ETag)
+		}),
+	}
+	c.Flags().BoolVar(&sure, "yes", false, "yes, delete it")
+	return c
+}

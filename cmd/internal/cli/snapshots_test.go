@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/restapi/apitest"
+)
+
+// TestSnapshotsOfAVolume walks through the life of a snapshot.
+func TestSnapshotsOfAVolume(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	x.c.Volume(1, "disk1")
+	x.c.Own()
+	out := x.run("snapshot", "create", "disk1", "monday", "--description", "first", "--meta", "by=me")
+	contains(t, out, "monday", "available", "first", "by=me", "nqn.2026-11.io.ashlar:snap:")
+	x.run("snapshot", "create", "gold/disk1", "tuesday", "--id", apitest.UUID(12).String())
+	contains(t, x.run("snapshot", "list", "disk1"), "monday", "tuesday", "16 MiB")
+	contains(t, x.run("snapshot", "list"), "monday", "tuesday")
+	contains(t, x.run("snapshot", "update", "disk1@monday", "--name", "sunday"), "sunday", "first", "by=me")
+	contains(t, x.run("snapshot", "show", "gold/disk1@sunday"), "sunday")
+	x.fails(`no snapshot "monday"`, "snapshot", "show", "disk1@monday")
+	x.fails("VOLUME@NAME", "snapshot", "show", "monday")
+	contains(t, x.run("snapshot", "allow", "disk1@sunday", apitest.HostA), "nvme connect", "snap:")
+	contains(t, x.run("snapshot", "exports", "disk1@sunday"), apitest.HostA)
+	x.fails("snapshot deny", "snapshot", "delete", "disk1@sunday", "--yes")
+	x.run("snapshot", "deny", "disk1@sunday", "--all")
+	x.fails("repeat with --yes", "snapshot", "delete", "disk1@sunday")
+	x.run("snapshot", "delete", "disk1@sunday", "--yes")
+	x.fails("--with-snapshots", "volume", "delete", "disk1", "--yes")
+	x.run("volume", "delete", "disk1", "--yes", "--with-snapshots")
+	x.c.Audit()
+}

@@ -1,0 +1,103 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+func (s *Server) listSnapshots(c *gin.Context) error {
+	p, err := pageOf(c)
+	if err != nil {
+		return err
+	}
+	list, err := s.o.Manager.Snapshots(c, p)
+	if err != nil {
+		return err
+	}
+	return answer(c, list)
+}
+
+func (s *Server) listVolumeSnapshots(c *gin.Context) error {
+	id, err := uuidParam(c, "volume")
+	if err != nil {
+		return err
+	}
+	p, err := pageOf(c)
+	if err != nil {
+		return err
+	}
+	list, err := s.o.Manager.SnapshotsOf(c, id, p, c.Query("name"))
+	if err != nil {
+		return err
+	}
+	return answer(c, list)
+}
+
+// createSnapshot answers 202 while the volume's owner has not taken the snapshot.
+func (s *Server) createSnapshot(c *gin.Context) error {
+	var r wire.SnapshotCreate
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	snap, created, err := s.o.Manager.CreateSnapshot(c, r)
+	if err != nil {
+		return err
+	}
+	at := "/v1/snapshots/" + snap.ID.String()
+	if snap.State == cluster.SnapshotCreating {
+		c.Header("Location", at)
+		write(c, http.StatusAccepted, "application/json", snap)
+		return nil
+	}
+	return madeOrFound(c, created, at, snap)
+}
+
+func (s *Server) getSnapshot(c *gin.Context) error {
+	id, err := uuidParam(c, "snapshot")
+	if err != nil {
+		return err
+	}
+	snap, err := s.o.Manager.Snapshot(c, id)
+	if err != nil {
+		return err
+	}
+	return answer(c, snap)
+}
+
+func (s *Server) updateSnapshot(c *gin.Context) error {
+	id, err := uuidParam(c, "snapshot")
+	if err != nil {
+		return err
+	}
+	var r wire.SnapshotUpdate
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	snap, err := s.o.Manager.UpdateSnapshot(c, id, r, ifMatch(c))
+	if err != nil {
+		return err
+	}
+	return answer(c, snap)
+}
+
+// deleteSnapshot answers 202 while the volume's owner has not let go of the snapshot.
+func (s *Server) deleteSnapshot(c *gin.Context) error {
+	id, err := uuidParam(c, "snapshot")
+	if err != nil {
+		return err
+	}
+	snap, gone, err := s.o.Manager.DeleteSnapshot(c, id, ifMatch(c))
+	if err != nil {
+		return err
+	}
+	if !gone {
+		write(c, http.StatusAccepted, "application/json", snap)
+		return nil
+	}
+	c.Status(http.StatusNoContent)
+	return nil
+}

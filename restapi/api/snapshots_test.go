@@ -1,0 +1,145 @@
+package api_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// allow lets a host use a volume.
+func (w *world) allow(volume cluster.UUID, host string) {
+	w.T.Helper()
+	if _, _, err := w.Manager.Allow(w.T.Context(), manager.OfVolume(volume), host, ""); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// snapshotsOverHTTP makes every call about snapshots, first without an owner of the volume, then with one.
+func (w *world) snapshotsOverHTTP(ok func(int, string, string, string, ...string) reply,
+	volume cluster.UUID) {
+	w.T.Helper()
+	body := fmt.Sprintf(`{"id":%q,"volume":%q,"name":"before","description":"the upgrade",
+		"metadata":{"by":"me"}}`, apitest.UUID(41), volume)
+	stop := w.Own()
+	var snap, again, changed wire.Snapshot
+	ok(201, "POST", "/v1/snapshots", body).into(w.T, &snap)
+	if snap.State != cluster.SnapshotAvailable || snap.Pin == "" || snap.Description != "the upgrade" {
+		w.T.Errorf("taken as %+v", snap)
+	}
+	ok(200, "POST", "/v1/snapshots", body).into(w.T, &again)
+	if again.ID != snap.ID || again.Pin != snap.Pin {
+		w.T.Errorf("taken again as %+v", again)
+	}
+	at := "/v1/snapshots/" + snap.ID.String()
+	ok(200, "GET", "/v1/snapshots", "")
+	ok(200, "GET", "/v1/volumes/"+volume.String()+"/snapshots?name=before", "")
+	etag := ok(200, "GET", at, "").header.Get("ETag")
+	ok(200, "PATCH", at, `{"name":"before-upgrade","metadata":{}}`, "If-Match", etag).into(w.T, &changed)
+	if snap = changed; snap.Name != "before-upgrade" || snap.Description != "the upgrade" ||
+		len(snap.Metadata) != 0 {
+		w.T.Errorf("changed to %+v", snap)
+	}
+	var exp wire.Export
+	ok(201, "PUT", at+"/exports/"+apitest.HostA, "").into(w.T, &exp)
+	if exp.NQN != snap.NQN || exp.UUID != snap.ID || exp.Volume != volume || len(exp.Portals) == 0 {
+		w.T.Errorf("exported as %+v", exp)
+	}
+	ok(200, "GET", at+"/exports/"+apitest.HostA, "")
+	ok(200, "GET", at+"/exports", "")
+	if r := w.call("DELETE", at, ""); r.problem.Code != wire.SnapshotExported {
+		w.T.Errorf("deleting an exported snapshot: %s", r.body)
+	}
+	ok(204, "DELETE", at+"/exports/"+apitest.HostA, "")
+	ok(204, "DELETE", at+"/exports", "")
+	if r := w.call("DELETE", "/v1/volumes/"+volume.String(), ""); r.problem.Code != wire.VolumeHasSnapshots {
+		w.T.Errorf("deleting a volume with a snapshot: %s", r.body)
+	}
+	ok(204, "DELETE", at, "")
+	stop()
+}
+
+// TestSnapshotsAreListedByName of one volume, in pages, and deleted with it.
+func TestSnapshotsAreListedByName(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	w.Own()
+	a, b := w.Volume(1, "a"), w.Volume(2, "b")
+	for n := range 5 {
+		w.Snapshot(a.ID, 10+n, fmt.Sprint("s", 5-n))
+		w.Snapshot(b.ID, 20+n, fmt.Sprint("s", n))
+	}
+	var names []string
+	next := ""
+	for more := true; more; more = next != "" {
+		var p wire.Page[wire.Snapshot]
+		at := "/v1/volumes/" + a.ID.String() + "/snapshots?limit=2"
+		if next != "" {
+			at += "&cursor=" + next
+		}
+		w.call("GET", at, "").into(t, &p)
+		for _, s := range p.Items {
+			if s.Volume != a.ID {
+				t.Errorf("snapshot %s is of volume %s", s.Name, s.Volume)
+			}
+			names = append(names, s.Name)
+		}
+		next = p.Next
+	}
+	if want := []string{"s1", "s2", "s3", "s4", "s5"}; !slices.Equal(names, want) {
+		t.Errorf("got %v, want %v", names, want)
+	}
+	if r := w.call("DELETE", "/v1/volumes/"+a.ID.String()+"?cascade=true", ""); r.status != 204 {
+		t.Errorf("with its snapshots: %s", r.body)
+	}
+	var all wire.Page[wire.Snapshot]
+	if w.call("GET", "/v1/snapshots", "").into(t, &all); len(all.Items) != 5 {
+		t.Errorf("%d snapshots are left", len(all.Items))
+	}
+	w.Audit()
+}
+
+// TestSnapshotRefusals is bad input about snapshots.
+func TestSnapshotRefusals(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	w.Own()
+	v := w.Volume(1, "a")
+	w.Snapshot(v.ID, 10, "taken")
+	w.Snapshot(v.ID, 11, "other")
+	const at = "/v1/snapshots"
+	one := at + "/" + apitest.UUID(10).String()
+	create := func(volume cluster.UUID, name string) string {
+		return fmt.Sprintf(`{"volume":%q,"name":%q}`, volume, name)
+	}
+	for _, x := range []struct {
+		method, path, body string
+		status             int
+		code               wire.Code
+		field              string
+	}{
+		{"POST", at, create(v.ID, "taken"), 409, wire.Conflict, "name"},
+		{"POST", at, create(v.ID, "a/b"), 400, wire.InvalidField, "name"},
+		{"POST", at, create(apitest.UUID(99), "n"), 400, wire.InvalidField, "volume"},
+		{"POST", at, `{"volume":"x","name":"n"}`, 400, wire.InvalidField, "volume"},
+		{"POST", at, fmt.Sprintf(`{"volume":%q,"name":"n","id":%q}`, v.ID, apitest.UUID(10)), 409, wire.Conflict,
+			"id"},
+		{"PATCH", one, `{"name":"other"}`, 409, wire.Conflict, "name"},
+		{"PATCH", one, `{"name":""}`, 400, wire.InvalidField, "name"},
+		{"PATCH", one, `{"state":"available"}`, 400, wire.InvalidField, "state"},
+		{"GET", at + "/" + apitest.UUID(99).String(), "", 404, wire.NotFound, ""},
+		{"GET", "/v1/volumes/" + apitest.UUID(99).String() + "/snapshots", "", 404, wire.NotFound, ""},
+		{"DELETE", "/v1/volumes/" + v.ID.String() + "?cascade=yes", "", 400, wire.InvalidField, "cascade"},
+		{"PUT", one + "/exports/nobody", "", 400, wire.InvalidField, "host"},
+	} {
+		r := w.call(x.method, x.path, x.body)
+		if r.status != x.status || r.problem.Code != x.code || r.problem.Field != x.field {
+			t.Errorf("%s %s %s: %d %s", x.method, x.path, x.body, r.status, r.body)
+		}
+	}
+	w.Audit()
+}

@@ -1,0 +1,77 @@
+package apitest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+)
+
+// Own starts the owner of all volumes: it settles snapshots as gateways do, with pins that it counts up. The
+// function that it returns, and the end of the test, stop it.
+func (c *Cluster) Own() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := c.settle(ctx); err != nil && !errors.Is(err, cluster.ErrConflict) && ctx.Err() == nil &&
+					!errors.Is(err, store.ErrUnavailable) {
+					c.T.Errorf("the owner of the volumes: %v", err)
+				}
+			}
+		}
+	})
+	stop = func() {
+		cancel()
+		wg.Wait()
+	}
+	c.T.Cleanup(stop)
+	return stop
+}
+
+// settle settles every snapshot once.
+func (c *Cluster) settle(ctx context.Context) error {
+	read, err := c.Store.Read(ctx, store.All(cluster.PrefixSnapshots))
+	if err != nil {
+		return err
+	}
+	arbiter := store.NewArbiter(c.Store)
+	for _, it := range read.Results[0].Items {
+		x := cluster.SnapshotAt{Revision: it.Rev}
+		if err := json.Unmarshal(it.Value, &x.Snapshot); err != nil {
+			return err
+		}
+		if !x.Unsettled() {
+			continue
+		}
+		owner, rev, err := arbiter.Owner(ctx, x.Key)
+		if err != nil {
+			return err
+		}
+		owner.Epoch = max(owner.Epoch, 1)
+		switch x.State {
+		case cluster.SnapshotCreating:
+			x.State, x.Pin = cluster.SnapshotAvailable, cluster.MakeSeq(owner.Epoch, uint64(owner.View.Version)+1)
+			owner.View = owner.View.WithPins([]cluster.Seq{x.Pin}, nil)
+		case cluster.SnapshotDeleting:
+			x.State = cluster.SnapshotGone
+			owner.View = owner.View.WithPins(nil, []cluster.Seq{x.Pin})
+		default:
+			continue
+		}
+		if _, err := arbiter.SwapOwner(ctx, x.Key, rev, owner, x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
