@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,16 +128,16 @@ func TestFetch(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	a := newAuthority(t, "a")
 	synctest.Test(t, func(t *testing.T) {
-		var attempts, failures int
+		var attempts, failures atomic.Int32
 		issue := func(context.Context) (*tls.Certificate, error) {
-			if attempts++; attempts == 2 || attempts == 3 {
+			if n := attempts.Add(1); n == 2 || n == 3 {
 				return nil, errors.New("etcd is away")
 			}
 			return a.Issue("node1", []string{"127.0.0.1"}, time.Now())
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		s, err := NewSource(ctx, issue, func(error) { failures++ })
+		s, err := NewSource(ctx, issue, func(error) { failures.Add(1) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,13 +145,13 @@ func TestRenewal(t *testing.T) {
 		began := time.Now()
 		first, _ := s.Present(nil)
 		<-time.After(LeafLife*2/3 - 2*time.Hour)
-		if now, _ := s.Present(nil); now != first || attempts != 1 {
+		if now, _ := s.Present(nil); now != first || attempts.Load() != 1 {
 			t.Errorf("renewed after %v", time.Since(began))
 		}
 		<-time.After(3 * time.Hour)
 		second, _ := s.Present(nil)
-		if second == first || failures != 2 {
-			t.Errorf("not renewed after %v, %d failures", time.Since(began), failures)
+		if second == first || failures.Load() != 2 {
+			t.Errorf("not renewed after %v, %d failures", time.Since(began), failures.Load())
 		}
 		<-time.After(10 * LeafLife)
 		if now, _ := s.Present(nil); now == second || !time.Now().Before(now.Leaf.NotAfter) {
