@@ -279,6 +279,11 @@ func TestRoutesAndDocumentAgree(t *testing.T) {
 		if public := given && len(security) == 0; public != r.Public {
 			t.Errorf("%s %s: public is %v in the router, %v in the document", r.Method, path, r.Public, public)
 		}
+		for _, status := range []string{"401", "403"} {
+			if shown, _ := c.at("paths", path, verb, "responses", status); (shown != nil) == r.Public {
+				t.Errorf("%s %s: whether it answers %s is not what the document says", r.Method, path, status)
+			}
+		}
 		c.checkParameters(t, r, path, verb)
 	}
 	paths, _ := c.at("paths")
