@@ -162,9 +162,12 @@ func (e *Engine) rebuild(k colKey, x chunk.JournalEntry, done func(ok bool)) {
 	})
 }
 
-// conclude frees the places over a base that has all now, then ends the entry.
+// conclude frees the places over a base that has all now, then ends the entry. Until that is durable a later
+// owner asks the places, the newest first: so the oldest is freed first, and none before one that is older,
+// or what it hid would count. Of a column that is stale nobody asks.
 func (e *Engine) conclude(k colKey, x chunk.JournalEntry, base chunk.Place, done func(ok bool)) {
-	e.dropAll(over(&x), k, func(ok bool) {
+	asked := !e.stale(k.page, k.c)
+	e.dropAll(over(&x), k, asked && !e.cfg.Mutant.Is(mutant.DropUnordered), func(ok bool) {
 		if !ok {
 			done(false)
 			return
@@ -178,20 +181,25 @@ func (e *Engine) conclude(k colKey, x chunk.JournalEntry, base chunk.Place, done
 }
 
 // dropAll frees places, one after the other. One that is away keeps what it has: that is swept when it is
-// back.
-func (e *Engine) dropAll(places []chunk.Place, k colKey, done func(ok bool)) {
+// back. With inOrder it is over at the first that is not freed.
+func (e *Engine) dropAll(places []chunk.Place, k colKey, inOrder bool, done func(ok bool)) {
 	if len(places) == 0 {
 		done(e.mode == modeServing)
 		return
 	}
-	rest := places[:len(places)-1]
-	at := places[len(places)-1]
-	if d := e.devices[at.Device]; !d.usable() {
+	next := func(ok bool) {
+		if inOrder && !ok {
+			done(false)
+			return
+		}
+		e.dropAll(places[1:], k, inOrder, done)
+	}
+	if d := e.devices[places[0].Device]; !d.usable() {
 		d.sweep = true
-		e.dropAll(rest, k, done)
+		next(false)
 		return
 	}
-	e.drop(at, k, func(bool) { e.dropAll(rest, k, done) })
+	e.drop(places[0], k, next)
 }
 
 // drop frees what a place holds of a column of a page.

@@ -379,6 +379,6 @@ func (e *Engine) handOver(k colKey, to chunk.Place, done func(ok bool)) {
 			done(false)
 			return
 		}
-		e.dropAll(old, k, done)
+		e.dropAll(old, k, false, done)
 	})
 }

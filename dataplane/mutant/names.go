@@ -56,6 +56,7 @@ const (
 	HeadUnchecked    Name = "head-unchecked"    // a row is decoded from columns of different versions (A10)
 	MendUncopied     Name = "mend-uncopied"     // a column counts as home before its data is there (B2)
 	OpenTooFew       Name = "open-too-few"      // an open goes on with n - 1 columns of a group (A3)
+	DropUnordered    Name = "drop-unordered"    // alternates are freed though an older one was not (B2)
 	MoveUnnoticed    Name = "move-unnoticed"    // pages that are new when their group moves stay behind (B7)
 	CursorEarly      Name = "cursor-early"      // a group counts as moved before its pages have (B7)
 	PinUnprotected   Name = "pin-unprotected"   // the stable mark passes a pin that devices do not know (A9)
@@ -126,18 +127,19 @@ func Engine() []Name {
 	return []Name{
 		AckUncovered, EntryOfOne, SealForgotten, MemberLingers, AbsentCounted, StaleUnbounded,
 		AlternateSkipped, EntryUnread, ResidencyReused, ResolveSkipped, ForwardAnyhow, BackAnyhow,
-		RotUndone, JudgeSkipped, StableEarly, MaskForgotten, MergeUnlocked, ReadUnlocked,
-		HeadUnchecked, MendUncopied, OpenTooFew, MoveUnnoticed, CursorEarly, PinUnprotected, MarksUnread,
-		ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
-		SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered, SweepUnnumbered,
+		RotUndone, JudgeSkipped, StableEarly, MaskForgotten, MergeUnlocked, ReadUnlocked, HeadUnchecked,
+		MendUncopied, DropUnordered, OpenTooFew, MoveUnnoticed, CursorEarly, PinUnprotected, MarksUnread,
+		ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged, ApprovedUndone,
+		NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered,
+		SweepUnnumbered,
 	}
 }
 
 // Rare tells the bugs of the engine that take more luck than a thousand schedules have: stories notice them.
 func Rare(n Name) bool {
 	switch n {
-	case MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone, NumberUnchecked,
-		SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
+	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
+		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
 		return true
 	}
 	return false
