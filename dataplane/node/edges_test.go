@@ -268,11 +268,12 @@ func TestAnUncleanRestart(t *testing.T) {
 	l := startLoad(t, open(t, cfg), 1024, 4)
 	for round := range 3 {
 		w.goesOn(l, "writes")
-		after := mem.CrashClone(uint64(round))
-		w.broken[2] = true // it goes on failing: what it writes after the cut counts for nothing
-		for _, kind := range []blockdev.FaultKind{blockdev.ReadError, blockdev.WriteError, blockdev.FlushError} {
+		// The device fails first, then its power: what it said was flushed between the two would be lost.
+		w.broken[2] = true
+		for _, kind := range []blockdev.FaultKind{blockdev.FlushError, blockdev.WriteError, blockdev.ReadError} {
 			mem.Inject(blockdev.Fault{Kind: kind})
 		}
+		after := mem.CrashClone(uint64(round))
 		w.stop(2)
 		if err := mem.Close(); err != nil {
 			t.Fatal(err)
