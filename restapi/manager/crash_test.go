@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ var errCrash = fmt.Errorf("crash: %w", store.ErrUnavailable)
 // until it is repaired: a crashed process makes no further step.
 type crashing struct {
 	*store.Mem
-	calls, failAt int // failAt 0: never
+	mu            sync.Mutex // owners call it, too, while the cluster is prepared
+	calls, failAt int        // failAt 0: never
 	after         bool
 	down          bool
 	armed         bool
@@ -33,6 +35,8 @@ type crashing struct {
 
 // step says whether the call is to be done and whether its caller learns of it.
 func (c *crashing) step() (do, report bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.calls++
 	if c.down {
 		return false, false
