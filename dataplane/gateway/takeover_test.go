@@ -126,7 +126,7 @@ func TestAllVotersAreGone(t *testing.T) {
 		w.setDeaf(1, false)
 		w.setDeaf(2, false)
 		w.until("served", func() bool { return w.serving(1) || w.serving(2) })
-		if w.owner().Epoch != 2 {
+		if e := w.owner().Epoch; e < 2 || e > 3 { // both may think that the other is gone, once
 			t.Errorf("the record says %+v", w.owner())
 		}
 	})
