@@ -6,6 +6,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
 )
 
@@ -158,6 +159,10 @@ func (e *Engine) readmit(d *device, r *chunk.Request) {
 }
 
 func (e *Engine) deviceUp(d *device) {
+	if d.viewed < e.cfg.View.Version && !e.cfg.Mutant.Is(mutant.ReturnUnviewed) { // it has changed since
+		e.bringView(d, func() { e.deviceUp(d) })
+		return
+	}
 	d.state, d.retry.failures, d.repair.retry = devUp, 0, backoff{}
 	e.round++
 	e.jour.deviceUp(e, d)

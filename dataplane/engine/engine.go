@@ -44,6 +44,8 @@ type Ready struct {
 	Serving bool
 	// Fenced: this owner is no longer the owner. All operations come back with PathGone.
 	Fenced bool
+	// Held: nothing is under way, and nothing begins before SetView or Resume.
+	Held bool
 	// Exhausted: the numbers of this epoch run out; open again under the next epoch.
 	Exhausted bool
 }
@@ -85,6 +87,7 @@ type Engine struct {
 	code
 	mode    mode
 	fenced  bool
+	hold    holding
 	layout  []boundary
 	devices map[cluster.DeviceID]*device
 	order   []*device // by number: iteration order of every decision
@@ -163,6 +166,7 @@ func (e *Engine) Drain(r *Ready) {
 	r.Record, e.out.Record = e.out.Record, nil
 	r.Serving = e.mode == modeServing
 	r.Fenced = e.fenced
+	r.Held = e.held()
 	r.Exhausted = e.win.next > cluster.MaxSeqCounter/2 || e.round >= chunk.MaxRound
 	e.out.Sends, e.out.Done = e.out.Sends[:0], e.out.Done[:0]
 }
@@ -173,6 +177,7 @@ func (e *Engine) Stop() {
 		return
 	}
 	e.mode = modeStopped
+	e.Resume()
 	e.wake()
 	for _, d := range e.order {
 		e.dropCredit(d)

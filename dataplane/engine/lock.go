@@ -30,7 +30,7 @@ func (e *Engine) enqueue(x *extent) {
 	b := e.lock.bucket(x.page)
 	x.started = false
 	*b = append(*b, x)
-	if blockedBy((*b)[:len(*b)-1], x) && !e.unlocked(x) {
+	if blockedBy((*b)[:len(*b)-1], x) && !e.unlocked(x) || e.holds(x) {
 		e.lock.queued++
 		return
 	}
@@ -91,7 +91,7 @@ func (e *Engine) startWaiting(page uint64) {
 	for again := e.lock.queued > 0; again; {
 		again = false
 		for i, y := range *b {
-			if !y.started && !blockedBy((*b)[:i], y) {
+			if !y.started && !e.holds(y) && !blockedBy((*b)[:i], y) {
 				e.lock.queued--
 				e.start(y)
 				again = true

@@ -22,7 +22,7 @@ type resolving struct {
 }
 
 // startResolve sorts the unstable versions by rows. Versions at places that the volume does not look at any
-// more, and those that are in question, decide nothing.
+// more, and those that are in question, decide nothing. What a revert has hidden was complete then.
 func (e *Engine) startResolve() {
 	o := &e.open
 	o.rows = make(map[rowKey][]holder)
@@ -33,6 +33,9 @@ func (e *Engine) startResolve() {
 		for _, x := range d.unstable {
 			at := chunk.Place{Device: d.id, Residency: x.Residency}
 			if !e.looksAt(x.Page, int(x.Column), at) || e.inQuestion(at, x.Page, int(x.Column), x.Block, x.W) {
+				continue
+			}
+			if !e.cfg.View.Sees(0, x.W) && !e.cfg.Mutant.Is(mutant.HiddenDecided) {
 				continue
 			}
 			k := rowKey{x.Page, x.Block}

@@ -43,6 +43,8 @@ import (
 //	table remove=d0 | table add     the pool has a new group table, which owners hear of: without a device, or
 //	                                with another one
 //	pin | view | unpin 1.7          take a pin; hand in the view list with the pins so far; without one
+//	revert 1.7                      what was written since this pin is hidden, as soon as nothing is under way
+//	unspread 1.7                    the same, but the owner does not hear that it was recorded
 //	show [B:]row/3                  what the devices hold of a row
 //	state                           what the current owner says of itself
 func TestStories(t *testing.T) {
@@ -113,6 +115,8 @@ func (s *story) play(command string) {
 		s.table()
 	case "pin", "view", "unpin":
 		s.views()
+	case "revert", "unspread":
+		s.revert()
 	case "audit":
 		s.current().Audit(s.number(append(s.args, "4096")[0]))
 		s.tick()
@@ -394,6 +398,30 @@ func (s *story) views() {
 			func(x cluster.Seq) bool { return x == pin })
 	}
 	s.world.view.Version++
+	o.SetView(s.world.view)
+	s.drain(o)
+}
+
+// revert reverts the volume to a pin.
+func (s *story) revert() {
+	o := s.current()
+	o.Hold()
+	s.drain(o)
+	s.run()
+	s.drain(o)
+	if !o.ready.Held {
+		s.say(o, "waits for what is under way")
+		o.Resume()
+		s.drain(o)
+		return
+	}
+	now := o.Pin()
+	s.world.view = s.world.view.Reverted(s.seq(s.args[0]), now)
+	h := s.world.view.Hidden[len(s.world.view.Hidden)-1]
+	s.say(o, fmt.Sprintf("hides (%v, %v]", h.After, h.To))
+	if s.name == "unspread" {
+		return
+	}
 	o.SetView(s.world.view)
 	s.drain(o)
 }

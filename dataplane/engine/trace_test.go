@@ -154,6 +154,9 @@ func (w *world) requestText(r *chunk.Request) string {
 		text += fmt.Sprintf(" %v", r.W)
 	case chunk.OpView:
 		text += fmt.Sprintf(" %d %v", r.View.Version, r.View.Pins)
+		for _, h := range r.View.Hidden {
+			text += fmt.Sprintf(" hides (%v, %v]", h.After, h.To)
+		}
 	}
 	if r.Residency.Overlay() || r.Residency > chunk.Home(0) {
 		text += fmt.Sprintf(" at %v of %s", r.Residency, w.column(int(r.Column)))

@@ -39,16 +39,24 @@ func (e *Engine) pins() []cluster.Seq {
 	return slices.Concat(e.cfg.View.Pins, e.win.pinned)
 }
 
-// SetView hands in a newer view list, as recorded, which names every pin taken so far that is to be kept.
+// SetView hands in a newer view list, as recorded, which names every pin taken so far that is to be kept. One
+// that hides anything more needs a Hold; it ends when all devices that serve have the list.
 func (e *Engine) SetView(v chunk.View) {
 	if v.Version <= e.cfg.View.Version {
 		return
 	}
 	e.cfg.View, e.win.pinned = v, nil
+	if e.hold != holdNone {
+		e.hold = holdSpread
+	}
 	e.spreadView()
+	if e.cfg.Mutant.Is(mutant.HoldUnspread) {
+		e.Resume()
+	}
 }
 
-// spreadView brings the view list to all devices that serve and lack it, then lets the stable mark go on.
+// spreadView brings the view list to all devices that serve and lack it, then lets the stable mark go on, and
+// what a Hold keeps waiting.
 func (e *Engine) spreadView() {
 	missing := false
 	for _, d := range e.order {
@@ -60,6 +68,9 @@ func (e *Engine) spreadView() {
 			d.viewBusy = true
 			e.bringView(d, e.spreadView)
 		}
+	}
+	if !missing && e.hold == holdSpread {
+		e.Resume()
 	}
 	if !missing && e.win.cap != 0 {
 		e.win.cap = 0

@@ -74,6 +74,10 @@ const (
 	OpenUnnumbered   Name = "open-unnumbered"   // an open asks for numbers that devices do not know yet
 	ReturnUnnumbered Name = "return-unnumbered" // a device that is back is asked for numbers it does not know
 	SweepUnnumbered  Name = "sweep-unnumbered"  // a sweep frees what is about to be renumbered
+	HoldUndrained    Name = "hold-undrained"    // a revert does not wait for what is under way
+	HoldUnspread     Name = "hold-unspread"     // hosts go on before all devices know of a revert
+	HiddenDecided    Name = "hidden-decided"    // an open decides about what a revert has hidden
+	ReturnUnviewed   Name = "return-unviewed"   // a device comes back with an older view list
 )
 
 // Bugs of the page store, which its own crash tests must find: see PageStore.
@@ -131,7 +135,7 @@ func Engine() []Name {
 		MendUncopied, DropUnordered, OpenTooFew, MoveUnnoticed, CursorEarly, PinUnprotected, MarksUnread,
 		ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered,
-		SweepUnnumbered,
+		SweepUnnumbered, HoldUndrained, HoldUnspread, HiddenDecided, ReturnUnviewed,
 	}
 }
 
