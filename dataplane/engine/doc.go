@@ -32,7 +32,9 @@
 //     entry in the journal until the layout's cursor has passed their group (move.go).
 //  8. Space is granted before it is used (credit.go); devices free what the stable mark with its holes allows
 //     (window.go), and never what a pin may see (view.go).
-//  9. A fenced owner stops. Any "fenced" answer, or an owner record that moved, ends the engine: nothing is
+//  9. A revert hides what was written since a pin. It is recorded, and brought to the devices, while nothing
+//     is under way (hold.go); an open decides nothing about what is hidden (resolve.go).
+//  10. A fenced owner stops. Any "fenced" answer, or an owner record that moved, ends the engine: nothing is
 //     acknowledged afterwards.
 //
 // Bounds: operations are as many as the caller submits (queue depth); a batch merges at most maxMerged of

@@ -87,7 +87,6 @@ type Engine struct {
 	code
 	mode    mode
 	fenced  bool
-	hold    holding
 	layout  []boundary
 	devices map[cluster.DeviceID]*device
 	order   []*device // by number: iteration order of every decision

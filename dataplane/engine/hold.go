@@ -23,17 +23,17 @@ const (
 // Hold lets nothing begin any more. Ready.Held says when nothing is under way; until SetView or Resume is
 // called then, that stays so. Hosts wait meanwhile, so do not be long.
 func (e *Engine) Hold() {
-	if e.mode == modeServing && e.hold == holdNone {
-		e.hold = holdHosts
+	if e.mode == modeServing && e.lock.hold == holdNone {
+		e.lock.hold = holdHosts
 	}
 }
 
 // Resume ends a Hold.
 func (e *Engine) Resume() {
-	if e.hold == holdNone {
+	if e.lock.hold == holdNone {
 		return
 	}
-	e.hold = holdNone
+	e.lock.hold = holdNone
 	for i := range uint64(lockBuckets) {
 		e.startWaiting(i)
 	}
@@ -41,16 +41,16 @@ func (e *Engine) Resume() {
 
 // holds reports that an extent has to wait before it begins.
 func (e *Engine) holds(x *extent) bool {
-	return e.hold > holdHosts || e.hold == holdHosts && x.kind != extInternal
+	return e.lock.hold > holdHosts || e.lock.hold == holdHosts && x.kind != extInternal
 }
 
 // held moves a Hold on: work of the engine's own is held up when no operation of a host needs it any more.
 func (e *Engine) held() bool {
 	drained := e.cfg.Mutant.Is(mutant.HoldUndrained)
-	if e.hold == holdHosts && (drained || !e.lock.running(extWrite)) {
-		e.hold = holdAll
+	if e.lock.hold == holdHosts && (drained || !e.lock.running(extWrite)) {
+		e.lock.hold = holdAll
 	}
-	return e.hold == holdAll && (drained || !e.lock.running(extInternal))
+	return e.lock.hold == holdAll && (drained || !e.lock.running(extInternal))
 }
 
 // running reports that an extent up to a kind holds its rows.

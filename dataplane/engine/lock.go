@@ -11,6 +11,7 @@ const lockBuckets = 256
 type locks struct {
 	buckets [lockBuckets][]*extent
 	queued  int
+	hold    holding
 	parked  []*extent // hold no lock: wait for something to change, see [Engine.wake]
 }
 

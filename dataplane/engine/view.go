@@ -46,8 +46,8 @@ func (e *Engine) SetView(v chunk.View) {
 		return
 	}
 	e.cfg.View, e.win.pinned = v, nil
-	if e.hold != holdNone {
-		e.hold = holdSpread
+	if e.lock.hold != holdNone {
+		e.lock.hold = holdSpread
 	}
 	e.spreadView()
 	if e.cfg.Mutant.Is(mutant.HoldUnspread) {
@@ -69,7 +69,7 @@ func (e *Engine) spreadView() {
 			e.bringView(d, e.spreadView)
 		}
 	}
-	if !missing && e.hold == holdSpread {
+	if !missing && e.lock.hold == holdSpread {
 		e.Resume()
 	}
 	if !missing && e.win.cap != 0 {

@@ -143,7 +143,8 @@ func Engine() []Name {
 func Rare(n Name) bool {
 	switch n {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
-		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered:
+		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
+		HiddenDecided, ReturnUnviewed:
 		return true
 	}
 	return false

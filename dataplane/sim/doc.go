@@ -16,7 +16,8 @@
 //
 // All the time: every sector that a host reads holds the stamp of a write of that sector, and package
 // history finds an order of all operations (P1, P2, P3); what a host reads as of a pin is what it would
-// have read at the moment of the pin. Between rounds, when all faults are over: every operation is
+// have read at the moment of the pin, and a revert brings back what the pin showed. Between rounds, when
+// all faults are over: every operation is
 // answered, the volume comes to rest within bounded time (no journal entries, nothing unstable, nothing
 // where it does not belong), every row is what the code makes of what hosts read, its columns agree about
 // its newest version, so that p of them can be lost, every pin can be read as a whole, and nothing is bad any

@@ -17,18 +17,19 @@ const again = 100 * millisecond
 
 // session is one period of ownership: the engine of one owner epoch.
 type session struct {
-	g       *gateway
-	v       *volume
-	epoch   uint32
-	eng     *engine.Engine
-	cleared bool // no other gateway can be answering hosts any more
-	ready   bool // the engine serves
-	served  bool // recorded, or being recorded, in the owner record
-	serving bool // hosts are let in
-	ended   bool
-	pinning bool       // the view list is being changed: one at a time, for a list names all pins that count
-	held    []*attempt // answers that wait for the lease
-	rec     struct {
+	g         *gateway
+	v         *volume
+	epoch     uint32
+	eng       *engine.Engine
+	cleared   bool // no other gateway can be answering hosts any more
+	ready     bool // the engine serves
+	served    bool // recorded, or being recorded, in the owner record
+	serving   bool // hosts are let in
+	ended     bool
+	reverting *reverting
+	pinning   bool       // the view list is being changed: one at a time, for a list names all pins that count
+	held      []*attempt // answers that wait for the lease
+	rec       struct {
 		record
 		changes []change
 		busy    bool
@@ -282,6 +283,9 @@ func (s *session) carryOut() {
 			s.eng.Recorded(ok)
 			s.carryOut()
 		})
+	}
+	if rd.Held && s.reverting != nil && s.reverting.now == 0 {
+		s.quiet()
 	}
 	if rd.Serving && !s.ready {
 		s.ready = true

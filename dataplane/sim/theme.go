@@ -165,7 +165,8 @@ func (p *Plan) decay(r chance) {
 
 // snapshots: pins are taken and given up while owners change.
 func (p *Plan) snapshots(r chance) {
-	p.few(r, 1+r.Uint64N(2), 12+r.IntN(12), Snapshot, Snapshot, Snapshot, TakeOver, Slow, Crash, Break, Flap)
+	p.few(r, 1+r.Uint64N(2), 12+r.IntN(12), Snapshot, Snapshot, Snapshot, Revert, Revert, TakeOver, Slow, Crash,
+		Break, Flap)
 	p.Sluggish = r.IntN(2) == 0
 	if r.IntN(3) == 0 {
 		p.unnamed(r)

@@ -86,6 +86,16 @@ func (op *Op) Seen(from int, values []uint64) error {
 	return nil
 }
 
+// Restore notes that an operation begins after which every sector is what values say, one per sector: stamps
+// that it had before.
+func (h *History) Restore(values []uint64) *Op {
+	op := h.write(0, len(values), false)
+	for s := range h.sectors {
+		h.sectors[s][len(h.sectors[s])-1].value = values[s]
+	}
+	return op
+}
+
 func (h *History) write(from, to int, zero bool) *Op {
 	op := h.Read(from, to)
 	h.writes++
