@@ -51,6 +51,7 @@ type cell struct {
 	repair  bool        // found in a state that has to be written again
 	barred  cluster.Seq // what is there, and is in question: missing until that is judged
 	bad     bool        // decoded is the very version that was found bad
+	sure    bool        // decoded under a version that a column has that takes part in every row write
 }
 
 type gathered struct {
@@ -392,7 +393,7 @@ func (g *gather) fill(c, i int, data []byte, h head) cellState {
 	case x.bad: // the version that is there, to be written again
 		info = x.info
 	}
-	x.state, x.data, x.decoded, x.info = cellFact, data, true, info
+	x.state, x.data, x.decoded, x.info, x.sure = cellFact, data, true, info, h.sure
 	x.info.State = chunk.Absent
 	if x.bad || !g.e.empty(c, h.mask) {
 		x.info.State, x.info.CRC = chunk.Data, sum(data)
@@ -402,14 +403,15 @@ func (g *gather) fill(c, i int, data []byte, h head) cellState {
 	return cellFact
 }
 
-// repair writes cells again that were found bad or had lost a write, then ends the gather.
+// repair writes cells again that were found bad or had lost a write, then ends the gather. As of a pin that
+// takes a parity that has the version: one that is made anew lacks what came between.
 func (g *gather) repair() {
 	e := g.e
 	g.waiting++
 	for c := range (g.want &^ g.not).All() {
 		for i := range g.cols[c].cells {
 			x := &g.cols[c].cells[i]
-			if !x.repair || !x.decoded || x.info.W == 0 || g.asOf != 0 && !x.bad || !x.found ||
+			if !x.repair || !x.decoded || x.info.W == 0 || g.asOf != 0 && !x.bad && !x.sure || !x.found ||
 				!e.devices[x.at.Device].usable() {
 				continue
 			}

@@ -139,6 +139,8 @@ func (e *Engine) repairView(x chunk.Entry, views []cluster.Seq, done func(ok boo
 			done(cell.state == cellFact && !cell.repair)
 		case !cell.found && cell.state != cellFact: // its device is gone meanwhile
 			done(false)
+		case cell.repair: // it has lost a write, which it could not be given again
+			e.repairView(x, views[1:], func(bool) { done(false) })
 		default:
 			e.repairView(x, views[1:], done)
 		}
