@@ -19,13 +19,34 @@ type copying struct {
 	// tombstones lie over something at the place and are copied, too; else only over what was copied before.
 	tombstones bool
 	had        []bool // blocks of which something was copied
+	bare       []bool // blocks that were empty to a view before anything was copied
+	again      bool   // the second time, for tombstones
 	unread     bool   // failed because the column could not be read
 }
 
-// copyViews copies one view after the other.
+// copyViews copies one view after the other. A view that a revert has changed may see versions that are older
+// than the emptiness that one before it has seen: then that needs its tombstone after all, over what has come
+// under it.
 func (e *Engine) copyViews(c *copying, done func(ok bool)) {
-	c.had = make([]bool, e.geo.ChunkBlocks)
-	e.copyView(c, append(e.pins(), 0), done)
+	c.had, c.bare = make([]bool, e.geo.ChunkBlocks), make([]bool, e.geo.ChunkBlocks)
+	e.copyView(c, append(e.pins(), 0), func(ok bool) {
+		if !ok || len(e.cfg.View.Hidden) == 0 || !c.undercut() || e.cfg.Mutant.Is(mutant.TombUncovered) {
+			done(ok)
+			return
+		}
+		c.again = true
+		e.copyView(c, append(e.pins(), 0), done)
+	})
+}
+
+// undercut reports that something was copied to a block that had been empty to an earlier view.
+func (c *copying) undercut() bool {
+	for i := range c.bare {
+		if c.bare[i] && c.had[i] {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) copyView(c *copying, views []cluster.Seq, done func(ok bool)) {
@@ -54,12 +75,16 @@ func (e *Engine) copyView(c *copying, views []cluster.Seq, done func(ok bool)) {
 
 // choose marks a cell as found when it has to be written.
 func (c *copying) choose(i int, x *cell) {
-	if x.info.State != chunk.Data {
+	data := x.info.State == chunk.Data
+	if !data {
 		x.info.State = chunk.Tombstone
-		x.found = x.info.W != 0 && (c.tombstones || c.had[i])
-	} else {
-		x.found = true
 	}
+	if c.again {
+		x.found = !data && x.info.W != 0 && c.bare[i] && c.had[i]
+		return
+	}
+	c.bare[i] = c.bare[i] || !data && !c.had[i] && x.info.W != 0
+	x.found = data || x.info.W != 0 && (c.tombstones || c.had[i])
 	c.had[i] = c.had[i] || x.found
 }
 

@@ -77,6 +77,7 @@ const (
 	HoldUndrained    Name = "hold-undrained"    // a revert does not wait for what is under way
 	HoldUnspread     Name = "hold-unspread"     // hosts go on before all devices know of a revert
 	HiddenDecided    Name = "hidden-decided"    // an open decides about what a revert has hidden
+	TombUncovered    Name = "tomb-uncovered"    // copies lack tombstones over what a revert brought back
 	ReturnUnviewed   Name = "return-unviewed"   // a device comes back with an older view list
 )
 
@@ -136,6 +137,7 @@ func Engine() []Name {
 		ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered,
 		SweepUnnumbered, HoldUndrained, HoldUnspread, HiddenDecided, ReturnUnviewed,
+		TombUncovered,
 	}
 }
 
@@ -144,7 +146,7 @@ func Rare(n Name) bool {
 	switch n {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
-		HiddenDecided, ReturnUnviewed:
+		HiddenDecided, ReturnUnviewed, TombUncovered:
 		return true
 	}
 	return false
