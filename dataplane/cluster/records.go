@@ -183,6 +183,8 @@ type Volume struct {
 	Metadata Metadata  `json:"metadata,omitempty"`
 
 	Description string `json:"description,omitempty"`
+	// Parent is what a clone began as; nil: the volume began empty.
+	Parent *Parent `json:"parent,omitempty"`
 	// Encryption of its blocks; nil: none.
 	Encryption *Encryption `json:"encryption,omitempty"`
 	// QoS bounds its hosts; nil: as the pool says.

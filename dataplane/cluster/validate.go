@@ -114,6 +114,9 @@ func (v *Volume) Validate() error {
 			return err
 		}
 	}
+	if err := v.Parent.validate(v); err != nil {
+		return err
+	}
 	if err := v.Encryption.Validate(); err != nil {
 		return err
 	}
