@@ -159,32 +159,3 @@ func idealMoves(before, after []float64) (sum float64) {
 	}
 	return sum
 }
-
-// walledOff is what must move beyond the surplus: a domain gains slots only in rows that it is not in; if
-// too few of them have a device with surplus, one without has to make room, and is given a slot
-// elsewhere.
-func walledOff(before *Table, had, has []float64) (sum float64) {
-	gains := map[int32]float64{}
-	for pos := range had {
-		gains[before.rule.upper[pos]] += has[pos] - had[pos]
-	}
-	open := map[int32]float64{}
-	for g := range Groups {
-		in, surplus := map[int32]bool{}, 0.0
-		for _, pos := range before.row(g) {
-			in[before.rule.upper[pos]] = true
-			if has[pos] < had[pos] {
-				surplus = 1
-			}
-		}
-		for d := range gains {
-			if !in[d] {
-				open[d] += surplus
-			}
-		}
-	}
-	for d, gain := range gains {
-		sum += max(0, gain-open[d])
-	}
-	return sum
-}
