@@ -14,10 +14,11 @@
 
 Contract:
 
-* Every method is one call of the API and idempotent: volumes are created
-  under an id that the caller chose, sizes are absolute, allowing and removing
-  a host twice is the same as once. So a call whose answer was lost may be
-  made again, by the caller or as in the next point.
+* Every method is one call of the API (a list: one a page) and idempotent:
+  volumes and snapshots are created under an id that the caller chose, sizes
+  and bounds are absolute, allowing and removing a host twice is the same as
+  once. So a call whose answer was lost may be made again, by the caller or as
+  in the next point.
 * Any node answers any call. A call goes to the address that served last; when
   the connection to it fails (refused, no route, TLS handshake, reset) or it
   answers 503, the next address is tried, each at most once. Nothing else is
@@ -97,14 +98,19 @@ class Client:
         """Show a pool with its capacity. -> resources.Pool, or NotFound"""
         return resources.Pool.parse(self._call('GET', ['pools', name]))
 
-    def create_volume(self, volume_id, *, name, pool, size_bytes):
+    def create_volume(self, volume_id, *, name, pool, size_bytes,
+                      encryption=None):
         """Create a volume under the caller's id (a UUID).
 
         The same call again answers the same volume; another volume under
         this id or name is a Conflict. -> resources.Volume
+
+        :param encryption: 'aes-256-xts' or 'none'; None: as the pool says
         """
         body = {'id': volume_id, 'name': name, 'pool': pool,
                 'size_bytes': size_bytes}
+        if encryption is not None:
+            body['encryption'] = encryption
         return resources.Volume.parse(self._call('POST', ['volumes'], body))
 
     def volume(self, volume_id):
@@ -120,16 +126,10 @@ class Client:
         Each page is a call of its own: a volume made or deleted meanwhile
         may be in the list or not, any other is in it once.
         """
-        query = {'pool': pool, 'limit': PAGE}
+        query = {'pool': pool}
         if name is not None:
             query['name'] = name
-        while True:
-            page = resources.Page.parse(
-                self._call('GET', ['volumes'], query=query))
-            yield from map(resources.Volume.parse, page.items)
-            if not page.next:
-                return
-            query['cursor'] = page.next
+        return self._list(['volumes'], resources.Volume, query)
 
     def grow_volume(self, volume_id, size_bytes):
         """Grow a volume to size_bytes (no-op at that size, never shrinks).
@@ -141,8 +141,21 @@ class Client:
                        {'size_bytes': size_bytes}))
 
     def delete_volume(self, volume_id):
-        """Delete a volume. NotFound, or VolumeExported while in use."""
+        """Delete a volume.
+
+        NotFound; VolumeExported while a host may use it, VolumeHasSnapshots
+        while there are some.
+        """
         self._call('DELETE', ['volumes', volume_id])
+
+    def limit_volume(self, volume_id, *, iops=0, bytes_per_second=0):
+        """Bound what hosts may do; 0 is no bound. Replaces what was set."""
+        self._call('PUT', ['volumes', volume_id, 'qos'],
+                   {'iops': iops, 'bytes_per_second': bytes_per_second})
+
+    def unlimit_volume(self, volume_id):
+        """Let the bounds that the pool has for each volume count again."""
+        self._call('DELETE', ['volumes', volume_id, 'qos'])
 
     def export_volume(self, volume_id, host_nqn):
         """Let a host use a volume. -> resources.Export"""
@@ -159,6 +172,69 @@ class Client:
     def unexport_all(self, volume_id):
         """Take a volume from all hosts and close their connections."""
         self._call('DELETE', ['volumes', volume_id, 'exports'])
+
+    def create_snapshot(self, snapshot_id, *, volume_id, name):
+        """Take a snapshot of a volume under the caller's id (a UUID).
+
+        The same call again answers the same snapshot; another one under this
+        id or name is a Conflict. Its state is 'creating' when the owner of
+        the volume did not take it while the API waited (some 15 s).
+        -> resources.Snapshot
+        """
+        body = {'id': snapshot_id, 'volume': volume_id, 'name': name}
+        return resources.Snapshot.parse(
+            self._call('POST', ['snapshots'], body))
+
+    def snapshot(self, snapshot_id):
+        """Show a snapshot. -> resources.Snapshot, or NotFound"""
+        return resources.Snapshot.parse(
+            self._call('GET', ['snapshots', snapshot_id]))
+
+    def snapshots(self):
+        """Iterate over all snapshots, by id. -> resources.Snapshot"""
+        return self._list(['snapshots'], resources.Snapshot)
+
+    def volume_snapshots(self, volume_id, name=None):
+        """Iterate over the snapshots of a volume, by name.
+
+        With a name, over the one of that name. -> resources.Snapshot
+        """
+        return self._list(['volumes', volume_id, 'snapshots'],
+                          resources.Snapshot,
+                          {} if name is None else {'name': name})
+
+    def delete_snapshot(self, snapshot_id):
+        """Delete a snapshot. NotFound, or SnapshotExported while in use.
+
+        It may be on show for some time yet when the owner of the volume does
+        not let go of it at once; nothing more is needed to make it go.
+        """
+        self._call('DELETE', ['snapshots', snapshot_id])
+
+    def export_snapshot(self, snapshot_id, host_nqn):
+        """Let a host read a snapshot. -> resources.Export"""
+        return resources.Export.parse(
+            self._call('PUT', ['snapshots', snapshot_id, 'exports',
+                               host_nqn]))
+
+    def unexport_snapshot(self, snapshot_id, host_nqn):
+        """Take a snapshot from a host and close its connections."""
+        self._call('DELETE', ['snapshots', snapshot_id, 'exports', host_nqn])
+
+    def unexport_snapshot_all(self, snapshot_id):
+        """Take a snapshot from all hosts and close their connections."""
+        self._call('DELETE', ['snapshots', snapshot_id, 'exports'])
+
+    def _list(self, path, kind, query=None):
+        """Iterate over a list, a call a page."""
+        query = dict(query or {}, limit=PAGE)
+        while True:
+            page = resources.Page.parse(
+                self._call('GET', path, query=query))
+            yield from map(kind.parse, page.items)
+            if not page.next:
+                return
+            query['cursor'] = page.next
 
     def _call(self, method, path, body=None, query=None):
         """Make one call; on a dead address go on to the next one.
@@ -259,7 +335,7 @@ def _decode(where, reply, content):
         raise errors.from_problem(where, reply.status_code, problem)
     if reply.status_code == 204:
         return None
-    if reply.status_code not in (200, 201) or answer is None:
+    if reply.status_code not in (200, 201, 202) or answer is None:
         raise errors.BadAnswer(f'{where}: {reply.status_code} with {kind!r} '
                                'is no answer of the Ashlar API')
     return answer

@@ -23,8 +23,10 @@
         |-- Denied           401, 403
         |-- NotFound         404
         |-- Conflict         409
-        |   |-- VolumeExported   a host may still use the volume
-        |   `-- QuotaExceeded    the project may not use more
+        |   |-- VolumeExported      a host may still use the volume
+        |   |-- VolumeHasSnapshots  they have to go first
+        |   |-- SnapshotExported    a host may still read the snapshot
+        |   `-- QuotaExceeded       the project may not use more
         |-- PreconditionFailed   412: it was changed in the meantime
         |-- NotSupported     422: this release cannot do it
         |-- TooManyRequests  429: the caller is too fast
@@ -96,6 +98,14 @@ class VolumeExported(Conflict):
     """A host may still use the volume, so it cannot be deleted."""
 
 
+class VolumeHasSnapshots(Conflict):
+    """The volume has snapshots, so it cannot be deleted."""
+
+
+class SnapshotExported(Conflict):
+    """A host may still read the snapshot, so it cannot be deleted."""
+
+
 class QuotaExceeded(Conflict):
     """The project would have more volumes or bytes than its quota."""
 
@@ -124,6 +134,8 @@ def from_problem(call, status, problem):
     :param problem: decoded RFC 9457 body, or {} when there was none
     """
     by_code = {'volume_exported': VolumeExported,
+               'volume_has_snapshots': VolumeHasSnapshots,
+               'snapshot_exported': SnapshotExported,
                'quota_exceeded': QuotaExceeded,
                'not_supported': NotSupported}
     by_status = {400: Invalid, 413: Invalid, 415: Invalid,

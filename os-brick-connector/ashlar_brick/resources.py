@@ -70,6 +70,7 @@ class Volume:
     name: str
     pool: str
     size_bytes: int
+    encryption: str
     nqn: str
     hosts: tuple
 
@@ -79,7 +80,31 @@ class Volume:
                    name=_member(answer, 'name', str),
                    pool=_member(answer, 'pool', str),
                    size_bytes=_member(answer, 'size_bytes', int),
+                   encryption=_member(answer, 'encryption', str),
                    nqn=_member(answer, 'nqn', str),
+                   hosts=tuple(_member(answer, 'hosts', list)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A volume (its id) as it was. `state`: it is there when AVAILABLE."""
+
+    AVAILABLE = 'available'
+
+    id: str
+    name: str
+    volume: str
+    state: str
+    size_bytes: int
+    hosts: tuple
+
+    @classmethod
+    def parse(cls, answer):
+        return cls(id=_member(answer, 'id', str),
+                   name=_member(answer, 'name', str),
+                   volume=_member(answer, 'volume', str),
+                   state=_member(answer, 'state', str),
+                   size_bytes=_member(answer, 'size_bytes', int),
                    hosts=tuple(_member(answer, 'hosts', list)))
 
 
@@ -100,7 +125,8 @@ class Portal:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """How one host reaches one volume. Portals: the present owner first."""
+    """How one host reaches a volume or snapshot. Present owner's portal first.
+    """
 
     host: str
     nqn: str

@@ -12,8 +12,8 @@
 
 """An in-memory twin of the Ashlar API, for tests of its callers.
 
-It keeps the rules of restapi/api/openapi.yaml for volumes, exports, pools and
-the cluster, speaks HTTP on 127.0.0.1, and can misbehave on request::
+It keeps the rules of restapi/api/openapi.yaml for volumes, snapshots, exports,
+pools and the cluster, speaks HTTP on 127.0.0.1, and can misbehave on request::
 
     with ApiTwin() as twin:
         client.Client([twin.url], twin.token)
@@ -51,12 +51,18 @@ class Problem(Exception):
 
 @dataclasses.dataclass
 class Cluster:
-    """What the nodes of one cluster agree on."""
+    """What the nodes of one cluster agree on.
+
+    `hosts` are by id of volume or snapshot; while `owners` is False nobody
+    serves the volumes, so snapshots are neither taken nor let go of.
+    """
 
     id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
     pools: dict = dataclasses.field(
         default_factory=lambda: {'default': 100 * GiB})
     volumes: dict = dataclasses.field(default_factory=dict)
+    snapshots: dict = dataclasses.field(default_factory=dict)
+    owners: bool = True
     hosts: dict = dataclasses.field(default_factory=dict)
     calls: list = dataclasses.field(default_factory=list)
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
@@ -93,16 +99,7 @@ class Cluster:
         return 200, dict(volume, hosts=sorted(self.hosts[volume_id]))
 
     def list_volumes(self, query):
-        """A page of two at most, so that tests meet several."""
-        size = min(int(query.get('limit', 100)), 2)
-        found = sorted(key for key, volume in self.volumes.items()
-                       if all(volume[name] == query.get(name, volume[name])
-                              for name in ('pool', 'name')) and
-                       key > query.get('cursor', ''))
-        page = {'items': [self.show_volume(key)[1] for key in found[:size]]}
-        if len(found) > size:
-            page['next'] = found[size - 1]
-        return 200, page
+        return page_of(self.volumes, self.show_volume, query, 'pool', 'name')
 
     def create_volume(self, body):
         if body['pool'] not in self.pools:
@@ -116,9 +113,10 @@ class Cluster:
                 raise Problem(409, 'conflict', 'another volume has this id')
             return 200, self.show_volume(body['id'])[1]
         self.volumes[body['id']] = dict(
-            body, vuid=len(self.volumes) + 1, generation=1, health='ok',
+            {'encryption': 'none'}, **body, vuid=len(self.volumes) + 1,
+            generation=1, health='ok', reasons=[], metadata={},
             nqn=f'nqn.2026-11.io.ashlar:{self.id[:8]}:vol:{body["id"]}',
-            reasons=[], metadata={}, encryption='none', created=CREATED)
+            created=CREATED)
         self.hosts[body['id']] = set()
         return 201, self.show_volume(body['id'])[1]
 
@@ -135,22 +133,90 @@ class Cluster:
         if hosts:
             raise Problem(409, 'volume_exported', 'hosts may use it',
                           hosts=hosts)
+        if any(one['volume'] == volume_id for one in self.snapshots.values()):
+            raise Problem(409, 'volume_has_snapshots', 'delete them first')
         del self.volumes[volume_id], self.hosts[volume_id]
         return 204, None
 
-    def export(self, volume_id, host):
-        volume = self.show_volume(volume_id)[1]
-        status = 200 if host in self.hosts[volume_id] else 201
-        self.hosts[volume_id].add(host)
-        return status, {
-            'volume': volume_id, 'host': host, 'nqn': volume['nqn'],
-            'uuid': volume_id,
-            'portals': [{'transport': 'tcp', 'address': f'192.0.2.{node}',
-                         'port': 4420, 'node': node} for node in (1, 2, 3)]}
-
-    def unexport(self, volume_id, host=None):
+    def limit_volume(self, volume_id, bounds):
+        """Set the bounds of a volume, or with None let go of them."""
         self.show_volume(volume_id)
-        self.hosts[volume_id] -= {host} if host else self.hosts[volume_id]
+        for name, least in (('iops', 10), ('bytes_per_second', 1 << 20)):
+            if 0 < (bounds or {}).get(name, 0) < least:
+                raise Problem(400, 'invalid_field', f'at least {least}',
+                              field=name)
+        self.volumes[volume_id].pop('qos', None)
+        if bounds is not None:
+            self.volumes[volume_id]['qos'] = bounds
+        return self.show_volume(volume_id)
+
+    def show_snapshot(self, snapshot_id):
+        snapshot = self.snapshots.get(snapshot_id)
+        if snapshot is None:
+            raise Problem(404, 'not_found', f'no snapshot {snapshot_id}')
+        return 200, dict(snapshot, hosts=sorted(self.hosts[snapshot_id]))
+
+    def list_snapshots(self, query, volume_id=None):
+        found = self.snapshots
+        if volume_id is not None:
+            self.show_volume(volume_id)
+            found = {key: one for key, one in found.items()
+                     if one['volume'] == volume_id}
+        return page_of(found, self.show_snapshot, query, 'name')
+
+    def create_snapshot(self, body):
+        volume = self.volumes.get(body['volume'])
+        if volume is None:
+            raise Problem(400, 'invalid_field', 'no such volume',
+                          field='volume')
+        old = self.snapshots.get(body['id'])
+        if old is not None and any(old[key] != body[key] for key in body):
+            raise Problem(409, 'conflict', 'another snapshot has this id')
+        if old is None:
+            self.hosts[body['id']] = set()
+            self.snapshots[body['id']] = dict(
+                body, state='creating', size_bytes=volume['size_bytes'],
+                nqn=f'nqn.2026-11.io.ashlar:snapshot:{body["id"]}',
+                description='', metadata={}, created=CREATED)
+        if self.owners:
+            self.snapshots[body['id']]['state'] = 'available'
+        shown = self.show_snapshot(body['id'])[1]
+        if shown['state'] == 'creating':
+            return 202, shown
+        return (201 if old is None else 200), shown
+
+    def delete_snapshot(self, snapshot_id):
+        hosts = self.show_snapshot(snapshot_id)[1]['hosts']
+        if hosts:
+            raise Problem(409, 'snapshot_exported', 'hosts may read it',
+                          hosts=hosts)
+        if not self.owners:
+            self.snapshots[snapshot_id]['state'] = 'deleting'
+            return 202, self.show_snapshot(snapshot_id)[1]
+        del self.snapshots[snapshot_id], self.hosts[snapshot_id]
+        return 204, None
+
+    def export_volume(self, volume_id, host):
+        volume = self.show_volume(volume_id)[1]
+        return self.export(volume, host, {'volume': volume_id})
+
+    def export_snapshot(self, snapshot_id, host):
+        snapshot = self.show_snapshot(snapshot_id)[1]
+        return self.export(snapshot, host, {'volume': snapshot['volume'],
+                                            'snapshot': snapshot_id})
+
+    def export(self, shown, host, names):
+        status = 200 if host in self.hosts[shown['id']] else 201
+        self.hosts[shown['id']].add(host)
+        return status, dict(
+            names, host=host, nqn=shown['nqn'], uuid=shown['id'],
+            portals=[{'transport': 'tcp', 'address': f'192.0.2.{node}',
+                      'port': 4420, 'node': node} for node in (1, 2, 3)])
+
+    def unexport(self, show, resource_id, host=None):
+        show(resource_id)
+        self.hosts[resource_id] -= ({host} if host else
+                                    self.hosts[resource_id])
         return 204, None
 
     def route(self, method, path, body, query):
@@ -171,13 +237,42 @@ class Cluster:
                 return self.grow_volume(volume_id, body)
             case ('DELETE', ['volumes', volume_id]):
                 return self.delete_volume(volume_id)
+            case ('PUT', ['volumes', volume_id, 'qos']):
+                return self.limit_volume(volume_id, body)
+            case ('DELETE', ['volumes', volume_id, 'qos']):
+                return self.limit_volume(volume_id, None)
+            case ('GET', ['volumes', volume_id, 'snapshots']):
+                return self.list_snapshots(query, volume_id)
             case ('PUT', ['volumes', volume_id, 'exports', host]):
-                return self.export(volume_id, host)
-            case ('DELETE', ['volumes', volume_id, 'exports', host]):
-                return self.unexport(volume_id, host)
-            case ('DELETE', ['volumes', volume_id, 'exports']):
-                return self.unexport(volume_id)
+                return self.export_volume(volume_id, host)
+            case ('DELETE', ['volumes', volume_id, 'exports', *host]):
+                return self.unexport(self.show_volume, volume_id, *host)
+            case ('POST', ['snapshots']):
+                return self.create_snapshot(body)
+            case ('GET', ['snapshots']):
+                return self.list_snapshots(query)
+            case ('GET', ['snapshots', snapshot_id]):
+                return self.show_snapshot(snapshot_id)
+            case ('DELETE', ['snapshots', snapshot_id]):
+                return self.delete_snapshot(snapshot_id)
+            case ('PUT', ['snapshots', snapshot_id, 'exports', host]):
+                return self.export_snapshot(snapshot_id, host)
+            case ('DELETE', ['snapshots', snapshot_id, 'exports', *host]):
+                return self.unexport(self.show_snapshot, snapshot_id, *host)
         raise Problem(404, 'not_found', f'no {method} {path}')
+
+
+def page_of(resources, show, query, *filters):
+    """A page of two at most, so that tests meet several."""
+    size = min(int(query.get('limit', 100)), 2)
+    found = sorted(key for key, one in resources.items()
+                   if key > query.get('cursor', '') and
+                   all(one[name] == query.get(name, one[name])
+                       for name in filters))
+    page = {'items': [show(key)[1] for key in found[:size]]}
+    if len(found) > size:
+        page['next'] = found[size - 1]
+    return 200, page
 
 
 class ApiTwin:

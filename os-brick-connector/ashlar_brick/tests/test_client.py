@@ -112,6 +112,83 @@ class ClientTest(unittest.TestCase):
                                   api.volumes('default', name='v3')])
         self.assertEqual([], list(api.volumes('empty')))
 
+    def test_life_of_a_snapshot(self):
+        api = self.start()
+        self.create(api)
+        snapshot_id = str(uuid.uuid4())
+
+        def take():
+            return api.create_snapshot(snapshot_id, name='before',
+                                       volume_id=self.volume_id)
+
+        taken = take()
+        self.assertEqual(
+            (snapshot_id, 'before', self.volume_id, taken.AVAILABLE, GiB, ()),
+            (taken.id, taken.name, taken.volume, taken.state,
+             taken.size_bytes, taken.hosts))
+        self.assertEqual(taken, take(), 'again is the same snapshot')
+        self.assertEqual(taken, api.snapshot(snapshot_id))
+        export = api.export_snapshot(snapshot_id, HOST)
+        self.assertEqual((HOST, snapshot_id), (export.host, export.uuid))
+        self.assertEqual((HOST,), api.snapshot(snapshot_id).hosts)
+        with self.assertRaises(errors.SnapshotExported):
+            api.delete_snapshot(snapshot_id)
+        with self.assertRaises(errors.VolumeHasSnapshots):
+            api.delete_volume(self.volume_id)
+        api.unexport_snapshot(snapshot_id, HOST)
+        api.export_snapshot(snapshot_id, HOST)
+        api.unexport_snapshot_all(snapshot_id)
+        api.delete_snapshot(snapshot_id)
+        with self.assertRaises(errors.NotFound):
+            api.snapshot(snapshot_id)
+        api.delete_volume(self.volume_id)
+
+    def test_snapshot_that_nobody_takes_is_being_created(self):
+        api = self.start()
+        self.create(api)
+        self.cluster.owners = False
+        snapshot_id = str(uuid.uuid4())
+        self.assertEqual('creating', api.create_snapshot(
+            snapshot_id, volume_id=self.volume_id, name='s').state)
+        api.delete_snapshot(snapshot_id)
+        self.assertEqual('deleting', api.snapshot(snapshot_id).state)
+
+    def test_lists_of_snapshots(self):
+        api = self.start()
+        self.create(api)
+        other = api.create_volume(str(uuid.uuid4()), name='other',
+                                  pool='default', size_bytes=GiB).id
+        for volume in (self.volume_id, other):
+            for name in ('a', 'b', 'c'):
+                api.create_snapshot(str(uuid.uuid4()), volume_id=volume,
+                                    name=name)
+        self.assertEqual(6, len(list(api.snapshots())))
+        self.assertEqual({(other, 'a'), (other, 'b'), (other, 'c')},
+                         {(one.volume, one.name)
+                          for one in api.volume_snapshots(other)})
+        (found,) = api.volume_snapshots(other, name='b')
+        self.assertEqual((other, 'b'), (found.volume, found.name))
+
+    def test_bounds_of_a_volume(self):
+        api = self.start()
+        self.create(api)
+        api.limit_volume(self.volume_id, iops=500)
+        self.assertEqual({'iops': 500, 'bytes_per_second': 0},
+                         self.cluster.volumes[self.volume_id]['qos'])
+        with self.assertRaises(errors.Invalid):
+            api.limit_volume(self.volume_id, iops=1)
+        api.unlimit_volume(self.volume_id)
+        api.unlimit_volume(self.volume_id)
+        self.assertNotIn('qos', self.cluster.volumes[self.volume_id])
+
+    def test_encryption_is_the_pools_unless_said(self):
+        api = self.start()
+        self.assertEqual('none', self.create(api).encryption)
+        made = api.create_volume(str(uuid.uuid4()), name='sealed',
+                                 pool='default', size_bytes=GiB,
+                                 encryption='aes-256-xts')
+        self.assertEqual('aes-256-xts', made.encryption)
+
     def test_codes_become_exceptions(self):
         for status, code, kind in (
                 (400, 'invalid_field', errors.Invalid),
@@ -120,6 +197,8 @@ class ClientTest(unittest.TestCase):
                 (404, 'not_found', errors.NotFound),
                 (409, 'conflict', errors.Conflict),
                 (409, 'volume_exported', errors.VolumeExported),
+                (409, 'volume_has_snapshots', errors.VolumeHasSnapshots),
+                (409, 'snapshot_exported', errors.SnapshotExported),
                 (409, 'quota_exceeded', errors.QuotaExceeded),
                 (412, 'precondition_failed', errors.PreconditionFailed),
                 (422, 'not_supported', errors.NotSupported),
