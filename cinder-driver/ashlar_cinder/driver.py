@@ -23,8 +23,13 @@ Cinder              Ashlar API
 volume              volume with id = ``volume.name_id`` and the same UUID
                     in its NVMe namespace; name = ``volume.name``,
                     unless the volume was there before Cinder
+snapshot            snapshot with id = ``snapshot.id``, or
+                    ``snapshot.provider_id`` if it was there before
 ``host@backend#p``  pool p
-attached host       export of the volume to ``connector['nqn']``
+attached host       export of the volume to ``connector['nqn']``; of the
+                    snapshot, for a backup
+volume type         capabilities of the pool; bounds and encryption of the
+                    volume (module policy)
 ==================  ====================================================
 
 The driver keeps nothing: no file, no lock, no cache beyond the id of the
@@ -32,23 +37,22 @@ cluster. Every call of the API is idempotent, so a call that Cinder repeats,
 or that a killed cinder-volume left half-way, comes out the same.
 """
 
-import contextlib
-import math
 from urllib import parse
-import uuid
 
 from oslo_config import cfg
 from oslo_log import log as logging
+from oslo_utils import excutils
 from oslo_utils import units
 
 from ashlar_brick import client
 from ashlar_brick import connector as ashlar_connector
 from ashlar_brick import errors
+from ashlar_cinder import existing
+from ashlar_cinder import faults
 from ashlar_cinder import options
-from cinder import context as cinder_context
+from ashlar_cinder import policy
 from cinder import exception
 from cinder import interface
-from cinder import objects
 from cinder.common import constants
 from cinder.i18n import _
 from cinder.volume import configuration
@@ -75,9 +79,11 @@ class AshlarDriver(driver.VolumeDriver):
         0.2.0 - Multi-attach, manage and unmanage, retype and migration
                 where nothing has to be copied, active-active, a connector
                 of our own
+        0.3.0 - Snapshots: take, delete, manage, attach for a backup; QoS
+                and encryption by volume type
     """
 
-    VERSION = '0.2.0'
+    VERSION = '0.3.0'
     VENDOR = 'Ashlar'
     CI_WIKI_NAME = 'Ashlar_CI'
     # No state, no lock of its own: any service may make any call.
@@ -122,26 +128,49 @@ class AshlarDriver(driver.VolumeDriver):
             if parts.scheme == 'http' and parts.hostname not in LOOPBACK:
                 LOG.warning('%s is not encrypted: the token travels in the '
                             'clear. Use https.', url)
-        with _as_cinder_errors():
+        with faults.as_cinder_errors():
             self._cluster_id = self._api.cluster().id
             for name in self.configuration.ashlar_pools:
                 self._api.pool(name)
 
     def create_volume(self, volume):
-        pool = (volume_utils.extract_host(volume.host, level='pool') or
-                self.configuration.ashlar_pools[0])
-        with _as_cinder_errors():
+        bounds = policy.bounds(volume.volume_type_id, volume.size)
+        encryption = policy.encryption(volume.volume_type_id)
+        with faults.as_cinder_errors():
             self._api.create_volume(volume.name_id, name=volume.name,
-                                    pool=pool,
-                                    size_bytes=volume.size * units.Gi)
+                                    pool=self._pool_of(volume),
+                                    size_bytes=volume.size * units.Gi,
+                                    encryption=encryption)
+            if bounds is None:
+                return
+            try:
+                self._limit(volume.name_id, bounds)
+            except errors.AshlarError:
+                # Cinder may go on to another back end, and forget this one.
+                with excutils.save_and_reraise_exception():
+                    self._api.delete_volume(volume.name_id)
+
+    def _pool_of(self, volume):
+        """The pool that the scheduler chose for a volume."""
+        return (volume_utils.extract_host(volume.host, level='pool') or
+                self.configuration.ashlar_pools[0])
+
+    def _limit(self, volume_id, bounds):
+        """Set the bounds of a volume; None: what the pool says."""
+        if bounds is None:
+            self._api.unlimit_volume(volume_id)
+        else:
+            self._api.limit_volume(volume_id, iops=bounds.iops,
+                                   bytes_per_second=bounds.bytes_per_second)
 
     def delete_volume(self, volume):
         """Delete a volume; one that is not there counts as deleted.
 
         A volume that a host may still use is not deleted: Cinder believes it
-        detached, and when the two disagree the data stays.
+        detached, and when the two disagree the data stays. The same with a
+        snapshot that Cinder does not know of.
         """
-        with _as_cinder_errors():
+        with faults.as_cinder_errors():
             try:
                 self._api.delete_volume(volume.name_id)
             except errors.NotFound:
@@ -150,14 +179,18 @@ class AshlarDriver(driver.VolumeDriver):
 
     def extend_volume(self, volume, new_size):
         """Grow a volume, attached or not, to new_size GiB."""
-        with _as_cinder_errors():
+        before = policy.bounds(volume.volume_type_id, volume.size)
+        bounds = policy.bounds(volume.volume_type_id, new_size)
+        with faults.as_cinder_errors():
             self._api.grow_volume(volume.name_id, new_size * units.Gi)
+            if bounds != before:
+                self._limit(volume.name_id, bounds)
 
     def get_pool(self, volume):
         """The pool of a volume, also of one whose host names none."""
         pool = volume_utils.extract_host(volume.host, level='pool')
         if pool is None:
-            with _as_cinder_errors():
+            with faults.as_cinder_errors():
                 pool = self._api.volume(volume.name_id).pool
         return pool
 
@@ -186,9 +219,13 @@ class AshlarDriver(driver.VolumeDriver):
     def initialize_connection(self, volume, connector):
         """Let the connector's host use the volume, and say how."""
         self.validate_connector(connector)
-        with _as_cinder_errors():
+        with faults.as_cinder_errors():
             export = self._api.export_volume(volume.name_id,
                                              connector['nqn'])
+        return self._connection_info(connector, export, discard=True)
+
+    def _connection_info(self, connector, export, **more):
+        """What os-brick needs to know to attach what was exported."""
         return {
             'driver_volume_type': self._volume_type_for(connector),
             'data': {
@@ -198,7 +235,7 @@ class AshlarDriver(driver.VolumeDriver):
                              portal.transport) for portal in export.portals],
                 # The name that the access list knows the host by.
                 'host_nqn': export.host,
-                'discard': True,
+                **more,
             },
         }
 
@@ -219,7 +256,7 @@ class AshlarDriver(driver.VolumeDriver):
             LOG.info('Host %(nqn)s keeps volume %(id)s for another '
                      'attachment.', {'nqn': nqn, 'id': volume.name_id})
             return True
-        with _as_cinder_errors():
+        with faults.as_cinder_errors():
             try:
                 if connector is None:
                     self._api.unexport_all(volume.name_id)
@@ -230,30 +267,100 @@ class AshlarDriver(driver.VolumeDriver):
                          'use it.', volume.name_id)
         return False
 
-    # Managing. A volume keeps its id, which is the UUID that hosts know it by;
-    # Cinder remembers it as the name_id. So nothing has to be renamed, and
-    # nothing is left to do when it goes out of Cinder's hands.
+    # Snapshots. A backup attaches one, as a device that cannot be written.
+
+    def create_snapshot(self, snapshot):
+        """Take a snapshot of the volume, whatever hosts are writing."""
+        with faults.as_cinder_errors():
+            taken = self._api.create_snapshot(
+                snapshot.id, volume_id=snapshot.volume.name_id,
+                name=snapshot.name)
+            if taken.state != taken.AVAILABLE:
+                # It would be of some later moment. Nobody would look for it.
+                self._api.delete_snapshot(taken.id)
+                raise exception.SnapshotUnavailable(
+                    data=_('no node serves volume %s at present, so no '
+                           'snapshot was taken') % taken.volume)
+
+    def delete_snapshot(self, snapshot):
+        """Delete a snapshot; one that is not there counts as deleted."""
+        snapshot_id = _id_of(snapshot)
+        with faults.as_cinder_errors():
+            try:
+                self._api.delete_snapshot(snapshot_id)
+            except errors.NotFound:
+                LOG.info('Snapshot %s is not there (any more), nothing to '
+                         'delete.', snapshot_id)
+
+    def backup_use_temp_snapshot(self):
+        """Back up a volume in use from a snapshot, whatever is configured.
+
+        The other way is a copy of the volume.
+        """
+        return True
+
+    def create_export_snapshot(self, context, snapshot, connector):
+        pass
+
+    def remove_export_snapshot(self, context, snapshot):
+        pass
+
+    def initialize_connection_snapshot(self, snapshot, connector, **kwargs):
+        """Let the connector's host read the snapshot, and say how."""
+        self.validate_connector(connector)
+        with faults.as_cinder_errors():
+            export = self._api.export_snapshot(_id_of(snapshot),
+                                               connector['nqn'])
+        return self._connection_info(connector, export, access_mode='ro')
+
+    def terminate_connection_snapshot(self, snapshot, connector, **kwargs):
+        """Take the snapshot from the connector's host, or from all (None).
+
+        Cinder makes one backup of a snapshot at a time, so no other one of
+        the same host needs it.
+        """
+        snapshot_id = _id_of(snapshot)
+        nqn = connector.get('nqn') if connector else None
+        with faults.as_cinder_errors():
+            try:
+                if connector is None:
+                    self._api.unexport_snapshot_all(snapshot_id)
+                elif nqn:
+                    self._api.unexport_snapshot(snapshot_id, nqn)
+            except errors.NotFound:
+                LOG.info('Snapshot %s is not there (any more), no host can '
+                         'read it.', snapshot_id)
+
+    # Managing (module existing).
 
     def manage_existing_get_size(self, volume, existing_ref):
         """Size in GiB, rounded up: managing grows the volume to it."""
-        return _whole_gib(self._existing(volume, existing_ref).size_bytes)
+        found = existing.volume(self._api, self._pool_of(volume),
+                                existing_ref)
+        return existing.whole_gib(found.size_bytes)
 
     def manage_existing(self, volume, existing_ref):
         """Take over a volume of the same pool that no host may use.
 
         :param existing_ref: {'source-id': UUID} or {'source-name': name}
         """
-        found = self._existing(volume, existing_ref)
-        if found.hosts:
-            raise exception.ManageExistingInvalidReference(
-                existing_ref=existing_ref,
-                reason=_('hosts may use it: %s') % ', '.join(found.hosts))
-        if found.id != volume.name_id and _is_managed(found.id):
+        found = existing.volume(self._api, self._pool_of(volume),
+                                existing_ref)
+        existing.require_unused(found, existing_ref)
+        if (found.id != volume.name_id and
+                existing.is_managed_volume(found.id)):
             raise exception.ManageExistingAlreadyManaged(
                 volume_ref=found.id)
-        with _as_cinder_errors():
-            self._api.grow_volume(
-                found.id, _whole_gib(found.size_bytes) * units.Gi)
+        wanted = policy.encryption(volume.volume_type_id)
+        if wanted not in (None, found.encryption):
+            raise exception.ManageExistingVolumeTypeMismatch(
+                reason=_('its encryption is %s') % found.encryption)
+        size = existing.whole_gib(found.size_bytes)
+        bounds = policy.bounds(volume.volume_type_id, size)
+        with faults.as_cinder_errors():
+            self._api.grow_volume(found.id, size * units.Gi)
+            if bounds is not None:
+                self._limit(found.id, bounds)
         return {'_name_id': found.id}
 
     def unmanage(self, volume):
@@ -264,60 +371,74 @@ class AshlarDriver(driver.VolumeDriver):
     def get_manageable_volumes(self, cinder_volumes, marker, limit, offset,
                                sort_keys, sort_dirs):
         known = {volume.name_id: volume.id for volume in cinder_volumes}
-        entries = []
-        with _as_cinder_errors():
-            for pool in self.configuration.ashlar_pools:
-                entries += [_manageable(volume, known.get(volume.id))
-                            for volume in self._api.volumes(pool)]
+        entries = [existing.volume_entry(volume, known.get(volume.id))
+                   for volume in self._volumes()]
         return volume_utils.paginate_entries_list(
             entries, marker, limit, offset, sort_keys, sort_dirs)
 
-    def _existing(self, volume, existing_ref):
-        """The volume that a reference means, in the pool of the volume."""
-        pool = volume_utils.extract_host(volume.host, level='pool')
-        found = self._find(pool or self.configuration.ashlar_pools[0],
-                           existing_ref)
-        if found is None:
-            raise exception.ManageExistingInvalidReference(
-                existing_ref=existing_ref,
-                reason=_('no such volume in pool %s') % pool)
-        return found
+    def manage_existing_snapshot_get_size(self, snapshot, existing_ref):
+        """Size in GiB, rounded up."""
+        found = existing.snapshot(self._api, snapshot.volume.name_id,
+                                  existing_ref)
+        return existing.whole_gib(found.size_bytes)
 
-    def _find(self, pool, reference):
-        name, volume_id = (reference.get('source-name'),
-                           reference.get('source-id'))
-        with _as_cinder_errors():
-            if volume_id is not None:
-                if not _is_uuid(volume_id):
-                    return None
-                try:
-                    found = self._api.volume(volume_id)
-                except errors.NotFound:
-                    return None
-                return found if found.pool == pool else None
-            if not isinstance(name, str) or not name:
-                raise exception.ManageExistingInvalidReference(
-                    existing_ref=reference,
-                    reason=_('it needs source-name or source-id'))
-            named = list(self._api.volumes(pool, name=name))
-        if len(named) > 1:
-            raise exception.ManageExistingInvalidReference(
-                existing_ref=reference,
-                reason=_('several projects have a volume of this name; '
-                         'use source-id'))
-        return named[0] if named else None
+    def manage_existing_snapshot(self, snapshot, existing_ref):
+        """Take over a snapshot of the volume that no host may read.
+
+        :param existing_ref: {'source-id': UUID} or {'source-name': name}
+        """
+        found = existing.snapshot(self._api, snapshot.volume.name_id,
+                                  existing_ref)
+        existing.require_unused(found, existing_ref)
+        existing.require_available(found, existing_ref)
+        if found.id != snapshot.id and existing.is_managed_snapshot(found.id):
+            raise exception.ManageExistingAlreadyManaged(
+                volume_ref=found.id)
+        return {'provider_id': found.id}
+
+    def unmanage_snapshot(self, snapshot):
+        """Leave the snapshot to others. Nothing on it is Cinder's."""
+        LOG.info('Snapshot %s stays where it is, outside of Cinder.',
+                 _id_of(snapshot))
+
+    def get_manageable_snapshots(self, cinder_snapshots, marker, limit,
+                                 offset, sort_keys, sort_dirs):
+        known = {_id_of(snapshot): snapshot.id
+                 for snapshot in cinder_snapshots}
+        volumes = {volume.id for volume in self._volumes()}
+        with faults.as_cinder_errors():
+            entries = [existing.snapshot_entry(found, known.get(found.id))
+                       for found in self._api.snapshots()
+                       if found.volume in volumes]
+        return volume_utils.paginate_entries_list(
+            entries, marker, limit, offset, sort_keys, sort_dirs)
+
+    def _volumes(self):
+        """All volumes of the pools of this back end, Cinder's and others."""
+        with faults.as_cinder_errors():
+            return [volume for pool in self.configuration.ashlar_pools
+                    for volume in self._api.volumes(pool)]
 
     # Changes of type and place, as far as nothing has to be copied.
 
     def retype(self, context, volume, new_type, diff, host):
-        """Accept what the pool of the volume already gives.
+        """Accept what the pool of the volume already gives, and new bounds.
 
         The scheduler chose the host by the new type's extra specs, so when
-        that is where the volume is, it has what they ask for. Encryption is
-        a layer above the device and needs a copy.
+        that is where the volume is, it has what they ask for. Encryption,
+        Cinder's (a layer above the device) or that of Ashlar, needs a copy.
         """
         if diff.get('encryption') or not self._is_place_of(volume, host):
             return False, None
+        wanted = policy.encryption(new_type.id)
+        before = policy.bounds(volume.volume_type_id, volume.size)
+        bounds = policy.bounds(new_type.id, volume.size)
+        with faults.as_cinder_errors():
+            if (wanted is not None and
+                    wanted != self._api.volume(volume.name_id).encryption):
+                return False, None
+            if bounds != before:
+                self._limit(volume.name_id, bounds)
         return True, None
 
     def migrate_volume(self, context, volume, host):
@@ -331,7 +452,7 @@ class AshlarDriver(driver.VolumeDriver):
             return False
         pool = (volume_utils.extract_host(host['host'], level='pool') or
                 there.get('pool_name'))
-        with _as_cinder_errors():
+        with faults.as_cinder_errors():
             return self._api.volume(volume.name_id).pool == pool
 
     def update_migrated_volume(self, ctxt, volume, new_volume,
@@ -339,16 +460,25 @@ class AshlarDriver(driver.VolumeDriver):
         """The volume goes by the id of the copy that took its place."""
         return {'_name_id': new_volume.name_id}
 
+    def _init_vendor_properties(self):
+        properties = {}
+        self._set_property(
+            properties, policy.ENCRYPTION, 'Encryption',
+            _('Encryption of volumes before they leave the gateway; what '
+              'the pool says if not set.'),
+            'string', enum=list(policy.CIPHERS))
+        return properties, 'ashlar'
+
     def _location(self):
         if self._cluster_id is None:
-            with _as_cinder_errors():
+            with faults.as_cinder_errors():
                 self._cluster_id = self._api.cluster().id
         return f'{type(self).__name__}:{self._cluster_id}'
 
     def _update_volume_stats(self):
         conf = self.configuration
         location = self._location()
-        with _as_cinder_errors():
+        with faults.as_cinder_errors():
             pools = [self._api.pool(name) for name in conf.ashlar_pools]
         self._stats = {
             'volume_backend_name': (conf.safe_get('volume_backend_name') or
@@ -378,7 +508,7 @@ class AshlarDriver(driver.VolumeDriver):
             'thick_provisioning_support': False,
             'online_extend_support': True,
             'multiattach': True,
-            'QoS_support': False,
+            'QoS_support': True,
             'consistent_group_snapshot_enabled': False,
             'replication_enabled': False,
             'filter_function': self.get_filter_function(),
@@ -392,12 +522,6 @@ class AshlarDriver(driver.VolumeDriver):
 
     # Not there yet. Said in words: NotImplementedError() alone ends up in
     # the log as an empty line.
-
-    def create_snapshot(self, snapshot):
-        raise _not_yet(_('snapshots'))
-
-    def delete_snapshot(self, snapshot):
-        """Succeed: the record of a failed create_snapshot has to go."""
 
     def create_volume_from_snapshot(self, volume, snapshot):
         raise _not_yet(_('volumes from snapshots'))
@@ -421,54 +545,9 @@ def _is_shared(volume, connector):
     return len(same_host) > (1 if connector in same_host else 0)
 
 
-@contextlib.contextmanager
-def _as_cinder_errors():
-    """Turn what the API client raises into what Cinder expects."""
-    try:
-        yield
-    except errors.VolumeExported as exc:
-        LOG.error('%s', exc)
-        raise exception.VolumeIsBusy(message=str(exc)) from exc
-    except errors.AshlarError as exc:
-        raise exception.VolumeBackendAPIException(data=exc) from exc
-
-
-def _manageable(volume, cinder_id):
-    """A line of the list of volumes that Cinder could take over."""
-    reason = None
-    if cinder_id:
-        reason = _('already managed')
-    elif volume.hosts:
-        reason = _('hosts may use it')
-    return {'reference': {'source-id': volume.id},
-            'size': _whole_gib(volume.size_bytes),
-            'safe_to_manage': reason is None,
-            'reason_not_safe': reason,
-            'cinder_id': cinder_id,
-            'extra_info': {'name': volume.name, 'pool': volume.pool}}
-
-
-def _is_managed(volume_id):
-    """Whether a volume of Cinder, whoever serves it, is that of the API."""
-    admin = cinder_context.get_admin_context()
-    if objects.VolumeList.get_all(admin, filters={'_name_id': volume_id}):
-        return True
-    try:
-        same = objects.Volume.get_by_id(admin, volume_id)
-    except exception.VolumeNotFound:
-        return False
-    return same.name_id == volume_id
-
-
-def _is_uuid(text):
-    try:
-        return str(uuid.UUID(text)) == text
-    except (ValueError, TypeError, AttributeError):
-        return False
-
-
-def _whole_gib(size_bytes):
-    return math.ceil(size_bytes / units.Gi)
+def _id_of(snapshot):
+    """The id that a snapshot of Cinder has in the API."""
+    return snapshot.provider_id or snapshot.id
 
 
 def _gib(size_bytes):

@@ -10,9 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The options in docs/openstack.md are those of the driver.
+"""docs/openstack.md knows what the driver knows: its options, its specs.
 
-``python3 -m ashlar_cinder.tests.test_docs`` writes them there anew.
+``python3 -m ashlar_cinder.tests.test_docs`` writes the options there anew.
 """
 
 import pathlib
@@ -20,6 +20,7 @@ import re
 import unittest
 
 from ashlar_cinder import options
+from ashlar_cinder import policy
 
 PAGE = pathlib.Path(__file__).resolve().parents[3] / 'docs' / 'openstack.md'
 PLACE = re.compile(r'(<!-- options: [^>]*-->\n).*(<!-- end of options -->)',
@@ -50,6 +51,10 @@ class DocsTest(unittest.TestCase):
         self.assertEqual(PAGE.read_text(encoding='utf-8'), page(),
                          'run python3 -m ashlar_cinder.tests.test_docs')
         self.assertIn('| `ashlar_api_urls` |', page())
+
+    def test_names_of_volume_types_are_explained(self):
+        for name in (policy.ENCRYPTION, *policy.LIMITS, *policy.SCALED):
+            self.assertIn(f'`{name}', page())
 
 
 if __name__ == '__main__':

@@ -1,0 +1,172 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Snapshots: taken, deleted, and attached for a backup."""
+
+import json
+import uuid
+
+from os_brick.initiator.connectors import nvmeof
+from oslo_utils import units
+
+from ashlar_brick import paths
+from ashlar_cinder.tests import base
+from cinder import exception
+
+HOST_A, HOST_B = base.HOST_A, base.HOST_B
+
+
+class SnapshotTest(base.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.volume = self.created(size=2)
+
+    def test_taken_again_is_the_same_snapshot(self):
+        snapshot = self.taken(self.volume)
+        self.driver.create_snapshot(snapshot)
+        (stored,) = self.cluster.snapshots.values()
+        self.assertEqual(
+            (snapshot.id, snapshot.name, self.volume.id, 'available',
+             2 * units.Gi),
+            (stored['id'], stored['name'], stored['volume'], stored['state'],
+             stored['size_bytes']))
+
+    def test_of_a_volume_that_goes_by_its_name_id(self):
+        volume = self.created(_name_id=str(uuid.uuid4()))
+        snapshot = self.taken(volume)
+        self.assertEqual(volume.name_id,
+                         self.cluster.snapshots[snapshot.id]['volume'])
+
+    def test_lost_answer_can_be_asked_for_again(self):
+        snapshot = self.make_snapshot(self.volume)
+        self.twin.misbehave('hang up after')
+        self.failure(exception.VolumeBackendAPIException,
+                     self.driver.create_snapshot, snapshot)
+        self.driver.create_snapshot(snapshot)
+        self.assertEqual([snapshot.id], list(self.cluster.snapshots))
+
+    def test_of_a_missing_volume(self):
+        self.failure(exception.VolumeBackendAPIException,
+                     self.driver.create_snapshot,
+                     self.make_snapshot(self.make_volume()))
+
+    def test_not_taken_in_time_is_not_taken_later(self):
+        self.cluster.owners = False
+        snapshot = self.make_snapshot(self.volume)
+        exc = self.failure(exception.SnapshotUnavailable,
+                           self.driver.create_snapshot, snapshot)
+        self.assertIn(self.volume.id, str(exc))
+        self.assertEqual('deleting',
+                         self.cluster.snapshots[snapshot.id]['state'])
+
+    def test_delete(self):
+        snapshot = self.taken(self.volume)
+        self.driver.delete_snapshot(snapshot)
+        self.assertEqual({}, self.cluster.snapshots)
+        self.driver.delete_snapshot(snapshot)  # missing is fine
+
+    def test_delete_error_is_an_error(self):
+        snapshot = self.taken(self.volume)
+        self.twin.misbehave('unavailable')
+        self.failure(exception.VolumeBackendAPIException,
+                     self.driver.delete_snapshot, snapshot)
+        self.assertIn(snapshot.id, self.cluster.snapshots)
+
+    def test_delete_while_a_host_reads_it(self):
+        snapshot = self.taken(self.volume)
+        self.driver.initialize_connection_snapshot(snapshot, HOST_A)
+        self.failure(exception.SnapshotIsBusy, self.driver.delete_snapshot,
+                     snapshot)
+        self.assertIn(snapshot.id, self.cluster.snapshots)
+
+    def test_volume_with_a_snapshot_stays(self):
+        snapshot = self.taken(self.volume)
+        self.failure(exception.VolumeIsBusy, self.driver.delete_volume,
+                     self.volume)
+        self.driver.delete_snapshot(snapshot)
+        self.driver.delete_volume(self.volume)
+        self.assertEqual({}, self.cluster.volumes)
+
+
+class BackupTest(base.TestCase):
+    """What cinder-backup asks of the driver."""
+
+    def setUp(self):
+        super().setUp()
+        self.volume = self.created()
+        self.snapshot = self.taken(self.volume)
+
+    def readers(self):
+        return self.cluster.hosts[self.snapshot.id]
+
+    def test_volume_in_use_is_backed_up_from_a_snapshot(self):
+        self.assertTrue(self.driver.backup_use_temp_snapshot())
+
+    def test_host_reads_the_snapshot(self):
+        self.driver.create_export_snapshot(None, self.snapshot, HOST_A)
+        info = self.driver.initialize_connection_snapshot(self.snapshot,
+                                                          HOST_A)
+        self.assertEqual('nvmeof', info['driver_volume_type'])
+        self.assertEqual(
+            {'target_nqn': self.cluster.snapshots[self.snapshot.id]['nqn'],
+             'vol_uuid': self.snapshot.id,
+             'portals': [('192.0.2.1', '4420', 'tcp'),
+                         ('192.0.2.2', '4420', 'tcp'),
+                         ('192.0.2.3', '4420', 'tcp')],
+             'host_nqn': HOST_A['nqn'], 'access_mode': 'ro'}, info['data'])
+        self.assertEqual(({HOST_A['nqn']}, set()),
+                         (self.readers(), self.hosts(self.volume)))
+        self.driver.terminate_connection_snapshot(self.snapshot, HOST_A)
+        self.driver.remove_export_snapshot(None, self.snapshot)
+        self.assertEqual(set(), self.readers())
+
+    def test_both_connectors_understand_it(self):
+        info = self.driver.initialize_connection_snapshot(self.snapshot,
+                                                          HOST_A)
+        data = json.loads(json.dumps(info['data']))
+        (target,) = nvmeof.NVMeOFConnProps(data).targets
+        parsed = paths.Volume.parse(data)
+        self.assertEqual((self.snapshot.id, 3),
+                         (target.uuid, len(target.portals)))
+        self.assertEqual((self.snapshot.id, 3),
+                         (parsed.uuid, len(parsed.portals)))
+
+    def test_host_with_our_connector_uses_it(self):
+        info = self.driver.initialize_connection_snapshot(
+            self.snapshot, dict(HOST_A, ashlar_connector='1'))
+        self.assertEqual('ashlar', info['driver_volume_type'])
+
+    def test_host_without_nqn_is_refused(self):
+        self.failure(exception.InvalidConnectorException,
+                     self.driver.initialize_connection_snapshot,
+                     self.snapshot, {'host': 'h'})
+        self.assertEqual(set(), self.readers())
+
+    def test_taken_from_all_hosts(self):
+        for host in (HOST_A, HOST_B):
+            self.driver.initialize_connection_snapshot(self.snapshot, host)
+        self.driver.terminate_connection_snapshot(self.snapshot, HOST_B)
+        self.assertEqual({HOST_A['nqn']}, self.readers())
+        self.driver.terminate_connection_snapshot(self.snapshot,
+                                                  {'host': 'h'})
+        self.assertEqual({HOST_A['nqn']}, self.readers())
+        self.driver.terminate_connection_snapshot(self.snapshot, None,
+                                                  force=True)
+        self.assertEqual(set(), self.readers())
+
+    def test_missing_snapshot(self):
+        gone = self.make_snapshot(self.volume)
+        self.driver.terminate_connection_snapshot(gone, HOST_A)
+        self.driver.terminate_connection_snapshot(gone, None)
+        self.failure(exception.VolumeBackendAPIException,
+                     self.driver.initialize_connection_snapshot, gone, HOST_A)
