@@ -21,6 +21,7 @@ type Volume struct {
 	ID     string
 	Status string // "available", "in-use", "error", ...
 	GiB    int
+	Type   string // name of its volume type
 }
 
 // Connector is what a compute host says about itself (os-brick's connector properties, as far as needed).
@@ -66,9 +67,19 @@ func (e *StatusError) Error() string {
 // CreateVolume makes a volume and waits until it is available. A volume that fails comes back with its
 // StatusError, and is still there to be deleted.
 func (c *Cinder) CreateVolume(ctx context.Context, name string, gib int) (Volume, error) {
-	made, err := volumes.Create(ctx, c.admin, volumes.CreateOpts{Name: name, Size: gib}, nil).Extract()
+	return c.createVolume(ctx, volumes.CreateOpts{Name: name, Size: gib})
+}
+
+// CreateVolumeOfType is CreateVolume with a volume type.
+func (c *Cinder) CreateVolumeOfType(ctx context.Context, name string, gib int, volumeType string) (Volume,
+	error) {
+	return c.createVolume(ctx, volumes.CreateOpts{Name: name, Size: gib, VolumeType: volumeType})
+}
+
+func (c *Cinder) createVolume(ctx context.Context, o volumes.CreateOpts) (Volume, error) {
+	made, err := volumes.Create(ctx, c.admin, o, nil).Extract()
 	if err != nil {
-		return Volume{}, fmt.Errorf("create volume %s: %w", name, err)
+		return Volume{}, fmt.Errorf("create volume %s: %w", o.Name, err)
 	}
 	return c.waitFor(ctx, made.ID, "available")
 }
@@ -79,7 +90,7 @@ func (c *Cinder) Show(ctx context.Context, id string) (Volume, error) {
 	if err != nil {
 		return Volume{}, fmt.Errorf("show volume %s: %w", id, err)
 	}
-	return Volume{ID: v.ID, Status: v.Status, GiB: v.Size}, nil
+	return Volume{ID: v.ID, Status: v.Status, GiB: v.Size, Type: v.VolumeType}, nil
 }
 
 // Extend grows a volume, attached or not, and waits until Cinder is done.

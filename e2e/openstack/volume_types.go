@@ -1,0 +1,47 @@
+package openstack
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/qos"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumetypes"
+)
+
+// CreateType makes a volume type; bounds, when there are any, are its QoS specs for the back end.
+func (c *Cinder) CreateType(ctx context.Context, name string, bounds map[string]string) error {
+	made, err := volumetypes.Create(ctx, c.admin, volumetypes.CreateOpts{Name: name}).Extract()
+	if err != nil {
+		return fmt.Errorf("create volume type %s: %w", name, err)
+	}
+	if len(bounds) == 0 {
+		return nil
+	}
+	spec, err := qos.Create(ctx, c.admin,
+		qos.CreateOpts{Name: name, Consumer: qos.ConsumerBack, Specs: bounds}).Extract()
+	if err != nil {
+		return fmt.Errorf("create QoS spec %s: %w", name, err)
+	}
+	if err := qos.Associate(ctx, c.admin, spec.ID, qos.AssociateOpts{VolumeTypeID: made.ID}).Err; err != nil {
+		return fmt.Errorf("associate QoS spec %s: %w", name, err)
+	}
+	return nil
+}
+
+// Retype gives a volume another type where it is, and waits.
+func (c *Cinder) Retype(ctx context.Context, id, volumeType string) error {
+	before, err := c.Show(ctx, id)
+	if err != nil {
+		return err
+	}
+	opts := volumes.ChangeTypeOpts{NewType: volumeType, MigrationPolicy: volumes.MigrationPolicyNever}
+	if err := volumes.ChangeType(ctx, c.admin, id, opts).Err; err != nil {
+		return fmt.Errorf("retype volume %s: %w", id, err)
+	}
+	after, err := c.waitFor(ctx, id, before.Status)
+	if err == nil && after.Type != volumeType {
+		err = fmt.Errorf("volume %s is of type %s still", id, after.Type)
+	}
+	return err
+}
