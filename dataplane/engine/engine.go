@@ -159,7 +159,10 @@ func (e *Engine) partDone(op *Op, s Status) {
 
 // Drain moves what is ready into r, reusing its slices.
 func (e *Engine) Drain(r *Ready) {
-	e.flushJournal()
+	if e.mode != modeStopped {
+		e.flushJournal()
+	}
+	e.refuse()
 	r.Sends = append(r.Sends[:0], e.out.Sends...)
 	r.Done = append(r.Done[:0], e.out.Done...)
 	r.Record, e.out.Record = e.out.Record, nil
@@ -168,6 +171,19 @@ func (e *Engine) Drain(r *Ready) {
 	r.Held = e.held()
 	r.Exhausted = e.win.next > cluster.MaxSeqCounter/2 || e.round >= chunk.MaxRound
 	e.out.Sends, e.out.Done = e.out.Sends[:0], e.out.Done[:0]
+}
+
+// refuse gives back, as unreachable, what an engine that has stopped would still send. Devices that know of
+// no newer owner yet would carry it out, and it may come of an answer that was missing: from who has stopped,
+// nothing may be the last word.
+func (e *Engine) refuse() {
+	for len(e.refused) > 0 {
+		r := e.refused[0]
+		e.refused = e.refused[1:]
+		r.Status = chunk.Unreachable
+		e.ChunkDone(r)
+	}
+	e.refused = nil
 }
 
 // Stop ends the engine: operations come back with PathGone as soon as none of their requests is outstanding.
@@ -192,7 +208,7 @@ func (e *Engine) fence() {
 
 // Idle reports that no operation and no request is left: after Stop, the engine can be dropped.
 func (e *Engine) Idle() bool {
-	return len(e.out.Sends) == 0 && len(e.out.Done) == 0 && e.lock.empty() && len(e.lock.parked) == 0
+	return len(e.out.Sends)+len(e.refused)+len(e.out.Done)+len(e.lock.parked) == 0 && e.lock.empty()
 }
 
 // Tick is called at a steady pace (100 ms); counts of ticks are the engine's only notion of time.
@@ -275,6 +291,10 @@ func (e *Engine) send(r *chunk.Request) {
 	if r.Op == chunk.OpWrite {
 		d.credit.sent += uint32(r.Count)
 		d.credit.onWay += uint32(r.Count)
+	}
+	if e.mode == modeStopped {
+		e.refused = append(e.refused, r)
+		return
 	}
 	e.out.Sends = append(e.out.Sends, r)
 }

@@ -10,8 +10,9 @@ type pools struct {
 	extents  []*extent
 	batches  []*batch
 	requests []*chunk.Request
-	stuck    []*batch // sent, and waiting for a journal entry or a device
-	scratch  [][]byte // n+p slices, for the codec
+	stuck    []*batch         // sent, and waiting for a journal entry or a device
+	refused  []*chunk.Request // that an engine which has stopped would still send
+	scratch  [][]byte         // n+p slices, for the codec
 	zeroes   [cluster.BlockSize]byte
 }
 

@@ -49,9 +49,13 @@ func (e *Engine) startResolve() {
 	e.resolveMore()
 }
 
-// resolveMore takes up rows while there is room, and goes on to judge when none is left.
+// resolveMore takes up rows while there is room, and goes on to judge when none is left. Rows that end
+// because the engine has stopped are not decided: no device may be told so.
 func (e *Engine) resolveMore() {
 	o := &e.open
+	if e.mode != modeOpening {
+		return
+	}
 	for o.active < resolveWidth && len(o.keys) > 0 && !o.failed {
 		k := o.keys[0]
 		o.keys = o.keys[1:]
