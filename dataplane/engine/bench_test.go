@@ -82,6 +82,7 @@ func newRig(tb testing.TB, code cluster.Code, n, p, devices int) *rig {
 	if !r.ready.Serving {
 		tb.Fatal("the volume does not open")
 	}
+	r.e.Served()
 	return r
 }
 

@@ -40,7 +40,8 @@ type Ready struct {
 	Done   []*Op            // give back to the host
 	Record *cluster.Owner   // store Journal and Layout by compare-and-swap, then call Recorded
 	// Serving turns true once the open is complete: host operations are accepted from then on. Before one
-	// is, the owner record must say Served = Epoch: what this owner decided counts from then on.
+	// is, the owner record must say Served = Epoch, and the engine be told (Served): what this owner decided
+	// counts from then on.
 	Serving bool
 	// Fenced: this owner is no longer the owner. All operations come back with PathGone.
 	Fenced bool

@@ -26,7 +26,7 @@ import (
 //	write d1 sectors=2+3            a part of a block
 //	read d1 asof=1.7                as of a pin
 //	hold d0 p1 [op=write]           what is sent to these devices is on its way until released;
-//	                                "hold record": so is the owner record
+//	                                "hold record": so is the owner record; "hold served": so is that it serves
 //	release d0 p1 [op=write]        "release d0 newest": of what is held, carry out only what was sent last
 //	lose d0 [carried-out | ghost]   what is on its way gets no answer: it was not carried out, or it was, or it
 //	                                still may be until the owner's next session
@@ -294,7 +294,7 @@ func (s *story) misfortune() {
 		if name == "carried-out" || name == "ghost" || name == "newest" {
 			continue
 		}
-		if name == "record" {
+		if name == "record" || name == "served" {
 			s.holds = slices.DeleteFunc(s.holds, func(h hold) bool { return h.op == name })
 			if s.name == "hold" {
 				s.holds = append(s.holds, hold{op: name})

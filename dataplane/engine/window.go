@@ -12,6 +12,7 @@ type window struct {
 	base, next uint64
 	cap        uint64        // first pin that not all devices know, which the mark may not pass; 0: none
 	pinned     []cluster.Seq // pins that the view list does not name yet
+	served     bool          // the owner record says that this owner serves
 	done       []bool        // ring, length a power of two, at least next-base
 }
 
@@ -69,8 +70,16 @@ func (e *Engine) stable() cluster.Seq {
 	return e.capped(e.win.base - 1)
 }
 
-// capped holds a mark back while a pin is not known to all devices.
+// Served says that the owner record names this owner as one that has served. Until then its marks stay here:
+// a device forgets the mark of an owner before for the first one of a newer, and an open that does not count
+// this owner may need the older one.
+func (e *Engine) Served() { e.win.served = true }
+
+// capped holds a mark back until the owner has served, and while a pin is not known to all devices.
 func (e *Engine) capped(mark uint64) cluster.Seq {
+	if !e.win.served {
+		return e.seq(0)
+	}
 	if e.win.cap != 0 && !e.cfg.Mutant.Is(mutant.PinUnprotected) {
 		mark = min(mark, e.win.cap)
 	}

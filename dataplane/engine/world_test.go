@@ -176,6 +176,7 @@ func (w *world) run() {
 			w.deliver(i)
 		}
 		for _, o := range w.owners {
+			w.serve(o)
 			if o.record != nil && !slices.Contains(w.holds, hold{op: "record"}) {
 				w.store(o)
 				again = true
@@ -258,11 +259,19 @@ func (w *world) drain(o *owner) {
 		o.fenced = true
 		w.say(o, "is fenced")
 	}
-	if o.ready.Serving && !o.serving && w.owner.Epoch == o.Epoch() {
-		o.serving = true
-		w.owner.Served = o.Epoch()
-		w.say(o, "serves")
+	w.serve(o)
+}
+
+// serve lets hosts in once an owner is ready and the record says so.
+func (w *world) serve(o *owner) {
+	if !o.ready.Serving || o.serving || w.owner.Epoch != o.Epoch() ||
+		slices.Contains(w.holds, hold{op: "served"}) {
+		return
 	}
+	o.serving = true
+	w.owner.Served = o.Epoch()
+	o.Served()
+	w.say(o, "serves")
 }
 
 // store answers an owner's change of the record: it counts while the record names this owner.

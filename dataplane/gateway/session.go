@@ -243,6 +243,7 @@ func (s *session) serve() {
 			s.end("the owner record names another owner or is gone")
 			return
 		}
+		s.withEngine((*engine.Engine).Served)
 		s.serving.Store(true)
 		if s.ended.Load() { // end() may have looked before the line above
 			s.serving.Store(false)

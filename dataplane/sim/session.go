@@ -186,6 +186,7 @@ func (s *session) serve() {
 			return
 		}
 		s.serving = true
+		s.eng.Served()
 		s.g.n.w.logf("gateway %d: serves volume %v under epoch %d", s.g.n.id, s.v.key, s.epoch)
 	})
 }
