@@ -72,8 +72,8 @@
 //	0x92    JournalList  back: journal records, the first ones valid as dword 0 says
 //	0x94    JournalTrim  none
 //	0x98    JournalWipe  none
-//	0x95    View         to the server: version u32, pins u16, intervals u16, u64 for every pin, 2 * u64 for
-//	                     every interval
+//	0x95    View         to the server: version u32, pins u16, intervals u16 (bit 15: of a clone),
+//	                     u64 for every pin, 2 * u64 for every interval
 //
 //	block record, 20 bytes
 //	0     8     12    14     16      17  20
@@ -107,5 +107,6 @@
 //
 // Version 2. Version 1 knew whole copies only: one residency for a volume and device, and no write sets,
 // journal, holes, credit or views. No release wrote it. A node refuses opcodes it does not know, so a later
-// version adds opcodes rather than changing the layout of one.
+// version adds opcodes rather than changing the layout of one. Nor does it take the view list of a clone,
+// whose tombstones it would lose: to it that list has too many intervals.
 package chunk

@@ -136,7 +136,11 @@ func PutView(b []byte, v *View) {
 	le := binary.LittleEndian
 	le.PutUint32(b, v.Version)
 	le.PutUint16(b[4:], uint16(len(v.Pins)))
-	le.PutUint16(b[6:], uint16(len(v.Hidden)))
+	hidden := uint16(len(v.Hidden))
+	if v.Cloned {
+		hidden |= viewCloned
+	}
+	le.PutUint16(b[6:], hidden)
 	b = b[viewHeader:]
 	for _, p := range v.Pins {
 		le.PutUint64(b, uint64(p))
@@ -155,8 +159,8 @@ func GetView(b []byte) (View, error) {
 	if len(b) < viewHeader {
 		return View{}, fmt.Errorf("%w: view list of %d bytes", Invalid, len(b))
 	}
-	v := View{Version: le.Uint32(b)}
-	pins, hidden := int(le.Uint16(b[4:])), int(le.Uint16(b[6:]))
+	v := View{Version: le.Uint32(b), Cloned: le.Uint16(b[6:])&viewCloned != 0}
+	pins, hidden := int(le.Uint16(b[4:])), int(le.Uint16(b[6:])&^viewCloned)
 	if pins > MaxPins || hidden > MaxHidden || len(b) != viewHeader+8*pins+16*hidden {
 		return View{}, fmt.Errorf("%w: view list with %d pins and %d intervals in %d bytes", Invalid, pins, hidden,
 			len(b))

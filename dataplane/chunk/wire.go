@@ -23,6 +23,7 @@ const (
 	fenceHeader  = 32
 	stableHeader = 8
 	viewHeader   = 8
+	viewCloned   = 1 << 15 // beside the count of intervals
 	moreBit      = 1 << 31
 	vendorBase   = nvme.Status(nvme.TypeVendor<<8 | 0x80)
 	maxPage      = 1<<40 - 1

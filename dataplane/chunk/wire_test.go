@@ -114,7 +114,7 @@ func anyJournal(t *rapid.T, epoch uint32) (out []JournalEntry) {
 }
 
 func anyView(t *rapid.T) View {
-	v := View{Version: rapid.Uint32Min(1).Draw(t, "version")}
+	v := View{Version: rapid.Uint32Min(1).Draw(t, "version"), Cloned: rapid.Bool().Draw(t, "cloned")}
 	for range rapid.IntRange(0, MaxPins).Draw(t, "pins") {
 		v.Pins = append(v.Pins, anySeq(t, cluster.MaxOwnerEpoch, "pin"))
 	}
@@ -306,6 +306,7 @@ func TestGoldenRecords(t *testing.T) {
 		{Request{Op: OpView, Control: Control{View: View{Version: 9, Pins: []cluster.Seq{seq},
 			Hidden: []Interval{{After: 1, To: 2}}}}},
 			"09000000" + "0100" + "0100" + "0807060504030201" + "0100000000000000" + "0200000000000000"},
+		{Request{Op: OpView, Control: Control{View: View{Version: 9, Cloned: true}}}, "09000000" + "0000" + "0080"},
 	}
 	for _, x := range requests {
 		b := make([]byte, RecordsSize(&x.r))

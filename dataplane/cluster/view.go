@@ -17,6 +17,9 @@ type View struct {
 	Version uint32     `json:"version"`          // of the list; the higher one counts
 	Pins    []Seq      `json:"pins,omitempty"`   // ascending
 	Hidden  []Interval `json:"hidden,omitempty"` // ascending by To
+	// Cloned: the volume was made as a clone, for good. Where nothing was ever written, reads show what is
+	// behind it; so a tombstone over nothing is not the same as nothing, and stays.
+	Cloned bool `json:"cloned,omitempty"`
 }
 
 // Interval is (After, To]: at To the volume was reverted to what it was at After. Who looks from later than
@@ -67,7 +70,9 @@ func (v *View) Validate() error {
 
 // Clone is a deep copy.
 func (v *View) Clone() View {
-	return View{Version: v.Version, Pins: slices.Clone(v.Pins), Hidden: slices.Clone(v.Hidden)}
+	c := *v
+	c.Pins, c.Hidden = slices.Clone(v.Pins), slices.Clone(v.Hidden)
+	return c
 }
 
 // IsZero reports that nothing was ever pinned or hidden.

@@ -224,7 +224,7 @@ func (k *checker) block(v *volume, c chunkMap, block uint16, sum *VolumeState) {
 	if uint64(len(above)) == inFlux && oldest.atRest() {
 		k.failf("%s: version %v is at rest, and not packed", where(), oldest.w)
 	}
-	if len(above) == 1 && oldest.flags&flagTombstone != 0 && v.stable(oldest.w) && !c.residency().Overlay() {
+	if len(above) == 1 && oldest.flags&flagTombstone != 0 && v.stable(oldest.w) && !v.hides(c) {
 		k.failf("%s: tombstone %v covers nothing", where(), oldest.w)
 	}
 }

@@ -31,8 +31,8 @@
 // goes when it is stable. sight decides this for one block, in one walk.
 //
 // A newest stable tombstone with nothing under it is dropped, unless its residency lies over another device's
-// (chunk.Residency.Overlay): there it hides what is below. Nothing older can come after it: a row write that
-// is not complete, a hole, holds its row against newer ones.
+// (chunk.Residency.Overlay), or the volume is a clone: there it hides what is below. Nothing older can come
+// after it: a row write that is not complete, a hole, holds its row against newer ones.
 //
 // # Space
 //

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
@@ -209,8 +208,7 @@ func (l *Loader) note(r *Record) error {
 	case r.Kind == Stable && (v.isNews(Mark{r.W, r.Holes}) || r.W.Epoch() < v.settled):
 		v.setMark(Mark{r.W, r.Holes})
 	case r.Kind == View:
-		v.view = chunk.View{Version: r.View.Version, Pins: slices.Clone(r.View.Pins),
-			Hidden: slices.Clone(r.View.Hidden)}
+		v.view = r.View.Clone()
 	}
 	l.m.account(v, plus)
 	return nil

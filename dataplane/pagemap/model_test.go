@@ -61,7 +61,8 @@ func (o *model) collect() {
 				keep = append(keep, x)
 			}
 		}
-		if len(keep) == 1 && keep[0].tomb && o.stable(keep[0].w) && !o.res[ref.chunkKey].Overlay() {
+		if len(keep) == 1 && keep[0].tomb && o.stable(keep[0].w) && !o.res[ref.chunkKey].Overlay() &&
+			!o.view.Cloned {
 			keep = nil
 		}
 		if o.blocks[ref] = keep; keep == nil {
@@ -174,7 +175,7 @@ func listed(m *Map, key cluster.VolumeKey, kind ListKind, piece int) (out []Entr
 
 // anyView makes a view list that is newer most of the time.
 func anyView(rng *rand.Rand, version uint32) chunk.View {
-	v := chunk.View{Version: version + uint32(rng.IntN(4))}
+	v := chunk.View{Version: version + uint32(rng.IntN(4)), Cloned: rng.IntN(3) == 0}
 	for e := uint32(1); e < 5; e++ {
 		at := 1 + rng.Uint64N(60)
 		if rng.IntN(2) == 0 {
@@ -192,7 +193,7 @@ func anyView(rng *rand.Rand, version uint32) chunk.View {
 	}
 	slices.Sort(v.Pins)
 	if v.Validate() != nil {
-		return chunk.View{Version: v.Version}
+		return chunk.View{Version: v.Version, Cloned: v.Cloned}
 	}
 	return v
 }

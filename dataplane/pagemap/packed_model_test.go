@@ -148,7 +148,8 @@ func (h *host) step(blocks int) {
 
 // look changes what is to be seen of the past: a pin at present or before, or a revert.
 func (h *host) look(e Extent) {
-	v := chunk.View{Version: h.o.view.Version + 1, Pins: slices.Clone(h.o.view.Pins)}
+	v := chunk.View{Version: h.o.view.Version + 1, Pins: slices.Clone(h.o.view.Pins),
+		Cloned: rapid.IntRange(0, 3).Draw(h.t, "cloned") == 0}
 	at := h.w - cluster.Seq(rapid.Uint64Range(0, min(9, h.w.Counter()-1)).Draw(h.t, "before"))
 	switch i := rapid.IntRange(0, 3).Draw(h.t, "look"); {
 	case i == 0 && len(v.Pins) > 0:

@@ -49,7 +49,8 @@ func dump(m *Map) string {
 		fmt.Fprintf(&b, "volume %v settled %d marks %v: %d blocks, %d unstable\n", key, st.Settled, st.Marks,
 			st.Blocks, st.Unstable)
 		if st.View.Version > 0 {
-			fmt.Fprintf(&b, "  view %d pins %v hidden %v\n", st.View.Version, st.View.Pins, st.View.Hidden)
+			fmt.Fprintf(&b, "  view %d pins %v hidden %v", st.View.Version, st.View.Pins, st.View.Hidden)
+			b.WriteString(map[bool]string{true: " cloned\n", false: "\n"}[st.View.Cloned])
 		}
 		buf := make([]Entry, 3)
 		var after Cursor
@@ -175,6 +176,8 @@ func storyRecord(t *testing.T, d *datadriven.TestData) Record {
 			for v := a.Vals; len(v) > 0; v = v[2:] {
 				r.View.Pins = append(r.View.Pins, storySeq(v))
 			}
+		case "cloned":
+			r.View.Cloned = true
 		case "hidden":
 			for v := a.Vals; len(v) > 0; v = v[4:] {
 				r.View.Hidden = append(r.View.Hidden, chunk.Interval{After: storySeq(v), To: storySeq(v[2:])})

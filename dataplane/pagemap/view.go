@@ -140,6 +140,10 @@ func (m *Map) collect(v *volume, c chunkMap, block uint16) {
 	}
 }
 
+// hides tells whether a tombstone over nothing hides what others hold: the device that a residency lies over,
+// or the parent of a clone.
+func (v *volume) hides(c chunkMap) bool { return c.residency().Overlay() || v.view.Cloned }
+
 // sink brings the oldest version in flux to rest, in the place of any that was, or drops it when it is a
 // tombstone that covers nothing. False: nothing is at rest now that was not before.
 func (m *Map) sink(v *volume, c chunkMap, block uint16, p place, only bool) bool {
@@ -150,7 +154,7 @@ func (m *Map) sink(v *volume, c chunkMap, block uint16, p place, only bool) bool
 		u := n.unit(block)
 		m.t.setRest(c, &u)
 		return true
-	case only && n.flags&flagTombstone != 0 && v.stable(n.w) && !c.residency().Overlay():
+	case only && n.flags&flagTombstone != 0 && v.stable(n.w) && !v.hides(c):
 		m.unlink(v, c, block, p)
 	}
 	return false
@@ -164,7 +168,7 @@ func (m *Map) setView(v *volume, view chunk.View) {
 	}
 	m.account(v, minus)
 	reverted := !slices.Equal(view.Hidden, v.view.Hidden)
-	v.view = chunk.View{Version: view.Version, Pins: slices.Clone(view.Pins), Hidden: slices.Clone(view.Hidden)}
+	v.view = view.Clone()
 	m.account(v, plus)
 	v.current, v.pinned = 0, 0
 	var next chunkMap

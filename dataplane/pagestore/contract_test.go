@@ -157,7 +157,13 @@ func TestAViewListKeepsWhatPinsSee(t *testing.T) {
 	if v, _ := s.Volume(vol(1)); v.View.Version != 3 || v.Versions != 1 {
 		t.Fatalf("after a newer list %+v", v)
 	}
-	if err := setView(chunk.View{Version: 4, Pins: []cluster.Seq{2, 1}}); !errors.Is(err, ErrInvalid) {
+	must(t, setView(chunk.View{Version: 4, Cloned: true}))
+	closeAndCheck(t, s)
+	s = open(t, dev)
+	if v, _ := s.Volume(vol(1)); !v.View.Cloned {
+		t.Fatalf("a clone was forgotten: %+v", v)
+	}
+	if err := setView(chunk.View{Version: 5, Pins: []cluster.Seq{2, 1}}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("unsorted pins: %v", err)
 	}
 	closeAndCheck(t, s)

@@ -192,10 +192,11 @@ type ViewItem struct {
 	Version uint32      `json:"version"`
 	Pins    []string    `json:"pins,omitempty"`
 	Hidden  [][2]string `json:"hidden,omitempty"` // by reverts: after, to
+	Cloned  bool        `json:"cloned,omitempty"`
 }
 
 func viewItem(v *chunk.View) *ViewItem {
-	x := &ViewItem{Version: v.Version}
+	x := &ViewItem{Version: v.Version, Cloned: v.Cloned}
 	for _, p := range v.Pins {
 		x.Pins = append(x.Pins, p.String())
 	}

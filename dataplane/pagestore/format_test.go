@@ -46,6 +46,7 @@ func sampleRecords() []pagemap.Record {
 		{Kind: pagemap.DropChunk, Extent: c},
 		{Kind: pagemap.View, Extent: v, View: chunk.View{Version: 5, Pins: []cluster.Seq{seq(2, 8)},
 			Hidden: []chunk.Interval{{After: seq(2, 8), To: seq(3, 1)}}}},
+		{Kind: pagemap.View, Extent: v, View: chunk.View{Version: 6, Cloned: true}},
 		{Kind: pagemap.Renumber, Extent: c},
 	}
 }

@@ -217,8 +217,7 @@ func (s *Store) changeChunk(rec pagemap.Record, done func(error)) {
 // SetView durably replaces the view list of a volume by a newer one; an older one is fine, and changes
 // nothing. Freeing what only the older list needed takes time in proportion to the chunks of the volume.
 func (s *Store) SetView(vol cluster.VolumeKey, view chunk.View, done func(error)) {
-	rec := pagemap.Record{Kind: pagemap.View, Extent: pagemap.Extent{Vol: vol}, View: chunk.View{
-		Version: view.Version, Pins: slices.Clone(view.Pins), Hidden: slices.Clone(view.Hidden)}}
+	rec := pagemap.Record{Kind: pagemap.View, Extent: pagemap.Extent{Vol: vol}, View: view.Clone()}
 	if err := rec.Validate(); err != nil {
 		done(fmt.Errorf("%w: %w", ErrInvalid, err))
 		return

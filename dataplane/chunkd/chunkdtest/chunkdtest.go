@@ -158,6 +158,7 @@ func Run(t *testing.T, open func(t *testing.T) Submitter) {
 		{"UndoRemovesAVersion", undone},
 		{"TheNewerViewListCounts", views},
 		{"ARevertHides", reverts},
+		{"TombstonesOfACloneLast", clones},
 		{"TheJournalKeepsTheHighestSeq", journal},
 		{"TheJournalIsListedInPieces", journalPieces},
 		{"GoneEntriesAreTrimmed", trim},

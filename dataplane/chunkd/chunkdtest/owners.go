@@ -250,6 +250,17 @@ func reverts(c *client) {
 	}
 }
 
+func clones(c *client) {
+	r := view(1)
+	r.View.Cloned = true
+	c.must("view", chunk.OK, r)
+	c.must("over nothing", chunk.OK, tombstone(1, 0, seq(2, 1), 1))
+	c.must("stable", chunk.OK, stable(seq(2, 1)))
+	c.holds(0, seq(2, 1), chunk.Tombstone)
+	c.must("no clone any more", chunk.OK, view(2))
+	c.holds(0, 0, chunk.Absent)
+}
+
 func largest(c *client) {
 	const n = chunk.MaxBlocks
 	for _, r := range []*chunk.Request{write(1, 0, seq(2, 1), 'a', n), read(1, 0, 0, n), head(1, 0, 0, n),
