@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
@@ -218,17 +219,24 @@ func (e *Engine) restore(g *gather, i int, lost stripe.Cols, done func()) {
 	})
 }
 
-// agree reports that the parities of a row are what its data makes.
+// agree reports that the parities of a row are what its data makes, and in a clone know who has a part in it:
+// one that forgot a tombstone has the right content.
 func (e *Engine) agree(g *gather, i int) bool {
 	shards := make([][]byte, e.n+e.p)
+	var mask stripe.Cols
 	for c := range shards {
-		if shards[c] = g.cols[c].cells[i].data; c >= e.n {
+		x := &g.cols[c].cells[i]
+		if shards[c] = x.data; c >= e.n {
 			shards[c] = make([]byte, len(shards[0]))
+		} else if e.masked(x.info.State) {
+			mask |= stripe.ColsOf(c)
 		}
 	}
 	e.codec.Encode(shards)
 	for c := e.n; c < e.n+e.p; c++ {
-		if !bytes.Equal(shards[c], g.cols[c].cells[i].data) {
+		x := &g.cols[c].cells[i]
+		if !bytes.Equal(shards[c], x.data) ||
+			e.cloned() && stripe.Cols(x.info.Mask) != mask && !e.cfg.Mutant.Is(mutant.MaskUncompared) {
 			return false
 		}
 	}
@@ -250,10 +258,19 @@ func (e *Engine) rewrite(g *gather, i int, done func()) {
 	for c := range e.n + e.p {
 		b.shards[c] = block(b.buf, c)
 		clear(b.shards[c])
-		if x := &g.cols[c].cells[i]; c < e.n && x.info.State == chunk.Data {
-			copy(b.shards[c], x.data)
-			b.plans[0].full |= stripe.ColsOf(c)
+		x, bit := &g.cols[c].cells[i], stripe.ColsOf(c)
+		switch {
+		case c >= e.n || !e.masked(x.info.State):
+			continue
+		case x.info.State == chunk.Tombstone:
+			b.plans[0].zero |= bit
 		}
+		copy(b.shards[c], x.data)
+		b.plans[0].full |= bit
+	}
+	if b.plans[0].full == 0 && e.cloned() { // whatever was written would hide the parent
+		e.endBatch(b, Media)
+		return
 	}
 	if b.plans[0].full == 0 { // no data, but a parity that says otherwise
 		b.plans[0].full, b.plans[0].zero = stripe.ColsOf(0), stripe.ColsOf(0)

@@ -16,6 +16,8 @@ type copying struct {
 	to chunk.Place
 	// read gives the column as of a pin, 0 for now.
 	read func(asOf cluster.Seq, done func(cells []cell, ok bool))
+	// cloned: what is absent shows the parent. It stays absent, and tombstones are as good as data.
+	cloned bool
 	// tombstones lie over something at the place and are copied, too; else only over what was copied before.
 	tombstones bool
 	had        []bool // blocks of which something was copied
@@ -28,6 +30,7 @@ type copying struct {
 // than the emptiness that one before it has seen: then that needs its tombstone after all, over what has come
 // under it.
 func (e *Engine) copyViews(c *copying, done func(ok bool)) {
+	c.cloned = e.cloned() && !e.cfg.Mutant.Is(mutant.AbsentCopied)
 	c.had, c.bare = make([]bool, e.geo.ChunkBlocks), make([]bool, e.geo.ChunkBlocks)
 	e.copyView(c, append(e.pins(), 0), func(ok bool) {
 		if !ok || len(e.cfg.View.Hidden) == 0 || !c.undercut() || e.cfg.Mutant.Is(mutant.TombUncovered) {
@@ -75,6 +78,10 @@ func (e *Engine) copyView(c *copying, views []cluster.Seq, done func(ok bool)) {
 
 // choose marks a cell as found when it has to be written.
 func (c *copying) choose(i int, x *cell) {
+	if c.cloned {
+		x.found = x.info.State != chunk.Absent
+		return
+	}
 	data := x.info.State == chunk.Data
 	if !data {
 		x.info.State = chunk.Tombstone

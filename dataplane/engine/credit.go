@@ -51,7 +51,7 @@ func (e *Engine) short(b *batch) *device {
 func (b *batch) dataRows(e *Engine, c int) (n int) {
 	for i := range b.plans {
 		p := &b.plans[i]
-		if c < e.n && (p.changed()&^p.zero).Has(c) || c >= e.n && p.mask() != 0 {
+		if c < e.n && (p.changed()&^p.zero).Has(c) || c >= e.n && p.data() != 0 {
 			n++
 		}
 	}

@@ -4,8 +4,8 @@
 // and the actions are carried out outside it.
 //
 //	Submit(op), ChunkDone(request), Recorded(ok), Tick()       in
-//	SetTable(table), SetView(view), Suspect(device)
-//	Ready{Sends, Done, Record, Serving, Fenced, Exhausted}     out
+//	SetTable(table), SetView(view), Suspect(device), ParentDone(read)
+//	Ready{Sends, Done, Parent, Record, Serving, Fenced, Exhausted}     out
 //
 // docs/protocol.md tells the whole protocol and why it holds. Its rules, and where they are kept:
 //
@@ -34,7 +34,9 @@
 //     (window.go), and never what a pin may see (view.go).
 //  9. A revert hides what was written since a pin. It is recorded, and brought to the devices, while nothing
 //     is under way (hold.go); an open decides nothing about what is hidden (resolve.go).
-//  10. A fenced owner stops. Any "fenced" answer, or an owner record that moved, ends the engine: nothing is
+//  10. What was never written in a clone is its parent's, and is asked of the parent's owner. Zeroes that
+//     were written there stay told apart from that, for good (parent.go).
+//  11. A fenced owner stops. Any "fenced" answer, or an owner record that moved, ends the engine: nothing is
 //     acknowledged afterwards.
 //
 // Bounds: operations are as many as the caller submits (queue depth); a batch merges at most maxMerged of

@@ -19,6 +19,7 @@ type Config struct {
 	// Tables by number: those that Owner.Layout names, and the pool's newest.
 	Tables map[uint32]*placement.Table
 	View   chunk.View
+	Parent uint64 // blocks of the parent that show where the volume, a clone, holds nothing
 	// MinColumns is how many columns of a row must be writable for a host write to begin; 0 means n.
 	MinColumns int
 	Near       map[cluster.DeviceID]bool // devices to read from by preference (the gateway's own node)
@@ -38,6 +39,7 @@ type Config struct {
 type Ready struct {
 	Sends  []*chunk.Request // carry out; each comes back through ChunkDone exactly once
 	Done   []*Op            // give back to the host
+	Parent []*ParentRead    // carry out; each comes back through ParentDone exactly once
 	Record *cluster.Owner   // store Journal and Layout by compare-and-swap, then call Recorded
 	// Serving turns true once the open is complete: host operations are accepted from then on. Before one
 	// is, the owner record must say Served = Epoch, and the engine be told (Served): what this owner decided
@@ -70,6 +72,7 @@ type Counters struct {
 	Copied     uint64 // blocks brought home or moved
 	Renumbered uint64 // columns that stayed where they are, under another number
 	Disagreed  uint64 // rows whose parities were not what their data makes
+	Inherited  uint64 // blocks asked of the parent
 	// AuditPasses counts the times that all rows were compared.
 	AuditPasses uint64
 }
@@ -166,12 +169,13 @@ func (e *Engine) Drain(r *Ready) {
 	e.refuse()
 	r.Sends = append(r.Sends[:0], e.out.Sends...)
 	r.Done = append(r.Done[:0], e.out.Done...)
+	r.Parent = append(r.Parent[:0], e.out.Parent...)
 	r.Record, e.out.Record = e.out.Record, nil
 	r.Serving = e.mode == modeServing
 	r.Fenced = e.fenced
 	r.Held = e.held()
 	r.Exhausted = e.win.next > cluster.MaxSeqCounter/2 || e.round >= chunk.MaxRound
-	e.out.Sends, e.out.Done = e.out.Sends[:0], e.out.Done[:0]
+	e.out.Sends, e.out.Done, e.out.Parent = e.out.Sends[:0], e.out.Done[:0], e.out.Parent[:0]
 }
 
 // refuse gives back, as unreachable, what an engine that has stopped would still send. Devices that know of
@@ -209,7 +213,8 @@ func (e *Engine) fence() {
 
 // Idle reports that no operation and no request is left: after Stop, the engine can be dropped.
 func (e *Engine) Idle() bool {
-	return len(e.out.Sends)+len(e.refused)+len(e.out.Done)+len(e.lock.parked) == 0 && e.lock.empty()
+	out := len(e.out.Sends) + len(e.refused) + len(e.out.Done) + len(e.out.Parent)
+	return out+len(e.lock.parked) == 0 && e.lock.empty()
 }
 
 // Tick is called at a steady pace (100 ms); counts of ticks are the engine's only notion of time.

@@ -284,7 +284,7 @@ func (g *gather) headOf(i int) (h head) {
 			h.sure, h.set, h.mask = true, stripe.Cols(x.info.Set), stripe.Cols(x.info.Mask)
 		}
 		void = void || x.state == cellFact && x.info.State == chunk.Absent && every
-		data = data || x.found && (x.info.State == chunk.Data || x.info.State.Spoiled())
+		data = data || x.found && (g.e.masked(x.info.State) || x.info.State.Spoiled())
 	}
 	if !h.sure && void && !data { // the last write left nothing, and its tombstones are gone
 		h.sure, h.set, h.mask = true, 0, 0
@@ -355,7 +355,7 @@ func (g *gather) decode(i int) cellState {
 		g.anew = g.anew || h.w != 0
 	}
 	for c := range e.n {
-		if x := g.column(c, i); !h.sure && x != nil && x.info.State == chunk.Data {
+		if x := g.column(c, i); !h.sure && x != nil && e.masked(x.info.State) {
 			h.mask |= stripe.ColsOf(c)
 		}
 	}
@@ -395,9 +395,12 @@ func (g *gather) fill(c, i int, data []byte, h head) cellState {
 	}
 	x.state, x.data, x.decoded, x.info, x.sure = cellFact, data, true, info, h.sure
 	x.info.State = chunk.Absent
-	if x.bad || !g.e.empty(c, h.mask) {
+	switch {
+	case x.bad, !g.e.empty(c, h.mask) && !g.e.void(data):
 		x.info.State, x.info.CRC = chunk.Data, sum(data)
-	} else {
+	case !g.e.empty(c, h.mask):
+		x.info.State = chunk.Tombstone
+	default:
 		clear(data)
 	}
 	return cellFact

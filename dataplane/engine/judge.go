@@ -344,8 +344,7 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 		}
 	}
 	e.look(j, views[0], func(have chunk.BlockInfo, data []byte) {
-		same := have.State == chunk.Data && truth.info.State == chunk.Data && bytes.Equal(data, truth.data) ||
-			have.State != chunk.Data && !have.State.Spoiled() && truth.info.State != chunk.Data
+		same := e.same(&have, data, truth)
 		says := g.opinionOf(j.c, j.row, have, slices.Index(e.chain(j.page, j.c).places, j.at) == 0)
 		if e.cfg.Mutant.Is(mutant.NumberUnchecked) {
 			says = confirms
@@ -375,12 +374,24 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 				}
 				e.compare(j, views, g)
 			})
-		case truth.info.State == chunk.Data && truth.info.W > have.W: // the version that was removed was rotten
+		case e.masked(truth.info.State) && truth.info.W > have.W: // the version that was removed was rotten
 			e.writeCell(j.at, j.page, j.c, j.row, truth, end)
 		default: // settled, and what came later is in the journal
 			end(true)
 		}
 	})
+}
+
+// same reports that a version says what a row decodes to. That a tombstone is gone makes no difference but in
+// a clone.
+func (e *Engine) same(have *chunk.BlockInfo, data []byte, truth *cell) bool {
+	switch {
+	case have.State.Spoiled(), e.masked(have.State) != e.masked(truth.info.State):
+		return false
+	case e.cloned() && have.State != truth.info.State:
+		return false
+	}
+	return have.State != chunk.Data || bytes.Equal(data, truth.data)
 }
 
 // listed reports that a version of a block is in question.

@@ -68,7 +68,9 @@ type extent struct {
 	data    []byte   // the host's: count blocks, or a part of one; nil for Zero
 	bounce  [][]byte // read: where columns are read to
 	info    []chunk.BlockInfo
-	run     func() // extInternal: called when the lock is held
+	absent  []uint16 // read of a clone: blocks that the parent shows, by their place in the page
+	parent  Status   // read of a clone: the worst answer of the parent
+	run     func()   // extInternal: called when the lock is held
 }
 
 // conflicts reports whether two extents of one page may not run at the same time.

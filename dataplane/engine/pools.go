@@ -10,6 +10,7 @@ type pools struct {
 	extents  []*extent
 	batches  []*batch
 	requests []*chunk.Request
+	parents  []*ParentRead
 	stuck    []*batch         // sent, and waiting for a journal entry or a device
 	refused  []*chunk.Request // that an engine which has stopped would still send
 	scratch  [][]byte         // n+p slices, for the codec
@@ -26,11 +27,11 @@ func (p *pools) extent() *extent {
 }
 
 func (e *Engine) freeExtent(x *extent) {
-	bounce, info := x.bounce, x.info
+	bounce, info, absent := x.bounce, x.info, x.absent
 	for i := range bounce {
 		bounce[i] = bounce[i][:0]
 	}
-	*x = extent{bounce: bounce, info: info[:0]}
+	*x = extent{bounce: bounce, info: info[:0], absent: absent[:0]}
 	e.extents = append(e.extents, x)
 }
 

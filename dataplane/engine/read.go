@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
@@ -86,7 +87,10 @@ func (e *Engine) readDone(x *extent, d *device, r *chunk.Request) {
 	} else {
 		for i := range r.Blocks {
 			switch r.Blocks[i].State {
-			case chunk.Absent, chunk.Tombstone:
+			case chunk.Absent:
+				clear(block(r.Data, i))
+				e.lacks(x, uint16(e.geo.Offset(int(r.Column), r.Block+uint16(i))))
+			case chunk.Tombstone:
 				clear(block(r.Data, i))
 			case chunk.Bad, chunk.Torn:
 				x.failed = true
@@ -100,8 +104,12 @@ func (e *Engine) readDone(x *extent, d *device, r *chunk.Request) {
 	case x.failed:
 		e.degrade(x)
 	default:
-		e.unbounce(x)
-		e.finish(x, OK)
+		if !x.partial || len(x.absent) == 0 {
+			e.unbounce(x)
+		}
+		if !e.fromParent(x) {
+			e.finish(x, OK)
+		}
 	}
 }
 
@@ -127,7 +135,7 @@ func (e *Engine) unbounce(x *extent) {
 // degrade starts a read again, of whole rows: a column is missing, bad or under a journal entry.
 func (e *Engine) degrade(x *extent) {
 	e.Counters.Degraded++
-	x.kind, x.failed = extRows, false
+	x.kind, x.failed, x.absent = extRows, false, x.absent[:0]
 	e.unlock(x)
 	e.enqueue(x)
 	e.startWaiting(x.page)
@@ -175,8 +183,13 @@ func (e *Engine) rowsRead(x *extent, g *gather) {
 		} else {
 			copy(block(x.data, int(i)), g.cell(c, row).data)
 		}
+		if g.cell(c, row).info.State == chunk.Absent && !e.cfg.Mutant.Is(mutant.MaskUnasked) {
+			e.lacks(x, x.off+i)
+		}
 	}
-	e.finish(x, OK)
+	if !e.fromParent(x) {
+		e.finish(x, OK)
+	}
 }
 
 // block is the i-th block of a buffer.

@@ -42,15 +42,12 @@ func (e *Engine) commit(b *batch) {
 // describe fills in the record of one block; one that is not written has no w.
 func (e *Engine) describe(b *batch, c, i int) {
 	p, info := &b.plans[i], &b.info[c][i]
-	mask := p.mask()
-	if e.cfg.Mutant.Is(mutant.MaskForgotten) {
-		mask = p.changed() &^ p.zero
-	}
-	*info = chunk.BlockInfo{W: b.w, Set: uint16(p.changed()), Mask: uint16(mask), State: chunk.Tombstone}
+	*info = chunk.BlockInfo{W: b.w, Set: uint16(p.changed()), Mask: uint16(e.mask(p)), State: chunk.Tombstone}
 	switch {
 	case p.changed() == 0, c < e.n && !p.changed().Has(c):
 		info.W = 0
-	case c < e.n && !p.zero.Has(c), c >= e.n && mask != 0:
+	case e.void(block(b.shards[c], i)):
+	case c < e.n && !p.zero.Has(c), c >= e.n && p.data() != 0:
 		info.State = chunk.Data
 		if c >= e.n && e.copies {
 			info.CRC = b.info[0][i].CRC

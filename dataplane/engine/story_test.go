@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/mutant"
@@ -20,6 +21,7 @@ import (
 //
 //	volume rs 4+2 devices=7         a new volume and its first owner; with "closed", without; min=5:
 //	                                min_columns, blocks=64: of a device
+//	                                clone=64: of so many blocks of a parent, whose block 5 holds ^5
 //	open                            a new owner; the one before goes on. patience=5, awaited=p0,p1, doubted=d0
 //	write|read|zero CELLS           a host's operation, owner=1 at that owner. CELLS: d1, d0-d2, row, each of
 //	                                row 0; d1/3 of row 3, row/3+2 from row 3, B:d1 of page B
@@ -27,6 +29,8 @@ import (
 //	read d1 asof=1.7                as of a pin
 //	hold d0 p1 [op=write]           what is sent to these devices is on its way until released;
 //	                                "hold record": so is the owner record; "hold served": so is that it serves
+//	hold parent | release parent    what is asked of the parent is on its way until released
+//	lose parent [media]             it does not give what is asked now, or has lost it for good
 //	release d0 p1 [op=write]        "release d0 newest": of what is held, carry out only what was sent last
 //	lose d0 [carried-out | ghost]   what is on its way gets no answer: it was not carried out, or it was, or it
 //	                                still may be until the owner's next session
@@ -203,6 +207,9 @@ func (s *story) volume() {
 		s.tables[of] = table
 	}
 	s.world = newWorld(s.t, x, s.tables[of])
+	if v := s.keys["clone"]; v != "" {
+		s.world.parent, s.world.view = uint64(s.number(v)), chunk.View{Version: 1, Cloned: true}
+	}
 	if !slices.Contains(s.args, "closed") {
 		s.world.open(s.t, engine.Config{Mutant: s.mutant})
 		s.run()
@@ -294,11 +301,15 @@ func (s *story) misfortune() {
 		if name == "carried-out" || name == "ghost" || name == "newest" {
 			continue
 		}
-		if name == "record" || name == "served" {
+		if name == "record" || name == "served" || name == "parent" && s.name != "lose" {
 			s.holds = slices.DeleteFunc(s.holds, func(h hold) bool { return h.op == name })
 			if s.name == "hold" {
 				s.holds = append(s.holds, hold{op: name})
 			}
+			continue
+		}
+		if name == "parent" || name == "media" {
+			s.loseParent(slices.Contains(s.args, "media"))
 			continue
 		}
 		id := s.device(name)

@@ -154,6 +154,7 @@ func (w *world) requestText(r *chunk.Request) string {
 		text += fmt.Sprintf(" %v", r.W)
 	case chunk.OpView:
 		text += fmt.Sprintf(" %d %v", r.View.Version, r.View.Pins)
+		text += map[bool]string{true: " cloned"}[r.View.Cloned]
 		for _, h := range r.View.Hidden {
 			text += fmt.Sprintf(" hides (%v, %v]", h.After, h.To)
 		}
@@ -310,6 +311,9 @@ func stamp(b []byte) string {
 	if v == 0 {
 		return "zeroes"
 	}
+	if v >= inherited {
+		return fmt.Sprintf("^%d", v-inherited)
+	}
 	return fmt.Sprintf("#%d", v)
 }
 
@@ -379,6 +383,9 @@ func (w *world) asOf(page uint64, row uint16, c int, at cluster.Seq) (data []byt
 		for _, v := range held {
 			if v.W <= at && v.W > newest {
 				newest, data = v.W, v.Data
+				if v.State == chunk.Tombstone {
+					data = make([]byte, cluster.BlockSize)
+				}
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
@@ -35,6 +36,8 @@ type world struct {
 	owners  []*owner      // that live; the last one is current
 	writes  uint64
 	view    chunk.View
+	parent  uint64 // blocks of the parent, of a clone
+	asked   []asked
 	written map[*engine.Op]string // what is under way for hosts
 	story   []line
 }
@@ -73,6 +76,12 @@ type flight struct {
 	o     *owner
 	r     *chunk.Request
 	ghost bool
+}
+
+// asked is a read of the parent on its way.
+type asked struct {
+	o *owner
+	r *engine.ParentRead
 }
 
 // hold keeps requests from being delivered.
@@ -151,7 +160,8 @@ func (w *world) open(t *testing.T, cfg engine.Config) {
 	w.owner.Epoch++
 	w.owner.Gateway = cluster.NodeID(w.owner.Epoch)
 	cfg.Vol, cfg.Owner, cfg.Geometry, cfg.Code = w.key, w.owner.Clone(), w.geometry(), w.code
-	cfg.View, cfg.MinColumns, cfg.Tables = w.view, w.minColumns, map[uint32]*placement.Table{}
+	cfg.View, cfg.Parent, cfg.MinColumns = w.view, w.parent, w.minColumns
+	cfg.Tables = map[uint32]*placement.Table{}
 	for _, x := range w.tables {
 		cfg.Tables[x.Number()] = x
 	}
@@ -174,6 +184,10 @@ func (w *world) run() {
 				break
 			}
 			w.deliver(i)
+		}
+		for len(w.asked) > 0 && !slices.Contains(w.holds, hold{op: "parent"}) {
+			w.parentGives()
+			again = true
 		}
 		for _, o := range w.owners {
 			w.serve(o)
@@ -251,6 +265,9 @@ func (w *world) drain(o *owner) {
 	}
 	if o.ready.Record != nil {
 		o.record = o.ready.Record
+	}
+	for _, r := range o.ready.Parent {
+		w.asked = append(w.asked, asked{o, r})
 	}
 	for _, op := range o.ready.Done {
 		w.host(o, op)
@@ -335,11 +352,51 @@ func (w *world) tear(id cluster.DeviceID) {
 
 // power cuts the power of everything; devices are back at once, owners are not.
 func (w *world) power() {
-	w.net, w.holds, w.owners = nil, nil, nil
+	w.net, w.holds, w.owners, w.asked = nil, nil, nil, nil
 	clear(w.written)
 	for _, d := range w.disks {
 		d.Restart()
 	}
+}
+
+// parentGives answers the oldest read of the parent. Its block 5 is full of inherited + 5.
+func (w *world) parentGives() {
+	x := w.asked[0]
+	w.asked = w.asked[1:]
+	for i := 0; i < len(x.r.Data); i += 8 {
+		binary.LittleEndian.PutUint64(x.r.Data[i:], inherited+x.r.Block+uint64(i/cluster.BlockSize))
+	}
+	w.note(x.o.Epoch(), "parent", "gives "+blocksText(x.r))
+	x.o.ParentDone(x.r, engine.OK)
+	w.drain(x.o)
+}
+
+const inherited = 1 << 32
+
+// loseParent has the parent give nothing of what it is asked for now.
+func (w *world) loseParent(forGood bool) {
+	lost := w.asked
+	w.asked = nil
+	for _, x := range lost {
+		s, why := engine.PathGone, "is out of reach for "
+		if forGood {
+			s, why = engine.Media, "has lost "
+		}
+		for i := range x.r.Data {
+			x.r.Data[i] = 0xee
+		}
+		w.note(x.o.Epoch(), "parent", why+blocksText(x.r))
+		x.o.ParentDone(x.r, s)
+		w.drain(x.o)
+	}
+}
+
+func blocksText(r *engine.ParentRead) string {
+	first := "^" + strconv.FormatUint(r.Block, 10)
+	if n := uint64(len(r.Data) / cluster.BlockSize); n > 1 {
+		return first + "-^" + strconv.FormatUint(r.Block+n-1, 10)
+	}
+	return first
 }
 
 // submit hands an operation to an owner. What a write brings is its number, over and over.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
@@ -26,6 +27,7 @@ type batch struct {
 	given    bool          // w and shards come from an open: cols says which columns to write
 	then     func(ok bool) // called at the end: of what is given, and of a row that an audit writes anew
 	failed   bool          // a read failed or brought a bad block
+	parent   Status        // of a clone: the worst answer of the parent
 	writing  bool
 	inFlight int // requests outstanding
 	plans    []rowPlan
@@ -42,6 +44,8 @@ type rowPlan struct {
 	part stripe.Cols // data columns of which a part is new
 	zero stripe.Cols // of full: to hold nothing
 	old  stripe.Cols // data columns not in full that hold data before
+	// Of a clone: void are data columns that hold a tombstone before, bare those of part that hold nothing.
+	void, bare stripe.Cols
 	// delta: the parities are changed by what changes, instead of being computed from all columns. base is the
 	// version of the parities read for that.
 	delta bool
@@ -51,8 +55,19 @@ type rowPlan struct {
 
 func (p *rowPlan) changed() stripe.Cols { return p.full | p.part }
 
-// mask is the present mask after the write.
-func (p *rowPlan) mask() stripe.Cols { return p.old&^p.zero | p.part | p.full&^p.zero }
+// data are the data columns that hold data after the write: the present mask, but for clones.
+func (p *rowPlan) data() stripe.Cols { return p.old&^p.zero | p.part | p.full&^p.zero }
+
+// mask is the present mask after the write: in a clone tombstones, too, have their part in it.
+func (e *Engine) mask(p *rowPlan) stripe.Cols {
+	switch {
+	case e.cfg.Mutant.Is(mutant.MaskForgotten):
+		return p.changed() &^ p.zero
+	case e.cloned() && !e.cfg.Mutant.Is(mutant.TombUnmasked):
+		return p.data() | p.zero | p.void
+	}
+	return p.data()
+}
 
 func (e *Engine) newBatch(page uint64, row, rows uint16) *batch {
 	var b *batch
@@ -261,16 +276,31 @@ func (e *Engine) batchDone(b *batch, d *device, r *chunk.Request) {
 // know takes the record of an old block; false when the row needs a closer look: a bad block, or parities of
 // different versions.
 func (p *rowPlan) know(e *Engine, c int, info *chunk.BlockInfo) bool {
-	if c < e.n && info.State == chunk.Data {
-		p.old |= stripe.ColsOf(c)
+	if c < e.n {
+		p.noteOld(e, c, info.State)
+		return !info.State.Spoiled()
 	}
-	if c >= e.n {
-		same := !p.based || p.base == info.W
-		p.based, p.base = true, info.W
+	same := !p.based || p.base == info.W
+	p.based, p.base = true, info.W
+	if e.cloned() && info.State == chunk.Tombstone { // all of it is zeroes
+		p.void |= stripe.Cols(info.Mask)
+	} else {
 		p.old |= stripe.Cols(info.Mask)
-		return same && !info.State.Spoiled()
 	}
-	return !info.State.Spoiled()
+	return same && !info.State.Spoiled()
+}
+
+// noteOld takes what a data column held before.
+func (p *rowPlan) noteOld(e *Engine, c int, s chunk.State) {
+	bit := stripe.ColsOf(c)
+	switch {
+	case s == chunk.Data:
+		p.old |= bit
+	case e.masked(s):
+		p.void |= bit
+	case s == chunk.Absent && e.cloned():
+		p.bare |= bit & p.part
+	}
 }
 
 // oldRead goes on when all old blocks are there.
@@ -283,7 +313,7 @@ func (e *Engine) oldRead(b *batch) {
 		b.failed = false
 		e.gatherOld(b)
 	default:
-		e.compose(b)
+		e.underlay(b)
 	}
 }
 
@@ -303,19 +333,17 @@ func (e *Engine) gatherOld(b *batch) {
 		worst := cellFact
 		for i := range b.plans {
 			p := &b.plans[i]
-			p.old = 0
+			p.old, p.void, p.bare = 0, 0, 0
 			for c := range e.needs(p).All() {
 				x := g.cell(c, b.row+uint16(i))
 				worst = max(worst, x.state)
 				copy(block(b.shards[c], i), x.data)
-				if x.info.State == chunk.Data {
-					p.old |= stripe.ColsOf(c)
-				}
+				p.noteOld(e, c, x.info.State)
 			}
 		}
 		switch worst {
 		case cellFact:
-			e.compose(b)
+			e.underlay(b)
 		case cellLost:
 			e.endBatch(b, Media)
 		default:
@@ -326,7 +354,7 @@ func (e *Engine) gatherOld(b *batch) {
 
 // compose lays the new data over the old and asks for credit.
 func (e *Engine) compose(b *batch) {
-	e.addDeltas(b) // takes the old data out of the parities
+	e.addDeltas(b, true) // takes the old data out of the parities
 	for _, x := range b.members {
 		if b.shards[0] != nil && x.data != nil && &b.shards[0][0] == &x.data[0] {
 			break // the host's buffer is the shard
@@ -347,19 +375,24 @@ func (e *Engine) compose(b *batch) {
 			}
 		}
 	}
-	e.addDeltas(b) // and the new data in
+	e.addDeltas(b, false) // and the new data in
 	e.claim(b)
 }
 
 // addDeltas adds the changing blocks, as they are now, to the parities of rows that are changed by a delta:
-// once before and once after the change adds what differs.
-func (e *Engine) addDeltas(b *batch) {
+// once before and once after the change adds what differs. What the parent shows there was never in them.
+func (e *Engine) addDeltas(b *batch, before bool) {
 	parity := e.scratch[:e.p]
 	for i := range b.plans {
-		if !b.plans[i].delta {
+		p := &b.plans[i]
+		if !p.delta {
 			continue
 		}
-		for c := range b.plans[i].changed().All() {
+		cols := p.changed()
+		if before {
+			cols &^= p.bare
+		}
+		for c := range cols.All() {
 			for q := range parity {
 				parity[q] = block(b.shards[e.n+q], i)
 			}

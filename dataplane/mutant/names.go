@@ -79,6 +79,14 @@ const (
 	HiddenDecided    Name = "hidden-decided"    // an open decides about what a revert has hidden
 	TombUncovered    Name = "tomb-uncovered"    // copies lack tombstones over what a revert brought back
 	ReturnUnviewed   Name = "return-unviewed"   // a device comes back with an older view list
+	TombUnmasked     Name = "tomb-unmasked"     // a tombstone of a clone has no part in its row's mask
+	ZeroesKept       Name = "zeroes-kept"       // zeroes that are decoded in a clone are no tombstone
+	AbsentCopied     Name = "absent-copied"     // copies of a clone do not tell absent from tombstone
+	MaskUnasked      Name = "mask-unasked"      // what a row of a clone decodes to hides the parent anyhow
+	MaskUncompared   Name = "mask-uncompared"   // a parity of a clone that forgot a tombstone passes for right
+	PartOverZeroes   Name = "part-over-zeroes"  // the rest of a block in a clone is zeroes, not the parent's
+	ParentUnlocked   Name = "parent-unlocked"   // a block is written while its parent is read
+	ParentFailedZero Name = "parent-zeroes"     // what the parent does not give is zeroes
 )
 
 // Bugs of the page store, which its own crash tests must find: see PageStore.
@@ -137,7 +145,8 @@ func Engine() []Name {
 		ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered,
 		SweepUnnumbered, HoldUndrained, HoldUnspread, HiddenDecided, ReturnUnviewed,
-		TombUncovered,
+		TombUncovered, TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
+		MaskUncompared, ParentFailedZero,
 	}
 }
 
@@ -146,7 +155,8 @@ func Rare(n Name) bool {
 	switch n {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
-		HiddenDecided, ReturnUnviewed, TombUncovered:
+		HiddenDecided, ReturnUnviewed, TombUncovered, TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked,
+		PartOverZeroes, ParentUnlocked, MaskUncompared, ParentFailedZero:
 		return true
 	}
 	return false
