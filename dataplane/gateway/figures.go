@@ -108,6 +108,9 @@ func (s *session) drain(rd *engine.Ready) {
 	if len(rd.Done) > 0 {
 		s.count(rd.Done)
 	}
+	if rd.Held {
+		s.noteHeld()
+	}
 }
 
 // count counts operations that are done; the clock is read once for all of them. s.mu is held.

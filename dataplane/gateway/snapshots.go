@@ -19,8 +19,11 @@ type settling struct {
 	busy atomic.Bool
 	// Of the worker alone: pins that were taken and are not recorded yet, and the revisions of records that were
 	// dealt with, for news of that may be late.
-	pins map[cluster.UUID]cluster.Seq
-	done map[cluster.UUID]int64
+	pins  map[cluster.UUID]cluster.Seq
+	done  map[cluster.UUID]int64
+	later putOff // of a revert
+
+	held chan struct{} // closed when the volume is quiet; nil: nobody waits for that. Guarded by session.mu
 }
 
 // followSnapshots tells every volume which of its snapshots are to be settled.
@@ -53,7 +56,7 @@ func (s *session) settleSnapshots() {
 	go func() {
 		for again := true; again; {
 			list := s.v.unsettled.Load()
-			for list != nil && s.settle(*list) {
+			for list != nil && (s.settle(*list) || s.revert(*list)) {
 			}
 			s.settling.busy.Store(false)
 			again = s.v.unsettled.Load() != list && s.ctx.Err() == nil && !s.settling.busy.Swap(true)
