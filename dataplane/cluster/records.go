@@ -189,9 +189,19 @@ type Volume struct {
 	Encryption *Encryption `json:"encryption,omitempty"`
 	// QoS bounds its hosts; nil: as the pool says.
 	QoS *QoS `json:"qos,omitempty"`
+	// Revert is what it was asked last to become again; nil: nothing ever.
+	Revert *Revert `json:"revert,omitempty"`
 	// Request is a digest of the request that created the volume, by which its repetition is recognised
 	// even after a resize.
 	Request string `json:"request,omitempty"`
+}
+
+// Revert is a request to make a volume what a snapshot of it shows. It is done unless that snapshot is still
+// reverting.
+type Revert struct {
+	Request  UUID   `json:"request"` // by which its repetition is recognised
+	Snapshot UUID   `json:"snapshot"`
+	Asked    string `json:"asked"` // RFC 3339, UTC
 }
 
 // Metadata are free key-value pairs of the user.

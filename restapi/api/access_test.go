@@ -99,7 +99,8 @@ func TestEveryRoleAtEveryCall(t *testing.T) {
 // byte, and changes nothing.
 func (w *world) wantNothingThere(name, token string, r api.RouteInfo, foreign wire.Volume) {
 	w.T.Helper()
-	body := map[string]string{"PATCH": `{"size_bytes":8388608}`}[r.Method]
+	body := map[string]string{"PATCH": `{"size_bytes":8388608}`,
+		"POST": `{"snapshot":"` + apitest.UUID(76).String() + `"}`}[r.Method]
 	absent := wire.Volume{ID: apitest.UUID(78)}
 	before := w.records()
 	headers := []string{"X-Request-Id", "same"}

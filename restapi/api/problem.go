@@ -39,6 +39,8 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusConflict, "The volume has snapshots"
 	case wire.SnapshotExported:
 		return http.StatusConflict, "Hosts may still use the snapshot"
+	case wire.SnapshotNotNewest:
+		return http.StatusConflict, "The volume has newer snapshots"
 	case wire.LastAdminToken:
 		return http.StatusConflict, "Nobody could administer the cluster any more"
 	case wire.QuotaExceeded:

@@ -59,8 +59,70 @@ func (w *world) snapshotsOverHTTP(ok func(int, string, string, string, ...string
 	if r := w.call("DELETE", "/v1/volumes/"+volume.String(), ""); r.problem.Code != wire.VolumeHasSnapshots {
 		w.T.Errorf("deleting a volume with a snapshot: %s", r.body)
 	}
+	w.revertOverHTTP(ok, volume, snap.ID)
 	ok(204, "DELETE", at, "")
 	stop()
+}
+
+// revertOverHTTP reverts a volume to its only snapshot: once with a key, however often that is sent.
+func (w *world) revertOverHTTP(ok func(int, string, string, string, ...string) reply,
+	volume, snapshot cluster.UUID) {
+	w.T.Helper()
+	at, body := "/v1/volumes/"+volume.String(), fmt.Sprintf(`{"snapshot":%q}`, snapshot)
+	etag := ok(200, "GET", at, "").header.Get("ETag")
+	var vol, again wire.Volume
+	ok(200, "POST", at+"/revert", body, "If-Match", etag, "Idempotency-Key", "r1").into(w.T, &vol)
+	if vol.Revert == nil || vol.Revert.Snapshot != snapshot {
+		w.T.Errorf("reverted as %+v", vol)
+	}
+	r := ok(200, "POST", at+"/revert", body, "If-Match", etag, "Idempotency-Key", "r1")
+	if r.into(w.T, &again); again.Revert.Asked != vol.Revert.Asked || r.header.Get("Idempotency-Replayed") == "" {
+		w.T.Errorf("again as %+v, %v", again, r.header)
+	}
+	if r := w.call("POST", at+"/revert", body, "If-Match", etag); r.problem.Code != wire.PreconditionFailed {
+		w.T.Errorf("a second revert: %s", r.body)
+	}
+}
+
+// TestRevertRefusals is bad input about reverts, and what stands in their way.
+func TestRevertRefusals(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	w.Own()
+	v, other := w.Volume(1, "a"), w.Volume(2, "b")
+	w.Snapshot(v.ID, 10, "old")
+	w.Snapshot(v.ID, 11, "new")
+	w.Snapshot(other.ID, 20, "new")
+	w.allow(other.ID, apitest.HostA)
+	at := func(volume cluster.UUID) string { return "/v1/volumes/" + volume.String() + "/revert" }
+	to := func(n int) string { return fmt.Sprintf(`{"snapshot":%q}`, apitest.UUID(n)) }
+	for _, x := range []struct {
+		path, body string
+		status     int
+		code       wire.Code
+		field      string
+	}{
+		{at(v.ID), to(10), 409, wire.SnapshotNotNewest, "snapshot"},
+		{at(v.ID), to(20), 400, wire.InvalidField, "snapshot"},
+		{at(v.ID), to(99), 400, wire.InvalidField, "snapshot"},
+		{at(v.ID), `{}`, 400, wire.InvalidField, "snapshot"},
+		{at(v.ID), `{"snapshot":"monday"}`, 400, wire.InvalidField, "snapshot"},
+		{at(v.ID), `{"snapshot":null}`, 400, wire.InvalidField, "snapshot"},
+		{at(v.ID), `{"snapshot":"` + apitest.UUID(11).String() + `","force":"yes"}`, 400, wire.InvalidField, "force"},
+		{at(v.ID), `{"to":"x"}`, 400, wire.InvalidField, "to"},
+		{at(other.ID), to(20), 409, wire.VolumeExported, ""},
+		{at(apitest.UUID(99)), to(10), 404, wire.NotFound, ""},
+	} {
+		r := w.call("POST", x.path, x.body)
+		if r.status != x.status || r.problem.Code != x.code || r.problem.Field != x.field {
+			t.Errorf("%s %s: %d %s", x.path, x.body, r.status, r.body)
+		}
+	}
+	forced := fmt.Sprintf(`{"snapshot":%q,"force":true}`, apitest.UUID(20))
+	if r := w.call("POST", at(other.ID), forced); r.status != 200 {
+		t.Errorf("forced: %s", r.body)
+	}
+	w.Audit()
 }
 
 // TestSnapshotsAreListedByName of one volume, in pages, and deleted with it.

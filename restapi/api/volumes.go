@@ -62,6 +62,27 @@ func (s *Server) updateVolume(c *gin.Context) error {
 	return answer(c, v)
 }
 
+// revertVolume answers 202 while the volume's owner has not reverted it.
+func (s *Server) revertVolume(c *gin.Context) error {
+	id, err := uuidParam(c, "volume")
+	if err != nil {
+		return err
+	}
+	var r wire.VolumeRevert
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	v, done, err := s.o.Manager.RevertVolume(c, id, r, ifMatch(c))
+	if err != nil {
+		return err
+	}
+	if !done {
+		write(c, http.StatusAccepted, "application/json", v)
+		return nil
+	}
+	return answer(c, v)
+}
+
 func (s *Server) deleteVolume(c *gin.Context) error {
 	id, err := uuidParam(c, "volume")
 	if err != nil {

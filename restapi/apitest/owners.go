@@ -63,6 +63,9 @@ func (c *Cluster) settle(ctx context.Context) error {
 		case cluster.SnapshotCreating:
 			x.State, x.Pin = cluster.SnapshotAvailable, cluster.MakeSeq(owner.Epoch, uint64(owner.View.Version)+1)
 			owner.View = owner.View.WithPins([]cluster.Seq{x.Pin}, nil)
+		case cluster.SnapshotReverting:
+			x.State = cluster.SnapshotAvailable
+			owner.View = owner.View.Reverted(x.Pin, cluster.MakeSeq(owner.Epoch, uint64(owner.View.Version)+1))
 		case cluster.SnapshotDeleting:
 			x.State = cluster.SnapshotGone
 			owner.View = owner.View.WithPins(nil, []cluster.Seq{x.Pin})

@@ -151,8 +151,9 @@ func (a *audit) projects(volumes, projects store.Result) error {
 	return nil
 }
 
-// snapshots checks that every snapshot has its volume and its name, that there are no other names, and that
-// the view lists of the volumes name the pins of their snapshots and no others.
+// snapshots checks that every snapshot has its volume and its name, that there are no other names, that a
+// volume is reverted to one of them at a time, and that the view lists of the volumes name the pins of their
+// snapshots and no others.
 func (a *audit) snapshots(snapshots, names, volumes, owners store.Result) error {
 	nameOf := make(map[string]string) // name key -> uuid
 	for _, it := range names.Items {
@@ -162,9 +163,16 @@ func (a *audit) snapshots(snapshots, names, volumes, owners store.Result) error 
 		}
 		nameOf[it.Key] = id.String()
 	}
-	exists := make(map[string]bool)
+	reverts := make(map[string]cluster.UUID) // key of the volume's record -> what it was asked last to be
 	for _, it := range volumes.Items {
-		exists[it.Key] = true
+		rec, err := decode[cluster.Volume](it)
+		if err != nil {
+			return err
+		}
+		reverts[it.Key] = cluster.UUID{}
+		if rec.Revert != nil {
+			reverts[it.Key] = rec.Revert.Snapshot
+		}
 	}
 	pinned := make(map[string][]cluster.Seq) // by key of the owner record
 	for _, it := range snapshots.Items {
@@ -174,8 +182,10 @@ func (a *audit) snapshots(snapshots, names, volumes, owners store.Result) error 
 		}
 		a.say(it.Key == cluster.KeySnapshot(rec.UUID), "snapshot %s is at key %s", rec.UUID, it.Key)
 		a.say(rec.Validate() == nil, "snapshot %s is malformed: %v", rec.UUID, rec.Validate())
-		a.say(exists[cluster.KeyVolume(rec.Volume)], "snapshot %s is of volume %s, which does not exist", rec.UUID,
-			rec.Volume)
+		asked, exists := reverts[cluster.KeyVolume(rec.Volume)]
+		a.say(exists, "snapshot %s is of volume %s, which does not exist", rec.UUID, rec.Volume)
+		a.say(rec.State != cluster.SnapshotReverting || asked == rec.UUID, "volume %s is being reverted to %s, "+
+			"and was asked last to be %s", rec.Volume, rec.UUID, asked)
 		name := cluster.KeySnapshotName(rec.Volume, rec.Name)
 		a.say(nameOf[name] == rec.UUID.String(), "the name of snapshot %s points to %q", rec.UUID, nameOf[name])
 		delete(nameOf, name)

@@ -287,6 +287,14 @@ func snapshotChanges() []change {
 				return err
 			}
 		}},
+		{"revert to a snapshot", func(c *apitest.Cluster) doer {
+			id := vol(c)
+			return func(ctx context.Context) error {
+				ctx = manager.WithChance(ctx, strings.NewReader(strings.Repeat("7", 64)))
+				_, _, err := c.Manager.RevertVolume(ctx, id, wire.VolumeRevert{Snapshot: apitest.UUID(11)}, "")
+				return err
+			}
+		}},
 		{"allow a host to read a snapshot", func(c *apitest.Cluster) doer {
 			vol(c)
 			return func(ctx context.Context) error {

@@ -29,8 +29,9 @@ type hostList struct {
 	hosts []string
 	with  func(hosts []string) any // the record with other hosts
 	note  func(t *store.Txn, hosts []string)
-	owner string      // key of the record of who serves it
-	shape wire.Export // of an export, without host and portals
+	ready func() error // refuses another host for now; nil: never
+	owner string       // key of the record of who serves it
+	shape wire.Export  // of an export, without host and portals
 }
 
 func (m *Manager) readHosts(ctx context.Context, x Exported, ifMatch string) (*hostList, error) {
@@ -53,7 +54,8 @@ func (m *Manager) readHosts(ctx context.Context, x Exported, ifMatch string) (*h
 		return nil, err
 	}
 	return &hostList{it: it, hosts: rec.Hosts, owner: cluster.KeyOwner(rec.Key),
-		with: func(hosts []string) any { rec.Hosts = hosts; return rec },
+		with:  func(hosts []string) any { rec.Hosts = hosts; return rec },
+		ready: func() error { return m.refuseReverting(ctx, &rec) },
 		note: func(t *store.Txn, hosts []string) {
 			m.note(t, wire.Info, "volume.exported", aboutVolume(&rec), rec.Project,
 				"hosts that may use volume %s: %v", rec.Name, hosts)
@@ -79,6 +81,11 @@ func (m *Manager) Allow(ctx context.Context, x Exported, host,
 		}
 		if len(l.hosts) >= cluster.MaxHosts {
 			return refuse(wire.Conflict, "host", "it is exported to %d hosts, more are not allowed", len(l.hosts))
+		}
+		if l.ready != nil {
+			if err := l.ready(); err != nil {
+				return err
+			}
 		}
 		return m.commitHosts(ctx, l, append(slices.Clone(l.hosts), host))
 	})

@@ -95,6 +95,9 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 	if e := rec.Encryption; e != nil {
 		w.Encryption, w.ClusterKey = e.Algorithm, e.ClusterKey
 	}
+	if r := rec.Revert; r != nil {
+		w.Revert = &wire.Revert{Snapshot: r.Snapshot, Asked: r.Asked}
+	}
 	w.Health, w.Reasons = s.judge(&rec, &owner)
 	if w.Metadata == nil {
 		w.Metadata = cluster.Metadata{}

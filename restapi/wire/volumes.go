@@ -26,6 +26,13 @@ type VolumeUpdate struct {
 	Metadata map[string]*string `json:"metadata,omitempty"`
 }
 
+// VolumeRevert asks for a volume to be what a snapshot of it shows. Force: although hosts may use the volume,
+// or newer snapshots of it exist.
+type VolumeRevert struct {
+	Snapshot cluster.UUID `json:"snapshot"`
+	Force    bool         `json:"force,omitempty"`
+}
+
 // VolumeNumbers name the data of a volume on devices.
 type VolumeNumbers struct {
 	VUID       uint32 `json:"vuid"`
@@ -50,10 +57,18 @@ type Volume struct {
 	Encryption  string           `json:"encryption"`            // "none" or "aes-256-xts"
 	ClusterKey  string           `json:"cluster_key,omitempty"` // absent: destroyed
 	QoS         *QoS             `json:"qos,omitempty"`         // of its own; absent: as the pool says
+	Revert      *Revert          `json:"revert,omitempty"`
 	Hosts       []string         `json:"hosts"`
 	Metadata    cluster.Metadata `json:"metadata"`
 	Description string           `json:"description,omitempty"`
 	Created     string           `json:"created"`
+}
+
+// Revert is what a volume was asked last to become again. It is done unless the state of that snapshot is
+// "reverting".
+type Revert struct {
+	Snapshot cluster.UUID `json:"snapshot"`
+	Asked    string       `json:"asked"`
 }
 
 // Owner is the gateway that serves a volume, and its owner epoch.

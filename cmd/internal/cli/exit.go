@@ -80,7 +80,7 @@ func answerStatus(code wire.Code) int {
 	case wire.NotFound:
 		return ExitNotFound
 	case wire.Conflict, wire.VolumeExported, wire.LastAdminToken, wire.NotEnoughDomains, wire.PreconditionFailed,
-		wire.QuotaExceeded:
+		wire.QuotaExceeded, wire.VolumeHasSnapshots, wire.SnapshotExported, wire.SnapshotNotNewest:
 		return ExitConflict
 	case wire.Unauthenticated, wire.Forbidden:
 		return ExitRefused

@@ -80,6 +80,8 @@ func Explain(err error) string {
 	case client.Is(err, wire.VolumeHasSnapshots):
 		text += "\n  `ashlar snapshot list VOLUME` shows them; `ashlar volume delete VOLUME --with-snapshots` " +
 			"takes them along"
+	case client.Is(err, wire.SnapshotNotNewest):
+		text += "\n  `ashlar volume revert --force` keeps them; they go on showing what they show"
 	case client.Is(err, wire.Unavailable):
 		text += "\n  `ashlar status` tells what is down; the call may be repeated"
 	case errors.As(err, &op) && op.Op == "dial":

@@ -19,7 +19,7 @@ func volumeCommand(g *global) *cobra.Command {
 			"pool/name when several pools have one of that name.",
 	}
 	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeResize(g), volumeDelete(g),
-		volumeDisconnect(g), volumeStats(g), volumeQoS(g))
+		volumeDisconnect(g), volumeStats(g), volumeQoS(g), volumeRevert(g))
 	c.AddCommand(volumeExport().commands(g)...)
 	return c
 }
@@ -153,6 +153,9 @@ func volumeTable(v wire.Volume) table {
 	}
 	if v.Encryption != cluster.EncryptionNone {
 		t.add("ENCRYPTION", encryptionText(v))
+	}
+	if r := v.Revert; r != nil {
+		t.add("REVERTED", fmt.Sprintf("to snapshot %s, asked for %s", r.Snapshot, r.Asked))
 	}
 	for _, why := range v.Reasons {
 		t.add("WHY", why)
