@@ -76,7 +76,8 @@ func (w *world) revertOverHTTP(ok func(int, string, string, string, ...string) r
 		w.T.Errorf("reverted as %+v", vol)
 	}
 	r := ok(200, "POST", at+"/revert", body, "If-Match", etag, "Idempotency-Key", "r1")
-	if r.into(w.T, &again); again.Revert.Asked != vol.Revert.Asked || r.header.Get("Idempotency-Replayed") == "" {
+	r.into(w.T, &again)
+	if again.Revert.Asked != vol.Revert.Asked || r.header.Get("Idempotency-Replayed") == "" {
 		w.T.Errorf("again as %+v, %v", again, r.header)
 	}
 	if r := w.call("POST", at+"/revert", body, "If-Match", etag); r.problem.Code != wire.PreconditionFailed {
@@ -108,7 +109,7 @@ func TestRevertRefusals(t *testing.T) {
 		{at(v.ID), `{}`, 400, wire.InvalidField, "snapshot"},
 		{at(v.ID), `{"snapshot":"monday"}`, 400, wire.InvalidField, "snapshot"},
 		{at(v.ID), `{"snapshot":null}`, 400, wire.InvalidField, "snapshot"},
-		{at(v.ID), `{"snapshot":"` + apitest.UUID(11).String() + `","force":"yes"}`, 400, wire.InvalidField, "force"},
+		{at(v.ID), fmt.Sprintf(`{"snapshot":%q,"force":"yes"}`, apitest.UUID(11)), 400, wire.InvalidField, "force"},
 		{at(v.ID), `{"to":"x"}`, 400, wire.InvalidField, "to"},
 		{at(other.ID), to(20), 409, wire.VolumeExported, ""},
 		{at(apitest.UUID(99)), to(10), 404, wire.NotFound, ""},

@@ -69,9 +69,9 @@ func (c *Client) UpdateVolume(ctx context.Context, id cluster.UUID, u wire.Volum
 	return c.volume(ctx, call{method: http.MethodPatch, path: "/v1/volumes/" + id.String(), body: u}, opts...)
 }
 
-// RevertVolume makes a volume what a snapshot of it shows. When its owner cannot do that now, the state of the
-// snapshot is "reverting" for a while. Within an idempotency key, which is drawn here unless opts give one,
-// it is done once, however often it is sent.
+// RevertVolume makes a volume what a snapshot of it shows. When its owner cannot do that now, the state of
+// the snapshot is "reverting" for a while. Within an idempotency key, which is drawn here unless opts give
+// one, it is done once, however often it is sent.
 func (c *Client) RevertVolume(ctx context.Context, id cluster.UUID, r wire.VolumeRevert,
 	opts ...Option) (wire.Volume, error) {
 	opts = append([]Option{IdempotencyKey(newUUID().String())}, opts...)

@@ -61,9 +61,9 @@ func (m *Manager) askRevert(ctx context.Context, it store.Item, rec cluster.Volu
 	r wire.VolumeRevert) (store.Item, error) {
 	none := store.Item{}
 	if len(rec.Hosts) > 0 && !r.Force {
-		return none, &Error{Code: wire.VolumeExported, Hosts: rec.Hosts, Detail: fmt.Sprintf("volume %s is exported "+
-			"to %d host(s): %v; they must not have it mounted while its content changes", rec.UUID, len(rec.Hosts),
-			rec.Hosts)}
+		return none, &Error{Code: wire.VolumeExported, Hosts: rec.Hosts,
+			Detail: fmt.Sprintf("volume %s is exported to %d host(s): %v; they must not have it mounted while its "+
+				"content changes", rec.UUID, len(rec.Hosts), rec.Hosts)}
 	}
 	at, snap, err := m.revertible(ctx, &rec, r)
 	if err != nil {

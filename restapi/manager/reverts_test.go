@@ -113,10 +113,12 @@ func TestNewerSnapshotsAreNamed(t *testing.T) {
 func TestHostsAndRevertsExcludeEachOther(t *testing.T) {
 	c := newReverting(t)
 	allow := func(host string) wire.Code {
+		_, _, err := c.Manager.Allow(t.Context(), manager.OfVolume(c.volume), host, "")
 		var refused *manager.Error
-		if _, _, err := c.Manager.Allow(t.Context(), manager.OfVolume(c.volume), host, ""); errors.As(err, &refused) {
+		switch {
+		case errors.As(err, &refused):
 			return refused.Code
-		} else if err != nil {
+		case err != nil:
 			t.Fatal(err)
 		}
 		return ""

@@ -48,20 +48,30 @@ type Volume struct {
 	Pool    string       `json:"pool"`
 	Size    uint64       `json:"size_bytes"`
 	VolumeNumbers
-	NQN         string           `json:"nqn"`
-	Health      Status           `json:"health"`
-	Reasons     []string         `json:"reasons"` // why it is not ok, for people
-	State       string           `json:"state,omitempty"`
-	Owner       *Owner           `json:"owner,omitempty"`
-	Healing     *Healing         `json:"healing,omitempty"`     // absent while its owner published nothing
-	Encryption  string           `json:"encryption"`            // "none" or "aes-256-xts"
-	ClusterKey  string           `json:"cluster_key,omitempty"` // absent: destroyed
-	QoS         *QoS             `json:"qos,omitempty"`         // of its own; absent: as the pool says
-	Revert      *Revert          `json:"revert,omitempty"`
+	NQN     string   `json:"nqn"`
+	Health  Status   `json:"health"`
+	Reasons []string `json:"reasons"` // why it is not ok, for people
+	State   string   `json:"state,omitempty"`
+	Owner   *Owner   `json:"owner,omitempty"`
+	Healing *Healing `json:"healing,omitempty"` // absent while its owner published nothing
+	Sealing
+	QoS *QoS `json:"qos,omitempty"` // of its own; absent: as the pool says
+	Lineage
 	Hosts       []string         `json:"hosts"`
 	Metadata    cluster.Metadata `json:"metadata"`
 	Description string           `json:"description,omitempty"`
 	Created     string           `json:"created"`
+}
+
+// Sealing is how a volume is encrypted.
+type Sealing struct {
+	Encryption string `json:"encryption"`            // "none" or "aes-256-xts"
+	ClusterKey string `json:"cluster_key,omitempty"` // absent: destroyed
+}
+
+// Lineage is where the content of a volume comes from.
+type Lineage struct {
+	Revert *Revert `json:"revert,omitempty"` // absent: it never was
 }
 
 // Revert is what a volume was asked last to become again. It is done unless the state of that snapshot is

@@ -16,8 +16,8 @@ func volumeRevert(g *global) *cobra.Command {
 	var force, sure bool
 	c := &cobra.Command{
 		Use: "revert VOLUME --to SNAPSHOT --yes", Short: "Make a volume what one of its snapshots shows",
-		Long: "Make a volume what one of its snapshots shows. What was written since goes; take a snapshot first if " +
-			"there is to be a way back. The snapshot stays, and so do newer ones. The volume keeps its size. " +
+		Long: "Make a volume what one of its snapshots shows. What was written since goes; take a snapshot first " +
+			"if there is to be a way back. The snapshot stays, and so do newer ones. The volume keeps its size. " +
 			"Hosts must not have it mounted, and do not notice that its content changes.",
 		Args: cobra.ExactArgs(1),
 		Example: "  ashlar volume revert disk1 --to monday --yes\n" +
