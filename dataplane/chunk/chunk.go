@@ -28,6 +28,7 @@ const (
 	OpJournalTrim Op = 0x94 // forget the entries that are gone and not newer than W
 	OpJournalWipe Op = 0x98 // forget all entries: the device becomes a member of the journal
 	OpView        Op = 0x95 // the view list
+	OpInherit     Op = 0x9a // to the owner of a volume, for a clone: blocks from Page on as of the pin W
 )
 
 // MaxBlocks is the largest number of blocks of one read, write, tombstone or undo: a chunk of 1 MiB.
@@ -273,6 +274,25 @@ func (r *Request) validateBlocks() error {
 	}
 	return nil
 }
+
+// ValidateInherit checks a request to the owner of a volume: a read for one of its clones. To devices it is
+// no valid request.
+func (r *Request) ValidateInherit() error {
+	if r.Op != OpInherit || !r.Vol.Valid() || r.W.Counter() == 0 {
+		return fmt.Errorf("%w: operation %#x of volume %v as of %v", Invalid, uint8(r.Op), r.Vol, r.W)
+	}
+	if r.Count == 0 || r.Count > MaxBlocks || r.Page > maxPage-uint64(r.Count) {
+		return fmt.Errorf("%w: blocks %d+%d", Invalid, r.Page, r.Count)
+	}
+	if len(r.Data) != r.Bytes() || len(r.Blocks) != int(r.Count) {
+		return fmt.Errorf("%w: %d blocks with %d bytes and %d records", Invalid, r.Count, len(r.Data),
+			len(r.Blocks))
+	}
+	return nil
+}
+
+// Moves reports that 4 KiB blocks travel with an operation, either way.
+func (o Op) Moves() bool { return o == OpWrite || o == OpRead || o == OpInherit }
 
 func (r *Request) validateStable() error {
 	if r.W.Epoch() != r.Epoch || len(r.Holes) > MaxHoles {

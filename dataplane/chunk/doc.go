@@ -74,6 +74,12 @@
 //	0x98    JournalWipe  none
 //	0x95    View         to the server: version u32, pins u16, intervals u16 (bit 15: of a clone),
 //	                     u64 for every pin, 2 * u64 for every interval
+//	0x9a    Inherit      back: count * 4096 bytes of blocks, then count block records (state and CRC only)
+//
+// Inherit is no request to a device: the owner of a clone asks the owner of its parent for blocks as of the
+// pin W. The page field is the number of the first one in the volume; what is absent there is data of zeroes.
+// The blocks are raw, as they lie in rows: those of an encrypted volume are ciphertext. NotMine: not owned
+// there, or not to be had in time; IOError: lost for good.
 //
 //	block record, 20 bytes
 //	0     8     12    14     16      17  20

@@ -86,3 +86,32 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestWrongReadsForClonesAreRefused goes through the sentences of ValidateInherit. A device takes none.
+func TestWrongReadsForClonesAreRefused(t *testing.T) {
+	good := func() *Request {
+		return &Request{Op: OpInherit, Vol: cluster.VolumeKey{VUID: 1, Generation: 1}, Epoch: 3, Page: maxPage - 1,
+			Count: 1, W: cluster.MakeSeq(4, 1), Data: make([]byte, 4096), Blocks: make([]BlockInfo, 1)}
+	}
+	if err := good().ValidateInherit(); err != nil {
+		t.Fatal(err)
+	}
+	if good().Validate() == nil {
+		t.Error("a device takes a request to an owner")
+	}
+	for name, spoil := range map[string]func(*Request){
+		"operation":       func(r *Request) { r.Op = OpRead },
+		"no volume":       func(r *Request) { r.Vol.VUID = 0 },
+		"no pin":          func(r *Request) { r.W = 0 },
+		"no blocks":       func(r *Request) { r.Count = 0 },
+		"too many blocks": func(r *Request) { r.Count = MaxBlocks + 1 },
+		"beyond the end":  func(r *Request) { r.Page = maxPage },
+		"too little data": func(r *Request) { r.Data = r.Data[1:] },
+		"too few records": func(r *Request) { r.Blocks = nil },
+	} {
+		r := good()
+		if spoil(r); r.ValidateInherit() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

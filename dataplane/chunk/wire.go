@@ -127,7 +127,7 @@ func decodeCount(r *Request, size int) error {
 // recordSize is the length of the data for one block or entry; 0 for operations without a count.
 func recordSize(op Op) int {
 	switch op {
-	case OpWrite, OpRead:
+	case OpWrite, OpRead, OpInherit:
 		return cluster.BlockSize + BlockRecordSize
 	case OpTombstone, OpHead:
 		return BlockRecordSize
@@ -142,7 +142,7 @@ func recordSize(op Op) int {
 // RecordsSize is the length in bytes of what travels with a request beside its 4 KiB blocks.
 func RecordsSize(r *Request) int {
 	switch r.Op {
-	case OpWrite, OpRead, OpTombstone, OpHead:
+	case OpWrite, OpRead, OpTombstone, OpHead, OpInherit:
 		return int(r.Count) * BlockRecordSize
 	case OpList, OpJournalList:
 		return int(r.Count) * recordSize(r.Op)
@@ -198,7 +198,7 @@ func GetRequest(b []byte, r *Request) (err error) {
 // PutAnswer writes the records of an answer that is OK; b has RecordsSize bytes.
 func PutAnswer(b []byte, r *Request) {
 	switch r.Op {
-	case OpRead, OpHead:
+	case OpRead, OpHead, OpInherit:
 		putBlocks(b, r.Blocks)
 	case OpList:
 		clear(b[len(r.Entries)*EntryRecordSize:])
@@ -224,7 +224,7 @@ func PutAnswer(b []byte, r *Request) {
 // GetAnswer reads what PutAnswer wrote; n is the number of entries that DecodeResult returned.
 func GetAnswer(b []byte, n int, r *Request) (err error) {
 	switch r.Op {
-	case OpRead, OpHead:
+	case OpRead, OpHead, OpInherit:
 		return getBlocks(b, r.Blocks[:r.Count])
 	case OpList:
 		r.Entries, err = getEntries(b, n, r.Entries[:0])

@@ -15,7 +15,7 @@ import (
 
 func allOps() []Op {
 	return []Op{OpWrite, OpTombstone, OpRead, OpHead, OpUndo, OpDrop, OpRenumber, OpList, OpFence, OpSettle,
-		OpStable, OpJournalPut, OpJournalList, OpJournalTrim, OpJournalWipe, OpView}
+		OpStable, OpJournalPut, OpJournalList, OpJournalTrim, OpJournalWipe, OpView, OpInherit}
 }
 
 func anySeq(t *rapid.T, epoch uint32, what string) cluster.Seq {
@@ -60,6 +60,10 @@ func anyRequest(t *rapid.T) *Request {
 		if r.Op == OpWrite || r.Op == OpTombstone {
 			anyBlocks(t, r.Blocks)
 		}
+	case OpInherit:
+		r.Count = uint16(rapid.IntRange(1, MaxBlocks).Draw(t, "count"))
+		r.Page, r.W = page-min(page, uint64(r.Count)), anySeq(t, r.Epoch, "w")
+		r.Data, r.Blocks = make([]byte, r.Bytes()), make([]BlockInfo, r.Count)
 	case OpDrop, OpRenumber:
 		r.Page, r.Column, r.Residency = page, column, anyResidency(t)
 	case OpList, OpJournalList:
@@ -135,26 +139,34 @@ func receive(t *rapid.T, cmd *nvme.Command, size int, records []byte) *Request {
 		t.Fatal(err)
 	}
 	switch r.Op {
-	case OpWrite, OpTombstone, OpRead, OpHead:
+	case OpWrite, OpTombstone, OpRead, OpHead, OpInherit:
 		r.Blocks = make([]BlockInfo, r.Count)
 	}
-	if r.Op == OpWrite || r.Op == OpRead {
+	if r.Op.Moves() {
 		r.Data = make([]byte, r.Bytes())
 	}
 	if err := GetRequest(records, r); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Validate(); err != nil {
+	if err := validate(r); err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// validate is what whom a request is for does first.
+func validate(r *Request) error {
+	if r.Op == OpInherit {
+		return r.ValidateInherit()
+	}
+	return r.Validate()
 }
 
 // TestRequestsRoundTrip: a server gets what was sent, counts and lengths included.
 func TestRequestsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := anyRequest(t)
-		if err := want.Validate(); err != nil {
+		if err := validate(want); err != nil {
 			t.Fatal(err)
 		}
 		var cmd nvme.Command
@@ -179,7 +191,7 @@ func TestAnswersRoundTrip(t *testing.T) {
 		served.Result = Result{Known: 7, Granted: rapid.Uint32().Draw(t, "granted")}
 		served.Blocks, served.Journal = slices.Clone(sent.Blocks), nil
 		switch sent.Op {
-		case OpRead, OpHead:
+		case OpRead, OpHead, OpInherit:
 			anyBlocks(t, served.Blocks)
 		case OpList:
 			served.Known, served.More = 0, rapid.Bool().Draw(t, "more")
@@ -245,6 +257,8 @@ func TestGoldenCommands(t *testing.T) {
 	undo.Op, undo.Count = OpUndo, 0x102
 	renumber := write
 	renumber.Op, renumber.Block, renumber.W = OpRenumber, 0, 0
+	inherit := write
+	inherit.Op, inherit.Column, inherit.Block, inherit.Residency = OpInherit, 0, 0, 0
 	list := base
 	list.Op, list.Mode = OpList, ListChunks
 	list.After = Cursor{Page: write.Page, Column: write.Column, Block: write.Block, W: write.W}
@@ -258,6 +272,8 @@ func TestGoldenCommands(t *testing.T) {
 		{&undo, "84" + head + "17161514" + "13121131" + "02010000" + "00563412"},
 		{&renumber, "a8" + head[:len(head)-16] + "0000000000000000" + "17161514" + "13121100" + "45444342" +
 			"41563412"},
+		{&inherit, "9a" + strings.Replace(head, "efcdab77", "efcdab00", 1) + "00000000" + "00000000" +
+			"45444342" + "41563412"},
 		{&list, "8a" + head + "02000000" + "00000031" + "45444342" + "41563412"},
 	} {
 		var cmd nvme.Command
@@ -325,6 +341,7 @@ func TestCountsFollowFromLengths(t *testing.T) {
 		want int // -1: refused
 	}{
 		{OpWrite, 3 * (4096 + 20), 3}, {OpWrite, 4096, -1}, {OpWrite, 0, -1}, {OpRead, MaxTransfer, MaxBlocks},
+		{OpInherit, 2 * (4096 + 20), 2}, {OpInherit, 4096, -1},
 		{OpTombstone, 20, 1}, {OpTombstone, 21, -1}, {OpHead, 40, 2}, {OpUndo, 0, 0}, {OpUndo, 20, -1},
 		{OpDrop, 0, 0}, {OpDrop, 4, -1}, {OpRenumber, 0, 0}, {OpRenumber, 4, -1},
 		{OpList, 64, 2}, {OpList, 32 * (MaxEntries + 1), -1},

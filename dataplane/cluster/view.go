@@ -78,6 +78,17 @@ func (v *View) Clone() View {
 // IsZero reports that nothing was ever pinned or hidden.
 func (v View) IsZero() bool { return v.Version == 0 }
 
+// OfClone is the list of a volume that is a clone: the next one, unless this one says so. That has to be said
+// before anything is written.
+func (v *View) OfClone() View {
+	next := v.Clone()
+	if !next.Cloned {
+		next.Cloned = true
+		next.Version++
+	}
+	return next
+}
+
 // WithPins is the next list, with pins added and removed.
 func (v *View) WithPins(add, remove []Seq) View {
 	next := v.Clone()

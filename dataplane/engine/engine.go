@@ -233,7 +233,8 @@ func (e *Engine) Tick() {
 			e.spreadView()
 		}
 		e.sendStable()
-		if e.ticks%parkedTicks == 0 {
+		if e.ticks%parkedTicks == 0 || e.lock.soon {
+			e.lock.soon = false
 			e.wake()
 		}
 	}

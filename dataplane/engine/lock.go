@@ -13,6 +13,7 @@ type locks struct {
 	queued  int
 	hold    holding
 	parked  []*extent // hold no lock: wait for something to change, see [Engine.wake]
+	soon    bool      // one of them waits for the parent, of which nobody tells: ask with the next tick
 }
 
 func (l *locks) bucket(page uint64) *[]*extent { return &l.buckets[page%lockBuckets] }

@@ -26,7 +26,7 @@ import (
 // like one that lacks a device, and a write that lacks the rest of a block parks before anything was sent.
 
 // ParentRead asks for whole blocks of the parent, as of the pin. Whoever carries it out fills Data, whatever
-// it held, and calls [Engine.ParentDone] exactly once.
+// it held, and calls [Engine.ParentDone] exactly once. There are at most chunk.MaxBlocks.
 type ParentRead struct {
 	Block uint64 // first, of the volume and of the parent
 	Data  []byte // of the blocks
@@ -71,7 +71,7 @@ func (e *Engine) fromParent(x *extent) bool {
 	slices.Sort(x.absent) // columns answer in any order
 	for i := 0; i < len(x.absent); {
 		j := i + 1
-		for j < len(x.absent) && x.absent[j] == x.absent[j-1]+1 {
+		for j < len(x.absent) && x.absent[j] == x.absent[j-1]+1 && j-i < chunk.MaxBlocks {
 			j++
 		}
 		first := x.absent[i]
@@ -110,6 +110,7 @@ func (e *Engine) parentGave(x *extent, s Status) {
 		e.finish(x, x.parent)
 	default:
 		x.kind, x.parent = extRead, OK
+		e.lock.soon = true
 		e.park(x)
 	}
 }
@@ -142,6 +143,7 @@ func (e *Engine) underlaid(b *batch, s Status) {
 	case b.parent == Media:
 		e.endBatch(b, Media)
 	case b.parent != OK:
+		e.lock.soon = true
 		e.parkBatch(b)
 	default:
 		e.compose(b)

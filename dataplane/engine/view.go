@@ -39,6 +39,12 @@ func (e *Engine) pins() []cluster.Seq {
 	return slices.Concat(e.cfg.View.Pins, e.win.pinned)
 }
 
+// Pinned reports that the view list names a pin: reads as of it see what they have always seen.
+func (e *Engine) Pinned(w cluster.Seq) bool {
+	_, found := slices.BinarySearch(e.cfg.View.Pins, w)
+	return found
+}
+
 // SetView hands in a newer view list, as recorded, which names every pin taken so far that is to be kept. One
 // that hides anything more needs a Hold; it ends when all devices that serve have the list.
 func (e *Engine) SetView(v chunk.View) {

@@ -5,6 +5,8 @@
 //	                                                                         |
 //	host response <-- session.finish (lease valid?) <-- engine.Drain <-- session.ChunkDone
 //
+// What a clone shows of its parent is asked of the parent's owner, here or on another node (parent.go).
+//
 // Ownership. A [Volume] exists on every node for every volume; on the owner it has a session: the engine of
 // one owner epoch. A take-over (takeover.go) is:
 //

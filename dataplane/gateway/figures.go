@@ -117,7 +117,11 @@ func (s *session) drain(rd *engine.Ready) {
 func (s *session) count(done []*engine.Op) {
 	now := s.v.g.now()
 	for _, op := range done {
-		took := uint64(now - op.Tag.(*hostIO).began)
+		h, ok := op.Tag.(*hostIO)
+		if !ok {
+			continue // not a host's
+		}
+		took := uint64(now - h.began)
 		if every := s.v.g.o.Sampling.Every; every > 0 {
 			if s.unsampled++; s.unsampled >= every {
 				s.unsampled = 0

@@ -53,6 +53,7 @@ type Events interface {
 type Options struct {
 	Self    cluster.NodeID
 	Chunks  Chunks
+	Peers   Peers
 	Arbiter Arbiter
 	Votes   Votes
 	Events  Events
@@ -153,6 +154,7 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	g.mu.state = s
 	var resized []*Volume
 	var lost []*session
+	var flattened []*Volume
 	moved, firstErr := g.followPools(s)
 	for key, rec := range s.Volumes {
 		v := g.mu.volumes[key]
@@ -165,6 +167,9 @@ func (g *Gateway) Apply(s *cluster.State) error {
 			continue
 		}
 		v.encryption.Store(rec.Encryption)
+		if was := v.parent.Swap(rec.Parent); was != nil && rec.Parent == nil {
+			flattened = append(flattened, v)
+		}
 		if s := v.session.Load(); s != nil && v.keyDestroyed() {
 			lost = append(lost, s)
 		}
@@ -197,6 +202,9 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	}
 	for _, ses := range asked {
 		ses.settleSnapshots()
+	}
+	for _, v := range flattened {
+		v.withoutParent()
 	}
 	for _, v := range resized {
 		g.announce(v)

@@ -142,9 +142,17 @@ func (s *session) carryOut(rd *engine.Ready) {
 	}
 	for i, op := range rd.Done {
 		rd.Done[i] = nil
-		h := op.Tag.(*hostIO)
-		h.unseal()
-		s.finish(h)
+		switch t := op.Tag.(type) {
+		case *hostIO:
+			t.unseal()
+			s.finish(t)
+		case errand:
+			t.returned()
+		}
+	}
+	for i, r := range rd.Parent {
+		rd.Parent[i] = nil
+		s.inherit(r)
 	}
 	if rd.Record != nil {
 		go s.record(rd.Record)

@@ -173,6 +173,9 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	}
 	next := prev.Owner.Clone()
 	next.Gateway, next.Epoch, next.Released = g.o.Self, prev.Epoch+1, false
+	if parent := v.parent.Load(); parent != nil {
+		next.View = next.View.OfClone()
+	}
 	ctx, cancel := context.WithTimeout(g.ctx, attemptTimeout(v.attempts))
 	rev, err := g.o.Arbiter.SwapOwner(ctx, v.key, prev.Revision, next)
 	cancel()
@@ -189,7 +192,7 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	s.rec.rev.Store(rev)
 	near, awaited, doubted, patience := g.outlook()
 	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Code: v.code,
-		Tables: g.tables(v), View: next.View, MinColumns: v.minColumns, Near: near,
+		Tables: g.tables(v), View: next.View, Parent: v.inherits(), MinColumns: v.minColumns, Near: near,
 		Patience: int(patience / tickEvery), Awaited: awaited, Doubted: doubted})
 	if err != nil {
 		s.stop()

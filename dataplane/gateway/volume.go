@@ -28,9 +28,11 @@ type Volume struct {
 	blocks     atomic.Uint64           // of 512 B
 	session    atomic.Pointer[session] // nil: not the owner
 	encryption atomic.Pointer[cluster.Encryption]
-	flow       atomic.Pointer[flow]   // nil: nothing bounds it
-	locked     atomic.Pointer[string] // why it cannot be opened, as found last
-	opening    atomic.Bool            // a take-over is under way
+	parent     atomic.Pointer[cluster.Parent] // nil: it is no clone, or was flattened
+	lent       atomic.Int64                   // reads under way for its clones that are owned elsewhere
+	flow       atomic.Pointer[flow]           // nil: nothing bounds it
+	locked     atomic.Pointer[string]         // why it cannot be opened, as found last
+	opening    atomic.Bool                    // a take-over is under way
 	// unsettled are its snapshots on the way to another state; nil: none.
 	unsettled atomic.Pointer[[]cluster.SnapshotAt]
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
@@ -46,7 +48,16 @@ func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool) *Volume {
 	v.geometry, v.geoErr = stripe.New(pool)
 	v.blocks.Store(rec.Size / cluster.LBASize)
 	v.encryption.Store(rec.Encryption)
+	v.parent.Store(rec.Parent)
 	return v
+}
+
+// inherits is how many blocks of its parent the volume shows where it holds nothing.
+func (v *Volume) inherits() uint64 {
+	if p := v.parent.Load(); p != nil {
+		return p.Size / cluster.BlockSize
+	}
+	return 0
 }
 
 // Key names the volume's data.
@@ -193,11 +204,15 @@ func statusOf(s engine.Status) nvme.Status {
 
 // pools keep what the data path reuses.
 type pools struct {
-	hostIO sync.Pool
-	ready  sync.Pool
+	hostIO    sync.Pool
+	ready     sync.Pool
+	inherited sync.Pool
+	lent      sync.Pool
 }
 
 func (p *pools) init(*Gateway) {
 	p.hostIO.New = func() any { return new(hostIO) }
 	p.ready.New = func() any { return new(engine.Ready) }
+	p.inherited.New = func() any { return new(inherited) }
+	p.lent.New = func() any { return new(lent) }
 }

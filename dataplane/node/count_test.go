@@ -72,8 +72,9 @@ func (w *world) startCounted(n cluster.NodeID, c *counts) {
 	if err := node.gateway.Close(context.Background()); err != nil {
 		w.t.Fatal(err)
 	}
-	node.gateway = gateway.New(gateway.Options{Self: n, Chunks: countedChunks{node, c}, Arbiter: node.o.Arbiter,
-		Votes: votes{node}, Events: &node.shown, Near: node.isLocal, Patience: node.o.Patience, Log: node.log})
+	node.gateway = gateway.New(gateway.Options{Self: n, Chunks: countedChunks{node, c}, Peers: node.peers,
+		Arbiter: node.o.Arbiter, Votes: votes{node}, Events: &node.shown, Near: node.isLocal,
+		Patience: node.o.Patience, Log: node.log})
 	for id, rec := range w.ctl.Newest().Map.Devices {
 		if rec.Node != n {
 			continue

@@ -107,9 +107,9 @@ func New(o Options) (*Node, error) {
 	}
 	n.peers = peer.NewManager(peer.Options{Cluster: o.ClusterID, Self: o.Self, Secret: o.Secret,
 		TLS: o.PeerTLS, Timeout: o.ChunkTimeout, Log: n.log})
-	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Arbiter: o.Arbiter, Votes: votes{n},
-		Events: &n.shown,
-		Near:   n.isLocal, Keys: o.Keys, Patience: o.Patience, Audit: o.Audit, Sampling: o.Sampling, Log: n.log})
+	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Peers: n.peers, Arbiter: o.Arbiter,
+		Votes: votes{n}, Events: &n.shown,
+		Near: n.isLocal, Keys: o.Keys, Patience: o.Patience, Audit: o.Audit, Sampling: o.Sampling, Log: n.log})
 	return n, nil
 }
 

@@ -298,13 +298,17 @@ const testHost = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000
 
 // create makes a volume and says how to attach it.
 func (w *world) create(size uint64) (*cluster.Volume, initiator.VolumeConfig) {
-	v := &cluster.Volume{Name: "v", Pool: "p", Size: size, Hosts: []string{testHost}}
+	return w.createBy(&cluster.Volume{Name: "v", Pool: "p", Size: size, Hosts: []string{testHost}}, 1)
+}
+
+// createBy makes a volume that a node is to own.
+func (w *world) createBy(v *cluster.Volume, owner cluster.NodeID) (*cluster.Volume, initiator.VolumeConfig) {
 	w.ctl.change(func(s *cluster.State) {
 		s.LastVUID++
 		v.Key = cluster.VolumeKey{VUID: s.LastVUID, Generation: 1}
 		v.UUID = cluster.UUID{7, byte(s.LastVUID)}
 		s.Volumes[v.Key] = v
-		s.Owners[v.Key] = &cluster.OwnerAt{Owner: cluster.Owner{Gateway: 1}, Revision: s.Revision}
+		s.Owners[v.Key] = &cluster.OwnerAt{Owner: cluster.Owner{Gateway: owner}, Revision: s.Revision}
 	})
 	cfg := initiator.VolumeConfig{}
 	cfg.SubNQN, cfg.HostNQN, cfg.HostID = cluster.VolumeNQN(v.UUID), testHost, [16]byte{1}
@@ -325,6 +329,13 @@ func (w *world) until(what string, ok func() bool) {
 			w.t.Fatalf("timeout: %s; owners %+v", what, w.owners())
 		}
 		<-tick.C
+	}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package peer is the traffic between nodes: chunk requests to the devices of other nodes, lease renewals,
-// fences, the word of a former owner, and what scrubbing has found. Both sides are here, because they are one
-// protocol:
+// fences, the word of a former owner, what scrubbing has found, and what clones read. Both sides are here,
+// because they are one protocol:
 //
 //   - [Manager] keeps one association to every other node, shared by all volumes, and sends;
 //   - [Service] is the namespace behind the node-to-node listener, and answers.

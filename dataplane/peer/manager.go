@@ -151,7 +151,8 @@ func newCall() *call {
 	return c
 }
 
-// Submit sends a chunk request to a device of another node. It comes back through its Completer exactly once.
+// Submit sends a chunk request to a device of another node, or to its gateway. It comes back through its
+// Completer exactly once.
 func (m *Manager) Submit(node cluster.NodeID, r *chunk.Request) {
 	r.Result = chunk.Result{Entries: r.Entries[:0]}
 	p := m.peer(node)
@@ -164,7 +165,7 @@ func (m *Manager) Submit(node cluster.NodeID, r *chunk.Request) {
 	chunk.EncodeCommand(r, &c.io.Cmd)
 	records := c.buffer(chunk.RecordsSize(r))
 	chunk.PutRequest(records, r)
-	if r.Op == chunk.OpRead || r.Op == chunk.OpWrite {
+	if r.Op.Moves() {
 		c.io.Data, c.io.Tail = r.Data[:r.Bytes()], records
 	} else {
 		c.io.Data, c.io.Tail = records, nil
@@ -187,7 +188,7 @@ func (c *call) done(io *initiator.IO) {
 	if r.Status == chunk.OK {
 		if chunk.GetAnswer(c.records, n, r) != nil {
 			r.Status = chunk.Invalid
-		} else if r.Op == chunk.OpRead {
+		} else if r.Op.Moves() && r.Op != chunk.OpWrite {
 			verify(r)
 		}
 	}

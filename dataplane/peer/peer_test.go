@@ -34,6 +34,7 @@ type remote struct {
 type givenUp struct {
 	fences   chan lease.Fence
 	suspects chan suspect
+	inherits chan *chunk.Request
 }
 
 type suspect struct {
@@ -44,6 +45,8 @@ type suspect struct {
 func (g givenUp) Yield(f lease.Fence) { g.fences <- f }
 
 func (g givenUp) Suspect(vol cluster.VolumeKey, d cluster.DeviceID) { g.suspects <- suspect{vol, d} }
+
+func (g givenUp) Inherit(r *chunk.Request) { g.inherits <- r }
 
 // Submit implements chunkdtest.Submitter.
 func (r remote) Submit(q *chunk.Request) { r.Manager.Submit(2, q) }
@@ -73,7 +76,8 @@ func newRemoteOver(t testing.TB, hostSecret string, listen, dial *tls.Config) re
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, given := cluster.UUID{4}, givenUp{make(chan lease.Fence, 1), make(chan suspect, 1)}
+	id, given := cluster.UUID{4}, givenUp{make(chan lease.Fence, 1), make(chan suspect, 1),
+		make(chan *chunk.Request, 1)}
 	target, err := nvmet.New(nvmet.Options{Secret: []byte("secret of a cluster of thirtytwo"), QueueDepth: 1024,
 		MDTS: cluster.MaxChunkSize})
 	if err != nil {
@@ -206,6 +210,42 @@ func TestAnAnswerHoldsNobodyElsesBytes(t *testing.T) {
 		}
 		if q.Blocks[0].State != chunk.Absent || bytes.IndexByte(q.Data, 0xee) >= 0 {
 			t.Fatalf("a block that is %v came with somebody's data", q.Blocks[0].State)
+		}
+	}
+}
+
+// TestAnOwnerLendsBlocks to the owner of a clone; what is spoiled on the way does not count.
+func TestAnOwnerLendsBlocks(t *testing.T) {
+	r, done := connected(t, newRemote(t, secret)), make(answered, 1)
+	ask := func() (*chunk.Request, *chunk.Request) {
+		q := &chunk.Request{Op: chunk.OpInherit, Vol: cluster.VolumeKey{VUID: 3, Generation: 1}, Epoch: 2,
+			W: cluster.MakeSeq(4, 5), Page: 1 << 33, Count: 2, Data: make([]byte, 2*cluster.BlockSize),
+			Blocks: make([]chunk.BlockInfo, 2), Completer: done}
+		r.Submit(q)
+		return q, <-r.given.inherits
+	}
+	q, got := ask()
+	if err := got.ValidateInherit(); err != nil || got.Vol != q.Vol || got.W != q.W || got.Page != q.Page ||
+		got.Count != 2 {
+		t.Fatalf("asked for %+v: %v", got, err)
+	}
+	for i := range got.Blocks {
+		b := got.Data[i*cluster.BlockSize : (i+1)*cluster.BlockSize]
+		clear(b)
+		b[0] = byte(i + 1)
+		got.Blocks[i].State, got.Blocks[i].CRC = chunk.Data, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
+	}
+	got.Blocks[1].CRC++
+	got.Complete(chunk.OK)
+	if <-done; q.Status != chunk.OK || q.Data[0] != 1 || q.Blocks[0].State != chunk.Data ||
+		q.Blocks[1].State != chunk.Bad {
+		t.Fatalf("lent %v, %+v", q.Status, q.Blocks)
+	}
+	for _, want := range []chunk.Status{chunk.NotMine, chunk.IOError} {
+		q, got := ask()
+		got.Complete(want)
+		if <-done; q.Status != want {
+			t.Errorf("refused as %v, want %v", q.Status, want)
 		}
 	}
 }

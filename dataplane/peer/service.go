@@ -22,10 +22,12 @@ type Voter interface {
 	Renew(gateway cluster.NodeID, since lease.Position) lease.Reply
 }
 
-// Owner gives volumes up to newer owners, and repairs what devices say is bad: a gateway.Gateway.
+// Owner gives volumes up to newer owners, repairs what devices say is bad, and reads for clones: a
+// gateway.Gateway.
 type Owner interface {
 	Yield(lease.Fence)
 	Suspect(cluster.VolumeKey, cluster.DeviceID)
+	Inherit(*chunk.Request) // as Chunks.Submit
 }
 
 // Service is the namespace that other nodes see: chunks, votes and the gateway of this node.
@@ -84,6 +86,10 @@ func (s *Service) submitChunk(req *nvmet.Request) {
 		c.Complete(chunk.Invalid)
 		return
 	}
+	if c.Op == chunk.OpInherit {
+		s.owner.Inherit(&c.Request)
+		return
+	}
 	s.chunks.Submit(&c.Request)
 }
 
@@ -98,12 +104,12 @@ func (c *served) receive() error {
 	if err != nil {
 		return err
 	}
-	switch c.Op {
-	case chunk.OpRead, chunk.OpWrite:
+	switch {
+	case c.Op.Moves():
 		n := c.Bytes()
 		c.Data, c.records = c.req.Data[:n:n], c.req.Data[n:]
 		c.Blocks = grow(blocks, int(c.Count))
-	case chunk.OpHead, chunk.OpTombstone:
+	case c.Op == chunk.OpHead, c.Op == chunk.OpTombstone:
 		c.Blocks = grow(blocks, int(c.Count))
 	}
 	return chunk.GetRequest(c.records, &c.Request)

@@ -1,0 +1,232 @@
+package gateway
+
+import (
+	"hash/crc32"
+	"sync/atomic"
+	"time"
+
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
+)
+
+// What a clone shows of its parent is read by way of the parent's owner, as of the clone's pin:
+//
+//	engine of the clone --> inherited --> here: engine of the parent
+//	                            |
+//	                            '--> Peers --> node of the parent's owner: Inherit --> lent --> its engine
+//
+// The parent, when it is a clone itself, asks its own parent in turn. Blocks are passed on as they lie in
+// rows: a clone has its parent's data key, and the place of a block is the same in both. No lease is asked
+// for: what is seen as of a pin never changes, and devices refuse an owner that others have replaced.
+
+// Peers carries requests to the gateways of other nodes. Each comes back through its Completer exactly once.
+type Peers interface {
+	Submit(cluster.NodeID, *chunk.Request)
+}
+
+const (
+	// lendTimeout is how long the owner of another node's parent waits for its devices. Who asked asks again; a
+	// request without an answer would cost both nodes their connection.
+	lendTimeout = 500 * time.Millisecond
+	// maxLent bounds the reads of a volume that are under way for clones elsewhere.
+	maxLent = 4096
+)
+
+// errand is an operation of the engine that is not a host's.
+type errand interface {
+	// returned is called when the engine is done with the operation; no lock is held.
+	returned()
+}
+
+// inherited is a read of its parent for the clone of a session. Reused.
+type inherited struct {
+	s    *session
+	read *engine.ParentRead
+	op   engine.Op     // if the parent is owned here
+	req  chunk.Request // else
+}
+
+// inherit carries out a read of the parent.
+func (s *session) inherit(read *engine.ParentRead) {
+	g := s.v.g
+	i := g.pools.inherited.Get().(*inherited)
+	i.s, i.read = s, read
+	parent := s.v.parent.Load()
+	if parent == nil { // flattened meanwhile: what is not there reads as zeroes
+		clear(read.Data)
+		i.end(engine.OK)
+		return
+	}
+	blocks := len(read.Data) / cluster.BlockSize
+	owner, at := g.ownerOf(parent.Key)
+	switch {
+	case owner != nil:
+		i.op = engine.Op{Kind: engine.Read, LBA: read.Block * (cluster.BlockSize / cluster.LBASize),
+			Sectors: uint32(len(read.Data) / cluster.LBASize), Data: read.Data, AsOf: parent.Pin, Tag: i}
+		if !owner.submitPinned(&i.op) {
+			i.end(engine.PathGone)
+		}
+	case at != 0 && at != g.o.Self:
+		i.req = chunk.Request{Op: chunk.OpInherit, Vol: parent.Key, Epoch: s.epoch, W: parent.Pin,
+			Page: read.Block, Count: uint16(blocks), Data: read.Data, Blocks: grow(i.req.Blocks, blocks),
+			Completer: i}
+		g.o.Peers.Submit(at, &i.req)
+	default:
+		i.end(engine.PathGone)
+	}
+}
+
+func grow(b []chunk.BlockInfo, n int) []chunk.BlockInfo {
+	if cap(b) < n {
+		return make([]chunk.BlockInfo, n)
+	}
+	return b[:n]
+}
+
+// ownerOf finds the session of a volume that is served here, or else the node that owns it, 0 if none is
+// known.
+func (g *Gateway) ownerOf(key cluster.VolumeKey) (*session, cluster.NodeID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v := g.mu.volumes[key]; v != nil {
+		if s := v.session.Load(); s != nil && s.serving.Load() {
+			return s, 0
+		}
+	}
+	if o := g.mu.state.Owners[key]; o != nil {
+		return nil, o.Gateway
+	}
+	return nil, 0
+}
+
+// submitPinned hands a read as of a pin to the engine; false when the pin is not, or not yet, in its list.
+func (s *session) submitPinned(op *engine.Op) (ok bool) {
+	s.withEngine(func(e *engine.Engine) {
+		if ok = e.Pinned(op.AsOf); ok {
+			e.Submit(op)
+		}
+	})
+	return ok
+}
+
+// returned implements errand: the parent's engine here is done.
+func (i *inherited) returned() { i.end(i.op.Status) }
+
+// ChunkDone implements chunk.Completer: another node has answered.
+func (i *inherited) ChunkDone(r *chunk.Request) {
+	status := engine.PathGone
+	switch r.Status {
+	case chunk.OK:
+		status = engine.OK
+		for _, b := range r.Blocks {
+			if b.State != chunk.Data { // spoiled on the way
+				status = engine.PathGone
+			}
+		}
+	case chunk.IOError:
+		status = engine.Media
+	}
+	i.end(status)
+}
+
+// end tells the engine of the clone.
+func (i *inherited) end(status engine.Status) {
+	s, read, blocks := i.s, i.read, i.req.Blocks
+	*i = inherited{req: chunk.Request{Blocks: blocks}}
+	s.v.g.pools.inherited.Put(i)
+	s.withEngine(func(e *engine.Engine) { e.ParentDone(read, status) })
+}
+
+// withoutParent tells the engine that nothing shows any more where the volume holds nothing.
+func (v *Volume) withoutParent() {
+	if s := v.session.Load(); s != nil {
+		s.withEngine(func(e *engine.Engine) { e.SetParent(0) })
+	}
+}
+
+// lent is a read of a volume that is owned here for a clone that is owned elsewhere. Whoever asked is
+// answered in time, so the engine reads into a buffer of its own. Reused.
+type lent struct {
+	s        *session
+	r        *chunk.Request
+	op       engine.Op
+	buf      []byte
+	timer    *time.Timer
+	answered atomic.Bool
+}
+
+// Inherit answers the owner of a clone of a volume that is owned here. The request's buffers are left alone
+// once it is answered.
+func (g *Gateway) Inherit(r *chunk.Request) {
+	if r.ValidateInherit() != nil {
+		r.Complete(chunk.Invalid)
+		return
+	}
+	s, _ := g.ownerOf(r.Vol)
+	if s == nil {
+		r.Complete(chunk.NotMine)
+		return
+	}
+	if s.v.lent.Add(1) > maxLent {
+		s.v.lent.Add(-1)
+		r.Complete(chunk.NotMine)
+		return
+	}
+	l := g.pools.lent.Get().(*lent)
+	l.s, l.r = s, r
+	if n := r.Bytes(); cap(l.buf) < n {
+		l.buf = make([]byte, n)
+	}
+	l.buf = l.buf[:r.Bytes()]
+	l.op = engine.Op{Kind: engine.Read, LBA: r.Page * (cluster.BlockSize / cluster.LBASize),
+		Sectors: uint32(len(l.buf) / cluster.LBASize), Data: l.buf, AsOf: r.W, Tag: l}
+	l.answered.Store(false)
+	if l.timer == nil {
+		l.timer = time.AfterFunc(lendTimeout, l.expire)
+	} else {
+		l.timer.Reset(lendTimeout)
+	}
+	if !s.submitPinned(&l.op) {
+		l.op.Status = engine.PathGone
+		l.returned()
+	}
+}
+
+// expire answers that the blocks are not to be had now.
+func (l *lent) expire() {
+	if !l.answered.Swap(true) {
+		l.r.Complete(chunk.NotMine)
+	}
+}
+
+// returned implements errand.
+func (l *lent) returned() {
+	stopped := l.timer.Stop()
+	s := l.s
+	s.v.lent.Add(-1)
+	if !l.answered.Swap(true) {
+		l.answer()
+	}
+	if stopped { // else expire may still look at it
+		l.s, l.r = nil, nil
+		s.v.g.pools.lent.Put(l)
+	}
+}
+
+func (l *lent) answer() {
+	switch l.op.Status {
+	case engine.OK:
+		copy(l.r.Data, l.buf)
+		table := crc32.MakeTable(crc32.Castagnoli)
+		for i := range l.r.Blocks {
+			b := l.buf[i*cluster.BlockSize : (i+1)*cluster.BlockSize]
+			l.r.Blocks[i] = chunk.BlockInfo{State: chunk.Data, CRC: crc32.Checksum(b, table)}
+		}
+		l.r.Complete(chunk.OK)
+	case engine.Media:
+		l.r.Complete(chunk.IOError)
+	default:
+		l.r.Complete(chunk.NotMine)
+	}
+}
