@@ -81,9 +81,10 @@ class AshlarDriver(driver.VolumeDriver):
                 of our own
         0.3.0 - Snapshots: take, delete, manage, attach for a backup; QoS
                 and encryption by volume type
+        0.4.0 - Revert to snapshot
     """
 
-    VERSION = '0.3.0'
+    VERSION = '0.4.0'
     VENDOR = 'Ashlar'
     CI_WIKI_NAME = 'Ashlar_CI'
     # No state, no lock of its own: any service may make any call.
@@ -291,6 +292,21 @@ class AshlarDriver(driver.VolumeDriver):
             except errors.NotFound:
                 LOG.info('Snapshot %s is not there (any more), nothing to '
                          'delete.', snapshot_id)
+
+    def snapshot_revert_use_temp_snapshot(self):
+        """Reverting is one step: either it is done or nothing is lost."""
+        return False
+
+    def revert_to_snapshot(self, context, volume, snapshot):
+        """Make the volume again what its newest snapshot shows."""
+        snapshot_id = _id_of(snapshot)
+        with faults.as_cinder_errors():
+            self._api.revert_volume(volume.name_id, snapshot_id)
+            found = self._api.snapshot(snapshot_id)
+        if found.state == found.REVERTING:
+            msg = (_('no node serves volume %s at present; it is reverted '
+                     'as soon as one does') % volume.name_id)
+            raise exception.VolumeBackendAPIException(data=msg)
 
     def backup_use_temp_snapshot(self):
         """Back up a volume in use from a snapshot, whatever is configured.

@@ -66,6 +66,18 @@ func (c *Cinder) DeleteSnapshot(ctx context.Context, id string) error {
 	return err
 }
 
+// Revert makes a volume again what its newest snapshot shows, and waits until it is available.
+func (c *Cinder) Revert(ctx context.Context, volumeID, snapshotID string) error {
+	resp, err := c.admin.Post(ctx, c.admin.ServiceURL("volumes", volumeID, "action"),
+		map[string]any{"revert": map[string]string{"snapshot_id": snapshotID}}, nil,
+		&gophercloud.RequestOpts{OkCodes: []int{http.StatusAccepted}})
+	if _, _, err = gophercloud.ParseResponse(resp, err); err != nil {
+		return fmt.Errorf("revert volume %s: %w", volumeID, err)
+	}
+	_, err = c.waitFor(ctx, volumeID, "available")
+	return err
+}
+
 // ManageableSnapshots lists the snapshots that the backend has, of Cinder and others.
 func (c *Cinder) ManageableSnapshots(ctx context.Context) ([]ManageableSnapshot, error) {
 	var answer struct {

@@ -15,7 +15,7 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// snapshotsLive takes snapshots of a volume that a host writes, and looks at what they keep.
+// snapshotsLive takes snapshots of a volume that a host writes, reads them, and goes back to one.
 func (c cloud) snapshotsLive(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), openstack.Patience)
 	defer cancel()
@@ -34,9 +34,14 @@ func (c cloud) snapshotsLive(t *testing.T) {
 			t.Errorf("snapshot %s does not show what was written before it", id)
 		}
 	}
+	c.write(ctx, t, host, bytes.Repeat([]byte{0xee}, len(young)))
 	if err := c.Detach(ctx, a); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.Revert(ctx, v.ID, second.ID); err != nil {
+		t.Fatal(err)
+	}
+	c.expectData(ctx, t, v.ID, young)
 	if err := c.Delete(ctx, v.ID); err == nil {
 		t.Error("a volume with snapshots was deleted")
 	}
@@ -176,6 +181,23 @@ func (c cloud) expectSnapshots(t *testing.T, volume string, ids ...string) {
 func (c cloud) write(ctx context.Context, t *testing.T, host *initiator.Volume, data []byte) {
 	t.Helper()
 	if err := host.Write(ctx, data, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expectData attaches a volume and checks what it begins with.
+func (c cloud) expectData(ctx context.Context, t *testing.T, volume string, want []byte) {
+	t.Helper()
+	a := c.attach(t, volume)
+	host := open(t, a.Info, a.Info.HostNQN)
+	got := make([]byte, len(want))
+	if err := host.Read(ctx, got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read: %v, as it should be: %v", err, bytes.Equal(got, want))
+	}
+	if err := host.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := c.Detach(ctx, a); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -17,8 +17,9 @@ Contract:
 * Every method is one call of the API (a list: one a page) and idempotent:
   volumes and snapshots are created under an id that the caller chose, sizes
   and bounds are absolute, allowing and removing a host twice is the same as
-  once. So a call whose answer was lost may be made again, by the caller or as
-  in the next point.
+  once; where that is not enough, the call bears an idempotency key. So a call
+  whose answer was lost may be made again, by the caller or as in the next
+  point.
 * Any node answers any call. A call goes to the address that served last; when
   the connection to it fails (refused, no route, TLS handshake, reset) or it
   answers 503, the next address is tried, each at most once. Nothing else is
@@ -37,6 +38,7 @@ import logging
 import re
 import time
 from urllib import parse
+import uuid
 
 import requests
 import urllib3
@@ -148,6 +150,17 @@ class Client:
         """
         self._call('DELETE', ['volumes', volume_id])
 
+    def revert_volume(self, volume_id, snapshot_id):
+        """Make a volume what its newest snapshot shows, without a copy.
+
+        VolumeExported while a host may use the volume, SnapshotNotNewest
+        when there are newer ones. The state of the snapshot is REVERTING
+        after the call when the owner of the volume did not do it while the
+        API waited (some 15 s).
+        """
+        self._call('POST', ['volumes', volume_id, 'revert'],
+                   {'snapshot': snapshot_id}, once=True)
+
     def limit_volume(self, volume_id, *, iops=0, bytes_per_second=0):
         """Bound what hosts may do; 0 is no bound. Replaces what was set."""
         self._call('PUT', ['volumes', volume_id, 'qos'],
@@ -236,24 +249,30 @@ class Client:
                 return
             query['cursor'] = page.next
 
-    def _call(self, method, path, body=None, query=None):
+    def _call(self, method, path, body=None, query=None, once=False):
         """Make one call; on a dead address go on to the next one.
 
         Only for calls that may be carried out twice: a connection that
         breaks does not tell whether the first address did it.
 
         :param path: segments below /v1, not yet percent-encoded
+        :param once: let the cluster see to it that it is not done twice
         :returns: the decoded JSON answer, None when there is none
         """
         call = method + ' /v1/' + '/'.join(
             parse.quote(segment, safe='') for segment in path)
         if query:
             call += '?' + parse.urlencode(query)
+        headers = {'Authorization': 'Bearer ' + self._token,
+                   'Accept': 'application/json'}
+        if once:
+            headers['Idempotency-Key'] = str(uuid.uuid4())
         first, failures = self._current, []
         for step in range(len(self._addresses)):
             index = (first + step) % len(self._addresses)
             try:
-                answer = self._send(self._addresses[index], call, body)
+                answer = self._send(self._addresses[index], call, body,
+                                    headers)
             except (errors.Unreachable, errors.Unavailable) as exc:
                 LOG.warning('%s', exc)
                 failures.append(exc)
@@ -265,7 +284,7 @@ class Client:
         raise errors.Unreachable(
             '; '.join(str(failure) for failure in failures))
 
-    def _send(self, address, call, body):
+    def _send(self, address, call, body, headers):
         """Make the call at one address."""
         method, path = call.split(' ', 1)
         began = time.monotonic()
@@ -275,8 +294,7 @@ class Client:
                 session.trust_env = False
                 reply = session.request(
                     method, address + path, json=body, stream=True,
-                    headers={'Authorization': 'Bearer ' + self._token,
-                             'Accept': 'application/json'},
+                    headers=headers,
                     timeout=(self._connect_timeout, self._timeout),
                     verify=self._verify, allow_redirects=False)
                 content = _read(reply, where, began + self._timeout)

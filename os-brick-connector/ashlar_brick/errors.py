@@ -26,6 +26,7 @@
         |   |-- VolumeExported      a host may still use the volume
         |   |-- VolumeHasSnapshots  they have to go first
         |   |-- SnapshotExported    a host may still read the snapshot
+        |   |-- SnapshotNotNewest   the volume has newer ones
         |   `-- QuotaExceeded       the project may not use more
         |-- PreconditionFailed   412: it was changed in the meantime
         |-- NotSupported     422: this release cannot do it
@@ -106,6 +107,10 @@ class SnapshotExported(Conflict):
     """A host may still read the snapshot, so it cannot be deleted."""
 
 
+class SnapshotNotNewest(Conflict):
+    """The volume has newer snapshots than the one it is to become."""
+
+
 class QuotaExceeded(Conflict):
     """The project would have more volumes or bytes than its quota."""
 
@@ -136,6 +141,7 @@ def from_problem(call, status, problem):
     by_code = {'volume_exported': VolumeExported,
                'volume_has_snapshots': VolumeHasSnapshots,
                'snapshot_exported': SnapshotExported,
+               'snapshot_not_newest': SnapshotNotNewest,
                'quota_exceeded': QuotaExceeded,
                'not_supported': NotSupported}
     by_status = {400: Invalid, 413: Invalid, 415: Invalid,

@@ -87,9 +87,14 @@ class Volume:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A volume (its id) as it was. `state`: it is there when AVAILABLE."""
+    """A volume (its id) as it was.
+
+    `state`: AVAILABLE, or one of those that pass: 'creating', REVERTING (its
+    volume is becoming it again), 'deleting'.
+    """
 
     AVAILABLE = 'available'
+    REVERTING = 'reverting'
 
     id: str
     name: str

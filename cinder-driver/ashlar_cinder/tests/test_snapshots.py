@@ -98,6 +98,51 @@ class SnapshotTest(base.TestCase):
         self.assertEqual({}, self.cluster.volumes)
 
 
+class RevertTest(base.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.volume = self.created()
+        self.snapshot = self.taken(self.volume)
+
+    def revert(self):
+        self.driver.revert_to_snapshot(None, self.volume, self.snapshot)
+
+    def reverts(self):
+        return list(self.cluster.reverts.values())
+
+    def test_in_one_step(self):
+        self.assertFalse(self.driver.snapshot_revert_use_temp_snapshot())
+        self.revert()
+        self.assertEqual([self.snapshot.id], self.reverts())
+
+    def test_to_a_snapshot_that_was_there_before_cinder(self):
+        taken = self.api.create_snapshot(
+            str(uuid.uuid4()), volume_id=self.volume.id, name='old')
+        self.snapshot = self.make_snapshot(self.volume, provider_id=taken.id)
+        self.revert()
+        self.assertEqual([taken.id], self.reverts())
+
+    def test_what_cannot_be(self):
+        stranger = self.api.create_snapshot(
+            str(uuid.uuid4()), volume_id=self.volume.id, name='stranger')
+        exc = self.failure(exception.VolumeBackendAPIException, self.revert)
+        self.assertIn('stranger', str(exc))
+        self.api.delete_snapshot(stranger.id)
+        self.api.export_volume(self.volume.id, HOST_A['nqn'])
+        exc = self.failure(exception.VolumeIsBusy, self.revert)
+        self.assertIn('hosts may use it', str(exc))
+        self.driver.terminate_connection(self.volume, None)
+        self.driver.delete_snapshot(self.snapshot)
+        self.failure(exception.VolumeBackendAPIException, self.revert)
+        self.assertEqual([], self.reverts())
+
+    def test_nobody_does_it_in_time(self):
+        self.cluster.owners = False
+        exc = self.failure(exception.VolumeBackendAPIException, self.revert)
+        self.assertIn('as soon as one does', str(exc))
+
+
 class BackupTest(base.TestCase):
     """What cinder-backup asks of the driver."""
 

@@ -53,8 +53,9 @@ class Problem(Exception):
 class Cluster:
     """What the nodes of one cluster agree on.
 
-    `hosts` are by id of volume or snapshot; while `owners` is False nobody
-    serves the volumes, so snapshots are neither taken nor let go of.
+    `hosts` are by id of volume or snapshot, `reverts` by idempotency key.
+    While `owners` is False nobody serves the volumes, so snapshots are
+    neither taken nor let go of.
     """
 
     id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
@@ -63,6 +64,7 @@ class Cluster:
     volumes: dict = dataclasses.field(default_factory=dict)
     snapshots: dict = dataclasses.field(default_factory=dict)
     owners: bool = True
+    reverts: dict = dataclasses.field(default_factory=dict)
     hosts: dict = dataclasses.field(default_factory=dict)
     calls: list = dataclasses.field(default_factory=list)
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
@@ -150,6 +152,26 @@ class Cluster:
             self.volumes[volume_id]['qos'] = bounds
         return self.show_volume(volume_id)
 
+    def revert_volume(self, volume_id, body, key):
+        """Note what the volume was made again; the twin has no data."""
+        hosts = self.show_volume(volume_id)[1]['hosts']
+        snapshot = self.snapshots.get(body['snapshot'])
+        if snapshot is None or snapshot['volume'] != volume_id:
+            raise Problem(400, 'invalid_field', 'no snapshot of the volume',
+                          field='snapshot')
+        if hosts and not body.get('force'):
+            raise Problem(409, 'volume_exported', 'hosts may use it',
+                          hosts=hosts)
+        newest = [one for one in self.snapshots.values()
+                  if one['volume'] == volume_id][-1]
+        if newest is not snapshot and not body.get('force'):
+            raise Problem(409, 'snapshot_not_newest', newest['name'])
+        if key not in self.reverts:
+            self.reverts[key] = body['snapshot']
+        if not self.owners:
+            snapshot['state'] = 'reverting'
+        return (200 if self.owners else 202), self.show_volume(volume_id)[1]
+
     def show_snapshot(self, snapshot_id):
         snapshot = self.snapshots.get(snapshot_id)
         if snapshot is None:
@@ -219,7 +241,7 @@ class Cluster:
                                     self.hosts[resource_id])
         return 204, None
 
-    def route(self, method, path, body, query):
+    def route(self, method, path, body, query, key):
         """Carry out a call. -> (status, answer), or Problem."""
         steps = [parse.unquote(step) for step in path.split('/')[2:]]
         match (method, steps):
@@ -237,6 +259,8 @@ class Cluster:
                 return self.grow_volume(volume_id, body)
             case ('DELETE', ['volumes', volume_id]):
                 return self.delete_volume(volume_id)
+            case ('POST', ['volumes', volume_id, 'revert']):
+                return self.revert_volume(volume_id, body, key)
             case ('PUT', ['volumes', volume_id, 'qos']):
                 return self.limit_volume(volume_id, body)
             case ('DELETE', ['volumes', volume_id, 'qos']):
@@ -319,7 +343,7 @@ class ApiTwin:
         """
         self._mood = how
 
-    def answer(self, method, path, body, token, query):
+    def answer(self, method, path, body, headers, query):
         """-> (status, answer, mood) of one call."""
         mood, self._mood = self._mood, None
         with self.cluster.lock:
@@ -328,12 +352,13 @@ class ApiTwin:
                 return None, None, mood
             try:
                 self.violations += self._contract.request(method, path, body)
-                if token != f'Bearer {self.token}':
+                if headers.get('Authorization') != f'Bearer {self.token}':
                     raise Problem(401, 'unauthenticated', 'wrong token')
                 if mood == 'unavailable':
                     raise Problem(503, 'unavailable', 'no etcd')
-                status, result = self.cluster.route(method, path, body,
-                                                    query)
+                status, result = self.cluster.route(
+                    method, path, body, query,
+                    headers.get('Idempotency-Key'))
             except Problem as problem:
                 status, result = problem.status, problem.body
             self.violations += self._contract.answer(method, path, status,
@@ -358,7 +383,7 @@ def _handler(twin):
             body = json.loads(self.rfile.read(length)) if length else None
             path, _mark, query = self.path.partition('?')
             status, result, mood = twin.answer(
-                self.command, path, body, self.headers.get('Authorization'),
+                self.command, path, body, self.headers,
                 dict(parse.parse_qsl(query)))
             if mood in ('hang up before', 'hang up after'):
                 self.connection.shutdown(socket.SHUT_RDWR)

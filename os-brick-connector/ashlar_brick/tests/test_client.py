@@ -199,6 +199,7 @@ class ClientTest(unittest.TestCase):
                 (409, 'volume_exported', errors.VolumeExported),
                 (409, 'volume_has_snapshots', errors.VolumeHasSnapshots),
                 (409, 'snapshot_exported', errors.SnapshotExported),
+                (409, 'snapshot_not_newest', errors.SnapshotNotNewest),
                 (409, 'quota_exceeded', errors.QuotaExceeded),
                 (412, 'precondition_failed', errors.PreconditionFailed),
                 (422, 'not_supported', errors.NotSupported),
@@ -265,6 +266,17 @@ class ClientTest(unittest.TestCase):
                 self.assertEqual(self.volume_id, self.create(api).id)
                 self.assertEqual(['POST /v1/volumes'] * 2,
                                  self.cluster.calls[before:])
+
+    def test_lost_answer_to_a_revert_is_not_a_second_one(self):
+        api = self.start(2)
+        self.create(api)
+        taken = api.create_snapshot(str(uuid.uuid4()), name='s',
+                                    volume_id=self.volume_id)
+        self.twins[0].misbehave('hang up after')
+        api.revert_volume(self.volume_id, taken.id)
+        self.assertEqual([taken.id], list(self.cluster.reverts.values()))
+        api.revert_volume(self.volume_id, taken.id)
+        self.assertEqual(2, len(self.cluster.reverts))
 
     def test_node_without_etcd_is_skipped(self):
         api = self.start(2)
