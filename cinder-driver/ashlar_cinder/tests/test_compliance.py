@@ -10,16 +10,22 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Cinder's own compliance test, for our driver.
+"""Cinder's own compliance test, for our driver, and what it leaves out.
 
 Cinder tests every driver that its registry holds, which is what has been
 imported: ours alone. The test runs in a process of its own, because importing
 Cinder's test cases patches the whole process for eventlet (2023.1).
 """
 
+import inspect
 import subprocess
 import sys
 import unittest
+
+from ashlar_cinder import driver
+from cinder.interface import volume_manageable_driver as manageable
+from cinder.interface import volume_snapshot_revert as revert
+from cinder.interface import volume_snapshotmanagement_driver as snapshots
 
 RUN = """
 import sys, unittest
@@ -39,3 +45,18 @@ class ComplianceTest(unittest.TestCase):
                               capture_output=True, timeout=120)
         self.assertEqual(0, done.returncode, done.stderr)
         self.assertIn('Ran 2 tests', done.stderr)
+
+    def test_driver_takes_what_the_optional_interfaces_give(self):
+        """By name and order; Cinder's own test compares class methods only."""
+        for interface in (manageable.VolumeListManageableDriver,
+                          snapshots.VolumeSnapshotManagementDriver,
+                          revert.VolumeSnapshotRevertDriver):
+            calls = inspect.getmembers(interface, inspect.isfunction)
+            for name, call in calls:
+                if name.startswith('_'):
+                    continue
+                with self.subTest(name):
+                    given = list(inspect.signature(call).parameters)
+                    taken = list(inspect.signature(
+                        getattr(driver.AshlarDriver, name)).parameters)
+                    self.assertEqual(given, taken[:len(given)])
