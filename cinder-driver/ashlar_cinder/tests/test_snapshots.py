@@ -21,6 +21,7 @@ from oslo_utils import units
 from ashlar_brick import paths
 from ashlar_cinder.tests import base
 from cinder import exception
+from cinder import objects
 
 HOST_A, HOST_B = base.HOST_A, base.HOST_B
 
@@ -154,8 +155,34 @@ class BackupTest(base.TestCase):
     def readers(self):
         return self.cluster.hosts[self.snapshot.id]
 
+    def backup(self, **updates):
+        """A backup that is in Cinder's tables."""
+        backup = objects.Backup(self.admin, user_id='u', project_id='p',
+                                **updates)
+        backup.create()
+        return backup
+
     def test_volume_in_use_is_backed_up_from_a_snapshot(self):
-        self.assertTrue(self.driver.backup_use_temp_snapshot())
+        self.use_tables()
+        volume = self.recorded_volume(previous_status='in-use')
+        self.driver.create_volume(volume)
+        backup = self.backup(volume_id=volume.id)
+        device, is_snapshot = self.driver.get_backup_device(self.admin,
+                                                            backup)
+        self.assertEqual((True, volume.id, 'available', device.id),
+                         (is_snapshot, device.volume_id, device.status,
+                          backup.temp_snapshot_id))
+        self.assertEqual(volume.id,
+                         self.cluster.snapshots[device.id]['volume'])
+
+    def test_snapshot_is_backed_up_as_it_is(self):
+        self.use_tables()
+        volume = self.recorded_volume()
+        snapshot = self.recorded_snapshot(volume)
+        device, is_snapshot = self.driver.get_backup_device(
+            self.admin,
+            self.backup(volume_id=volume.id, snapshot_id=snapshot.id))
+        self.assertEqual((True, snapshot.id), (is_snapshot, device.id))
 
     def test_host_reads_the_snapshot(self):
         self.driver.create_export_snapshot(None, self.snapshot, HOST_A)
