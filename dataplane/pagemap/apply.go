@@ -240,7 +240,7 @@ func (m *Map) putBlock(v *volume, c chunkMap, block uint16, n *node, replace boo
 	}
 	m.t.insert(c, block, p, n)
 	m.tally(v, n, plus)
-	if p.prev != 0 || n.flags&flagQueued == 0 || !v.plain() { // else it changes nothing for the others
+	if p.prev != 0 || n.flags&flagQueued == 0 || !plain(v.follows(c)) { // else it changes nothing for the others
 		m.collect(v, c, block)
 	}
 	return true
@@ -364,7 +364,7 @@ func (m *Map) collectRange(v *volume, c chunkMap, first, n uint16) {
 		return
 	}
 	for b := first; b < first+n; b++ {
-		if v.plain() { // what the present reads stays
+		if plain(v.follows(c)) { // what the present reads stays
 			m.collect(v, c, b)
 			continue
 		}
@@ -439,7 +439,8 @@ func (m *Map) drop(key cluster.VolumeKey) {
 	m.dropping = append(m.dropping, v)
 }
 
-// Purge frees at most about limit versions of dropped volumes and reports whether there are more.
+// Purge frees at most about limit versions of dropped volumes, then looks at so many blocks of volumes that
+// gave up pins, and reports whether there is more to do.
 func (m *Map) Purge(limit int) (more bool) {
 	for ; limit > 0 && len(m.dropping) > 0; limit-- {
 		v := m.dropping[0]
@@ -456,5 +457,14 @@ func (m *Map) Purge(limit int) (more bool) {
 		})
 		m.remove(v, c)
 	}
-	return len(m.dropping) > 0
+	for limit > 0 && len(m.sweeping) > 0 {
+		if v := m.sweeping[0]; v.dropped == 0 {
+			limit = m.sweep(v, limit)
+		}
+		if limit > 0 {
+			m.sweeping[0] = nil
+			m.sweeping = m.sweeping[1:]
+		}
+	}
+	return len(m.dropping)+len(m.sweeping) > 0
 }

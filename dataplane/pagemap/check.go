@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
@@ -219,7 +220,7 @@ func (k *checker) block(v *volume, c chunkMap, block uint16, sum *VolumeState) {
 	if v.dropped != 0 {
 		return
 	}
-	k.answers(v, above, sum)
+	k.answers(v.follows(c), above, sum)
 	oldest := &above[len(above)-1]
 	if uint64(len(above)) == inFlux && oldest.atRest() {
 		k.failf("%s: version %v is at rest, and not packed", where(), oldest.w)
@@ -230,12 +231,12 @@ func (k *checker) block(v *volume, c chunkMap, block uint16, sum *VolumeState) {
 }
 
 // answers counts the data blocks that no read at present needs.
-func (k *checker) answers(v *volume, versions []node, sum *VolumeState) {
+func (k *checker) answers(view *chunk.View, versions []node, sum *VolumeState) {
 	read := func(s cluster.Seq) int {
-		return slices.IndexFunc(versions, func(n node) bool { return v.view.Sees(s, n.w) })
+		return slices.IndexFunc(versions, func(n node) bool { return view.Sees(s, n.w) })
 	}
 	current, pinned := read(0), map[int]bool{}
-	for _, s := range v.view.Pins {
+	for _, s := range view.Pins {
 		pinned[read(s)] = true
 	}
 	for i := range versions {
@@ -266,18 +267,18 @@ func (k *checker) rules(v *volume, n *node, above []node, c chunkMap, block uint
 		k.failf("%s: version %v: queued as unstable %v, stable %v", where(), n.w, n.flags&flagQueued != 0,
 			v.stable(n.w))
 	}
-	needed, seen, waits := false, false, false
-	for i := range len(v.view.Pins) + 1 {
+	needed, seen, waits, view := false, false, false, v.follows(c)
+	for i := range len(view.Pins) + 1 {
 		var s cluster.Seq // the present
 		if i > 0 {
-			s = v.view.Pins[i-1]
+			s = view.Pins[i-1]
 		}
-		if !v.view.Sees(s, n.w) {
+		if !view.Sees(s, n.w) {
 			continue
 		}
 		replaced, covered := false, false
 		for _, y := range above {
-			if v.view.Sees(s, y.w) && y.flags&(flagBad|flagQueued) == 0 {
+			if view.Sees(s, y.w) && y.flags&(flagBad|flagQueued) == 0 {
 				covered, replaced = true, replaced || v.superseded(n.w, y.w)
 			}
 		}

@@ -6,11 +6,11 @@
 //
 // The map changes only by Apply(Record), and what Apply does depends on nothing but the map and the record.
 // The store writes a record to its log, applies it when the log is durable, and applies the same records in
-// the same order after a crash: both give the same map, and space is free in one exactly when it is free in
-// the other. Three things stand beside the records: space is allocated before a Put is logged (Alloc,
-// Release; Claim in recovery), Purge gives back the space of dropped volumes in pieces, and MarkBad notes
-// what a read found. A bad version is only ever replaced by a record that says so (Record.Replace), so the
-// note need not be logged.
+// the same order after a crash: both give the same map. Three things stand beside the records: space is
+// allocated before a Put is logged (Alloc, Release; Claim in recovery), Purge gives back the space of dropped
+// volumes and of pins in pieces (recovery lets it end after every record, so that all is free that was when
+// the next one was written), and MarkBad notes what a read found. A bad version is only ever replaced by a
+// record that says so (Record.Replace), so the note need not be logged.
 //
 // # Versions
 //
@@ -28,7 +28,8 @@
 // A version is freed when nobody needs it: neither the present nor any pin of the view list sees it, or those
 // who do see a newer version of the block too that is stable and not bad, and of the same epoch unless this
 // version's epoch is settled (superseded). A version that nobody sees at all, because a revert has hidden it,
-// goes when it is stable. sight decides this for one block, in one walk.
+// goes when it is stable. sight decides this for one block, in one walk. When a pin goes, the chunks are told
+// in pieces (sweep.go).
 //
 // A newest stable tombstone with nothing under it is dropped, unless its residency lies over another device's
 // (chunk.Residency.Overlay), or the volume is a clone: there it hides what is below. Nothing older can come

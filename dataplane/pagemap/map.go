@@ -23,6 +23,7 @@ type Map struct {
 	t        *table
 	vols     map[cluster.VolumeKey]*volume
 	dropping []*volume // dropped, not yet purged
+	sweeping []*volume // gave up pins, not all chunks know
 	live     uint64    // blocks referenced by versions of vols
 	tombs    uint64
 	bad      uint64

@@ -94,6 +94,8 @@ func TestStories(t *testing.T) {
 					t.Fatalf("%s: %v", d.Pos, err)
 				}
 				m.Apply(&r)
+				for r.Kind == View && !d.HasArg("unswept") && m.Purge(1) {
+				}
 			case "purge":
 				return fmt.Sprintf("more %v\n", m.Purge(1))
 			case "bad":
@@ -158,6 +160,7 @@ func storyRecord(t *testing.T, d *datadriven.TestData) Record {
 			d.ScanArgs(t, "epoch", &r.Epoch)
 		case "w":
 			r.W = storySeq(a.Vals)
+		case "unswept": // of a view
 		case "holes":
 			for v := a.Vals; len(v) > 0; v = v[2:] {
 				r.Holes = append(r.Holes, storySeq(v))

@@ -55,20 +55,22 @@ func (v *volume) superseded(old, by cluster.Seq) bool {
 // sight walks down the versions of a block and decides which are freed.
 type sight struct {
 	v     *volume
-	plain bool                             // of v
+	view  *chunk.View                      // that the chunk follows
+	plain bool                             // only the present looks, and sees all
 	by    [chunk.MaxHidden + 1]cluster.Seq // per class: the oldest passed that is seen, stable and not bad
 }
 
 // begin starts a walk.
-func (s *sight) begin(v *volume) {
-	s.v, s.plain = v, v.plain()
-	clear(s.by[:len(v.view.Hidden)+1])
+func (s *sight) begin(v *volume, c chunkMap) {
+	s.v, s.view = v, v.follows(c)
+	s.plain = plain(s.view)
+	clear(s.by[:len(s.view.Hidden)+1])
 }
 
 // step passes the next version. free: nobody will ever ask for it. waits: somebody will not, once its epoch
 // is settled.
 func (s *sight) step(n *node) (free, waits bool) {
-	view := &s.v.view
+	view := s.view
 	steady := n.flags&flagQueued == 0 && s.v.stable(n.w)
 	if s.plain {
 		until := s.by[0]
@@ -102,7 +104,7 @@ func (s *sight) step(n *node) (free, waits bool) {
 // if it may be.
 func (m *Map) collect(v *volume, c chunkMap, block uint16) {
 	s := &m.sight
-	s.begin(v)
+	s.begin(v, c)
 	waiting, kept := false, 0
 	var oldest place
 	for p := (place{id: m.t.head(c, block)}); p.id != 0; {
@@ -158,30 +160,4 @@ func (m *Map) sink(v *volume, c chunkMap, block uint16, p place, only bool) bool
 		m.unlink(v, c, block, p)
 	}
 	return false
-}
-
-// setView takes a newer view list in, and frees what only the older one needed. That takes time in proportion
-// to the chunks of the volume.
-func (m *Map) setView(v *volume, view chunk.View) {
-	if view.Version <= v.view.Version {
-		return
-	}
-	m.account(v, minus)
-	reverted := !slices.Equal(view.Hidden, v.view.Hidden)
-	v.view = view.Clone()
-	m.account(v, plus)
-	v.current, v.pinned = 0, 0
-	var next chunkMap
-	for c := v.index.seek(chunkKey{}); c.ok(); c = next {
-		next = v.index.after(c.key())
-		if reverted || len(view.Hidden) > 0 || c.flux() != 0 {
-			for b := m.t.nextBlock(c, 0); b >= 0; b = m.t.nextBlock(c, b+1) {
-				m.collect(v, c, uint16(b))
-				m.weigh(v, c, uint16(b), plus)
-			}
-			m.rest(v, c)
-		} else {
-			v.current += uint64(m.t.atRest(c)) // one version each, seen by all
-		}
-	}
 }

@@ -4,22 +4,21 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
 // volume is everything the map knows about one volume.
 type volume struct {
-	key       cluster.VolumeKey
-	dropped   uint64     // snapshots begun when it was dropped, plus 1; 0: not dropped
-	noted     uint64     // the last snapshot that has what is known of the volume as a whole
-	turned    uint64     // the last snapshot begun when the next two began anew
-	dirty     []chunkKey // changed since
-	gone      []chunkKey // removed since, perhaps there again
-	was       changes    // the same, for the snapshot being taken
-	settled   uint32     // epochs below are stable
-	marks     []Mark     // ascending, at most one per epoch; an epoch < settled only if alone
-	view      chunk.View
+	key     cluster.VolumeKey
+	dropped uint64     // snapshots begun when it was dropped, plus 1; 0: not dropped
+	noted   uint64     // the last snapshot that has what is known of the volume as a whole
+	turned  uint64     // the last snapshot begun when the next two began anew
+	dirty   []chunkKey // changed since
+	gone    []chunkKey // removed since, perhaps there again
+	was     changes    // the same, for the snapshot being taken
+	settled uint32     // epochs below are stable
+	marks   []Mark     // ascending, at most one per epoch; an epoch < settled only if alone
+	lists
 	index     index
 	unstable  []*epochHeap // by ascending epoch
 	waiting   map[blockRef]struct{}
@@ -31,9 +30,6 @@ type volume struct {
 	nTombs    uint64
 	nBad      uint64
 }
-
-// plain tells whether only the present looks at the volume, and sees all of it.
-func (v *volume) plain() bool { return len(v.view.Pins)+len(v.view.Hidden) == 0 }
 
 // changes are chunks that differ between two snapshots.
 type changes struct{ dirty, gone []chunkKey }

@@ -33,7 +33,8 @@ func (s *census) step(view *chunk.View, w cluster.Seq) (current, pinned bool) {
 // weigh adds the data blocks of a block that answer the present, and those that answer pins only, to what its
 // volume has of them, or takes them away.
 func (m *Map) weigh(v *volume, c chunkMap, block uint16, one uint64) {
-	if v.plain() {
+	view := v.follows(c)
+	if plain(view) {
 		if id := m.t.head(c, block); id != 0 {
 			if m.t.flags(id)&flagTombstone == 0 {
 				v.current += one
@@ -43,9 +44,9 @@ func (m *Map) weigh(v *volume, c chunkMap, block uint16, one uint64) {
 		}
 		return
 	}
-	m.census.begin(&v.view)
+	m.census.begin(view)
 	for n := range m.t.versions(c, block) {
-		current, pinned := m.census.step(&v.view, n.w)
+		current, pinned := m.census.step(view, n.w)
 		switch {
 		case n.flags&flagTombstone != 0:
 		case current:

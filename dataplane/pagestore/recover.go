@@ -320,9 +320,7 @@ func (r *recovery) applyOne(rec *pagemap.Record) {
 		rec.Replace = false
 	}
 	r.m.Apply(rec)
-	if rec.Kind == pagemap.Drop {
-		for r.m.Purge(purgePiece) {
-		}
+	for r.m.Purge(purgePiece) { // at least what was free when the next record was written has to be
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/pagemap"
 )
 
-// purgePiece is how many versions of dropped volumes are freed under the lock at a time.
-const purgePiece = 4096
+// purgePiece is how many versions of dropped volumes are freed, or blocks looked at after a pin went, under
+// the lock at a time.
+const purgePiece = 1024
 
 // Store is an open page store. Safe for use by several goroutines.
 //
@@ -215,7 +216,8 @@ func (s *Store) changeChunk(rec pagemap.Record, done func(error)) {
 }
 
 // SetView durably replaces the view list of a volume by a newer one; an older one is fine, and changes
-// nothing. Freeing what only the older list needed takes time in proportion to the chunks of the volume.
+// nothing. What only the older list needed is freed in pieces, chunk by chunk; after a revert at once, which
+// takes time in proportion to the chunks of the volume.
 func (s *Store) SetView(vol cluster.VolumeKey, view chunk.View, done func(error)) {
 	rec := pagemap.Record{Kind: pagemap.View, Extent: pagemap.Extent{Vol: vol}, View: view.Clone()}
 	if err := rec.Validate(); err != nil {
@@ -346,7 +348,8 @@ func (s *Store) Close() error {
 	return err
 }
 
-// purge gives the space of dropped volumes back: a piece now, the rest by a goroutine that lets others in.
+// purge gives the space of dropped volumes and of pins back: a piece now, the rest by a goroutine that lets
+// others in.
 func (s *Store) purge() {
 	if s.mu.purging || !s.mu.m.Purge(purgePiece) {
 		return

@@ -111,6 +111,7 @@ func (d *Disk) Do(r *chunk.Request) chunk.Status {
 }
 
 func (d *Disk) run(r *chunk.Request) chunk.Status {
+	defer d.pages.Purge(4) // a piece with every request
 	if r.Stable.Counter() > 0 {
 		d.stable(r.Vol, pagemap.Mark{W: r.Stable})
 	}
