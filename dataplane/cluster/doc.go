@@ -23,6 +23,10 @@
 //	                                          places which group, what of its past is kept
 //	snapshots/<uuid>                          Snapshot
 //	snapnames/<volume's uuid>/<name>          the uuid of the volume's snapshot of that name
+//	hidden/volumes/<uuid>                     a volume that was deleted and is kept for clones
+//	hidden/snapshots/<volume's uuid>/<uuid>   a snapshot that was deleted and is kept for clones, or that was
+//	                                          taken for one
+//	hidden/unclaimed/<uuid>                   a snapshot that was taken for a clone which is not made yet
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing is decided by it

@@ -38,6 +38,10 @@ const (
 	PrefixAlive         = Prefix + "alive/nodes/"
 	PrefixTokens        = Prefix + "tokens/"
 
+	PrefixHiddenVolumes   = Prefix + "hidden/volumes/"
+	PrefixHiddenSnapshots = Prefix + "hidden/snapshots/"
+	PrefixUnclaimed       = Prefix + "hidden/unclaimed/"
+
 	PrefixProjects = Prefix + "projects/"
 	PrefixEvents   = Prefix + "events/"
 	PrefixSeen     = Prefix + "seen/nodes/"
@@ -81,6 +85,20 @@ func PrefixSnapshotsOf(volume UUID) string { return PrefixSnapshotNames + volume
 
 // KeySnapshotName reserves a snapshot name within its volume.
 func KeySnapshotName(volume UUID, name string) string { return PrefixSnapshotsOf(volume) + name }
+
+// KeyHiddenVolume lists a volume that is kept for clones of its snapshots.
+func KeyHiddenVolume(u UUID) string { return PrefixHiddenVolumes + u.String() }
+
+// PrefixHiddenSnapshotsOf begins the keys that list the hidden snapshots of a volume.
+func PrefixHiddenSnapshotsOf(volume UUID) string { return PrefixHiddenSnapshots + volume.String() + "/" }
+
+// KeyHiddenSnapshot lists a snapshot that is kept for its clones.
+func KeyHiddenSnapshot(volume, snapshot UUID) string {
+	return PrefixHiddenSnapshotsOf(volume) + snapshot.String()
+}
+
+// KeyUnclaimed lists a hidden snapshot that was taken for a clone, and has none yet.
+func KeyUnclaimed(snapshot UUID) string { return PrefixUnclaimed + snapshot.String() }
 
 // KeyNodeStats is where a node publishes its figures.
 func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uint64(n), 10) }

@@ -185,6 +185,8 @@ type Volume struct {
 	Description string `json:"description,omitempty"`
 	// Parent is what a clone began as; nil: the volume began empty.
 	Parent *Parent `json:"parent,omitempty"`
+	// Hidden: for people it does not exist, it is kept for clones of its snapshots. No host may use it.
+	Hidden bool `json:"hidden,omitempty"`
 	// Encryption of its blocks; nil: none.
 	Encryption *Encryption `json:"encryption,omitempty"`
 	// QoS bounds its hosts; nil: as the pool says.

@@ -35,9 +35,15 @@ type Snapshot struct {
 	Description string        `json:"description,omitempty"`
 	Metadata    Metadata      `json:"metadata,omitempty"`
 	Created     string        `json:"created"`
+	// Clones counts the volumes whose parent it is. Hidden: for people it does not exist, it is kept for them.
+	Clones uint32 `json:"clones,omitempty"`
+	Hidden bool   `json:"hidden,omitempty"`
 	// Request is a digest of the request that created it, by which its repetition is recognised.
 	Request string `json:"request,omitempty"`
 }
+
+// MaxClones bounds the clones of one snapshot.
+const MaxClones = 1 << 20
 
 // SnapshotAt is a snapshot's record with the revision that wrote it, or that it must still have to be
 // replaced.
@@ -49,6 +55,14 @@ type SnapshotAt struct {
 // Unsettled reports that the owner of the volume has something to do for the snapshot.
 func (s *Snapshot) Unsettled() bool { return s.State != SnapshotAvailable }
 
+// NameKey is the key beside its record: what reserves its name or, of a hidden one, lists it.
+func (s *Snapshot) NameKey() string {
+	if s.Hidden {
+		return KeyHiddenSnapshot(s.Volume, s.UUID)
+	}
+	return KeySnapshotName(s.Volume, s.Name)
+}
+
 // Validate checks the fields of a record.
 func (s *Snapshot) Validate() error {
 	if err := ValidateName("name", s.Name); err != nil {
@@ -59,6 +73,9 @@ func (s *Snapshot) Validate() error {
 	}
 	switch s.State {
 	case SnapshotCreating, SnapshotDeleting:
+		if s.Clones > 0 {
+			return bad("clones", "there are %d, of a snapshot that is %s", s.Clones, s.State)
+		}
 	case SnapshotAvailable, SnapshotReverting:
 		if s.Pin == 0 {
 			return bad("pin", "must be set while the snapshot is %s", s.State)

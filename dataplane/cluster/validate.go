@@ -114,6 +114,9 @@ func (v *Volume) Validate() error {
 			return err
 		}
 	}
+	if v.Hidden && len(v.Hosts) > 0 {
+		return bad("hosts", "%d hosts may use a volume that is only kept for its clones", len(v.Hosts))
+	}
 	if err := v.Parent.validate(v); err != nil {
 		return err
 	}

@@ -17,7 +17,8 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		store.All(cluster.PrefixOwners), store.Key(cluster.KeyCounterVUID), store.Key(cluster.KeyCounterDevice),
 		store.Key(cluster.KeyCounterNode), store.Key(cluster.KeyCounterPool),
 		store.All(cluster.PrefixProjects), store.All(cluster.PrefixSnapshots),
-		store.All(cluster.PrefixSnapshotNames))
+		store.All(cluster.PrefixSnapshotNames), store.All(cluster.PrefixHiddenVolumes),
+		store.All(cluster.PrefixHiddenSnapshots), store.All(cluster.PrefixUnclaimed))
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +36,12 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 	if err := a.projects(v.extra[0], v.extra[7]); err != nil {
 		return nil, err
 	}
-	if err := a.snapshots(v.extra[8], v.extra[9], v.extra[0], v.extra[2]); err != nil {
+	names := v.extra[9]
+	names.Items = slices.Concat(names.Items, v.extra[11].Items)
+	if err := a.snapshots(v.extra[8], names, v.extra[0], v.extra[2]); err != nil {
+		return nil, err
+	}
+	if err := a.clones(v.extra[0], v.extra[2], v.extra[8], v.extra[10], v.extra[12]); err != nil {
 		return nil, err
 	}
 	return a.broken, nil
@@ -115,11 +121,15 @@ func (a *audit) volumes(volumes, names, owners store.Result) error {
 		a.say(a.v.Pools[rec.Pool] != nil, "volume %s is in pool %q, which does not exist", id, rec.Pool)
 		a.say(uint64(rec.Key.VUID) <= a.lastVUID, "volume %s has VUID %d above the counter %d", id, rec.Key.VUID,
 			a.lastVUID)
-		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project), cluster.KeyOwner(rec.Key)
-		a.say(nameOf[name] == id, "the name of volume %s points to %q", id, nameOf[name])
+		owner := cluster.KeyOwner(rec.Key)
 		a.say(ownerOf[owner], "volume %s has no owner record, or shares it", id)
-		delete(nameOf, name)
 		delete(ownerOf, owner)
+		if rec.Hidden {
+			continue
+		}
+		name := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
+		a.say(nameOf[name] == id, "the name of volume %s points to %q", id, nameOf[name])
+		delete(nameOf, name)
 	}
 	a.say(len(nameOf) == 0, "names without volume: %v", nameOf)
 	a.say(len(ownerOf) == 0, "owner records without volume: %v", ownerOf)
@@ -134,7 +144,7 @@ func (a *audit) projects(volumes, projects store.Result) error {
 		if err != nil {
 			return err
 		}
-		if rec.Project != "" {
+		if rec.Project != "" && !rec.Hidden {
 			used[rec.Project] = used[rec.Project].Plus(1, int64(rec.Size))
 		}
 	}
@@ -186,7 +196,7 @@ func (a *audit) snapshots(snapshots, names, volumes, owners store.Result) error 
 		a.say(exists, "snapshot %s is of volume %s, which does not exist", rec.UUID, rec.Volume)
 		a.say(rec.State != cluster.SnapshotReverting || asked == rec.UUID, "volume %s is being reverted to %s, "+
 			"and was asked last to be %s", rec.Volume, rec.UUID, asked)
-		name := cluster.KeySnapshotName(rec.Volume, rec.Name)
+		name := rec.NameKey()
 		a.say(nameOf[name] == rec.UUID.String(), "the name of snapshot %s points to %q", rec.UUID, nameOf[name])
 		delete(nameOf, name)
 		if rec.Pin != 0 {

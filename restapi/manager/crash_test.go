@@ -114,7 +114,7 @@ type doer = func(ctx context.Context) error
 
 func changes() []change {
 	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), renaming(),
-		snapshotChanges())
+		snapshotChanges(), cloneChanges())
 }
 
 // poolChanges: pool gold is on devices 1 to 3, there is a fourth, and another pool on all.
@@ -466,7 +466,7 @@ func TestEtcdMemberFails(t *testing.T) {
 }
 
 // waitFor repeats a look at the store until it says yes.
-func waitFor(t *testing.T, what string, look func() bool) {
+func waitFor(t testing.TB, what string, look func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !look(); {
 		if time.Now().After(end) {

@@ -50,7 +50,7 @@ func message(ctx context.Context, c store.Change) (wire.Message, bool) {
 		return wire.Message{Event: &e}, err == nil && sees(ctx, e.Project)
 	}
 	s, ok := resource(c.Key)
-	if !ok || !seesRecord(ctx, s.Type, c) {
+	if !ok || s.Type == "volume" && !hide(&c) || !seesRecord(ctx, s.Type, c) {
 		return wire.Message{}, false
 	}
 	out := wire.Change{Subject: s, Action: wire.Updated, ETag: etag(c.Rev)}
@@ -61,6 +61,23 @@ func message(ctx context.Context, c store.Change) (wire.Message, bool) {
 		out.Action = wire.Created
 	}
 	return wire.Message{Change: &out}, true
+}
+
+// hide makes the end of a volume for people its end; false: that was before.
+func hide(c *store.Change) bool {
+	hidden := func(value []byte) bool {
+		var rec struct {
+			Hidden bool `json:"hidden"`
+		}
+		return value != nil && json.Unmarshal(value, &rec) == nil && rec.Hidden
+	}
+	if hidden(c.Before) {
+		return false
+	}
+	if hidden(c.Value) {
+		c.Value = nil
+	}
+	return true
 }
 
 // seesRecord asks the record, or what was there before it was deleted, whose it is.

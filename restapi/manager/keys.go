@@ -193,7 +193,7 @@ func (m *Manager) RewrapVolume(ctx context.Context, id cluster.UUID) (changed bo
 	}
 	err = m.decide(ctx, func() error {
 		changed = false
-		it, rec, err := m.readVolume(ctx, id, "")
+		it, rec, err := m.anyVolume(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -248,14 +248,24 @@ func (m *Manager) DestroyKey(ctx context.Context, id cluster.UUID, ifMatch strin
 			return err
 		}
 		rec.Encryption.Wrapped, rec.Encryption.ClusterKey = nil, ""
-		_, err = m.store.Commit(ctx, store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}},
-			Put: []store.Put{put(it.Key, rec)}})
+		_, err = m.store.Commit(ctx, store.Txn{Put: []store.Put{put(it.Key, rec)}, If: []store.Cond{
+			{Key: it.Key, Rev: it.Rev}, // and no clone can have been made since there are no snapshots
+			{Key: cluster.PrefixSnapshotsOf(id)}, {Key: cluster.PrefixHiddenSnapshotsOf(id)}}})
 		return err
 	})
 }
 
-// soleUser refuses when another volume is encrypted with the same data key.
+// soleUser refuses when another volume is encrypted with the same data key, or may be: as a clone of a
+// snapshot.
 func (m *Manager) soleUser(ctx context.Context, rec *cluster.Volume) error {
+	if err := m.refuseSnapshots(ctx, rec.UUID); err != nil {
+		return err
+	}
+	if hidden, err := m.hasHidden(ctx, rec.UUID); err != nil {
+		return err
+	} else if hidden {
+		return refuse(wire.Conflict, "", "volume %s has clones, or is being cloned", rec.UUID)
+	}
 	snap, err := m.store.Read(ctx, store.All(cluster.PrefixVolumes))
 	if err != nil {
 		return err

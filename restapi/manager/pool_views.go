@@ -86,7 +86,7 @@ func (m *Manager) readPools(ctx context.Context, extra ...store.Query) (*view, *
 	}
 	c := &census{stats, make(map[string][]judged)}
 	for _, x := range volumes {
-		if sees(ctx, x.rec.Project) {
+		if sees(ctx, x.rec.Project) && !x.rec.Hidden {
 			c.volumes[x.rec.Pool] = append(c.volumes[x.rec.Pool], x)
 		}
 	}

@@ -56,7 +56,7 @@ func (m *Manager) CreateSnapshot(ctx context.Context, r wire.SnapshotCreate) (
 // sameSnapshot refuses a create whose identity another request has used.
 func sameSnapshot(ctx context.Context, it store.Item, request string) error {
 	rec, err := decode[cluster.Snapshot](it)
-	if err == nil && (rec.Request != request || !sees(ctx, rec.Project)) {
+	if err == nil && (rec.Request != request || rec.Hidden || !sees(ctx, rec.Project)) {
 		err = refuse(wire.Conflict, "id", "snapshot %s was created by a different request", rec.UUID)
 	}
 	return err
@@ -75,7 +75,7 @@ func (m *Manager) makeSnapshot(ctx context.Context, read store.Snapshot, rec clu
 	switch {
 	case err != nil:
 		return store.Item{}, err
-	case !sees(ctx, vol.Project):
+	case !sees(ctx, vol.Project) || vol.Hidden:
 		return store.Item{}, missing
 	case name.Rev != 0:
 		return store.Item{}, refuse(wire.Conflict, "name", "the volume has a snapshot of that name: %s", name.Value)
@@ -87,12 +87,15 @@ func (m *Manager) makeSnapshot(ctx context.Context, read store.Snapshot, rec clu
 	if err := m.roomForPins(ctx, vol.Key); err != nil {
 		return store.Item{}, err
 	}
-	nameKey := cluster.KeySnapshotName(rec.Volume, rec.Name)
+	nameKey := rec.NameKey()
 	record := put(cluster.KeySnapshot(rec.UUID), rec)
-	rev, err := m.store.Commit(ctx, store.Txn{
-		If:  []store.Cond{{Key: record.Key}, {Key: nameKey}, {Key: volume.Key, Rev: volume.Rev}},
-		Put: []store.Put{record, put(nameKey, rec.UUID)},
-	})
+	txn := store.Txn{If: []store.Cond{{Key: record.Key}, {Key: nameKey}, {Key: volume.Key, Rev: volume.Rev}},
+		Put: []store.Put{record, put(nameKey, rec.UUID)}}
+	if rec.Hidden { // until its clone is made
+		key := cluster.KeyUnclaimed(rec.UUID)
+		txn.Put, txn.Blind = append(txn.Put, put(key, rec.UUID)), []string{key}
+	}
+	rev, err := m.store.Commit(ctx, txn)
 	return store.Item{Key: record.Key, Value: record.Value, Rev: rev}, err
 }
 
@@ -137,7 +140,7 @@ func (m *Manager) settled(ctx context.Context, it store.Item) (snap wire.Snapsho
 func drawSnapshot(rec cluster.Snapshot, rev int64) wire.Snapshot {
 	w := wire.Snapshot{Versioned: wire.Versioned{ETag: etag(rev)}, ID: rec.UUID, Name: rec.Name,
 		Project: rec.Project, Volume: rec.Volume, State: rec.State, Size: rec.Size,
-		NQN: cluster.SnapshotNQN(rec.UUID), Hosts: append([]string{}, rec.Hosts...),
+		NQN: cluster.SnapshotNQN(rec.UUID), Hosts: append([]string{}, rec.Hosts...), Clones: rec.Clones,
 		Description: rec.Description, Metadata: rec.Metadata, Created: rec.Created}
 	if rec.Pin != 0 {
 		w.Pin = rec.Pin.String()
@@ -166,7 +169,7 @@ func (m *Manager) readSnapshot(ctx context.Context, id cluster.UUID,
 		return it, cluster.Snapshot{}, notFound("snapshot", id)
 	}
 	rec, err := decode[cluster.Snapshot](it)
-	if err == nil && !sees(ctx, rec.Project) {
+	if err == nil && (!sees(ctx, rec.Project) || rec.Hidden) {
 		return store.Item{}, cluster.Snapshot{}, notFound("snapshot", id)
 	}
 	if err == nil {
@@ -198,7 +201,7 @@ func (m *Manager) Snapshots(ctx context.Context, p Page) (wire.Page[wire.Snapsho
 			switch {
 			case err != nil:
 				return out, err
-			case !sees(ctx, rec.Project):
+			case !sees(ctx, rec.Project) || rec.Hidden:
 			case len(out.Items) == limit:
 				out.Next = cursorAfter("snapshots", out.Items[limit-1].ID.String())
 				return out, nil
@@ -329,41 +332,53 @@ func (m *Manager) DeleteSnapshot(ctx context.Context, id cluster.UUID, ifMatch s
 		if rec.State == cluster.SnapshotDeleting {
 			return nil
 		}
-		if err := deletable(&rec); err != nil {
+		var t store.Txn
+		if it, err = dropSnapshot(&t, it, rec); err != nil {
 			return err
 		}
-		p := put(it.Key, rec)
-		it.Value = p.Value
-		it.Rev, err = m.store.Commit(ctx, store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}},
-			Put: []store.Put{p}})
+		gone = rec.Clones > 0
+		it.Rev, err = m.store.Commit(ctx, t)
 		return err
 	})
-	if err != nil {
-		return snap, false, err
+	if err != nil || gone {
+		return snap, gone, err
 	}
 	return m.settled(ctx, it)
 }
 
-// deletable turns a record into that of a snapshot that is to go, or refuses.
-func deletable(rec *cluster.Snapshot) error {
+// dropSnapshot adds to a transaction that a snapshot is to go, or that it is hidden while there are clones of
+// it, and returns its record; or it refuses.
+func dropSnapshot(t *store.Txn, it store.Item, rec cluster.Snapshot) (store.Item, error) {
 	if len(rec.Hosts) > 0 {
-		return &Error{Code: wire.SnapshotExported, Hosts: rec.Hosts,
+		return it, &Error{Code: wire.SnapshotExported, Hosts: rec.Hosts,
 			Detail: fmt.Sprintf("snapshot %s is exported to %d host(s): %v", rec.UUID, len(rec.Hosts), rec.Hosts)}
 	}
 	if rec.State == cluster.SnapshotReverting {
-		return refuse(wire.Conflict, "", "the volume is being reverted to snapshot %s", rec.UUID)
+		return it, refuse(wire.Conflict, "", "the volume is being reverted to snapshot %s", rec.UUID)
 	}
-	rec.State = cluster.SnapshotDeleting
-	return nil
+	name := rec.NameKey()
+	if rec.Hidden = rec.Clones > 0; rec.Hidden {
+		key := rec.NameKey()
+		t.Put = append(t.Put, put(key, rec.UUID))
+		t.Delete = append(t.Delete, name)
+		t.Blind = append(t.Blind, name, key) // both belong to the snapshot alone
+	} else {
+		rec.State = cluster.SnapshotDeleting
+	}
+	p := put(it.Key, rec)
+	it.Value = p.Value
+	t.If, t.Put = append(t.If, store.Cond{Key: it.Key, Rev: it.Rev}), append(t.Put, p)
+	return it, nil
 }
 
-// deletedAtOnce bounds the snapshots whose deletion is asked for by one transaction.
-const deletedAtOnce = 100
+// droppedAtOnce bounds the snapshots whose deletion is asked for by one transaction: three keys are written
+// for each.
+const droppedAtOnce = store.MaxOps / 3
 
-// deleteSnapshotsOf deletes all snapshots of a volume, and waits until they are gone.
+// deleteSnapshotsOf deletes all snapshots of a volume, and waits until they are gone or hidden.
 func (m *Manager) deleteSnapshotsOf(ctx context.Context, volume cluster.UUID) error {
 	for {
-		read, err := m.store.Read(ctx, store.Query{Prefix: cluster.PrefixSnapshotsOf(volume), Limit: deletedAtOnce})
+		read, err := m.store.Read(ctx, store.Query{Prefix: cluster.PrefixSnapshotsOf(volume), Limit: droppedAtOnce})
 		if err != nil {
 			return err
 		}
@@ -371,32 +386,11 @@ func (m *Manager) deleteSnapshotsOf(ctx context.Context, volume cluster.UUID) er
 		if err != nil || len(items) == 0 {
 			return err
 		}
-		var t store.Txn
-		for i, it := range items {
-			rec, err := decode[cluster.Snapshot](it)
-			if err != nil {
-				return err
-			}
-			if rec.State == cluster.SnapshotDeleting {
-				continue
-			}
-			if err := deletable(&rec); err != nil {
-				return err
-			}
-			p := put(it.Key, rec)
-			items[i].Value = p.Value
-			t.If, t.Put = append(t.If, store.Cond{Key: it.Key, Rev: it.Rev}), append(t.Put, p)
+		going, err := m.dropSnapshots(ctx, items)
+		if err != nil {
+			return err
 		}
-		if len(t.Put) > 0 {
-			rev, err := m.store.Commit(ctx, t)
-			if err != nil {
-				return err
-			}
-			for i := range items {
-				items[i].Rev = max(items[i].Rev, rev)
-			}
-		}
-		for _, it := range items {
+		for _, it := range going {
 			switch _, gone, err := m.settled(ctx, it); {
 			case err != nil:
 				return err
@@ -406,6 +400,33 @@ func (m *Manager) deleteSnapshotsOf(ctx context.Context, volume cluster.UUID) er
 			}
 		}
 	}
+}
+
+// dropSnapshots has snapshots deleted, and returns the records of those that their owner has to let go of.
+func (m *Manager) dropSnapshots(ctx context.Context, items []store.Item) (going []store.Item, err error) {
+	var t store.Txn
+	for _, it := range items {
+		rec, err := decode[cluster.Snapshot](it)
+		if err != nil {
+			return nil, err
+		}
+		if rec.State != cluster.SnapshotDeleting {
+			if it, err = dropSnapshot(&t, it, rec); err != nil {
+				return nil, err
+			}
+		}
+		if rec.Clones == 0 {
+			going = append(going, it)
+		}
+	}
+	if len(t.Put) == 0 {
+		return going, nil
+	}
+	rev, err := m.store.Commit(ctx, t)
+	for i := range going {
+		going[i].Rev = max(going[i].Rev, rev)
+	}
+	return going, err
 }
 
 // refuseSnapshots refuses what a volume with snapshots does not take.

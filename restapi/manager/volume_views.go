@@ -95,6 +95,9 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 	if e := rec.Encryption; e != nil {
 		w.Encryption, w.ClusterKey = e.Algorithm, e.ClusterKey
 	}
+	if p := rec.Parent; p != nil {
+		w.Parent = &wire.Parent{Volume: p.Volume, Snapshot: p.Snapshot, Pin: p.Pin.String(), Size: p.Size}
+	}
 	if r := rec.Revert; r != nil {
 		w.Revert = &wire.Revert{Snapshot: r.Snapshot, Asked: r.Asked}
 	}
@@ -119,7 +122,7 @@ type VolumeFilter struct {
 }
 
 func (f VolumeFilter) passes(rec *cluster.Volume) bool {
-	return (f.Name == "" || f.Name == rec.Name) && (f.Pool == "" || f.Pool == rec.Pool) &&
+	return !rec.Hidden && (f.Name == "" || f.Name == rec.Name) && (f.Pool == "" || f.Pool == rec.Pool) &&
 		(f.Project == "" || f.Project == rec.Project)
 }
 

@@ -28,6 +28,9 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 			return vol, false, err
 		}
 	}
+	if r.Source != nil {
+		return m.createClone(ctx, r)
+	}
 	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Project: r.Project, Pool: r.Pool, Size: r.Size,
 		Metadata: r.Metadata, Description: r.Description,
 		Key: cluster.VolumeKey{VUID: 1, Generation: firstGeneration}, Request: digest(r)}
@@ -41,10 +44,7 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 		return vol, false, invalid(err)
 	}
 	err = m.decide(ctx, func() error {
-		snap, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(r.ID)), store.Key(cluster.KeyPool(r.Pool)),
-			store.Key(cluster.KeyVolumeName(r.Pool, r.Name, r.Project)), store.Key(cluster.KeyCounterVUID),
-			store.All(cluster.PrefixDevices), store.Key(cluster.KeyProject(r.Project)),
-			store.Key(cluster.KeyClusterKeys))
+		snap, err := m.readForCreate(ctx, &rec)
 		if err != nil {
 			return err
 		}
@@ -57,10 +57,19 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 		if err := m.encrypt(ctx, snap, &rec, r.Encryption); err != nil {
 			return err
 		}
-		vol, err = m.makeVolume(ctx, snap, rec)
+		vol, err = m.makeVolume(ctx, snap, rec, nil)
 		return err
 	})
 	return vol, created, err
+}
+
+// readForCreate reads what a new volume is decided on: the volume, the pool, the name, the counter, the
+// devices, the project and the current cluster key.
+func (m *Manager) readForCreate(ctx context.Context, rec *cluster.Volume) (store.Snapshot, error) {
+	return m.store.Read(ctx, store.Key(cluster.KeyVolume(rec.UUID)), store.Key(cluster.KeyPool(rec.Pool)),
+		store.Key(cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)), store.Key(cluster.KeyCounterVUID),
+		store.All(cluster.PrefixDevices), store.Key(cluster.KeyProject(rec.Project)),
+		store.Key(cluster.KeyClusterKeys))
 }
 
 // digest is the same for the same request. Maps are encoded in key order, so it is.
@@ -79,7 +88,7 @@ func (m *Manager) repeated(ctx context.Context, it store.Item, request string) (
 	if err != nil {
 		return wire.Volume{}, err
 	}
-	if !sees(ctx, rec.Project) {
+	if !sees(ctx, rec.Project) || rec.Hidden {
 		return wire.Volume{}, refuse(wire.Conflict, "id", "this id cannot be used; choose another one")
 	}
 	if rec.Request != request {
@@ -89,10 +98,10 @@ func (m *Manager) repeated(ctx context.Context, it store.Item, request string) (
 	return m.drawVolume(ctx, it)
 }
 
-// makeVolume commits a new volume: record, name, owner record and counter in one transaction. snap holds the
-// volume, the pool, the name, the counter, the devices and the project.
-func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot,
-	rec cluster.Volume) (wire.Volume, error) {
+// makeVolume commits a new volume: record, name, owner record and counter in one transaction. snap is what
+// readForCreate has read; from is not nil for a clone.
+func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec cluster.Volume,
+	from *origin) (wire.Volume, error) {
 	poolItem, name, count := snap.One(1), snap.One(2), snap.One(3)
 	if poolItem.Rev == 0 {
 		return wire.Volume{}, refuse(wire.InvalidField, "pool", "pool %q does not exist", rec.Pool)
@@ -122,6 +131,9 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot,
 	key, nameKey := cluster.KeyVolume(rec.UUID), cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
 	ownerKey := cluster.KeyOwner(rec.Key)
 	owner := cluster.Owner{Gateway: gateway}
+	if from != nil {
+		owner.View = cluster.View{Version: 1, Cloned: true}
+	}
 	txn := store.Txn{
 		If: []store.Cond{{Key: key}, {Key: poolItem.Key, Rev: poolItem.Rev}, {Key: nameKey},
 			{Key: cluster.KeyCounterVUID, Rev: count.Rev}, {Key: ownerKey}},
@@ -131,8 +143,13 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot,
 	if err := charge(&txn, snap.One(5), rec.Project, 1, int64(rec.Size)); err != nil {
 		return wire.Volume{}, err
 	}
+	began := ""
+	if from != nil {
+		from.claim(&txn)
+		began = " as snapshot " + from.snap.Name + " of volume " + from.rec.Name
+	}
 	m.note(&txn, wire.Info, "volume.created", aboutVolume(&rec), rec.Project,
-		"volume %s of %d bytes created in pool %s", rec.Name, rec.Size, rec.Pool)
+		"volume %s of %d bytes created in pool %s%s", rec.Name, rec.Size, rec.Pool, began)
 	rev, err := m.store.Commit(ctx, txn)
 	if err != nil {
 		return wire.Volume{}, err
@@ -167,8 +184,8 @@ func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluste
 }
 
 // DeleteVolume deletes a volume that no host may use and that has no snapshots; with cascade its snapshots
-// are deleted first, as far as that goes. The nodes give its space back when they see it gone. ifMatch is as
-// for UpdateVolume.
+// are deleted first, as far as that goes. The nodes give its space back when they see it gone; while clones
+// read it, it is only hidden. ifMatch is as for UpdateVolume.
 func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string, cascade bool) error {
 	return m.decide(ctx, func() error {
 		it, rec, err := m.readVolume(ctx, id, ifMatch)
@@ -187,16 +204,21 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 		if err != nil {
 			return err
 		}
+		hidden, err := m.hasHidden(ctx, id)
+		if err != nil {
+			return err
+		}
 		snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(rec.Project)))
 		if err != nil {
 			return err
 		}
-		name, owner := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project), cluster.KeyOwner(rec.Key)
-		txn := store.Txn{
-			If:     []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: cluster.PrefixSnapshotsOf(id)}},
-			Delete: []string{it.Key, name, owner},
-			// Both belong to the volume alone and go with it, whoever owns it now.
-			Blind: []string{name, owner},
+		name := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
+		txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: cluster.PrefixSnapshotsOf(id)}},
+			Delete: []string{name}, Blind: []string{name}} // belongs to the volume alone
+		if hidden {
+			hideVolume(&txn, it, rec)
+		} else if err := m.removeVolume(ctx, &txn, it, &rec); err != nil {
+			return err
 		}
 		if err := charge(&txn, snap.One(0), rec.Project, -1, -int64(rec.Size)); err != nil {
 			return err
@@ -208,23 +230,33 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 	})
 }
 
-// readVolume reads a volume's record; ifMatch, when not empty, is what its ETag must be.
+// readVolume reads the record of a volume that the caller sees; ifMatch, when not empty, is what its ETag
+// must be.
 func (m *Manager) readVolume(ctx context.Context, id cluster.UUID,
 	ifMatch string) (store.Item, cluster.Volume, error) {
-	snap, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(id)))
+	it, rec, err := m.anyVolume(ctx, id)
+	switch {
+	case err != nil:
+	case !sees(ctx, rec.Project) || rec.Hidden:
+		err = notFound("volume", id)
+	default:
+		err = matches(ifMatch, it.Rev)
+	}
 	if err != nil {
 		return store.Item{}, cluster.Volume{}, err
 	}
-	it := snap.One(0)
-	if it.Rev == 0 {
-		return it, cluster.Volume{}, notFound("volume", id)
+	return it, rec, nil
+}
+
+// anyVolume reads a volume's record, whoever asks, and also if it is hidden.
+func (m *Manager) anyVolume(ctx context.Context, id cluster.UUID) (store.Item, cluster.Volume, error) {
+	read, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(id)))
+	if err != nil {
+		return store.Item{}, cluster.Volume{}, err
 	}
-	rec, err := decode[cluster.Volume](it)
-	if err == nil && !sees(ctx, rec.Project) {
+	if read.One(0).Rev == 0 {
 		return store.Item{}, cluster.Volume{}, notFound("volume", id)
 	}
-	if err := matches(ifMatch, it.Rev); err != nil {
-		return it, cluster.Volume{}, err
-	}
-	return it, rec, err
+	rec, err := decode[cluster.Volume](read.One(0))
+	return read.One(0), rec, err
 }

@@ -96,7 +96,7 @@ func swapTxn(vol cluster.VolumeKey, rev int64, next cluster.Owner, with []cluste
 		key := cluster.KeySnapshot(s.UUID)
 		t.If = append(t.If, Cond{key, with[i].Revision})
 		if s.State == cluster.SnapshotGone {
-			name := cluster.KeySnapshotName(s.Volume, s.Name)
+			name := s.NameKey()
 			t.Delete, t.Blind = append(t.Delete, key, name), append(t.Blind, name) // the name is the snapshot's alone
 			continue
 		}

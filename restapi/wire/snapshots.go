@@ -31,6 +31,7 @@ type Snapshot struct {
 	Pin         string                `json:"pin,omitempty"` // once it is available
 	NQN         string                `json:"nqn"`
 	Hosts       []string              `json:"hosts"`
+	Clones      uint32                `json:"clones"` // volumes that began as it
 	Description string                `json:"description"`
 	Metadata    cluster.Metadata      `json:"metadata"`
 	Created     string                `json:"created"`

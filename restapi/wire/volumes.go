@@ -4,17 +4,26 @@ import "github.com/ashlar-storage/ashlar/dataplane/cluster"
 
 // VolumeCreate asks for a volume. ID is the identity by which a repetition is recognised.
 type VolumeCreate struct {
+	// Source is what a clone begins as. Its pool is then the default and the only choice, its size the least.
+	Source *Source `json:"source,omitempty"`
+
 	ID      cluster.UUID `json:"id,omitzero"`
 	Name    string       `json:"name"`
 	Project string       `json:"project,omitempty"` // default: the caller's
-	Pool    string       `json:"pool"`
-	Size    uint64       `json:"size_bytes"`
+	Pool    string       `json:"pool,omitempty"`
+	Size    uint64       `json:"size_bytes,omitempty"`
 
 	Description string `json:"description,omitempty"`
 
 	Metadata cluster.Metadata `json:"metadata,omitempty"`
-	// Encryption is "aes-256-xts", "none", or empty: as the pool says.
+	// Encryption is "aes-256-xts", "none", or empty: as the pool says, or the source.
 	Encryption string `json:"encryption,omitempty"`
+}
+
+// Source is a snapshot, or a volume as it is now: one of the two.
+type Source struct {
+	Snapshot cluster.UUID `json:"snapshot,omitzero"`
+	Volume   cluster.UUID `json:"volume,omitzero"`
 }
 
 // VolumeUpdate changes what it names of a volume, as a JSON merge patch (RFC 7396): the rest stays.
@@ -71,7 +80,17 @@ type Sealing struct {
 
 // Lineage is where the content of a volume comes from.
 type Lineage struct {
+	Parent *Parent `json:"parent,omitempty"` // absent: it began empty
 	Revert *Revert `json:"revert,omitempty"` // absent: it never was
+}
+
+// Parent is what a clone began as: a volume up to a sequence number, and its size then. Neither that volume
+// nor the snapshot need to be there any more for people.
+type Parent struct {
+	Volume   cluster.UUID `json:"volume"`
+	Snapshot cluster.UUID `json:"snapshot"`
+	Pin      string       `json:"pin"`
+	Size     uint64       `json:"size_bytes"`
 }
 
 // Revert is what a volume was asked last to become again. It is done unless the state of that snapshot is

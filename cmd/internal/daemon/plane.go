@@ -153,6 +153,7 @@ func (d *daemon) announce(ctx context.Context) {
 const (
 	lookAroundEvery = 5 * time.Second
 	trimEvery       = 120 // looks
+	sweepEvery      = 6   // looks
 )
 
 // lookAround notes what no node notes of itself, until ctx is done. Every node does; what one noted is no
@@ -161,6 +162,11 @@ func (d *daemon) lookAround(ctx context.Context) {
 	for n := 1; pause(ctx, lookAroundEvery) == nil; n++ {
 		if err := d.manager.LookAtNodes(ctx); err != nil {
 			d.log.WithError(err).Debug("nodes not looked at")
+		}
+		if n%sweepEvery == 0 {
+			if err := d.manager.SweepHidden(ctx); err != nil {
+				d.log.WithError(err).Debug("hidden volumes and snapshots not swept")
+			}
 		}
 		if n%trimEvery == 0 {
 			if err := d.manager.TrimEvents(ctx); err != nil {
