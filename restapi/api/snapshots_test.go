@@ -60,8 +60,32 @@ func (w *world) snapshotsOverHTTP(ok func(int, string, string, string, ...string
 		w.T.Errorf("deleting a volume with a snapshot: %s", r.body)
 	}
 	w.revertOverHTTP(ok, volume, snap.ID)
+	w.clonesOverHTTP(ok, volume, snap.ID)
 	ok(204, "DELETE", at, "")
 	stop()
+}
+
+// clonesOverHTTP makes a clone of a snapshot and one of a volume, and deletes them.
+func (w *world) clonesOverHTTP(ok func(int, string, string, string, ...string) reply,
+	volume, snapshot cluster.UUID) {
+	w.T.Helper()
+	for _, source := range []string{`{"snapshot":"` + snapshot.String() + `"}`,
+		`{"volume":"` + volume.String() + `"}`} {
+		var vol, again wire.Volume
+		body := `{"name":"clone","source":` + source + `}`
+		r := ok(201, "POST", "/v1/volumes", body, "Idempotency-Key", source)
+		r.into(w.T, &vol)
+		ok(201, "POST", "/v1/volumes", body, "Idempotency-Key", source).into(w.T, &again)
+		if vol.Parent == nil || vol.Parent.Volume != volume || again.ID != vol.ID {
+			w.T.Errorf("made %+v of %+v", vol, vol.Parent)
+		}
+		var snap wire.Snapshot
+		ok(200, "GET", "/v1/snapshots/"+snapshot.String(), "").into(w.T, &snap)
+		if (snap.Clones == 1) != (vol.Parent.Snapshot == snapshot) {
+			w.T.Errorf("the snapshot says that it has %d clones", snap.Clones)
+		}
+		ok(204, "DELETE", "/v1/volumes/"+vol.ID.String(), "", "If-Match", r.header.Get("ETag"))
+	}
 }
 
 // revertOverHTTP reverts a volume to its only snapshot: once with a key, however often that is sent.

@@ -36,7 +36,8 @@ func (a *audit) clones(volumes, owners, snapshots, hidden, unclaimed store.Resul
 			s := snaps[p.Snapshot]
 			a.say(s.Volume == p.Volume && s.Key == p.Key && s.Pin == p.Pin && s.Size == p.Size,
 				"the parent of volume %s is %+v, its snapshot %+v", rec.UUID, p, s)
-			a.say(cloned[cluster.KeyOwner(rec.Key)], "the owner record of clone %s does not say that it is one", rec.UUID)
+			a.say(cloned[cluster.KeyOwner(rec.Key)], "the owner record of clone %s does not say that it is one",
+				rec.UUID)
 		}
 	}
 	for id, s := range snaps {
@@ -67,7 +68,7 @@ func (a *audit) listed(snaps map[cluster.UUID]cluster.Snapshot, hides map[cluste
 			return err
 		}
 		waits[id] = true
-		a.say(snaps[id].Hidden && snaps[id].Clones == 0, "snapshot %s is listed as one that waits for its clone", id)
+		a.say(snaps[id].Hidden && snaps[id].Clones == 0, "snapshot %s is listed as one that waits for a clone", id)
 	}
 	for id, s := range snaps {
 		a.say(!s.Hidden || s.Clones > 0 || s.State == cluster.SnapshotDeleting || waits[id],

@@ -130,8 +130,8 @@ func (f *origin) clone(r wire.VolumeCreate) (cluster.Volume, error) {
 	}
 	switch {
 	case r.Pool != "" && r.Pool != f.rec.Pool:
-		return rec, refuse(wire.NotSupported, "pool", "a clone shares blocks with its source, so it is in the same "+
-			"pool, %q; copy the data to have them in %q", f.rec.Pool, r.Pool)
+		return rec, refuse(wire.NotSupported, "pool", "a clone shares blocks with its source, so it is in the "+
+			"same pool, %q; copy the data to have them in %q", f.rec.Pool, r.Pool)
 	case r.Encryption != "" && r.Encryption != had:
 		return rec, refuse(wire.NotSupported, "encryption", "a clone shares blocks with its source, so it is "+
 			"encrypted as that is: %s", had)
@@ -151,7 +151,8 @@ func (f *origin) clone(r wire.VolumeCreate) (cluster.Volume, error) {
 func (f *origin) claim(t *store.Txn) {
 	snap := f.snap
 	snap.Clones++
-	t.If = append(t.If, store.Cond{Key: f.at.Key, Rev: f.at.Rev}, store.Cond{Key: f.volume.Key, Rev: f.volume.Rev})
+	t.If = append(t.If, store.Cond{Key: f.at.Key, Rev: f.at.Rev},
+		store.Cond{Key: f.volume.Key, Rev: f.volume.Rev})
 	t.Put = append(t.Put, put(f.at.Key, snap))
 	unclaimed := cluster.KeyUnclaimed(snap.UUID)
 	t.Delete, t.Blind = append(t.Delete, unclaimed), append(t.Blind, unclaimed) // goes with its first clone
@@ -210,8 +211,8 @@ func (m *Manager) takeHidden(ctx context.Context, volume, clone cluster.UUID) (c
 	case err != nil:
 		return id, err
 	case gone || snap.State != cluster.SnapshotAvailable:
-		return id, refuse(wire.Unavailable, "", "the owner of volume %s has not taken a snapshot of it yet; repeat "+
-			"the call", volume)
+		return id, refuse(wire.Unavailable, "", "the owner of volume %s has not taken a snapshot of it yet; "+
+			"repeat the call", volume)
 	case snap.Volume != volume:
 		return id, refuse(wire.Conflict, "id", "volume %s is being created by a different request", clone)
 	}

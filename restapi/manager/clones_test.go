@@ -281,29 +281,28 @@ func TestClonesThatAreRefused(t *testing.T) {
 	if _, _, err := c.Manager.CreatePool(t.Context(), wire.PoolCreate{Name: "other"}); err != nil {
 		t.Fatal(err)
 	}
-	snap := wire.Source{Snapshot: c.snapshot}
+	type request = wire.VolumeCreate
 	for _, x := range []struct {
 		what   string
-		change func(r *wire.VolumeCreate)
+		change func(r *request)
 		code   wire.Code
 		field  string
 	}{
-		{"smaller", func(r *wire.VolumeCreate) { r.Size = apitest.MiB }, wire.InvalidField, "size_bytes"},
-		{"part of a block", func(r *wire.VolumeCreate) { r.Size = 16*apitest.MiB + 1 }, wire.InvalidField, "size_bytes"},
-		{"another pool", func(r *wire.VolumeCreate) { r.Pool = "other" }, wire.NotSupported, "pool"},
-		{"encrypted", func(r *wire.VolumeCreate) { r.Encryption = cluster.AES256XTS }, wire.NotSupported, "encryption"},
-		{"a name", func(r *wire.VolumeCreate) { r.Name = "a/b" }, wire.InvalidField, "name"},
-		{"a taken name", func(r *wire.VolumeCreate) { r.Name = "golden" }, wire.Conflict, "name"},
-		{"of nothing", func(r *wire.VolumeCreate) { r.Source = &wire.Source{} }, wire.InvalidField, "source"},
-		{"of both", func(r *wire.VolumeCreate) { r.Source.Volume = c.volume }, wire.InvalidField, "source"},
-		{"no snapshot", func(r *wire.VolumeCreate) { r.Source.Snapshot = apitest.UUID(99) }, wire.InvalidField,
+		{"smaller", func(r *request) { r.Size = apitest.MiB }, wire.InvalidField, "size_bytes"},
+		{"part of a block", func(r *request) { r.Size = 16*apitest.MiB + 1 }, wire.InvalidField, "size_bytes"},
+		{"another pool", func(r *request) { r.Pool = "other" }, wire.NotSupported, "pool"},
+		{"encrypted", func(r *request) { r.Encryption = cluster.AES256XTS }, wire.NotSupported, "encryption"},
+		{"a name", func(r *request) { r.Name = "a/b" }, wire.InvalidField, "name"},
+		{"a taken name", func(r *request) { r.Name = "golden" }, wire.Conflict, "name"},
+		{"of nothing", func(r *request) { r.Source = &wire.Source{} }, wire.InvalidField, "source"},
+		{"of both", func(r *request) { r.Source.Volume = c.volume }, wire.InvalidField, "source"},
+		{"no snapshot", func(r *request) { r.Source.Snapshot = apitest.UUID(99) }, wire.InvalidField,
 			"source.snapshot"},
-		{"no volume", func(r *wire.VolumeCreate) { r.Source = &wire.Source{Volume: apitest.UUID(99)} },
-			wire.InvalidField, "source.volume"},
-		{"of itself", func(r *wire.VolumeCreate) { r.ID = c.volume }, wire.Conflict, "id"},
+		{"no volume", func(r *request) { r.Source = &wire.Source{Volume: apitest.UUID(99)} }, wire.InvalidField,
+			"source.volume"},
+		{"of itself", func(r *request) { r.ID = c.volume }, wire.Conflict, "id"},
 	} {
-		source := snap
-		r := wire.VolumeCreate{ID: apitest.UUID(2), Name: "clone", Source: &source}
+		r := request{ID: apitest.UUID(2), Name: "clone", Source: &wire.Source{Snapshot: c.snapshot}}
 		x.change(&r)
 		if _, code, field := c.create(r); code != x.code || field != x.field {
 			t.Errorf("%s: %q %q, want %s %s", x.what, code, field, x.code, x.field)
@@ -317,16 +316,16 @@ func TestTenantsCloneTheirOwn(t *testing.T) {
 	c := newCloning(t)
 	tenant := auth.With(t.Context(), auth.Principal{Role: auth.Tenant, Project: "acme"})
 	ask := func(n int, s wire.Source) error {
-		_, _, err := c.Manager.CreateVolume(tenant, wire.VolumeCreate{ID: apitest.UUID(n), Name: "clone", Source: &s})
-		return err
+		r := wire.VolumeCreate{ID: apitest.UUID(n), Name: "clone", Source: &s}
+		return made(c.Manager.CreateVolume(tenant, r))
 	}
 	for _, s := range []wire.Source{{Snapshot: c.snapshot}, {Volume: c.volume}} {
 		if code, _ := c.refusal(ask(2, s)); code != wire.InvalidField {
 			t.Errorf("of a stranger's: %q", code)
 		}
 	}
-	own, _, err := c.Manager.CreateVolume(tenant, wire.VolumeCreate{ID: apitest.UUID(3), Name: "own", Pool: "gold",
-		Size: apitest.MiB})
+	r := wire.VolumeCreate{ID: apitest.UUID(3), Name: "own", Pool: "gold", Size: apitest.MiB}
+	own, _, err := c.Manager.CreateVolume(tenant, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,69 +383,77 @@ func TestAKeyThatClonesNeedIsNotDestroyed(t *testing.T) {
 	c.Audit()
 }
 
-// cloneChanges: volume 1 with snapshots a and b, of which volumes 3 and 4 are clones.
+// lineage makes volume 1 with snapshots a and b; volumes 3 and 4 are clones of a. stop stops the owner.
+func lineage(c *apitest.Cluster) (x *cloning, stop func()) {
+	x = &cloning{Cluster: c, volume: apitest.UUID(1), snapshot: apitest.UUID(10)}
+	c.Pool()
+	c.Volume(1, "v1")
+	stop = c.Own()
+	c.Snapshot(x.volume, 11, "b")
+	c.Snapshot(x.volume, 10, "a")
+	x.must(3, "clone")
+	x.must(4, "other")
+	return x, stop
+}
+
+// cloneChanges make and end clones of a lineage.
 func cloneChanges() []change {
-	prepare := func(c *apitest.Cluster) (*cloning, func()) {
-		x := &cloning{Cluster: c, volume: apitest.UUID(1), snapshot: apitest.UUID(10)}
-		c.Pool()
-		c.Volume(1, "v1")
-		stop := c.Own()
-		c.Snapshot(x.volume, 11, "b")
-		c.Snapshot(x.volume, 10, "a")
-		x.must(3, "clone")
-		x.must(4, "other")
-		return x, stop
-	}
-	hide := func(x *cloning) {
-		x.deleteSnapshot(x.snapshot)
-		x.deleteSnapshot(apitest.UUID(11))
-	}
 	create := func(c *apitest.Cluster, s wire.Source) doer {
 		r := wire.VolumeCreate{ID: apitest.UUID(5), Name: "new", Source: &s}
 		return func(ctx context.Context) error { return made(c.Manager.CreateVolume(ctx, r)) }
 	}
 	return []change{
 		{"clone a snapshot", func(c *apitest.Cluster) doer {
-			x, stop := prepare(c)
+			x, stop := lineage(c)
 			stop()
 			return create(c, wire.Source{Snapshot: x.snapshot})
 		}},
 		{"clone a volume whose snapshot was taken", func(c *apitest.Cluster) doer {
-			x, stop := prepare(c)
+			x, stop := lineage(c)
 			x.clone(5, "small", apitest.MiB, wire.Source{Volume: x.volume})
 			stop()
 			return create(c, wire.Source{Volume: x.volume})
 		}},
 		{"delete a snapshot with clones", func(c *apitest.Cluster) doer {
-			x, stop := prepare(c)
+			x, stop := lineage(c)
 			stop()
 			return func(ctx context.Context) error {
 				_, _, err := c.Manager.DeleteSnapshot(ctx, x.snapshot, "")
 				return err
 			}
 		}},
-		{"delete a volume with clones", func(c *apitest.Cluster) doer {
-			x, stop := prepare(c)
-			hide(x)
-			stop()
-			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, x.volume, "", false) }
-		}},
-		{"delete the last clone", func(c *apitest.Cluster) doer {
-			x, stop := prepare(c)
-			hide(x)
-			x.deleteVolume(3, false)
-			stop()
-			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, apitest.UUID(4), "", false) }
-		}},
 		{"give a snapshot up that was taken for a clone", func(c *apitest.Cluster) doer {
-			x, stop := prepare(c)
+			x, stop := lineage(c)
 			x.clone(5, "small", apitest.MiB, wire.Source{Volume: x.volume})
 			stop()
 			c.Advance(time.Hour)
 			return c.Manager.SweepHidden
 		}},
+	}
+}
+
+// hiddenChanges are about a lineage whose beginning people have deleted.
+func hiddenChanges() []change {
+	hide := func(x *cloning) {
+		x.deleteSnapshot(x.snapshot)
+		x.deleteSnapshot(apitest.UUID(11))
+	}
+	return []change{
+		{"delete a volume with clones", func(c *apitest.Cluster) doer {
+			x, stop := lineage(c)
+			hide(x)
+			stop()
+			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, x.volume, "", false) }
+		}},
+		{"delete the last clone", func(c *apitest.Cluster) doer {
+			x, stop := lineage(c)
+			hide(x)
+			x.deleteVolume(3, false)
+			stop()
+			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, apitest.UUID(4), "", false) }
+		}},
 		{"end a hidden volume that is a clone", func(c *apitest.Cluster) doer {
-			x, stop := prepare(c)
+			x, stop := lineage(c)
 			x.snapshot = c.Snapshot(apitest.UUID(4), 40, "s").ID
 			x.must(5, "grandchild")
 			for _, n := range []int{4, 5} {

@@ -85,7 +85,8 @@ func (m *Manager) giveUpUnclaimed(ctx context.Context, key string, id cluster.UU
 		if err != nil {
 			return err
 		}
-		if made, err := time.Parse(time.RFC3339, rec.Created); err == nil && m.now().Before(made.Add(unclaimedLife)) {
+		made, err := time.Parse(time.RFC3339, rec.Created)
+		if err == nil && m.now().Before(made.Add(unclaimedLife)) {
 			return nil
 		}
 		if rec.Clones == 0 {

@@ -246,7 +246,7 @@ func TestMistakesAreExplained(t *testing.T) {
 	x.fails("unit \"G\"", "volume", "create", "b", "--pool", "gold", "--size", "1G")
 	x.fails("size_bytes", "volume", "create", "b", "--pool", "gold", "--size", "1GB")
 	x.fails("pool: has", "volume", "create", "b", "--size", "1GiB", "--pool", "no such pool")
-	x.fails("\"pool\" not set", "volume", "create", "b", "--size", "1GiB")
+	x.fails("say --pool and --size", "volume", "create", "b", "--size", "1GiB")
 	x.fails("there is no node", "node", "show", "elsewhere")
 	x.fails("no number of a device", "device", "show", "x")
 	x.fails("does not exist", "device", "show", "77")

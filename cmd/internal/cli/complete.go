@@ -33,9 +33,11 @@ func (g *global) completions() map[string]names {
 		"--project": projectNames,
 		"CONTEXT":   g.contextNames,
 		"--pool":    poolNames,
-		"--node":    nodeNames,
-		"--device":  deviceNumbers,
-		"--context": g.contextNames,
+
+		"--from-volume": volumeNames,
+		"--node":        nodeNames,
+		"--device":      deviceNumbers,
+		"--context":     g.contextNames,
 	}
 }
 

@@ -73,9 +73,10 @@ func snapshotList(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"ID", "NAME", "VOLUME", "SIZE", "STATE", "CREATED", "HOSTS"}}
+			t := table{head: []string{"ID", "NAME", "VOLUME", "SIZE", "STATE", "CREATED", "HOSTS", "CLONES"}}
 			for _, s := range list {
-				t.add(s.ID, s.Name, s.Volume, bytesText(s.Size), s.State, s.Created, len(s.Hosts))
+				t.add(s.ID, s.Name, s.Volume, bytesText(s.Size), s.State, s.Created, len(s.Hosts),
+					s.Clones)
 			}
 			return g.print(cmd, list, t)
 		}),
@@ -127,6 +128,7 @@ func snapshotTable(s wire.Snapshot) table {
 	t.add("VOLUME", s.Volume)
 	t.add("STATE", s.State)
 	t.add("SIZE", fmt.Sprintf("%s (%d bytes)", bytesText(s.Size), s.Size))
+	t.add("CLONES", s.Clones)
 	if s.Description != "" {
 		t.add("DESCRIPTION", s.Description)
 	}

@@ -36,3 +36,24 @@ func TestSnapshotsOfAVolume(t *testing.T) {
 	x.run("volume", "delete", "disk1", "--yes", "--with-snapshots")
 	x.c.Audit()
 }
+
+// TestClonesOfAVolume walks through the life of clones, which outlive their source.
+func TestClonesOfAVolume(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	x.c.Volume(1, "disk1")
+	x.c.Own()
+	x.run("snapshot", "create", "disk1", "monday")
+	create := func(more ...string) []string { return append([]string{"volume", "create"}, more...) }
+	contains(t, x.run(create("disk2", "--from-snapshot", "disk1@monday")...), "disk2", "16 MiB", "PARENT")
+	contains(t, x.run(create("disk3", "--from-volume", "disk1", "--size", "32MiB")...), "disk3", "32 MiB")
+	x.fails("size_bytes", create("disk4", "--from-volume", "disk1", "--size", "1MiB")...)
+	x.fails("from-volume", create("disk4", "--from-volume", "disk1", "--from-snapshot", "disk1@monday")...)
+	x.fails(`no snapshot "friday"`, create("disk4", "--from-snapshot", "disk1@friday")...)
+	contains(t, x.run("snapshot", "list", "disk1"), "CLONES", "monday")
+	contains(t, x.run("volume", "list", "-o", "wide"), "PARENT", apitest.UUID(1).String())
+	x.run("volume", "delete", "disk1", "--yes", "--with-snapshots")
+	x.fails("no volume", "volume", "show", "disk1")
+	contains(t, x.run("volume", "show", "disk2"), apitest.UUID(1).String())
+	x.c.Audit()
+}

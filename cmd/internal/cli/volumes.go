@@ -25,18 +25,22 @@ func volumeCommand(g *global) *cobra.Command {
 }
 
 func volumeCreate(g *global) *cobra.Command {
-	var pool, size, id, project, encryption string
+	var id, project, encryption string
+	var from origin
 	var meta map[string]string
 	c := &cobra.Command{
-		Use: "create NAME --pool POOL --size SIZE", Short: "Create a volume", Args: cobra.ExactArgs(1),
-		Example: "  ashlar volume create disk1 --pool fast --size 10GiB",
+		Use: "create NAME", Short: "Create a volume, or a clone", Args: cobra.ExactArgs(1),
+		Long: "Create a volume, empty or as a snapshot or another volume is. A clone can be used at once: it " +
+			"shares the blocks of its source until it writes its own. The source may be deleted at any time.",
+		Example: "  ashlar volume create disk1 --pool fast --size 10GiB\n" +
+			"  ashlar volume create disk2 --from-snapshot disk1@monday\n" +
+			"  ashlar volume create disk3 --from-volume disk1 --size 20GiB",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			bytes, err := ParseSize(size)
+			opts := wire.VolumeCreate{Name: args[0], Project: project, Metadata: meta, Encryption: encryption}
+			err := from.apply(cmd.Context(), c, &opts)
 			if err != nil {
 				return err
 			}
-			opts := wire.VolumeCreate{Name: args[0], Project: project, Pool: pool, Size: bytes, Metadata: meta,
-				Encryption: encryption}
 			if id != "" {
 				if opts.ID, err = parseUUID("volume", id); err != nil {
 					return err
@@ -50,14 +54,12 @@ func volumeCreate(g *global) *cobra.Command {
 		}),
 	}
 	f := c.Flags()
-	f.StringVar(&pool, "pool", "", "pool to place it in")
+	from.flags(f)
 	f.StringVar(&project, "project", "", "project that owns it (default: the one of your token)")
-	f.StringVar(&size, "size", "", "size, such as 10GiB; a multiple of 4 KiB")
 	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
-	f.StringVar(&encryption, "encryption", "", "aes-256-xts or none (default: as the pool says)")
+	f.StringVar(&encryption, "encryption", "", "aes-256-xts or none (default: as the pool says, or the source)")
 	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
-	_ = c.MarkFlagRequired("pool")
-	_ = c.MarkFlagRequired("size")
+	c.MarkFlagsMutuallyExclusive("from-snapshot", "from-volume")
 	return c
 }
 
@@ -72,10 +74,10 @@ func volumeList(g *global) *cobra.Command {
 				return err
 			}
 			t := table{head: []string{"ID", "NAME", "PROJECT", "POOL", "SIZE", "HEALTH", "OWNER", "HOSTS", "STATE",
-				"CREATED", "NQN"}, wide: 3}
+				"CREATED", "PARENT", "NQN"}, wide: 4}
 			for _, v := range volumes {
 				t.add(v.ID, v.Name, v.Project, v.Pool, bytesText(v.Size), v.Health, ownerText(v), len(v.Hosts), v.State,
-					v.Created, v.NQN)
+					v.Created, parentText(v), v.NQN)
 			}
 			return g.print(cmd, volumes, t)
 		}),
@@ -90,6 +92,14 @@ func ownerText(v wire.Volume) string {
 		return ""
 	}
 	return fmt.Sprintf("node %d", v.Owner.Gateway)
+}
+
+// parentText is the volume that a clone began as.
+func parentText(v wire.Volume) string {
+	if v.Parent == nil {
+		return ""
+	}
+	return v.Parent.Volume.String()
 }
 
 func volumeShow(g *global) *cobra.Command {
@@ -153,6 +163,9 @@ func volumeTable(v wire.Volume) table {
 	}
 	if v.Encryption != cluster.EncryptionNone {
 		t.add("ENCRYPTION", encryptionText(v))
+	}
+	if p := v.Parent; p != nil {
+		t.add("PARENT", fmt.Sprintf("volume %s, as of snapshot %s", p.Volume, p.Snapshot))
 	}
 	if r := v.Revert; r != nil {
 		t.add("REVERTED", fmt.Sprintf("to snapshot %s, asked for %s", r.Snapshot, r.Asked))

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// origin is the flags that say what a volume begins as, and where and how large it is: one or the other has
+// to be given.
+type origin struct{ snapshot, volume, pool, size string }
+
+func (o *origin) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.pool, "pool", "", "pool to place it in; a clone is in that of its source")
+	f.StringVar(&o.size, "size", "", "size, such as 10GiB; a multiple of 4 KiB (of a clone: as its source)")
+	f.StringVar(&o.snapshot, "from-snapshot", "", "begin as this snapshot: its id, or VOLUME@NAME")
+	f.StringVar(&o.volume, "from-volume", "", "begin as this volume is now: its id or name")
+}
+
+// apply says it in a request.
+func (o *origin) apply(ctx context.Context, c *client.Client, r *wire.VolumeCreate) (err error) {
+	if o.snapshot == "" && o.volume == "" && (o.pool == "" || o.size == "") {
+		return usage("say --pool and --size, or --from-snapshot or --from-volume")
+	}
+	r.Pool = o.pool
+	if o.size != "" {
+		if r.Size, err = ParseSize(o.size); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.snapshot != "":
+		s, err := findSnapshot(ctx, c, o.snapshot)
+		r.Source = &wire.Source{Snapshot: s.ID}
+		return err
+	case o.volume != "":
+		v, err := findVolume(ctx, c, o.volume)
+		r.Source = &wire.Source{Volume: v.ID}
+		return err
+	}
+	return nil
+}
