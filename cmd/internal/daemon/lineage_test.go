@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/initiator"
+	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// attach lets the host use a volume and connects it.
+func (w *whole) attach(v wire.Volume) *initiator.Volume {
+	w.t.Helper()
+	if _, err := w.c.PutExport(w.ctx, v.ID, testHost); err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := initiator.VolumeConfig{Portals: []string{w.o.Listen.Hosts}}
+	cfg.SubNQN, cfg.HostNQN, cfg.HostID = v.NQN, testHost, [16]byte{1}
+	open, err := initiator.Open(w.ctx, cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return open
+}
+
+// put writes a megabyte of a stamp as a host, then detaches.
+func (w *whole) put(v wire.Volume, at int64, stamp byte) {
+	w.t.Helper()
+	open := w.attach(v)
+	if err := open.Write(w.ctx, bytes.Repeat([]byte{stamp}, 1<<20), at); err != nil {
+		w.t.Fatal(err)
+	}
+	w.detach(v, open)
+}
+
+func (w *whole) detach(v wire.Volume, open *initiator.Volume) {
+	w.t.Helper()
+	_ = open.Close()
+	if err := w.c.DeleteExports(w.ctx, v.ID); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// wants reads a volume as a host: a megabyte of each stamp.
+func (w *whole) wants(v wire.Volume, stamps ...byte) {
+	w.t.Helper()
+	open := w.attach(v)
+	got := make([]byte, len(stamps)<<20)
+	if err := open.Read(w.ctx, got, 0); err != nil {
+		w.t.Fatal(err)
+	}
+	for i, stamp := range stamps {
+		if !bytes.Equal(got[i<<20:(i+1)<<20], bytes.Repeat([]byte{stamp}, 1<<20)) {
+			w.t.Errorf("megabyte %d of volume %s is not all %d: it begins with %v", i, v.Name, stamp,
+				got[i<<20:i<<20+8])
+		}
+	}
+	w.detach(v, open)
+}
+
+func (w *whole) clone(name string, size uint64, s wire.Source) wire.Volume {
+	w.t.Helper()
+	v, err := w.c.CreateVolume(w.ctx, wire.VolumeCreate{Name: name, Size: size, Source: &s})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v
+}
+
+func (w *whole) snapshot(v wire.Volume, name string) wire.Snapshot {
+	w.t.Helper()
+	s, err := w.c.CreateSnapshot(w.ctx, wire.SnapshotCreate{Volume: v.ID, Name: name})
+	if err != nil || s.State != cluster.SnapshotAvailable {
+		w.t.Fatalf("%+v, %v", s, err)
+	}
+	return s
+}
+
+// TestAVolumeGoesBack: through the API, with real data.
+func TestAVolumeGoesBack(t *testing.T) {
+	w := newWhole(t, testOptions(t, "a"))
+	w.put(w.volume, 0, 1)
+	s := w.snapshot(w.volume, "s")
+	w.put(w.volume, 0, 2)
+	w.put(w.volume, 1<<20, 3)
+	v, err := w.c.RevertVolume(w.ctx, w.volume.ID, wire.VolumeRevert{Snapshot: s.ID})
+	if err != nil || v.Revert == nil || v.Revert.Snapshot != s.ID {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	w.wants(w.volume, 1, 0)
+	open := w.attach(w.volume)
+	_, err = w.c.RevertVolume(w.ctx, w.volume.ID, wire.VolumeRevert{Snapshot: s.ID})
+	if !client.Is(err, wire.VolumeExported) {
+		t.Errorf("with a host: %v", err)
+	}
+	w.detach(w.volume, open)
+}
+
+// TestClonesOutliveTheirSource: through the API, with real data, clones of clones too.
+func TestClonesOutliveTheirSource(t *testing.T) {
+	w := newWhole(t, testOptions(t, "a"))
+	w.put(w.volume, 0, 1)
+	w.put(w.volume, 1<<20, 2)
+	s := w.snapshot(w.volume, "s")
+	w.put(w.volume, 0, 9)
+	child := w.clone("child", 32<<20, wire.Source{Snapshot: s.ID})
+	w.wants(child, 1, 2, 0)
+	w.put(child, 1<<20, 3)
+	grandchild := w.clone("grandchild", 0, wire.Source{Volume: child.ID})
+	w.put(child, 2<<20, 8)
+	w.put(child, 1<<20, 8)
+	if grandchild.Size != child.Size {
+		t.Errorf("the clone of %d bytes has %d", child.Size, grandchild.Size)
+	}
+	for _, v := range []wire.Volume{w.volume, child} {
+		if err := w.c.DeleteVolumeAndSnapshots(w.ctx, v.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.c.GetVolume(w.ctx, v.ID); !client.Is(err, wire.NotFound) {
+			t.Errorf("volume %s after its end: %v", v.Name, err)
+		}
+	}
+	w.wants(grandchild, 1, 3, 0)
+	w.put(grandchild, 0, 4)
+	w.wants(grandchild, 4, 3, 0)
+	if err := w.c.DeleteVolume(w.ctx, grandchild.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+}
