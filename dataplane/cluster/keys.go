@@ -90,7 +90,9 @@ func KeySnapshotName(volume UUID, name string) string { return PrefixSnapshotsOf
 func KeyHiddenVolume(u UUID) string { return PrefixHiddenVolumes + u.String() }
 
 // PrefixHiddenSnapshotsOf begins the keys that list the hidden snapshots of a volume.
-func PrefixHiddenSnapshotsOf(volume UUID) string { return PrefixHiddenSnapshots + volume.String() + "/" }
+func PrefixHiddenSnapshotsOf(volume UUID) string {
+	return PrefixHiddenSnapshots + volume.String() + "/"
+}
 
 // KeyHiddenSnapshot lists a snapshot that is kept for its clones.
 func KeyHiddenSnapshot(volume, snapshot UUID) string {
