@@ -18,14 +18,14 @@ func volumeCommand(g *global) *cobra.Command {
 		Long: "Block devices shown to hosts. Where a command takes a VOLUME, give its id, its name, or " +
 			"pool/name when several pools have one of that name.",
 	}
-	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeResize(g), volumeDelete(g),
-		volumeDisconnect(g), volumeStats(g), volumeQoS(g), volumeRevert(g))
+	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeUpdate(g), volumeResize(g),
+		volumeDelete(g), volumeDisconnect(g), volumeStats(g), volumeQoS(g), volumeRevert(g))
 	c.AddCommand(volumeExport().commands(g)...)
 	return c
 }
 
 func volumeCreate(g *global) *cobra.Command {
-	var id, project, encryption string
+	var id, project, encryption, description string
 	var from origin
 	var meta map[string]string
 	c := &cobra.Command{
@@ -36,7 +36,8 @@ func volumeCreate(g *global) *cobra.Command {
 			"  ashlar volume create disk2 --from-snapshot disk1@monday\n" +
 			"  ashlar volume create disk3 --from-volume disk1 --size 20GiB",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			opts := wire.VolumeCreate{Name: args[0], Project: project, Metadata: meta, Encryption: encryption}
+			opts := wire.VolumeCreate{Name: args[0], Project: project, Metadata: meta, Encryption: encryption,
+				Description: description}
 			err := from.apply(cmd.Context(), c, &opts)
 			if err != nil {
 				return err
@@ -57,6 +58,7 @@ func volumeCreate(g *global) *cobra.Command {
 	from.flags(f)
 	f.StringVar(&project, "project", "", "project that owns it (default: the one of your token)")
 	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
+	f.StringVar(&description, "description", "", "words to keep with it")
 	f.StringVar(&encryption, "encryption", "", "aes-256-xts or none (default: as the pool says, or the source)")
 	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
 	c.MarkFlagsMutuallyExclusive("from-snapshot", "from-volume")
@@ -152,6 +154,9 @@ func volumeTable(v wire.Volume) table {
 	if v.Project != "" {
 		t.add("PROJECT", v.Project)
 	}
+	if v.Description != "" {
+		t.add("DESCRIPTION", v.Description)
+	}
 	t.add("POOL", v.Pool)
 	t.add("SIZE", fmt.Sprintf("%s (%d bytes)", bytesText(v.Size), v.Size))
 	t.add("HEALTH", v.Health)
@@ -184,6 +189,48 @@ func volumeTable(v wire.Volume) table {
 	}
 	t.add("CREATED", v.Created)
 	return t
+}
+
+func volumeUpdate(g *global) *cobra.Command {
+	var name, description string
+	var set map[string]string
+	var unset []string
+	c := &cobra.Command{
+		Use: "update VOLUME", Short: "Rename or describe a volume", Args: cobra.ExactArgs(1),
+		Long: "Rename or describe a volume. It keeps its id and NQN, so hosts that use it notice nothing.",
+		Example: "  ashlar volume update disk1 --name db1\n" +
+			"  ashlar volume update db1 --description 'orders' --meta team=shop --unset-meta owner",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			v, err := findVolume(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			var u wire.VolumeUpdate
+			if cmd.Flags().Changed("name") {
+				u.Name = &name
+			}
+			if cmd.Flags().Changed("description") {
+				u.Description = &description
+			}
+			u.Metadata = map[string]*string{}
+			for k, x := range set {
+				u.Metadata[k] = &x
+			}
+			for _, k := range unset {
+				u.Metadata[k] = nil
+			}
+			if v, err = c.UpdateVolume(cmd.Context(), v.ID, u, client.IfMatch(v.ETag)); err != nil {
+				return err
+			}
+			return g.print(cmd, v, volumeTable(v))
+		}),
+	}
+	f := c.Flags()
+	f.StringVar(&name, "name", "", "new name")
+	f.StringVar(&description, "description", "", "words to keep with it instead of the present ones")
+	f.StringToStringVar(&set, "meta", nil, "key=value pairs to add, or to change")
+	f.StringSliceVar(&unset, "unset-meta", nil, "keys of pairs to remove")
+	return c
 }
 
 func volumeResize(g *global) *cobra.Command {
