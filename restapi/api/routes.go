@@ -85,7 +85,7 @@ func routes() []route {
 		show("/v1/pools/:pool/statistics", (*Server).getPoolStatistics, "history"),
 		act("/v1/pools/:pool/changes", (*Server).changePool),
 		change("PUT", "/v1/pools/:pool/qos", (*Server).putPoolQoS),
-		list("/v1/volumes", (*Server).listVolumes, "name", "pool", "project"),
+		list("/v1/volumes", (*Server).listVolumes, "name", "pool", "project", "hidden"),
 		create("/v1/volumes", (*Server).createVolume),
 		show("/v1/volumes/:volume", (*Server).getVolume),
 		change("PATCH", "/v1/volumes/:volume", (*Server).updateVolume),

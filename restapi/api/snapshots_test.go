@@ -84,6 +84,7 @@ func (w *world) clonesOverHTTP(ok func(int, string, string, string, ...string) r
 		if (snap.Clones == 1) != (vol.Parent.Snapshot == snapshot) {
 			w.T.Errorf("the snapshot says that it has %d clones", snap.Clones)
 		}
+		ok(200, "GET", "/v1/volumes?hidden=true", "")
 		ok(204, "DELETE", "/v1/volumes/"+vol.ID.String(), "", "If-Match", r.header.Get("ETag"))
 	}
 }

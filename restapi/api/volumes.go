@@ -14,8 +14,11 @@ func (s *Server) listVolumes(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Volumes(c, p, manager.VolumeFilter{Name: c.Query("name"), Pool: c.Query("pool"),
-		Project: c.Query("project")})
+	f := manager.VolumeFilter{Name: c.Query("name"), Pool: c.Query("pool"), Project: c.Query("project")}
+	if f.Hidden, err = flagQuery(c, "hidden"); err != nil {
+		return err
+	}
+	list, err := s.o.Manager.Volumes(c, p, f)
 	if err != nil {
 		return err
 	}

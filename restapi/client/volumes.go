@@ -15,6 +15,7 @@ type VolumeListOpts struct {
 	Name    string
 	Pool    string
 	Project string
+	Hidden  bool
 }
 
 // CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at
@@ -35,7 +36,7 @@ func (c *Client) volume(ctx context.Context, r call, opts ...Option) (out wire.V
 // ListVolumes lists one page of volumes.
 func (c *Client) ListVolumes(ctx context.Context, opts VolumeListOpts) (wire.Page[wire.Volume], error) {
 	return get[wire.Page[wire.Volume]](ctx, c, "/v1/volumes", opts.query("name", opts.Name, "pool", opts.Pool,
-		"project", opts.Project))
+		"project", opts.Project, "hidden", flag(opts.Hidden)))
 }
 
 // AllVolumes lists all volumes that have the name and are in the pool; empty ones do not narrow.
@@ -87,6 +88,14 @@ func (c *Client) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch stri
 // DeleteVolumeAndSnapshots deletes a volume with all its snapshots. When it fails, some of them may be gone.
 func (c *Client) DeleteVolumeAndSnapshots(ctx context.Context, id cluster.UUID, ifMatch string) error {
 	return c.delete(ctx, "/v1/volumes/"+id.String()+"?cascade=true", IfMatch(ifMatch))
+}
+
+// flag is how a query says that something is wanted.
+func flag(on bool) string {
+	if on {
+		return "true"
+	}
+	return ""
 }
 
 func newUUID() (u cluster.UUID) {

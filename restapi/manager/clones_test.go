@@ -186,6 +186,15 @@ func TestWhatClonesNeedIsHidden(t *testing.T) {
 		t.Fatal(code)
 	}
 	c.want("a", "b")
+	hidden, err := c.Manager.Volumes(t.Context(), manager.Page{}, manager.VolumeFilter{Hidden: true})
+	if err != nil || len(hidden.Items) != 1 || hidden.Items[0].ID != c.volume || !hidden.Items[0].Hidden {
+		t.Errorf("hidden are %+v, %v", hidden.Items, err)
+	}
+	tenant := auth.With(t.Context(), auth.Principal{Role: auth.Tenant, Project: "acme"})
+	hidden, err = c.Manager.Volumes(tenant, manager.Page{}, manager.VolumeFilter{Hidden: true})
+	if err != nil || len(hidden.Items) != 0 {
+		t.Errorf("a tenant sees %+v, %v", hidden.Items, err)
+	}
 	for what, err := range map[string]error{
 		"volume":   errOf(c.Manager.Volume(t.Context(), c.volume)),
 		"snapshot": errOf(c.Manager.Snapshot(t.Context(), c.snapshot)),

@@ -95,6 +95,7 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 	if e := rec.Encryption; e != nil {
 		w.Encryption, w.ClusterKey = e.Algorithm, e.ClusterKey
 	}
+	w.Hidden = rec.Hidden
 	if p := rec.Parent; p != nil {
 		w.Parent = &wire.Parent{Volume: p.Volume, Snapshot: p.Snapshot, Pin: p.Pin.String(), Size: p.Size}
 	}
@@ -119,11 +120,12 @@ type VolumeFilter struct {
 	Name    string
 	Pool    string
 	Project string
+	Hidden  bool // those that are kept for clones instead; only who sees all projects sees them
 }
 
 func (f VolumeFilter) passes(rec *cluster.Volume) bool {
-	return !rec.Hidden && (f.Name == "" || f.Name == rec.Name) && (f.Pool == "" || f.Pool == rec.Pool) &&
-		(f.Project == "" || f.Project == rec.Project)
+	return rec.Hidden == f.Hidden && (f.Name == "" || f.Name == rec.Name) &&
+		(f.Pool == "" || f.Pool == rec.Pool) && (f.Project == "" || f.Project == rec.Project)
 }
 
 // Volumes lists volumes by id.
@@ -133,7 +135,7 @@ func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Pag
 	if err != nil {
 		return none, err
 	}
-	if f.Project != "" && !sees(ctx, f.Project) {
+	if f.Project != "" && !sees(ctx, f.Project) || f.Hidden && confinedTo(ctx) != "" {
 		return wire.Page[wire.Volume]{Items: []wire.Volume{}}, nil
 	}
 	if own := confinedTo(ctx); own != "" {
@@ -141,7 +143,7 @@ func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Pag
 	}
 	var items []store.Item
 	more := false
-	if f.Name != "" {
+	if f.Name != "" && !f.Hidden { // who is hidden has no name
 		items, more, err = m.volumesNamed(ctx, f, after, limit)
 	} else {
 		items, more, err = m.volumesIn(ctx, f, after, limit)

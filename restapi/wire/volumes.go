@@ -81,6 +81,7 @@ type Sealing struct {
 // Lineage is where the content of a volume comes from.
 type Lineage struct {
 	Parent *Parent `json:"parent,omitempty"` // absent: it began empty
+	Hidden bool    `json:"hidden,omitempty"` // it was deleted, and is kept for clones
 	Revert *Revert `json:"revert,omitempty"` // absent: it never was
 }
 

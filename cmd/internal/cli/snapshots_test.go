@@ -54,6 +54,7 @@ func TestClonesOfAVolume(t *testing.T) {
 	contains(t, x.run("volume", "list", "-o", "wide"), "PARENT", apitest.UUID(1).String())
 	x.run("volume", "delete", "disk1", "--yes", "--with-snapshots")
 	x.fails("no volume", "volume", "show", "disk1")
+	contains(t, x.run("volume", "list", "--hidden"), "disk1")
 	contains(t, x.run("volume", "show", "disk2"), apitest.UUID(1).String())
 	x.c.Audit()
 }

@@ -66,12 +66,12 @@ func volumeCreate(g *global) *cobra.Command {
 }
 
 func volumeList(g *global) *cobra.Command {
-	var pool, project string
+	var o client.VolumeListOpts
 	c := &cobra.Command{
 		Use: "list", Short: "List the volumes", Args: cobra.NoArgs,
 		Example: "  ashlar volume list --pool fast\n  ashlar volume list -o name",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
-			volumes, err := c.FindVolumes(cmd.Context(), client.VolumeListOpts{Pool: pool, Project: project})
+			volumes, err := c.FindVolumes(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -84,8 +84,9 @@ func volumeList(g *global) *cobra.Command {
 			return g.print(cmd, volumes, t)
 		}),
 	}
-	c.Flags().StringVar(&pool, "pool", "", "only volumes of this pool")
-	c.Flags().StringVar(&project, "project", "", "only volumes of this project")
+	c.Flags().StringVar(&o.Pool, "pool", "", "only volumes of this pool")
+	c.Flags().StringVar(&o.Project, "project", "", "only volumes of this project")
+	c.Flags().BoolVar(&o.Hidden, "hidden", false, "instead those that were deleted and are kept for clones")
 	return c
 }
 
