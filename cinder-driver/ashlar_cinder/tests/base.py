@@ -82,10 +82,10 @@ class TestCase(unittest.TestCase):
 
     def make_snapshot(self, volume, **updates):
         updates.setdefault('provider_id', None)
+        updates.setdefault('id', str(uuid.uuid4()))
         return objects.Snapshot(
-            context.get_admin_context(), id=str(uuid.uuid4()),
-            volume_id=volume.id, volume=volume, volume_size=volume.size,
-            **updates)
+            context.get_admin_context(), volume_id=volume.id, volume=volume,
+            volume_size=volume.size, **updates)
 
     def taken(self, volume):
         snapshot = self.make_snapshot(volume)

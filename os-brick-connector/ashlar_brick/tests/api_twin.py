@@ -308,7 +308,7 @@ class ApiTwin:
         self.violations = []
         self.released = threading.Event()
         self._contract = contract.Contract()
-        self._mood = None
+        self._moods = []
         self._server = _Server(('127.0.0.1', 0), _handler(self))
         if tls is not None:
             self._server.socket = tls.wrap_socket(
@@ -334,19 +334,19 @@ class ApiTwin:
             self._server.server_close()
             self._server = None
 
-    def misbehave(self, how):
-        """Do something odd at the next call.
+    def misbehave(self, how, after=0):
+        """Do something odd at the next call, or after so many good ones.
 
         :param how: 'hang up before' or 'hang up after' carrying it out,
             'stay silent', 'unavailable' (503), 'redirect', 'not json',
             'not an object', 'too long'
         """
-        self._mood = how
+        self._moods = [None] * after + [how]
 
     def answer(self, method, path, body, headers, query):
         """-> (status, answer, mood) of one call."""
-        mood, self._mood = self._mood, None
         with self.cluster.lock:
+            mood = self._moods.pop(0) if self._moods else None
             self.cluster.calls.append(f'{method} {path}')
             if mood == 'hang up before':
                 return None, None, mood
