@@ -32,7 +32,7 @@ func (s still) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (s still) Stats() cluster.NodeStats      { return cluster.NodeStats{Node: s.o.Node} }
 func (s still) Figures() node.Figures         { return node.Figures{} }
 
-func testOptions(t *testing.T, name string) Options {
+func testOptions(t testing.TB, name string) Options {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
@@ -48,7 +48,7 @@ func testOptions(t *testing.T, name string) Options {
 }
 
 // freeServices finds loopback ports that were free a moment ago.
-func freeServices(t *testing.T) Services {
+func freeServices(t testing.TB) Services {
 	t.Helper()
 	var s Services
 	s.each(func(_ string, addr *string) {
@@ -68,7 +68,7 @@ type process struct {
 	ended  chan error
 }
 
-func start(t *testing.T, o Options) *process {
+func start(t testing.TB, o Options) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{cancel: cancel, ended: make(chan error, 1)}
@@ -78,7 +78,7 @@ func start(t *testing.T, o Options) *process {
 }
 
 // stop ends the daemon and fails the test if it does not end well.
-func (p *process) stop(t *testing.T) {
+func (p *process) stop(t testing.TB) {
 	t.Helper()
 	p.cancel()
 	err := <-p.ended
@@ -88,14 +88,14 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
-func testContext(t *testing.T) context.Context {
+func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // eventually calls try until it succeeds; a daemon that ends meanwhile fails the test.
-func eventually(t *testing.T, ctx context.Context, what string, try func() error) {
+func eventually(t testing.TB, ctx context.Context, what string, try func() error) {
 	t.Helper()
 	for {
 		err := try()
@@ -109,7 +109,7 @@ func eventually(t *testing.T, ctx context.Context, what string, try func() error
 }
 
 // admin makes a client of the node's API with the founder's token.
-func admin(t *testing.T, founder Options, nodes ...Options) *client.Client {
+func admin(t testing.TB, founder Options, nodes ...Options) *client.Client {
 	t.Helper()
 	var urls []string
 	for _, n := range append([]Options{founder}, nodes...) {
@@ -127,7 +127,7 @@ func admin(t *testing.T, founder Options, nodes ...Options) *client.Client {
 	return c
 }
 
-func waitUp(t *testing.T, ctx context.Context, o Options) {
+func waitUp(t testing.TB, ctx context.Context, o Options) {
 	t.Helper()
 	c, err := client.New(client.Options{Endpoints: []string{"http://" + o.Listen.REST}})
 	if err != nil {

@@ -26,7 +26,7 @@ const testHost = "nqn.2014-08.org.nvmexpress:uuid:11111111-1111-1111-1111-111111
 
 // whole is a cluster of one node with a device, a pool and a volume, all of it real.
 type whole struct {
-	t      *testing.T
+	t      testing.TB
 	ctx    context.Context
 	o      Options
 	c      *client.Client
@@ -34,7 +34,7 @@ type whole struct {
 	volume wire.Volume
 }
 
-func newWhole(t *testing.T, o Options) *whole {
+func newWhole(t testing.TB, o Options) *whole {
 	t.Helper()
 	o.First.Bootstrap, o.NewDataPlane = true, NewNode
 	w := &whole{t: t, ctx: testContext(t), o: o}
