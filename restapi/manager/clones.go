@@ -68,16 +68,26 @@ func (m *Manager) createClone(ctx context.Context, r wire.VolumeCreate) (
 // snapshotFor is the snapshot that a clone is to be made from. One of a volume as it is now is taken by this
 // call.
 func (m *Manager) snapshotFor(ctx context.Context, r *wire.VolumeCreate) (cluster.UUID, error) {
-	if err := cluster.ValidateName("name", r.Name); err != nil { // before anything is done
-		return cluster.UUID{}, invalid(err)
-	}
 	switch s := r.Source; {
 	case s.Snapshot.IsZero() == s.Volume.IsZero():
 		return cluster.UUID{}, refuse(wire.InvalidField, "source", "must name either a snapshot or a volume")
 	case s.Volume.IsZero():
 		return s.Snapshot, nil
 	}
-	return m.takeHidden(ctx, r.Source.Volume, r.ID)
+	_, rec, err := m.readVolume(ctx, r.Source.Volume, "")
+	var none *Error
+	if errors.As(err, &none) && none.Code == wire.NotFound {
+		err = &Error{Code: wire.InvalidField, Field: "source.volume", Detail: none.Detail}
+	}
+	if err != nil {
+		return cluster.UUID{}, err
+	}
+	id := derived("source of clone", r.ID)
+	now := origin{rec: rec, snap: cluster.Snapshot{UUID: id, Pin: 1, Size: rec.Size}}
+	if _, err := now.clone(*r); err != nil { // no snapshot is taken for nothing
+		return id, err
+	}
+	return id, m.takeHidden(ctx, rec.UUID, id)
 }
 
 // readOrigin reads a snapshot that clones can be made from, and its volume. People find none that is hidden.
@@ -182,8 +192,7 @@ func (m *Manager) letGo(ctx context.Context, t *store.Txn, p *cluster.Parent) er
 
 // takeHidden takes a snapshot of a volume for a clone of it, or finds the one that an earlier attempt has
 // taken, and waits for it.
-func (m *Manager) takeHidden(ctx context.Context, volume, clone cluster.UUID) (cluster.UUID, error) {
-	id := derived("source of clone", clone)
+func (m *Manager) takeHidden(ctx context.Context, volume, id cluster.UUID) error {
 	rec := cluster.Snapshot{UUID: id, Name: id.String(), Volume: volume, State: cluster.SnapshotCreating,
 		Hidden: true}
 	var it store.Item
@@ -200,23 +209,19 @@ func (m *Manager) takeHidden(ctx context.Context, volume, clone cluster.UUID) (c
 		return err
 	})
 	if err != nil {
-		var e *Error
-		if errors.As(err, &e) && e.Field == "volume" {
-			err = &Error{Code: e.Code, Field: "source.volume", Detail: e.Detail}
-		}
-		return id, err
+		return err
 	}
 	snap, gone, err := m.settled(ctx, it)
 	switch {
 	case err != nil:
-		return id, err
+		return err
 	case gone || snap.State != cluster.SnapshotAvailable:
-		return id, refuse(wire.Unavailable, "", "the owner of volume %s has not taken a snapshot of it yet; "+
+		return refuse(wire.Unavailable, "", "the owner of volume %s has not taken a snapshot of it yet; "+
 			"repeat the call", volume)
 	case snap.Volume != volume:
-		return id, refuse(wire.Conflict, "id", "volume %s is being created by a different request", clone)
+		return refuse(wire.Conflict, "id", "a volume of this id is being created by a different request")
 	}
-	return id, nil
+	return nil
 }
 
 // derived is an identity that follows from another one (RFC 9562, version 8).

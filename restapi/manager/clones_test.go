@@ -260,7 +260,10 @@ func TestLineagesEndOneAfterTheOther(t *testing.T) {
 func TestASnapshotForACloneThatIsNotMade(t *testing.T) {
 	c := newCloning(t)
 	source := wire.Source{Volume: c.volume}
-	if _, code, _ := c.clone(2, "small", apitest.MiB, source); code != wire.InvalidField {
+	if _, code, _ := c.clone(2, "small", apitest.MiB, source); code != wire.InvalidField || c.pins() != 1 {
+		t.Errorf("%q; of what cannot be there are %d pins", code, c.pins())
+	}
+	if _, code, _ := c.clone(2, "golden", 0, source); code != wire.Conflict { // its name is taken
 		t.Fatal(code)
 	}
 	c.sweep()
@@ -275,7 +278,7 @@ func TestASnapshotForACloneThatIsNotMade(t *testing.T) {
 	if n := c.pins(); n != 2 {
 		t.Errorf("%d pins", n)
 	}
-	if _, code, _ := c.clone(3, "small", apitest.MiB, source); code != wire.InvalidField {
+	if _, code, _ := c.clone(3, "golden", 0, source); code != wire.Conflict {
 		t.Fatal(code)
 	}
 	c.Advance(time.Hour)
@@ -419,7 +422,7 @@ func cloneChanges() []change {
 		}},
 		{"clone a volume whose snapshot was taken", func(c *apitest.Cluster) doer {
 			x, stop := lineage(c)
-			x.clone(5, "small", apitest.MiB, wire.Source{Volume: x.volume})
+			x.clone(5, "v1", 0, wire.Source{Volume: x.volume}) // the name is taken
 			stop()
 			return create(c, wire.Source{Volume: x.volume})
 		}},
@@ -433,7 +436,7 @@ func cloneChanges() []change {
 		}},
 		{"give a snapshot up that was taken for a clone", func(c *apitest.Cluster) doer {
 			x, stop := lineage(c)
-			x.clone(5, "small", apitest.MiB, wire.Source{Volume: x.volume})
+			x.clone(5, "v1", 0, wire.Source{Volume: x.volume}) // the name is taken
 			stop()
 			c.Advance(time.Hour)
 			return c.Manager.SweepHidden

@@ -155,7 +155,8 @@ func BenchmarkLineage(b *testing.B) {
 			return func() {}, err
 		})
 	})
-	for name, from := range map[string]wire.Source{"clone": {Snapshot: s.ID}, "clone-of-volume": {Volume: w.volume.ID}} {
+	for name, from := range map[string]wire.Source{"clone": {Snapshot: s.ID},
+		"clone-of-volume": {Volume: w.volume.ID}} {
 		clone := func() (wire.Volume, func(), error) {
 			v, err := w.c.CreateVolume(w.ctx, wire.VolumeCreate{Name: number(), Source: &from})
 			return v, func() { _ = w.c.DeleteVolume(w.ctx, v.ID, "") }, err
