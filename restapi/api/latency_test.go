@@ -38,6 +38,28 @@ func BenchmarkVolumes(b *testing.B) {
 					return err
 				})
 			})
+			b.Run("clone", func(b *testing.B) {
+				of, err := api.CreateVolume(ctx, wire.VolumeCreate{Name: "origin", Pool: "gold", Size: apitest.MiB})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer c.Own()()
+				s, err := api.CreateSnapshot(ctx, wire.SnapshotCreate{Volume: of.ID, Name: "base"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				clones := 0
+				measure(b, func() error {
+					clones++
+					_, err := api.CreateVolume(ctx, wire.VolumeCreate{Name: fmt.Sprintf("clone-%d", clones),
+						Source: &wire.Source{Snapshot: s.ID}})
+					return err
+				})
+			})
+			b.Run("snapshot", func(b *testing.B) {
+				defer c.Own()() // looks every millisecond; how long a real owner takes is in package node
+				snapshotLatency(b, api, made[0])
+			})
 			b.Run("show", func(b *testing.B) {
 				measure(b, func() error { _, err := api.GetVolume(ctx, made[0]); return err })
 			})
@@ -55,10 +77,33 @@ func BenchmarkVolumes(b *testing.B) {
 	}
 }
 
+func snapshotLatency(b *testing.B, api *client.Client, of cluster.UUID) {
+	var taken wire.Snapshot
+	remove := func() error {
+		if taken.ID.IsZero() {
+			return nil
+		}
+		return api.DeleteSnapshot(b.Context(), taken.ID, "")
+	}
+	measureAfter(b, remove, func() (err error) {
+		taken, err = api.CreateSnapshot(b.Context(), wire.SnapshotCreate{Volume: of, Name: "s"})
+		return err
+	})
+	if err := remove(); err != nil {
+		b.Fatal(err)
+	}
+}
+
 // measure reports how long do takes.
-func measure(b *testing.B, do func() error) {
+func measure(b *testing.B, do func() error) { measureAfter(b, func() error { return nil }, do) }
+
+// measureAfter prepares each time, which does not count.
+func measureAfter(b *testing.B, prepare, do func() error) {
 	var took []time.Duration
 	for b.Loop() {
+		if err := prepare(); err != nil {
+			b.Fatal(err)
+		}
 		start := time.Now()
 		if err := do(); err != nil {
 			b.Fatal(err)
