@@ -8,7 +8,22 @@ type Parent struct {
 	// Snapshot has the pin: it is kept, with its volume, until the last clone of it lets go.
 	Snapshot UUID   `json:"snapshot"`
 	Pin      Seq    `json:"pin"`
-	Size     uint64 `json:"size"` // of the volume then, in bytes: the clone begins with zeros behind it
+	Size     uint64 `json:"size"` // of the volume then, in bytes; what is behind it began empty
+	// Flatten asks the owner of the clone to copy what the parent shows. When it has, and no pin is left that
+	// may see the parent (Owner.Independent), the link goes.
+	Flatten bool `json:"flatten,omitempty"`
+}
+
+// Flattened is how far a flatten is, as the owner of the clone has recorded it.
+type Flattened struct {
+	Rows uint64 `json:"rows,omitempty"` // block rows, from the first page on, that show nothing of the parent
+	At   Seq    `json:"at,omitempty"`   // since it is complete: pins from before may see the parent
+}
+
+// Independent reports that a clone needs its parent no more: its flatten is complete, and all its pins are
+// later.
+func (o *Owner) Independent() bool {
+	return o.Flattened.At != 0 && (len(o.View.Pins) == 0 || o.View.Pins[0] > o.Flattened.At)
 }
 
 // validate checks the form of the parent of v; nil is none.

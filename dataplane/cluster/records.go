@@ -228,6 +228,8 @@ type Owner struct {
 	Layout   []Boundary `json:"layout,omitempty"`
 	// View is what of the volume's past is to be kept: the pins of its snapshots, and what reverts have hidden.
 	View View `json:"view,omitzero"`
+	// Flattened is how far the flatten of a clone is. A revert sets it back.
+	Flattened Flattened `json:"flattened,omitzero"`
 }
 
 // Journal names the devices that keep a volume's placement journal.

@@ -20,6 +20,8 @@ type Config struct {
 	Tables map[uint32]*placement.Table
 	View   chunk.View
 	Parent uint64 // blocks of the parent that show where the volume, a clone, holds nothing
+	// Flattened is how far a flatten of the volume was recorded to be.
+	Flattened cluster.Flattened
 	// MinColumns is how many columns of a row must be writable for a host write to begin; 0 means n.
 	MinColumns int
 	Near       map[cluster.DeviceID]bool // devices to read from by preference (the gateway's own node)
@@ -73,6 +75,7 @@ type Counters struct {
 	Renumbered uint64 // columns that stayed where they are, under another number
 	Disagreed  uint64 // rows whose parities were not what their data makes
 	Inherited  uint64 // blocks asked of the parent
+	Flattened  uint64 // blocks of the parent copied by a flatten
 	// AuditPasses counts the times that all rows were compared.
 	AuditPasses uint64
 }
@@ -101,9 +104,9 @@ type Engine struct {
 	open    opening
 	mend    mender
 	move    mover
-	audit   auditor
 	out     Ready
 	pools
+	walks
 	ticks uint64
 	round uint32 // comings and goings of devices, for residencies
 	// Counters may be read by the driver between calls.
@@ -125,6 +128,7 @@ func New(cfg Config) (*Engine, error) {
 	e.scratch = make([][]byte, e.n+e.p)
 	e.cfg.MinColumns = max(cfg.MinColumns, e.n)
 	e.win.next, e.win.base = 1, 1
+	e.flat.done = cfg.Flattened
 	e.rec.have = cfg.Owner.Clone()
 	if err := e.takeLayout(); err != nil {
 		return nil, fmt.Errorf("open volume %v: %w", cfg.Vol, err)
@@ -229,6 +233,7 @@ func (e *Engine) Tick() {
 		e.tickMend()
 		e.tickMove()
 		e.tickAudit()
+		e.tickFlatten()
 		if !e.cfg.Mutant.Is(mutant.ViewSentOnce) {
 			e.spreadView()
 		}

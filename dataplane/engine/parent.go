@@ -145,6 +145,8 @@ func (e *Engine) underlaid(b *batch, s Status) {
 	case b.parent != OK:
 		e.lock.soon = true
 		e.parkBatch(b)
+	case b.then != nil:
+		e.copyUp(b)
 	default:
 		e.compose(b)
 	}

@@ -21,7 +21,8 @@ import (
 //
 //	volume rs 4+2 devices=7         a new volume and its first owner; with "closed", without; min=5:
 //	                                min_columns, blocks=64: of a device
-//	                                clone=64: of so many blocks of a parent, whose block 5 holds ^5
+//	                                clone=64: of so many blocks of a parent, whose block 5 holds ^5, and 13
+//	                                zeroes
 //	open                            a new owner; the one before goes on. patience=5, awaited=p0,p1, doubted=d0
 //	write|read|zero CELLS           a host's operation, owner=1 at that owner. CELLS: d1, d0-d2, row, each of
 //	                                row 0; d1/3 of row 3, row/3+2 from row 3, B:d1 of page B
@@ -42,6 +43,7 @@ import (
 //	rot d1/3 | forget d1/3          the newest version's data is spoiled, or it is gone; at=s0: there
 //	fill s0 free=3 | unfill s0      somebody else uses its space
 //	scrub d0 [s0]                   these devices read all they hold, and tell the owner what is bad
+//	flatten [rows]                  the owner copies what the parent shows in so many rows, by default all
 //	audit [rows]                    the owner compares so many rows, by default all, column by column
 //	tick [n]                        time passes for all owners
 //	table remove=d0 | table add     the pool has a new group table, which owners hear of: without a device, or
@@ -121,6 +123,9 @@ func (s *story) play(command string) {
 		s.views()
 	case "revert", "unspread":
 		s.revert()
+	case "flatten":
+		s.current().Flatten(s.number(append(s.args, "4096")[0]))
+		s.tick()
 	case "audit":
 		s.current().Audit(s.number(append(s.args, "4096")[0]))
 		s.tick()
@@ -451,6 +456,10 @@ func (s *story) state() {
 		if n.n > 0 {
 			text += fmt.Sprintf(", %d %s", n.n, n.what)
 		}
+	}
+	if f, _ := o.Flattened(); f.Rows > 0 {
+		text += fmt.Sprintf(", %d rows flattened", f.Rows)
+		text += map[bool]string{true: fmt.Sprintf(" at %v", f.At)}[f.At != 0]
 	}
 	if o.AtRest() {
 		text += ", at rest"

@@ -51,6 +51,7 @@ func (e *Engine) SetView(v chunk.View) {
 	if v.Version <= e.cfg.View.Version {
 		return
 	}
+	e.reflatten(e.cfg.View.Hidden, v.Hidden)
 	e.cfg.View, e.win.pinned = v, nil
 	if e.lock.hold != holdNone {
 		e.lock.hold = holdSpread

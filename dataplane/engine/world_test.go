@@ -359,12 +359,17 @@ func (w *world) power() {
 	}
 }
 
-// parentGives answers the oldest read of the parent. Its block 5 is full of inherited + 5.
+// parentGives answers the oldest read of the parent. Its block 5 is full of inherited + 5, and 13
+// is empty.
 func (w *world) parentGives() {
 	x := w.asked[0]
 	w.asked = w.asked[1:]
 	for i := 0; i < len(x.r.Data); i += 8 {
-		binary.LittleEndian.PutUint64(x.r.Data[i:], inherited+x.r.Block+uint64(i/cluster.BlockSize))
+		at := x.r.Block + uint64(i/cluster.BlockSize)
+		binary.LittleEndian.PutUint64(x.r.Data[i:], inherited+at)
+		if at == 13 {
+			clear(x.r.Data[i : i+8])
+		}
 	}
 	w.note(x.o.Epoch(), "parent", "gives "+blocksText(x.r))
 	x.o.ParentDone(x.r, engine.OK)

@@ -161,18 +161,22 @@ func (e *Engine) plan(b *batch) {
 	for i := range b.plans {
 		e.choose(&b.plans[i])
 	}
-	width := e.n + e.p
 	if x := b.members[0]; e.copies && len(b.members) == 1 && !x.partial && x.data != nil {
-		b.shards[0] = x.data
-	} else {
-		size := int(b.rows) * cluster.BlockSize
-		b.buf = grow(b.buf, e.distinct()*size)
-		for c := range e.distinct() {
-			b.shards[c] = b.buf[c*size : (c+1)*size : (c+1)*size]
+		for c := range b.shards {
+			b.shards[c] = x.data
 		}
+		return
 	}
-	for c := e.distinct(); c < width; c++ {
-		b.shards[c] = b.shards[0]
+	e.giveShards(b)
+}
+
+// giveShards gives the shards of a batch memory of its own, once where all are copies.
+func (e *Engine) giveShards(b *batch) {
+	size := int(b.rows) * cluster.BlockSize
+	b.buf = grow(b.buf, e.distinct()*size)
+	for c := range b.shards {
+		at := min(c, e.distinct()-1) * size
+		b.shards[c] = b.buf[at : at+size : at+size]
 	}
 }
 

@@ -85,6 +85,8 @@ const (
 	MaskUnasked      Name = "mask-unasked"      // what a row of a clone decodes to hides the parent anyhow
 	MaskUncompared   Name = "mask-uncompared"   // a parity of a clone that forgot a tombstone passes for right
 	PartOverZeroes   Name = "part-over-zeroes"  // the rest of a block in a clone is zeroes, not the parent's
+	FlattenSkips     Name = "flatten-skips"     // a flatten leaves out what it cannot copy now
+	FlattenKept      Name = "flatten-kept"      // a flatten goes on behind a revert where it was
 	ParentUnlocked   Name = "parent-unlocked"   // a block is written while its parent is read
 	ParentFailedZero Name = "parent-zeroes"     // what the parent does not give is zeroes
 )
@@ -146,7 +148,7 @@ func Engine() []Name {
 		NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered,
 		SweepUnnumbered, HoldUndrained, HoldUnspread, HiddenDecided, ReturnUnviewed,
 		TombUncovered, TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
-		MaskUncompared, ParentFailedZero,
+		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept,
 	}
 }
 
@@ -156,7 +158,7 @@ func Rare(n Name) bool {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
 		HiddenDecided, ReturnUnviewed, TombUncovered, TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked,
-		PartOverZeroes, ParentUnlocked, MaskUncompared, ParentFailedZero:
+		PartOverZeroes, ParentUnlocked, MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept:
 		return true
 	}
 	return false
