@@ -68,12 +68,20 @@ func (w *World) until(v *volume, well func() error) {
 
 // owner is the engine that serves a volume, or nil.
 func (w *World) owner(v *volume) *engine.Engine {
+	if s := w.session(v); s != nil {
+		return s.eng
+	}
+	return nil
+}
+
+// session is that of the owner that serves a volume, or nil.
+func (w *World) session(v *volume) *session {
 	for _, n := range w.nodes {
 		if n.gw == nil {
 			continue
 		}
 		if s := n.gw.serving(v.index); s != nil && s.epoch == w.etcd.records[v.index].Epoch {
-			return s.eng
+			return s
 		}
 	}
 	return nil
@@ -98,6 +106,8 @@ func (w *World) atRest(v *volume) (err error) {
 		return fmt.Errorf("it has not moved to table %d: %+v", w.newest, e.Stats())
 	case !w.rests(e):
 		return fmt.Errorf("its owner is not at rest: %+v", e.Stats())
+	case v.inherits() > 0 && v.origin.flatten && v.flat.At == 0:
+		return fmt.Errorf("it is not flattened: %+v", v.flat)
 	}
 	if err := w.journalRests(v); err != nil {
 		return err
@@ -248,8 +258,11 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 	for c := g.Data; c < g.Width(); c++ {
 		want[c] = make([]byte, cluster.BlockSize)
 	}
-	codec.Encode(want)
 	zero := make([]byte, cluster.BlockSize)
+	if v.origin != nil {
+		w.checkMask(v, page, row, want)
+	}
+	codec.Encode(want)
 	for c := range g.Width() {
 		d := w.home(v.index, page, uint8(c))
 		x, block := d.disk.newest(v.key, page, uint8(c), row)
@@ -262,6 +275,27 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 		if !bytes.Equal(block, want[c]) {
 			w.failf("volume %d page %d row %d: column %d on device %d (%v %v) is not what the row is made of",
 				v.index, page, row, c, d.id, x.State, x.W)
+		}
+	}
+}
+
+// checkMask proves that in a row of a clone every parity knows which columns hide the parent. Those that do
+// not hold zeroes as far as the code goes.
+func (w *World) checkMask(v *volume, page uint64, row uint16, want [][]byte) {
+	var held stripe.Cols
+	for c := range w.shape.Data {
+		x, _ := w.home(v.index, page, uint8(c)).disk.newest(v.key, page, uint8(c), row)
+		if x.State == chunk.Absent {
+			want[c] = make([]byte, cluster.BlockSize)
+			continue
+		}
+		held |= stripe.ColsOf(c)
+	}
+	for c := w.shape.Data; c < w.shape.width(); c++ {
+		x, _ := w.home(v.index, page, uint8(c)).disk.newest(v.key, page, uint8(c), row)
+		if stripe.Cols(x.Mask) != held {
+			w.failf("clone %d page %d row %d: column %d (%v %v) has mask %b, columns %b hide the parent", v.index,
+				page, row, c, x.State, x.W, x.Mask, held)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type device struct {
 
 // newDevice makes an empty device with room for a few times what the volumes need of it.
 func newDevice(w *World, n *node, id cluster.DeviceID) *device {
-	blocks := w.shape.Pages * w.shape.ChunkBlocks * uint64(w.shape.width()*w.plan.Volumes*4)
+	blocks := w.shape.Pages * w.shape.ChunkBlocks * uint64(w.shape.width()*(w.plan.Volumes+w.plan.Clones)*4)
 	switch {
 	case w.plan.Tight:
 		blocks = 640

@@ -23,6 +23,13 @@
 // its newest version, so that p of them can be lost, every pin can be read as a whole, and nothing is bad any
 // more: devices scrub in the background (scrub.go). At the end the space of every device is accounted for.
 //
+// # Clones
+//
+// In a quarter of the schedules clones are made between two rounds, of the last volume as it is then, and of
+// each other. What a clone begins as, a host has read; from then on its history is its own, and every sector
+// of an ancestor that it shows must be the one that it began with. In half of these the clones are flattened
+// meanwhile, and their parents' pins given up as soon as the owner record says that nobody needs them.
+//
 // # Themes
 //
 // The seed chooses a pool and one of eleven themes (theme.go). One is, by half, anything at random; the

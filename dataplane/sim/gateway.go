@@ -28,15 +28,21 @@ type gateway struct {
 }
 
 func newGateway(n *node) *gateway {
-	volumes := len(n.w.volumes)
-	g := &gateway{n: n, holder: lease.NewHolder(n.local(), n.w.voters()), conns: map[cluster.NodeID]*conn{},
-		known: make([]record, volumes), sessions: make([]*session, volumes), opening: make([]bool, volumes),
-		retry: make([]int64, volumes)}
+	g := &gateway{n: n, holder: lease.NewHolder(n.local(), n.w.voters()), conns: map[cluster.NodeID]*conn{}}
+	g.makeRoom()
 	for _, v := range g.holder.Voters() {
 		n.later(n.w.between(0, 20*millisecond), func() { g.renew(v) })
 	}
 	n.later(n.w.between(0, tickEvery), g.tick)
 	return g
+}
+
+// makeRoom makes room for what the gateway knows of new volumes.
+func (g *gateway) makeRoom() {
+	for len(g.known) < len(g.n.w.volumes) {
+		g.known, g.sessions = append(g.known, record{}), append(g.sessions, nil)
+		g.opening, g.retry = append(g.opening, false), append(g.retry, 0)
+	}
 }
 
 // alive tells whether the process still runs.

@@ -24,9 +24,11 @@ type volume struct {
 	hist    *history.History
 	running int
 	audit   audited
-	view    chunk.View // as recorded
-	pins    []*pin     // of it, that hosts may read
-	taken   []*pin     // of all times
+	view    chunk.View        // as recorded
+	pins    []*pin            // of it, that hosts may read
+	taken   []*pin            // of all times
+	origin  *origin           // of a clone
+	flat    cluster.Flattened // as recorded beside the view list
 }
 
 // hostOp is an operation of a host, tried on one path after the other until it is answered. Each try has a
@@ -269,7 +271,7 @@ func (h *hostOp) answered(a *attempt) {
 	var values []uint64
 	var err error
 	if h.kind == engine.Read {
-		values, err = stamps(a.op.Data, h.v.index, h.lba)
+		values, err = stamps(a.op.Data, h.v, h.lba)
 	}
 	h.end(a.hist)
 	if err == nil && h.pin != nil {

@@ -43,8 +43,10 @@ type Plan struct {
 	Seed    uint64
 	Shape   Shape
 	Volumes int
-	Hosts   int // operations under way at most
-	Ops     int // operations in all, at most
+	Clones  int  // of the last volume and of each other, one made after each of the first rounds
+	Flatten bool // clones are flattened, some time after they were made
+	Hosts   int  // operations under way at most
+	Ops     int  // operations in all, at most
 	Length  int64
 	Changes uint32 // of the map, at most
 	// ScrubEvery is the pause between two passes of a device while there are faults; 0: only once they are over.
@@ -71,7 +73,12 @@ func shapes() []Shape {
 }
 
 // NewPlan draws the schedule of a seed.
-func NewPlan(seed uint64) Plan {
+func NewPlan(seed uint64) Plan { return newPlan(seed, false) }
+
+// NewClones is NewPlan with clones wherever there can be some.
+func NewClones(seed uint64) Plan { return newPlan(seed, true) }
+
+func newPlan(seed uint64, clones bool) Plan {
 	r := chance{rand.New(rand.NewPCG(seed, 1))}
 	all := shapes()
 	s := all[seed%uint64(len(all))]
@@ -100,7 +107,18 @@ func NewPlan(seed uint64) Plan {
 	}
 	p.theme(r)
 	p.ScrubEvery = [...]int64{0, second / 4, second, 4 * second}[r.IntN(4)]
+	p.clones(r, clones)
 	return p
+}
+
+// clones makes a schedule one in which clones are made, whatever else it is about. There must be time, space,
+// and nothing that never heals.
+func (p *Plan) clones(r chance, always bool) {
+	dies := slices.ContainsFunc(p.Faults, func(f Fault) bool { return f.Kind == Death })
+	if (r.IntN(4) == 0 || always) && !p.Tight && !p.Snug && !p.Beyond && !dies {
+		p.Clones, p.Flatten = 1+r.IntN(2), r.IntN(2) == 0
+		p.Rounds = max(p.Rounds, p.Clones+1)
+	}
 }
 
 // NewReturn is NewPlan with a pool that changes back before its volumes have moved, and with trouble at that

@@ -35,7 +35,7 @@ func (w *World) revert(f Fault) bool {
 		s.pinning = true
 		h := &hostOp{w: w, v: v, kind: engine.Read, sectors: uint32(v.sectors), pin: p}
 		var was []uint64
-		h.seen = func(data []byte) { was, _ = stamps(data, v.index, 0) }
+		h.seen = func(data []byte) { was, _ = stamps(data, v, 0) }
 		h.begin(func(bool) {
 			s.g.n.at(s.g.n.life, func() {
 				if s.pinning = false; was != nil && p.kept && s.serving && !s.ended && s.g.alive() {
@@ -89,7 +89,7 @@ func (s *session) storeRevert(r *reverting, view chunk.View) {
 		if now.Epoch != s.epoch {
 			return record{}, cluster.ErrConflict
 		}
-		s.v.view, r.stored = view, true
+		s.v.view, s.v.flat, r.stored = view, cluster.Flattened{}, true
 		return now, nil
 	}, func(_ record, err error) {
 		switch {

@@ -24,8 +24,10 @@ type Failure struct {
 
 // Error names the seed, the pool and the faults.
 func (f *Failure) Error() string {
-	return fmt.Sprintf("seed %d: %s\n%v, %d volumes, %d hosts, %d operations, beyond the budget %v, faults %v",
-		f.Plan.Seed, f.Reason, f.Plan.Shape, f.Plan.Volumes, f.Plan.Hosts, f.Plan.Ops, f.Plan.Beyond, f.Plan.Faults)
+	p := &f.Plan
+	return fmt.Sprintf("seed %d: %s\n%v, %d volumes, %d clones (flattened %v), %d hosts, %d operations, "+
+		"beyond the budget %v, faults %v", p.Seed, f.Reason, p.Shape, p.Volumes, p.Clones, p.Flatten, p.Hosts,
+		p.Ops, p.Beyond, p.Faults)
 }
 
 // Run plays a schedule. The same plan is the same run. The error is a *Failure.
@@ -72,7 +74,9 @@ func Shrink(plan Plan, pools *Pools, o Options) Plan {
 		}
 		for _, less := range []func(*Plan){
 			func(p *Plan) { p.Ops /= 2 }, func(p *Plan) { p.Ops -= p.Ops / 8 }, func(p *Plan) { p.Hosts-- },
-			func(p *Plan) { p.Volumes = 1 }, func(p *Plan) { p.Length -= p.Length / 4 }} {
+			func(p *Plan) { p.Volumes = 1 },
+			func(p *Plan) { p.Clones /= 2 }, func(p *Plan) { p.Flatten = false },
+			func(p *Plan) { p.Length -= p.Length / 4 }} {
 			smaller := plan
 			less(&smaller)
 			for smaller.Hosts > 0 && smaller.Ops > 0 && fmt.Sprint(smaller) != fmt.Sprint(plan) && fails(smaller) {
@@ -96,6 +100,8 @@ func (s *Stats) add(c engine.Counters) {
 	s.Renumbered += c.Renumbered
 	s.Disagreed += c.Disagreed
 	s.AuditPasses += c.AuditPasses
+	s.Inherited += c.Inherited
+	s.Flattened += c.Flattened
 }
 
 // Add sums the figures of schedules.

@@ -51,7 +51,8 @@ func newSession(g *gateway, vol int, r record) *session {
 	}
 	near, awaited, doubted, patience := g.outlook()
 	eng, err := engine.New(engine.Config{Vol: s.v.key, Owner: r.Owner.Clone(), Geometry: w.shape.geometry(),
-		Code: w.shape.Code, Tables: w.tables(g.table), View: s.v.view, MinColumns: w.shape.MinColumns, Near: near,
+		Code: w.shape.Code, Tables: w.tables(g.table), View: s.v.view, Parent: s.v.inherits(), Flattened: s.v.flat,
+		MinColumns: w.shape.MinColumns, Near: near,
 		Awaited: awaited, Doubted: doubted, Patience: patience, Mutant: w.mutant})
 	if err != nil {
 		w.failf("gateway %d cannot open volume %v: %v", g.n.id, s.v.key, err)
@@ -264,6 +265,7 @@ func (s *session) chunkDone(r *chunk.Request) {
 
 func (s *session) tick() {
 	s.compare()
+	s.flatten()
 	s.eng.Tick()
 	s.carryOut()
 	s.releaseHeld()
@@ -277,7 +279,15 @@ func (s *session) carryOut() {
 		s.g.submit(s, r)
 	}
 	for _, op := range rd.Done {
-		s.finish(op.Tag.(*attempt))
+		switch t := op.Tag.(type) {
+		case *attempt:
+			s.finish(t)
+		case *loan:
+			t.done(op.Status, op.Data)
+		}
+	}
+	for _, r := range rd.Parent {
+		s.inherit(r)
 	}
 	if next := rd.Record; next != nil {
 		s.store(func(o *cluster.Owner) { o.Journal, o.Layout = next.Journal, next.Layout }, func(ok bool) {

@@ -17,6 +17,7 @@ var (
 	longFlag  = flag.Duration("sim.long", 0, "play seeds for so long")
 	linesFlag = flag.Int("sim.trace", 400, "print so many lines of a failure's trace")
 	backFlag  = flag.Bool("sim.returns", false, "play pools that change back before volumes have moved")
+	cloneFlag = flag.Bool("sim.clones", false, "make clones in every schedule that there is room in")
 	allFlag   = flag.Bool("sim.all", false, "go on after a failure and print one line for each")
 )
 
@@ -32,6 +33,9 @@ func TestSchedules(t *testing.T) {
 	r := &runner{t: t, plan: NewPlan, next: first, last: first + n - 1, began: time.Now()}
 	if *backFlag {
 		r.plan = NewReturn
+	}
+	if *cloneFlag {
+		r.plan = NewClones
 	}
 	if *longFlag > 0 {
 		r.last = ^uint64(0)

@@ -16,6 +16,7 @@ type pin struct {
 	w    cluster.Seq
 	at   *history.Op
 	kept bool
+	base bool // of a clone: it is never given up
 }
 
 // pinned tells whether a pin was taken between two versions. It might see a tombstone that is between them,
@@ -39,8 +40,8 @@ func (w *World) snapshot(f Fault) bool {
 		}
 		s := n.gw.serving(v.index)
 		s.pinning = true
-		if len(v.view.Pins) >= maxPins || len(v.pins) > 0 && f.B%4 == 0 {
-			p := v.pins[f.C%uint64(len(v.pins))]
+		if loose := v.loosePins(); len(loose) >= maxPins || len(loose) > 0 && f.B%4 == 0 {
+			p := loose[f.C%uint64(len(loose))]
 			v.pins = slices.DeleteFunc(v.pins, func(x *pin) bool { return x == p })
 			p.kept = false
 			p.at.Abandon()
@@ -55,6 +56,11 @@ func (w *World) snapshot(f Fault) bool {
 		return true
 	}
 	return false
+}
+
+// loosePins are those that may be given up.
+func (v *volume) loosePins() []*pin {
+	return slices.DeleteFunc(slices.Clone(v.pins), func(p *pin) bool { return p.base })
 }
 
 // pinned brings the view list of a volume to what a pin says, if this session still owns the volume: who

@@ -136,7 +136,7 @@ func (a *attempt) found() string {
 	if a.h.kind != engine.Read || a.op.Status != engine.OK {
 		return ""
 	}
-	values, err := stamps(a.op.Data, a.h.v.index, a.h.lba)
+	values, err := stamps(a.op.Data, a.h.v, a.h.lba)
 	if err != nil {
 		return ", " + err.Error()
 	}

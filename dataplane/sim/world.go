@@ -9,7 +9,6 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/mutant"
-	"github.com/ashlar-storage/ashlar/dataplane/sim/history"
 )
 
 // World is one cluster with its hosts, driven by one seed.
@@ -89,15 +88,8 @@ func newWorld(o Options, plan Plan, p *pool) *World {
 		w.devices[d.id] = d
 		w.order = append(w.order, d)
 	}
-	blocks := w.shape.Pages * w.shape.geometry().PageBlocks()
-	for i := range plan.Volumes {
-		v := &volume{index: i, key: cluster.VolumeKey{VUID: uint32(7 + i), Generation: 1},
-			sectors: blocks * sectorsPerBlock}
-		v.hist = history.New(int(v.sectors))
-		w.volumes = append(w.volumes, v)
-		w.etcd.revision++
-		owner := cluster.Owner{Gateway: w.nodes[i%w.shape.Gateways].id}
-		w.etcd.records = append(w.etcd.records, record{owner, w.etcd.revision})
+	for range plan.Volumes {
+		w.addVolume()
 	}
 	return w
 }
@@ -144,6 +136,9 @@ func (w *World) play() {
 	}
 	for k := range rounds {
 		w.round(k*w.plan.Length/rounds, (k+1)*w.plan.Length/rounds)
+		if k < int64(w.plan.Clones) && k < rounds-1 {
+			w.bear()
+		}
 	}
 	w.checkSpace()
 	for _, e := range w.engines {

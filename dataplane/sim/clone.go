@@ -1,0 +1,202 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/sim/history"
+)
+
+// lendLimit is how long the owner of a clone waits for what it asks another node for.
+const lendLimit = 500 * millisecond
+
+// origin is what a volume is a clone of.
+type origin struct {
+	of     *volume
+	pin    *pin
+	blocks uint64 // that show
+	// flatten: the clone is being made independent of it.
+	flatten bool
+}
+
+// inherits is how many blocks of a parent a volume shows at first.
+func (v *volume) inherits() uint64 {
+	if v.origin == nil {
+		return 0
+	}
+	return v.origin.blocks
+}
+
+// sectors is how many sectors show.
+func (o *origin) sectors() int { return int(o.blocks * sectorsPerBlock) }
+
+// bear makes a clone of the last volume, as it is now that all is well, and lets hosts work on it. What it
+// begins as a host has read: from then on its history is one of its own.
+func (w *World) bear() {
+	of := w.volumes[len(w.volumes)-1]
+	p := w.basePin(of)
+	blocks := of.sectors / sectorsPerBlock
+	v := w.addVolume()
+	v.origin = &origin{of: of, pin: p, blocks: 1 + w.load.Uint64N(blocks)}
+	v.view = v.view.OfClone()
+	begins, err := stamps(w.readAll(of, p), of, 0)
+	if err != nil {
+		w.failf("the pin of a clone: %v", err)
+	}
+	for i := range begins {
+		if begins[i] = v.inherited(of, begins[i]); i >= v.origin.sectors() {
+			begins[i] = 0
+		}
+	}
+	if err := v.hist.Restore(begins).Done(nil); err != nil {
+		w.failf("the beginning of a clone: %v", err)
+	}
+	w.logf("volume %d is a clone of volume %d as of %v, %d blocks", v.index, of.index, p.w, v.origin.blocks)
+	if w.plan.Flatten {
+		w.after(w.load.between(0, w.plan.Length/2), func() { v.origin.flatten = true })
+	}
+	for i := range w.plan.Hosts {
+		w.startHost(v, w.plan.Readers && i%2 == 0)
+	}
+}
+
+// basePin takes a pin of a volume at rest that is kept, and waits until it is recorded.
+func (w *World) basePin(v *volume) (p *pin) {
+	var s *session
+	w.until(v, func() error {
+		if p != nil && s.ended && !slices.Contains(v.pins, p) { // never recorded
+			p.kept, p = false, nil
+		}
+		if p == nil {
+			if s = w.session(v); s == nil || s.pinning {
+				return fmt.Errorf("nobody takes a pin of it%s", w.stateText(v))
+			}
+			s.pinning = true
+			p = &pin{w: s.eng.Pin(), at: v.hist.Pin(), kept: true, base: true}
+			v.taken = append(v.taken, p)
+			s.carryOut()
+			s.pinned(p)
+		}
+		if !slices.Contains(v.pins, p) {
+			return fmt.Errorf("pin %v is not recorded", p.w)
+		}
+		return nil
+	})
+	return p
+}
+
+// addVolume makes one more volume, which all nodes know of.
+func (w *World) addVolume() *volume {
+	i := len(w.volumes)
+	v := &volume{index: i, key: cluster.VolumeKey{VUID: uint32(7 + i), Generation: 1},
+		sectors: w.shape.Pages * w.shape.geometry().PageBlocks() * sectorsPerBlock}
+	v.hist = history.New(int(v.sectors))
+	w.volumes = append(w.volumes, v)
+	w.etcd.revision++
+	owner := cluster.Owner{Gateway: w.nodes[i%w.shape.Gateways].id}
+	w.etcd.records = append(w.etcd.records, record{owner, w.etcd.revision})
+	for _, n := range w.nodes {
+		if n.gw != nil {
+			n.gw.makeRoom()
+		}
+	}
+	return v
+}
+
+// loan is a read as of a pin for a clone.
+type loan struct {
+	op   engine.Op
+	done func(engine.Status, []byte)
+}
+
+// lend reads blocks as of a pin for a clone, into the buffer that done gets.
+func (s *session) lend(p cluster.Seq, block uint64, data []byte, done func(engine.Status, []byte)) {
+	if !s.eng.Pinned(p) {
+		done(engine.PathGone, nil)
+		return
+	}
+	l := &loan{done: done}
+	l.op = engine.Op{Kind: engine.Read, LBA: block * sectorsPerBlock, AsOf: p, Data: data, Tag: l,
+		Sectors: uint32(len(data) / cluster.LBASize)}
+	s.eng.Submit(&l.op)
+	s.carryOut()
+}
+
+// inherit asks the owner of the parent for what a clone shows: an engine of the same process, or another
+// node, which nobody waits for any longer than it should need.
+func (s *session) inherit(r *engine.ParentRead) {
+	g, o := s.g, s.v.origin
+	w, over := g.n.w, false
+	end := func(st engine.Status, data []byte) {
+		if over || !g.alive() {
+			return
+		}
+		over = true
+		copy(r.Data, data)
+		s.eng.ParentDone(r, st)
+		s.carryOut()
+	}
+	if x := g.serving(o.of.index); x != nil {
+		x.lend(o.pin.w, r.Block, r.Data, func(st engine.Status, _ []byte) { end(st, nil) })
+		return
+	}
+	known := g.known[o.of.index]
+	if known.revision == 0 || known.Gateway == g.n.id {
+		end(engine.PathGone, nil)
+		return
+	}
+	owner := w.node(known.Gateway)
+	g.n.later(lendLimit, func() { end(engine.PathGone, nil) })
+	block, n := r.Block, len(r.Data)
+	w.message(g.n, owner, func() {
+		answer := func(st engine.Status, data []byte) {
+			w.message(owner, g.n, func() { end(st, data) })
+		}
+		if owner.gw == nil || owner.gw.serving(o.of.index) == nil {
+			answer(engine.PathGone, nil)
+			return
+		}
+		owner.gw.serving(o.of.index).lend(o.pin.w, block, make([]byte, n), answer)
+	})
+}
+
+const (
+	flattenEvery  = 16 // rows that an owner may copy per tick
+	flattenRecord = 24 // rows that may have to be looked at again by the next owner
+)
+
+// flatten goes on with a flatten, if there is one, records how far it is, and lets the parent go when nobody
+// needs it: other owners hear of that at their next tick, as they would of a changed record.
+func (s *session) flatten() {
+	o := s.v.origin
+	if o == nil || !o.flatten {
+		return
+	}
+	if s.eng.SetParent(o.blocks); o.blocks == 0 {
+		return
+	}
+	s.eng.Flatten(flattenEvery)
+	f, version := s.eng.Flattened()
+	known := f.Rows < s.v.flat.Rows+flattenRecord && f.At == s.v.flat.At
+	if known && f.At == 0 || !s.serving {
+		return
+	}
+	w := s.g.n.w
+	s.g.ask(func() (record, error) {
+		r := w.etcd.records[s.v.index]
+		if r.Epoch != s.epoch {
+			return record{}, cluster.ErrConflict
+		}
+		if s.v.view.Version == version {
+			s.v.flat = f
+		}
+		r.View, r.Flattened = s.v.view, s.v.flat
+		if r.Independent() && o.blocks > 0 {
+			w.logf("volume %d needs its parent no more", s.v.index)
+			o.blocks, o.pin.base = 0, false
+		}
+		return r, nil
+	}, func(record, error) {})
+}
