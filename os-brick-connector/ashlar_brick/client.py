@@ -101,18 +101,24 @@ class Client:
         return resources.Pool.parse(self._call('GET', ['pools', name]))
 
     def create_volume(self, volume_id, *, name, pool, size_bytes,
-                      encryption=None):
+                      encryption=None, source=None):
         """Create a volume under the caller's id (a UUID).
 
         The same call again answers the same volume; another volume under
         this id or name is a Conflict. -> resources.Volume
 
-        :param encryption: 'aes-256-xts' or 'none'; None: as the pool says
+        :param encryption: 'aes-256-xts' or 'none'; None: as the pool, or the
+            source, says
+        :param source: {'snapshot': id} or {'volume': id} that it begins as,
+            without a copy; of the same pool and no larger. The source may
+            be deleted later. None: it begins empty
         """
         body = {'id': volume_id, 'name': name, 'pool': pool,
                 'size_bytes': size_bytes}
         if encryption is not None:
             body['encryption'] = encryption
+        if source is not None:
+            body['source'] = source
         return resources.Volume.parse(self._call('POST', ['volumes'], body))
 
     def volume(self, volume_id):

@@ -98,12 +98,6 @@ class VolumeTest(base.TestCase):
         self.failure(exception.VolumeBackendAPIException,
                           self.driver.extend_volume, self.make_volume(), 2)
 
-    def test_what_is_not_there_yet_says_so(self):
-        for call in (self.driver.create_volume_from_snapshot,
-                     self.driver.create_cloned_volume):
-            exc = self.failure(NotImplementedError, call, None, None)
-            self.assertIn('does not support', str(exc))
-
 
 class AttachTest(base.TestCase):
 

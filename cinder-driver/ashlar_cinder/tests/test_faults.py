@@ -23,6 +23,8 @@ HOST = base.HOST_A
 # What Cinder may ask, given the volumes and snapshots of the test below.
 CALLS = {
     'create_volume': lambda d, t: d.create_volume(t.new),
+    'create_volume_from_snapshot':
+        lambda d, t: d.create_volume_from_snapshot(t.new, t.snapshot),
     'delete_volume': lambda d, t: d.delete_volume(t.bare),
     'extend_volume': lambda d, t: d.extend_volume(t.volume, 5),
     'initialize_connection':

@@ -98,7 +98,9 @@ class Cluster:
         volume = self.volumes.get(volume_id)
         if volume is None:
             raise Problem(404, 'not_found', f'no volume {volume_id}')
-        return 200, dict(volume, hosts=sorted(self.hosts[volume_id]))
+        shown = dict(volume, hosts=sorted(self.hosts[volume_id]))
+        shown.pop('source', None)
+        return 200, shown
 
     def list_volumes(self, query):
         return page_of(self.volumes, self.show_volume, query, 'pool', 'name')
@@ -111,16 +113,42 @@ class Cluster:
                           field='size_bytes')
         old = self.volumes.get(body['id'])
         if old is not None:
-            if any(old[key] != body[key] for key in body):
+            if any(old.get(key) != body[key] for key in body):
                 raise Problem(409, 'conflict', 'another volume has this id')
             return 200, self.show_volume(body['id'])[1]
+        begun = {'encryption': 'none'}
+        if 'source' in body:
+            begun = self.begin_clone(body)
         self.volumes[body['id']] = dict(
-            {'encryption': 'none'}, **body, vuid=len(self.volumes) + 1,
+            begun, **body, vuid=len(self.volumes) + 1,
             generation=1, health='ok', reasons=[], metadata={},
             nqn=f'nqn.2026-11.io.ashlar:{self.id[:8]}:vol:{body["id"]}',
             created=CREATED)
         self.hosts[body['id']] = set()
         return 201, self.show_volume(body['id'])[1]
+
+    def begin_clone(self, body):
+        """What a clone has from where it begins."""
+        (kind, source_id), = body['source'].items()
+        source = (self.volumes if kind == 'volume' else
+                  self.snapshots).get(source_id)
+        if source is None:
+            raise Problem(400, 'invalid_field', f'no {kind} {source_id}',
+                          field=f'source.{kind}')
+        volume = self.volumes[source.get('volume', source_id)]
+        if body['size_bytes'] < source['size_bytes']:
+            raise Problem(400, 'invalid_field', 'the source is larger',
+                          field='size_bytes')
+        for name in ('pool', 'encryption'):
+            if body.get(name, volume[name]) != volume[name]:
+                raise Problem(422, 'not_supported', 'a clone shares blocks '
+                              f'with its source in {volume[name]}',
+                              field=name)
+        # Of a volume as it is now, the API takes a snapshot out of sight.
+        snapshot = source_id if kind == 'snapshot' else str(uuid.uuid4())
+        return {'encryption': volume['encryption'],
+                'parent': {'volume': volume['id'], 'snapshot': snapshot,
+                           'pin': '1.1', 'size_bytes': source['size_bytes']}}
 
     def grow_volume(self, volume_id, body):
         volume = self.show_volume(volume_id)[1]
@@ -176,7 +204,10 @@ class Cluster:
         snapshot = self.snapshots.get(snapshot_id)
         if snapshot is None:
             raise Problem(404, 'not_found', f'no snapshot {snapshot_id}')
-        return 200, dict(snapshot, hosts=sorted(self.hosts[snapshot_id]))
+        clones = [one for one in self.volumes.values()
+                  if one.get('parent', {}).get('snapshot') == snapshot_id]
+        return 200, dict(snapshot, hosts=sorted(self.hosts[snapshot_id]),
+                         clones=len(clones))
 
     def list_snapshots(self, query, volume_id=None):
         found = self.snapshots

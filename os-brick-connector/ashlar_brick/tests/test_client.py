@@ -153,6 +153,24 @@ class ClientTest(unittest.TestCase):
         api.delete_snapshot(snapshot_id)
         self.assertEqual('deleting', api.snapshot(snapshot_id).state)
 
+    def test_clones(self):
+        api = self.start()
+        source = self.create(api)
+        taken = api.create_snapshot(str(uuid.uuid4()), volume_id=source.id,
+                                    name='s')
+        for begin, size in (({'volume': source.id}, GiB),
+                             ({'snapshot': taken.id}, 2 * GiB)):
+            clone_id = str(uuid.uuid4())
+
+            def clone(clone_id=clone_id, begin=begin, size=size):
+                return api.create_volume(clone_id, name='c' + clone_id,
+                                         pool='default', size_bytes=size,
+                                         source=begin)
+
+            made = clone()
+            self.assertEqual((clone_id, size), (made.id, made.size_bytes))
+            self.assertEqual(made, clone(), 'again is the same volume')
+
     def test_lists_of_snapshots(self):
         api = self.start()
         self.create(api)
