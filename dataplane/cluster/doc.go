@@ -27,6 +27,7 @@
 //	hidden/snapshots/<volume's uuid>/<uuid>   a snapshot that was deleted and is kept for clones, or that was
 //	                                          taken for one
 //	hidden/unclaimed/<uuid>                   a snapshot that was taken for a clone which is not made yet
+//	flattening/<uuid>                         a clone that is being flattened
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing is decided by it

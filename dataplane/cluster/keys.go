@@ -41,6 +41,7 @@ const (
 	PrefixHiddenVolumes   = Prefix + "hidden/volumes/"
 	PrefixHiddenSnapshots = Prefix + "hidden/snapshots/"
 	PrefixUnclaimed       = Prefix + "hidden/unclaimed/"
+	PrefixFlattening      = Prefix + "flattening/"
 
 	PrefixProjects = Prefix + "projects/"
 	PrefixEvents   = Prefix + "events/"
@@ -101,6 +102,9 @@ func KeyHiddenSnapshot(volume, snapshot UUID) string {
 
 // KeyUnclaimed lists a hidden snapshot that was taken for a clone, and has none yet.
 func KeyUnclaimed(snapshot UUID) string { return PrefixUnclaimed + snapshot.String() }
+
+// KeyFlattening lists a clone that is being flattened.
+func KeyFlattening(u UUID) string { return PrefixFlattening + u.String() }
 
 // KeyNodeStats is where a node publishes its figures.
 func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uint64(n), 10) }

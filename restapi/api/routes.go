@@ -91,6 +91,7 @@ func routes() []route {
 		change("PATCH", "/v1/volumes/:volume", (*Server).updateVolume),
 		change("DELETE", "/v1/volumes/:volume", (*Server).deleteVolume, "cascade"),
 		act("/v1/volumes/:volume/revert", (*Server).revertVolume),
+		act("/v1/volumes/:volume/flatten", (*Server).flattenVolume),
 		show("/v1/volumes/:volume/statistics", (*Server).getVolumeStatistics, "history"),
 		list("/v1/volumes/:volume/snapshots", (*Server).listVolumeSnapshots, "name"),
 		show("/v1/volumes/:volume/exports", (*Server).listExports),

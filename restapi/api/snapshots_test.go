@@ -85,6 +85,8 @@ func (w *world) clonesOverHTTP(ok func(int, string, string, string, ...string) r
 			w.T.Errorf("the snapshot says that it has %d clones", snap.Clones)
 		}
 		ok(200, "GET", "/v1/volumes?hidden=true", "")
+		ok(200, "POST", "/v1/volumes/"+volume.String()+"/flatten", "")
+		r = ok(202, "POST", "/v1/volumes/"+vol.ID.String()+"/flatten", "", "If-Match", r.header.Get("ETag"))
 		ok(204, "DELETE", "/v1/volumes/"+vol.ID.String(), "", "If-Match", r.header.Get("ETag"))
 	}
 }

@@ -86,6 +86,23 @@ func (s *Server) revertVolume(c *gin.Context) error {
 	return answer(c, v)
 }
 
+// flattenVolume answers 202 while the volume has a parent.
+func (s *Server) flattenVolume(c *gin.Context) error {
+	id, err := uuidParam(c, "volume")
+	if err != nil {
+		return err
+	}
+	v, err := s.o.Manager.FlattenVolume(c, id, ifMatch(c))
+	if err != nil {
+		return err
+	}
+	if v.Parent != nil {
+		write(c, http.StatusAccepted, "application/json", v)
+		return nil
+	}
+	return answer(c, v)
+}
+
 func (s *Server) deleteVolume(c *gin.Context) error {
 	id, err := uuidParam(c, "volume")
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
 
-// Own starts the owner of all volumes: it settles snapshots as gateways do, with pins that it counts up. The
+// Own starts the owner of all volumes: it settles snapshots, and flattens, as gateways do, with sequence
+// numbers that it counts up. The
 // function that it returns, and the end of the test, stop it.
 func (c *Cluster) Own() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -39,6 +40,45 @@ func (c *Cluster) Own() (stop func()) {
 	return stop
 }
 
+// flatten completes what is being flattened.
+func (c *Cluster) flatten(ctx context.Context, arbiter *store.Arbiter) error {
+	read, err := c.Store.Read(ctx, store.All(cluster.PrefixFlattening))
+	if err != nil {
+		return err
+	}
+	for _, it := range read.Results[0].Items {
+		var id cluster.UUID
+		var rec cluster.Volume
+		if err := json.Unmarshal(it.Value, &id); err != nil {
+			return err
+		}
+		vol, err := c.Store.Read(ctx, store.Key(cluster.KeyVolume(id)))
+		if err != nil {
+			return err
+		}
+		if vol.One(0).Rev == 0 { // deleted this moment
+			continue
+		}
+		if err := json.Unmarshal(vol.One(0).Value, &rec); err != nil {
+			return err
+		}
+		owner, rev, err := arbiter.Owner(ctx, rec.Key)
+		if err != nil {
+			return err
+		}
+		if owner.Flattened.At != 0 {
+			continue
+		}
+		owner.Epoch = max(owner.Epoch, 1)
+		owner.Flattened.At = cluster.MakeSeq(owner.Epoch, uint64(owner.View.Version)+1)
+		owner.View.Version++ // the next number is larger
+		if _, err := arbiter.SwapOwner(ctx, rec.Key, rev, owner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // settle settles every snapshot once.
 func (c *Cluster) settle(ctx context.Context) error {
 	read, err := c.Store.Read(ctx, store.All(cluster.PrefixSnapshots))
@@ -46,6 +86,9 @@ func (c *Cluster) settle(ctx context.Context) error {
 		return err
 	}
 	arbiter := store.NewArbiter(c.Store)
+	if err := c.flatten(ctx, arbiter); err != nil {
+		return err
+	}
 	for _, it := range read.Results[0].Items {
 		x := cluster.SnapshotAt{Revision: it.Rev}
 		if err := json.Unmarshal(it.Value, &x.Snapshot); err != nil {

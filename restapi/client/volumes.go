@@ -80,6 +80,12 @@ func (c *Client) RevertVolume(ctx context.Context, id cluster.UUID, r wire.Volum
 		opts...)
 }
 
+// FlattenVolume has a clone made independent of its parent, in the background; the answer tells how far that
+// is.
+func (c *Client) FlattenVolume(ctx context.Context, id cluster.UUID, opts ...Option) (wire.Volume, error) {
+	return c.volume(ctx, call{method: http.MethodPost, path: "/v1/volumes/" + id.String() + "/flatten"}, opts...)
+}
+
 // DeleteVolume deletes a volume. ifMatch, when not empty, is the ETag it must still have.
 func (c *Client) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch string) error {
 	return c.delete(ctx, "/v1/volumes/"+id.String(), IfMatch(ifMatch))

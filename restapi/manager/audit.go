@@ -18,7 +18,8 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		store.Key(cluster.KeyCounterNode), store.Key(cluster.KeyCounterPool),
 		store.All(cluster.PrefixProjects), store.All(cluster.PrefixSnapshots),
 		store.All(cluster.PrefixSnapshotNames), store.All(cluster.PrefixHiddenVolumes),
-		store.All(cluster.PrefixHiddenSnapshots), store.All(cluster.PrefixUnclaimed))
+		store.All(cluster.PrefixHiddenSnapshots), store.All(cluster.PrefixUnclaimed),
+		store.All(cluster.PrefixFlattening))
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +43,9 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if err := a.clones(v.extra[0], v.extra[2], v.extra[8], v.extra[10], v.extra[12]); err != nil {
+		return nil, err
+	}
+	if err := a.flattening(v.extra[0], v.extra[13]); err != nil {
 		return nil, err
 	}
 	return a.broken, nil

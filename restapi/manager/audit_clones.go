@@ -76,3 +76,27 @@ func (a *audit) listed(snaps map[cluster.UUID]cluster.Snapshot, hides map[cluste
 	}
 	return nil
 }
+
+// flattening checks that those clones are listed which are being flattened, and no others.
+func (a *audit) flattening(volumes, list store.Result) error {
+	listed := make(map[cluster.UUID]bool)
+	for _, it := range list.Items {
+		id, err := decode[cluster.UUID](it)
+		if err != nil {
+			return err
+		}
+		listed[id] = true
+	}
+	for _, it := range volumes.Items {
+		rec, err := decode[cluster.Volume](it)
+		if err != nil {
+			return err
+		}
+		is := rec.Parent != nil && rec.Parent.Flatten
+		a.say(listed[rec.UUID] == is, "volume %s is being flattened: %v, is listed: %v", rec.UUID, is,
+			listed[rec.UUID])
+		delete(listed, rec.UUID)
+	}
+	a.say(len(listed) == 0, "there are no volumes %v, and they are listed as being flattened", listed)
+	return nil
+}

@@ -88,7 +88,7 @@ func (c *cloning) pins() int {
 
 func (c *cloning) sweep() {
 	c.T.Helper()
-	if err := c.Manager.SweepHidden(c.T.Context()); err != nil {
+	if err := c.Manager.Sweep(c.T.Context()); err != nil {
 		c.T.Fatal(err)
 	}
 	c.Audit()
@@ -395,6 +395,56 @@ func TestAKeyThatClonesNeedIsNotDestroyed(t *testing.T) {
 	c.Audit()
 }
 
+// TestAFlattenEndsALink: unless a snapshot of the clone is older, and then when that goes.
+func TestAFlattenEndsALink(t *testing.T) {
+	c := newCloning(t)
+	c.must(2, "clone")
+	old := c.Snapshot(apitest.UUID(2), 20, "old")
+	if _, code, _ := c.clone(3, "other", 0, wire.Source{Snapshot: c.snapshot}); code != "" {
+		t.Fatal(code)
+	}
+	c.deleteSnapshot(c.snapshot)
+	flatten := func(n int) wire.Volume {
+		t.Helper()
+		v, err := c.Manager.FlattenVolume(t.Context(), apitest.UUID(n), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if v := flatten(1); v.Parent != nil {
+		t.Errorf("what is no clone: %+v", v.Parent)
+	}
+	if v := flatten(3); v.Parent == nil || v.Parent.Flatten == nil || v.Parent.Flatten.Total != 16*apitest.MiB {
+		t.Errorf("a clone: %+v", v.Parent)
+	}
+	flat := func(n int) bool {
+		c.sweep()
+		v, err := c.Manager.Volume(t.Context(), apitest.UUID(n))
+		return err == nil && v.Parent == nil
+	}
+	waitFor(t, "the flatten", func() bool { return flat(3) })
+	if v := flatten(2); v.Parent == nil {
+		t.Error("flattened at once")
+	}
+	waitFor(t, "all to be copied", func() bool { return flatten(2).Parent.Flatten.Pinned })
+	if flat(2) || c.pins() != 1 {
+		t.Errorf("its snapshot may still show the parent; %d pins", c.pins())
+	}
+	c.Snapshot(apitest.UUID(2), 21, "young")
+	c.deleteSnapshot(old.ID)
+	waitFor(t, "the flatten", func() bool { return flat(2) })
+	waitFor(t, "the hidden snapshot to go", func() bool { return c.pins() == 0 })
+	if code := c.deleteVolume(1, false); code != "" {
+		t.Errorf("the former parent: %s", code)
+	}
+	c.want("clone", "other", "@young")
+	list, err := c.Manager.Events(t.Context(), manager.Page{}, manager.EventFilter{Kind: "volume.flattened"})
+	if err != nil || len(list.Items) != 2 {
+		t.Errorf("events %+v, %v", list.Items, err)
+	}
+}
+
 // lineage makes volume 1 with snapshots a and b; volumes 3 and 4 are clones of a. stop stops the owner.
 func lineage(c *apitest.Cluster) (x *cloning, stop func()) {
 	x = &cloning{Cluster: c, volume: apitest.UUID(1), snapshot: apitest.UUID(10)}
@@ -434,12 +484,40 @@ func cloneChanges() []change {
 				return err
 			}
 		}},
+		{"flatten", func(c *apitest.Cluster) doer {
+			_, stop := lineage(c)
+			stop()
+			return func(ctx context.Context) error { return errOf(c.Manager.FlattenVolume(ctx, apitest.UUID(3), "")) }
+		}},
+		{"end a flatten", func(c *apitest.Cluster) doer {
+			x, stop := lineage(c)
+			x.deleteSnapshot(x.snapshot)
+			for _, n := range []int{3, 4} { // both, so that the snapshot goes
+				if _, err := c.Manager.FlattenVolume(c.T.Context(), apitest.UUID(n), ""); err != nil {
+					c.T.Fatal(err)
+				}
+				waitFor(c.T, "all to be copied", func() bool {
+					v, err := c.Manager.Volume(c.T.Context(), apitest.UUID(n))
+					return err == nil && v.Parent.Flatten.Pinned
+				})
+			}
+			stop()
+			return c.Manager.Sweep
+		}},
+		{"delete a clone that is being flattened", func(c *apitest.Cluster) doer {
+			_, stop := lineage(c)
+			stop()
+			if _, err := c.Manager.FlattenVolume(c.T.Context(), apitest.UUID(3), ""); err != nil {
+				c.T.Fatal(err)
+			}
+			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, apitest.UUID(3), "", false) }
+		}},
 		{"give a snapshot up that was taken for a clone", func(c *apitest.Cluster) doer {
 			x, stop := lineage(c)
 			x.clone(5, "v1", 0, wire.Source{Volume: x.volume}) // the name is taken
 			stop()
 			c.Advance(time.Hour)
-			return c.Manager.SweepHidden
+			return c.Manager.Sweep
 		}},
 	}
 }
@@ -476,7 +554,7 @@ func hiddenChanges() []change {
 				return err == nil && read.One(0).Rev == 0
 			})
 			stop()
-			return c.Manager.SweepHidden
+			return c.Manager.Sweep
 		}},
 	}
 }

@@ -50,9 +50,7 @@ func (m *Manager) Health(ctx context.Context) (wire.Health, error) {
 	}
 	v.deviceHealth(&h, stats)
 	s := newSituation(stats, v.extra[0])
-	for _, p := range v.Pools {
-		s.newest(p)
-	}
+	s.pools = v.Pools
 	volumes, err := s.judgeAll(v.extra[2], v.extra[3])
 	if err != nil {
 		return h, err

@@ -33,6 +33,10 @@ func (m *Manager) removeVolume(ctx context.Context, t *store.Txn, it store.Item,
 	t.If = append(t.If, store.Cond{Key: cluster.PrefixHiddenSnapshotsOf(rec.UUID)})
 	t.Delete = append(t.Delete, it.Key, owner)
 	t.Blind = append(t.Blind, owner) // belongs to the volume alone
+	if rec.Parent != nil && rec.Parent.Flatten {
+		key := cluster.KeyFlattening(rec.UUID)
+		t.Delete, t.Blind = append(t.Delete, key), append(t.Blind, key) // as does this
+	}
 	return m.letGo(ctx, t, rec.Parent)
 }
 
@@ -42,33 +46,37 @@ func (m *Manager) hasHidden(ctx context.Context, volume cluster.UUID) (bool, err
 	return err == nil && len(read.Results[0].Items) > 0, err
 }
 
-// SweepHidden ends what is hidden and needed no more. Any number of nodes may sweep.
-func (m *Manager) SweepHidden(ctx context.Context) error {
-	read, err := m.store.Read(ctx, store.All(cluster.PrefixUnclaimed), store.All(cluster.PrefixHiddenVolumes))
+// Sweep ends the links of clones that need their parents no more, and what is hidden and needed no more. Any
+// number of nodes may sweep.
+func (m *Manager) Sweep(ctx context.Context) error {
+	read, err := m.store.Read(ctx, store.All(cluster.PrefixFlattening), store.All(cluster.PrefixUnclaimed),
+		store.All(cluster.PrefixHiddenVolumes))
 	if err != nil {
 		return err
 	}
-	for _, it := range read.Results[0].Items {
-		if err := m.sweep(ctx, it, m.giveUpUnclaimed); err != nil {
-			return err
-		}
-	}
-	for _, it := range read.Results[1].Items {
-		if err := m.sweep(ctx, it, m.endHidden); err != nil {
-			return err
+	for i, end := range []func(context.Context, string, cluster.UUID) error{m.endFlatten, m.giveUpUnclaimed,
+		m.endHidden} {
+		for _, it := range read.Results[i].Items {
+			id, err := decode[cluster.UUID](it)
+			if err != nil {
+				return err
+			}
+			if err := m.decide(ctx, func() error { return end(ctx, it.Key, id) }); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// sweep decides about what a key lists.
-func (m *Manager) sweep(ctx context.Context, it store.Item,
-	end func(ctx context.Context, key string, id cluster.UUID) error) error {
-	id, err := decode[cluster.UUID](it)
-	if err != nil {
-		return err
+// sweptVolume reads a volume that a key lists; the record is empty if another node was faster.
+func (m *Manager) sweptVolume(ctx context.Context, id cluster.UUID) (store.Item, cluster.Volume, error) {
+	read, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(id)))
+	if err != nil || read.One(0).Rev == 0 {
+		return store.Item{}, cluster.Volume{}, err
 	}
-	return m.decide(ctx, func() error { return end(ctx, it.Key, id) })
+	rec, err := decode[cluster.Volume](read.One(0))
+	return read.One(0), rec, err
 }
 
 // giveUpUnclaimed has a snapshot deleted that was taken for a clone which nobody has made.
@@ -104,12 +112,7 @@ func (m *Manager) endHidden(ctx context.Context, key string, id cluster.UUID) er
 	if err != nil || hidden {
 		return err
 	}
-	read, err := m.store.Read(ctx, store.Key(cluster.KeyVolume(id)))
-	if err != nil || read.One(0).Rev == 0 { // another node was faster
-		return err
-	}
-	it := read.One(0)
-	rec, err := decode[cluster.Volume](it)
+	it, rec, err := m.sweptVolume(ctx, id)
 	if err != nil || !rec.Hidden {
 		return err
 	}

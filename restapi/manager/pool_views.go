@@ -77,9 +77,7 @@ func (m *Manager) readPools(ctx context.Context, extra ...store.Query) (*view, *
 		return nil, nil, err
 	}
 	s := newSituation(stats, v.extra[n+1])
-	for _, p := range v.Pools {
-		s.newest(p)
-	}
+	s.pools = v.Pools
 	volumes, err := s.judgeAll(v.extra[n+2], v.extra[n+3])
 	if err != nil {
 		return nil, nil, err

@@ -8,12 +8,12 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// situation is what volumes are judged by: what nodes published, which of them are alive, and the newest
-// group table of every pool. All of one revision.
+// situation is what volumes are judged by: what nodes published, which of them are alive, and the pools. All
+// of one revision.
 type situation struct {
 	published map[ownership]*cluster.VolumeStats
-	alive     map[string]bool   // by the key that is kept alive
-	tables    map[string]uint32 // by pool
+	alive     map[string]bool // by the key that is kept alive
+	pools     map[string]*cluster.Pool
 }
 
 // ownership is a volume in the words of one node. A former owner's words may be there beside the present
@@ -25,7 +25,7 @@ type ownership struct {
 
 func newSituation(stats map[cluster.NodeID]cluster.NodeStats, alive store.Result) *situation {
 	s := &situation{published: make(map[ownership]*cluster.VolumeStats), alive: make(map[string]bool),
-		tables: make(map[string]uint32)}
+		pools: make(map[string]*cluster.Pool)}
 	for n, st := range stats {
 		for i := range st.Volumes {
 			s.published[ownership{n, st.Volumes[i].Key}] = &st.Volumes[i]
@@ -36,9 +36,6 @@ func newSituation(stats map[cluster.NodeID]cluster.NodeStats, alive store.Result
 	}
 	return s
 }
-
-// newest notes the newest group table of a pool.
-func (s *situation) newest(p *cluster.Pool) { s.tables[p.Name] = uint32(len(p.Changes)) }
 
 // of is what the present owner of a volume published of it in this epoch, nil while there is nothing.
 func (s *situation) of(rec *cluster.Volume, o *cluster.Owner) *cluster.VolumeStats {
@@ -101,7 +98,10 @@ const stateServing = "serving"
 // moving tells how far a volume is on its way to the newest table of its pool, nil when it is there. The
 // record knows before the owner does that there is a way to go.
 func (s *situation) moving(rec *cluster.Volume, o *cluster.Owner, st *cluster.VolumeStats) *wire.Moving {
-	newest := s.tables[rec.Pool]
+	newest := uint32(0)
+	if p := s.pools[rec.Pool]; p != nil {
+		newest = uint32(len(p.Changes))
+	}
 	switch {
 	case st.MovingTo != 0:
 		return &wire.Moving{Table: st.MovingTo, Moved: st.MovedGroups, Groups: cluster.Groups}

@@ -60,7 +60,7 @@ func TestVolumeHealth(t *testing.T) {
 		s := newSituation(map[cluster.NodeID]cluster.NodeStats{
 			v.by: {Node: v.by, Volumes: []cluster.VolumeStats{v.stats}}},
 			store.Result{Items: []store.Item{{Key: cluster.KeyNodeAlive(v.alive)}}})
-		s.newest(&cluster.Pool{Name: "p", Changes: make([]cluster.Change, v.newest)})
+		s.pools["p"] = &cluster.Pool{Name: "p", Changes: make([]cluster.Change, v.newest)}
 		got, why := s.judge(&cluster.Volume{Key: key, Pool: "p"}, &v.owner)
 		text := strings.Join(why, "\n")
 		if got != x.want || (len(why) == 0) != (x.want == wire.OK) {

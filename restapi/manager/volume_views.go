@@ -78,7 +78,7 @@ func readSituation(snap store.Snapshot) (*situation, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.newest(&p)
+		s.pools[p.Name] = &p
 	}
 	return s, nil
 }
@@ -97,7 +97,8 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 	}
 	w.Hidden = rec.Hidden
 	if p := rec.Parent; p != nil {
-		w.Parent = &wire.Parent{Volume: p.Volume, Snapshot: p.Snapshot, Pin: p.Pin.String(), Size: p.Size}
+		w.Parent = &wire.Parent{Volume: p.Volume, Snapshot: p.Snapshot, Pin: p.Pin.String(), Size: p.Size,
+			Flatten: progress(p, owner.Flattened, s.pools[rec.Pool])}
 	}
 	if r := rec.Revert; r != nil {
 		w.Revert = &wire.Revert{Snapshot: r.Snapshot, Asked: r.Asked}

@@ -92,6 +92,15 @@ type Parent struct {
 	Snapshot cluster.UUID `json:"snapshot"`
 	Pin      string       `json:"pin"`
 	Size     uint64       `json:"size_bytes"`
+	Flatten  *Flatten     `json:"flatten,omitempty"` // absent: nobody asked for one
+}
+
+// Flatten is how far a clone is on the way to share nothing with its parent.
+type Flatten struct {
+	Done  uint64 `json:"done_bytes"`
+	Total uint64 `json:"total_bytes"`
+	// Pinned: all is copied; snapshots that were taken before may still show the parent.
+	Pinned bool `json:"pinned,omitempty"`
 }
 
 // Revert is what a volume was asked last to become again. It is done unless the state of that snapshot is

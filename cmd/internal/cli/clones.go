@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/ashlar-storage/ashlar/restapi/client"
@@ -42,4 +43,30 @@ func (o *origin) apply(ctx context.Context, c *client.Client, r *wire.VolumeCrea
 		return err
 	}
 	return nil
+}
+
+func volumeFlatten(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "flatten VOLUME", Short: "Make a clone independent of its parent", Args: cobra.ExactArgs(1),
+		Long: "Make a clone independent of its parent: what it shares is copied in the background, while hosts " +
+			"use it. Snapshots of the clone that are older keep the parent until they are deleted.",
+		Example: "  ashlar volume flatten disk2\n  ashlar volume show disk2 --watch   # how far it is",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			v, err := findVolume(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			if v, err = c.FlattenVolume(cmd.Context(), v.ID, client.IfMatch(v.ETag)); err != nil {
+				return err
+			}
+			return g.print(cmd, v, volumeTable(v))
+		}),
+	}
+}
+
+func flattenText(f *wire.Flatten) string {
+	if f.Pinned {
+		return "done; snapshots from before keep the parent"
+	}
+	return bytesText(f.Done) + " of " + bytesText(f.Total)
 }

@@ -56,5 +56,6 @@ func TestClonesOfAVolume(t *testing.T) {
 	x.fails("no volume", "volume", "show", "disk1")
 	contains(t, x.run("volume", "list", "--hidden"), "disk1")
 	contains(t, x.run("volume", "show", "disk2"), apitest.UUID(1).String())
+	contains(t, x.run("volume", "flatten", "disk2"), "FLATTEN", "16 MiB")
 	x.c.Audit()
 }

@@ -19,7 +19,7 @@ func volumeCommand(g *global) *cobra.Command {
 			"pool/name when several pools have one of that name.",
 	}
 	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeUpdate(g), volumeResize(g),
-		volumeDelete(g), volumeDisconnect(g), volumeStats(g), volumeQoS(g), volumeRevert(g))
+		volumeDelete(g), volumeDisconnect(g), volumeStats(g), volumeQoS(g), volumeRevert(g), volumeFlatten(g))
 	c.AddCommand(volumeExport().commands(g)...)
 	return c
 }
@@ -172,6 +172,9 @@ func volumeTable(v wire.Volume) table {
 	}
 	if p := v.Parent; p != nil {
 		t.add("PARENT", fmt.Sprintf("volume %s, as of snapshot %s", p.Volume, p.Snapshot))
+		if p.Flatten != nil {
+			t.add("FLATTEN", flattenText(p.Flatten))
+		}
 	}
 	if r := v.Revert; r != nil {
 		t.add("REVERTED", fmt.Sprintf("to snapshot %s, asked for %s", r.Snapshot, r.Asked))

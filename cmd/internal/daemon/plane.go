@@ -164,8 +164,8 @@ func (d *daemon) lookAround(ctx context.Context) {
 			d.log.WithError(err).Debug("nodes not looked at")
 		}
 		if n%sweepEvery == 0 {
-			if err := d.manager.SweepHidden(ctx); err != nil {
-				d.log.WithError(err).Debug("hidden volumes and snapshots not swept")
+			if err := d.manager.Sweep(ctx); err != nil {
+				d.log.WithError(err).Debug("what clones leave behind is not swept")
 			}
 		}
 		if n%trimEvery == 0 {
