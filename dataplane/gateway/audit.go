@@ -48,7 +48,7 @@ func (g *Gateway) auditTurn(now time.Time, sessions []*session) {
 			next = s
 			break
 		}
-		if now.After(s.audit.due) && (next == nil || s.audit.due.Before(next.audit.due)) {
+		if now.After(s.walking.audit.due) && (next == nil || s.walking.audit.due.Before(next.walking.audit.due)) {
 			next = s
 		}
 	}
@@ -59,18 +59,18 @@ func (g *Gateway) auditTurn(now time.Time, sessions []*session) {
 	if next != g.auditing {
 		g.auditing = next
 		next.mu.Lock()
-		next.audit.passes = next.eng.Counters.AuditPasses
+		next.walking.audit.passes = next.eng.Counters.AuditPasses
 		next.mu.Unlock()
 	}
 	if next.compare(float64(g.o.Audit.Rate) * tickEvery.Seconds()) {
-		next.audit.due = now.Add(g.o.Audit.Interval)
+		next.walking.audit.due = now.Add(g.o.Audit.Interval)
 		g.auditing = nil
 	}
 }
 
 // compare allows rows worth so many bytes, and reports that the pass has ended.
 func (s *session) compare(bytes float64) (ended bool) {
-	a, v := &s.audit, s.v
+	a, v := &s.walking.audit, s.v
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ops-a.ops > auditBusy {

@@ -15,7 +15,7 @@ func TestVolumesTakeTurns(t *testing.T) {
 	var all []*session
 	for i := range 3 {
 		s := &session{v: &Volume{g: g, geometry: stripe.Geometry{Data: 1, Parity: 1}}, eng: new(engine.Engine)}
-		s.audit.due = start.Add(time.Duration(i) * time.Minute)
+		s.walking.audit.due = start.Add(time.Duration(i) * time.Minute)
 		s.serving.Store(true)
 		all = append(all, s)
 	}

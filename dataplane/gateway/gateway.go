@@ -322,6 +322,7 @@ func (g *Gateway) tick() {
 			}
 		}
 		g.auditTurn(time.Now(), sessions)
+		g.flattenTurn(time.Now(), sessions)
 	}
 }
 

@@ -104,7 +104,9 @@ func (s *session) recordRevert(x cluster.SnapshotAt) bool {
 	s.withEngine(func(e *engine.Engine) { now = e.Pin() })
 	done := x
 	done.State = cluster.SnapshotAvailable
-	err := s.store(func(o *cluster.Owner) { o.View = o.View.Reverted(x.Pin, now) }, done)
+	err := s.store(func(o *cluster.Owner) { // what a flatten has copied since is hidden, too
+		o.View, o.Flattened = o.View.Reverted(x.Pin, now), cluster.Flattened{}
+	}, done)
 	switch {
 	case errors.Is(err, errMoved): // its new record is on the way
 		s.withEngine(func(e *engine.Engine) {

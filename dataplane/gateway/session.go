@@ -37,7 +37,7 @@ type session struct {
 	stop  context.CancelFunc
 	ended atomic.Bool
 
-	audit    audit // of the gateway's tick
+	walking  walking
 	settling settling
 
 	mu  sync.Mutex // guards eng, ops, io and told

@@ -187,13 +187,15 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	s := &session{v: v, epoch: next.Epoch, seal: cipher}
 	s.settling.pins, s.settling.done = make(map[cluster.UUID]cluster.Seq), make(map[cluster.UUID]int64)
 	s.ctx, s.stop = context.WithCancel(g.ctx)
-	s.audit.due = time.Now().Add(g.o.Audit.Interval / auditFirst)
+	s.walking.audit.due = time.Now().Add(g.o.Audit.Interval / auditFirst)
+	s.walking.flatten.recorded = next.Flattened
 	s.rec.owner = next
 	s.rec.rev.Store(rev)
 	near, awaited, doubted, patience := g.outlook()
 	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Code: v.code,
-		Tables: g.tables(v), View: next.View, Parent: v.inherits(), MinColumns: v.minColumns, Near: near,
-		Patience: int(patience / tickEvery), Awaited: awaited, Doubted: doubted})
+		Tables: g.tables(v), View: next.View, Parent: v.inherits(), Flattened: next.Flattened,
+		MinColumns: v.minColumns, Near: near, Patience: int(patience / tickEvery), Awaited: awaited,
+		Doubted: doubted})
 	if err != nil {
 		s.stop()
 		return err
