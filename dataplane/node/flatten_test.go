@@ -5,7 +5,26 @@ import (
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/initiator"
 )
+
+// reparent changes the link of a clone to its parent.
+func (w *world) reparent(clone cluster.VolumeKey, p *cluster.Parent) {
+	w.ctl.change(func(s *cluster.State) {
+		rec := *s.Volumes[clone]
+		rec.Parent = p
+		s.Volumes[clone] = &rec
+	})
+}
+
+// shows reads a volume as a host.
+func (w *world) shows(host *initiator.Volume, want []byte, when string) {
+	w.t.Helper()
+	got := make([]byte, len(want))
+	if w.must(host.Read(w.t.Context(), got, 0)); !bytes.Equal(got, want) {
+		w.t.Fatalf("%s the clone is not what it should be", when)
+	}
+}
 
 // TestAFlattenedCloneStandsAlone: by an owner and the next one, while a host writes; a revert begins it anew;
 // then the parent may go.
@@ -30,24 +49,12 @@ func TestAFlattenedCloneStandsAlone(t *testing.T) {
 	}
 	look := func(when string) {
 		t.Helper()
-		got := make([]byte, size)
-		if w.must(host.Read(t.Context(), got, 0)); !bytes.Equal(got, want) {
-			t.Fatalf("%s the clone is not what it should be", when)
-		}
+		w.shows(host, want, when)
 	}
 	write(1<<20-512, 1024, 3)
-	change := func(f func(rec *cluster.Volume)) {
-		w.ctl.change(func(s *cluster.State) {
-			rec := *s.Volumes[c.Key]
-			f(&rec)
-			s.Volumes[c.Key] = &rec
-		})
-	}
-	change(func(rec *cluster.Volume) {
-		parent := *rec.Parent
-		parent.Flatten = true
-		rec.Parent = &parent
-	})
+	asked := *c.Parent
+	asked.Flatten = true
+	w.reparent(c.Key, &asked)
 	w.stop(w.owner(c).Gateway)
 	write(64<<10, 8<<10, 4)
 	flat := func() bool { o := w.owner(c); return o.Independent() }
@@ -65,15 +72,11 @@ func TestAFlattenedCloneStandsAlone(t *testing.T) {
 	if flat() {
 		t.Error("its snapshot is older, and it does not need its parent")
 	}
-	w.ctl.change(func(s *cluster.State) {
-		x := *s.Snapshots[own.UUID]
-		x.State, x.Revision = cluster.SnapshotDeleting, s.Revision
-		s.Snapshots[own.UUID] = &x
-	})
+	w.ask(own.UUID, cluster.SnapshotDeleting)
 	w.until("the clone needs no parent", flat)
 	look("reverted")
 
-	change(func(rec *cluster.Volume) { rec.Parent = nil })
+	w.reparent(c.Key, nil)
 	w.ctl.change(func(s *cluster.State) {
 		delete(s.Volumes, vol.Key)
 		delete(s.Owners, vol.Key)

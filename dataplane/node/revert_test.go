@@ -7,14 +7,19 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
+// ask changes the state of a snapshot.
+func (w *world) ask(id cluster.UUID, state cluster.SnapshotState) {
+	w.ctl.change(func(s *cluster.State) {
+		x := *s.Snapshots[id]
+		x.State, x.Revision = state, s.Revision
+		s.Snapshots[id] = &x
+	})
+}
+
 // revert asks for a revert of a volume and waits for it.
 func (w *world) revert(to cluster.UUID) {
 	w.t.Helper()
-	w.ctl.change(func(s *cluster.State) {
-		x := *s.Snapshots[to]
-		x.State, x.Revision = cluster.SnapshotReverting, s.Revision
-		s.Snapshots[to] = &x
-	})
+	w.ask(to, cluster.SnapshotReverting)
 	w.until("the volume is reverted", func() bool {
 		return w.ctl.Newest().Snapshots[to].State == cluster.SnapshotAvailable
 	})

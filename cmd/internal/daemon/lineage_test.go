@@ -128,6 +128,17 @@ func TestClonesOutliveTheirSource(t *testing.T) {
 	w.wants(grandchild, 1, 3, 0)
 	w.put(grandchild, 0, 4)
 	w.wants(grandchild, 4, 3, 0)
+	if _, err := w.c.FlattenVolume(w.ctx, grandchild.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, w.ctx, "all to be copied", func() error {
+		v, err := w.c.GetVolume(w.ctx, grandchild.ID)
+		if err == nil && v.Parent != nil && !v.Parent.Flatten.Pinned {
+			err = fmt.Errorf("%+v", v.Parent.Flatten)
+		}
+		return err
+	})
+	w.wants(grandchild, 4, 3, 0)
 	if err := w.c.DeleteVolume(w.ctx, grandchild.ID, ""); err != nil {
 		t.Fatal(err)
 	}
