@@ -157,8 +157,7 @@ func Rare(n Name) bool {
 	switch n {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
-		HiddenDecided, ReturnUnviewed, TombUncovered, TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked,
-		PartOverZeroes, ParentUnlocked, MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept:
+		HiddenDecided, ReturnUnviewed, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept:
 		return true
 	}
 	return false
