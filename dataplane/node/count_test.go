@@ -89,7 +89,8 @@ func (w *world) startCounted(n cluster.NodeID, c *counts) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		node.disks.mu.open[id] = &disk{rec: rec, dev: dev, store: store, cancel: func() {}}
+		node.disks.mu.open[id] = &disk{rec: rec, newest: rec, dev: dev, store: store, cancel: func() {},
+			scrub: node.startScrub(context.Background(), rec, store)}
 		node.chunks.Attach(id, store)
 	}
 	w.run(n, node)
