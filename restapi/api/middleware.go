@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/sirupsen/logrus"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/auth"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
@@ -153,6 +154,23 @@ func checkQuery(c *gin.Context, known []string) error {
 			return refuse(wire.InvalidField, name, "is given %d times", len(values))
 		case values[0] == "":
 			return refuse(wire.InvalidField, name, "must not be empty")
+		}
+		if err := checkFilter(name, values[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFilter refuses what no resource can have: a mistyped filter would find nothing and not say why.
+func checkFilter(name, value string) error {
+	most := map[string]int{"name": 255, "subject": 255, "kind": 64}[name]
+	switch {
+	case most > 0 && len(value) > most:
+		return refuse(wire.InvalidField, name, "is %d bytes long, at most %d are allowed", len(value), most)
+	case name == "pool" || name == "project":
+		if err := cluster.ValidateName(name, value); err != nil {
+			return refuse(wire.InvalidField, name, "%s", strings.TrimPrefix(err.Error(), name+": "))
 		}
 	}
 	return nil
