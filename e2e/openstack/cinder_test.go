@@ -56,6 +56,7 @@ func TestCinder(t *testing.T) {
 	t.Run("a volume that is gone is deleted", c.missingVolumeIsDeleted)
 	t.Run("snapshots keep what was", c.snapshotsLive)
 	t.Run("snapshots in odd orders, and taken over", c.oddSnapshots)
+	t.Run("clones are what they began as", c.clonesLive)
 	t.Run("bounds follow the volume type", c.boundsFollowType)
 	t.Run("a volume too large is an error with a reason", c.tooLarge)
 	t.Run("an API node is lost", c.nodeLost)

@@ -76,6 +76,17 @@ func (c *Cinder) CreateVolumeOfType(ctx context.Context, name string, gib int, v
 	return c.createVolume(ctx, volumes.CreateOpts{Name: name, Size: gib, VolumeType: volumeType})
 }
 
+// CreateFromSnapshot makes a volume that begins as a snapshot.
+func (c *Cinder) CreateFromSnapshot(ctx context.Context, name string, gib int, snapshot string) (Volume,
+	error) {
+	return c.createVolume(ctx, volumes.CreateOpts{Name: name, Size: gib, SnapshotID: snapshot})
+}
+
+// CreateFromVolume makes a volume that begins as another one is now.
+func (c *Cinder) CreateFromVolume(ctx context.Context, name string, gib int, source string) (Volume, error) {
+	return c.createVolume(ctx, volumes.CreateOpts{Name: name, Size: gib, SourceVolID: source})
+}
+
 func (c *Cinder) createVolume(ctx context.Context, o volumes.CreateOpts) (Volume, error) {
 	made, err := volumes.Create(ctx, c.admin, o, nil).Extract()
 	if err != nil {
