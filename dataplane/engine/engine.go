@@ -234,6 +234,7 @@ func (e *Engine) Tick() {
 		e.tickMove()
 		e.tickAudit()
 		e.tickFlatten()
+		e.tickSparse()
 		if !e.cfg.Mutant.Is(mutant.ViewSentOnce) {
 			e.spreadView()
 		}

@@ -31,6 +31,7 @@ type flattener struct {
 type walks struct {
 	audit auditor
 	flat  flattener
+	pages sparse
 }
 
 // Flatten allows so many more block rows to be looked at, and copied from the parent where it shows.

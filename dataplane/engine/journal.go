@@ -64,6 +64,7 @@ func (j *journal) init() {
 
 // put starts to write an entry; then is called when it counts, or with false when the engine stops.
 func (e *Engine) putEntry(x chunk.JournalEntry, then func(ok bool)) *update {
+	e.notePresent(x.Page) // a column that goes from device to device may be in no list
 	j := &e.jour
 	j.seq++
 	x.Seq = e.seq(j.seq)

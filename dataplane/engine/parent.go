@@ -21,6 +21,8 @@ import (
 // what the record of the column is, and a version that is completed or made anew is the same as the first
 // time. A whole row of tombstones takes no space.
 //
+// Pages in which the clone holds nothing at all are known (sparse.go); their devices are not asked.
+//
 // What the parent shows is read by way of its owner, who knows where its columns are and what may be missing:
 // the engine asks for a range (Ready.Parent) and holds the cells, or rows, meanwhile. A read that fails parks
 // like one that lacks a device, and a write that lacks the rest of a block parks before anything was sent.

@@ -14,6 +14,10 @@ func (e *Engine) startRead(x *extent) {
 		e.finish(x, PathGone)
 		return
 	}
+	if e.bare(x.page) {
+		e.showParent(x)
+		return
+	}
 	if e.copies {
 		e.readCopy(x)
 		return

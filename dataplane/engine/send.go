@@ -25,6 +25,9 @@ func (e *Engine) commit(b *batch) {
 		e.parkBatch(b)
 		return
 	}
+	if !e.cfg.Mutant.Is(mutant.SparseUnnoticed) {
+		e.notePresent(b.page)
+	}
 	b.w = e.seq(e.win.take())
 	if !e.copies && e.p > 0 {
 		e.encode(b)

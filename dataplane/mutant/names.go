@@ -87,6 +87,7 @@ const (
 	PartOverZeroes   Name = "part-over-zeroes"  // the rest of a block in a clone is zeroes, not the parent's
 	FlattenSkips     Name = "flatten-skips"     // a flatten leaves out what it cannot copy now
 	FlattenKept      Name = "flatten-kept"      // a flatten goes on behind a revert where it was
+	SparseUnnoticed  Name = "sparse-unnoticed"  // an owner of a clone does not note that a page holds something
 	ParentUnlocked   Name = "parent-unlocked"   // a block is written while its parent is read
 	ParentFailedZero Name = "parent-zeroes"     // what the parent does not give is zeroes
 )
@@ -148,7 +149,7 @@ func Engine() []Name {
 		NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered,
 		SweepUnnumbered, HoldUndrained, HoldUnspread, HiddenDecided, ReturnUnviewed,
 		TombUncovered, TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
-		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept,
+		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept, SparseUnnoticed,
 	}
 }
 
