@@ -43,19 +43,20 @@ func BenchmarkSnapshot(b *testing.B) {
 		})
 		w.soon(func() bool { return w.ctl.Newest().Snapshots[id].State == cluster.SnapshotAvailable })
 		taken = append(taken, timedWrite{began, time.Since(began)})
-		w.ctl.change(func(s *cluster.State) {
-			x := *s.Snapshots[id]
-			x.State, x.Revision = cluster.SnapshotDeleting, s.Revision
-			s.Snapshots[id] = &x
-		})
+		w.ask(id, cluster.SnapshotDeleting)
 		w.soon(func() bool { return w.ctl.Newest().Snapshots[id] == nil })
 		next := written.Load() + 20
 		w.soon(func() bool { return written.Load() >= next })
 	}
 	close(stop)
+	report(b, "snapshot", taken, <-ended)
+}
+
+// report tells how long something took, and the writes that met it beside the others.
+func report(b *testing.B, what string, done, writes []timedWrite) {
 	var met, others []time.Duration
-	for _, x := range <-ended {
-		if slices.ContainsFunc(taken, func(s timedWrite) bool {
+	for _, x := range writes {
+		if slices.ContainsFunc(done, func(s timedWrite) bool {
 			return x.began.Before(s.began.Add(s.took)) && s.began.Before(x.began.Add(x.took))
 		}) {
 			met = append(met, x.took)
@@ -63,12 +64,11 @@ func BenchmarkSnapshot(b *testing.B) {
 			others = append(others, x.took)
 		}
 	}
-	var snapshots []time.Duration
-	for _, s := range taken {
-		snapshots = append(snapshots, s.took)
+	var each []time.Duration
+	for _, s := range done {
+		each = append(each, s.took)
 	}
-	for name, took := range map[string][]time.Duration{"snapshot": snapshots, "write-meets": met,
-		"write-else": others} {
+	for name, took := range map[string][]time.Duration{what: each, "write-meets": met, "write-else": others} {
 		slices.Sort(took)
 		if len(took) > 0 {
 			b.ReportMetric(float64(took[len(took)/2].Microseconds()), name+"-p50-us")
@@ -109,4 +109,33 @@ func writeUntil(b *testing.B, v *initiator.Volume, stop chan struct{},
 		out = append(out, timedWrite{began, time.Since(began)})
 		written.Add(1)
 	}
+}
+
+// BenchmarkRevert reverts a volume to one snapshot again and again, under a host that writes one block after
+// the other: how long that takes from the record to the one that says it is done, without etcd, and how long
+// the host's writes take that meet one, beside the others.
+func BenchmarkRevert(b *testing.B) {
+	w := newWorld(b, 3, 2)
+	w.startAll(3)
+	vol, cfg := w.create(benchSize)
+	v := open(b, cfg)
+	data := make([]byte, benchSize)
+	rand.New(rand.NewSource(1)).Read(data)
+	w.must(v.Write(b.Context(), data, 0))
+	to := w.snapshot(vol, 1).UUID
+	stop, ended := make(chan struct{}), make(chan []timedWrite)
+	var written atomic.Int64
+	go func() { ended <- writeUntil(b, v, stop, &written) }()
+
+	var done []timedWrite
+	for b.Loop() {
+		began := time.Now()
+		w.ask(to, cluster.SnapshotReverting)
+		w.soon(func() bool { return w.ctl.Newest().Snapshots[to].State == cluster.SnapshotAvailable })
+		done = append(done, timedWrite{began, time.Since(began)})
+		next := written.Load() + 20
+		w.soon(func() bool { return written.Load() >= next })
+	}
+	close(stop)
+	report(b, "revert", done, <-ended)
 }
