@@ -88,6 +88,7 @@ func (s scrape) volume(v *gateway.VolumeFigures, name string) {
 	for name, value := range map[string]uint64{
 		"degraded_reads": c.Degraded, "repaired_blocks": c.Repaired, "journal_entries": c.Entries,
 		"copied_bytes": c.Copied * cluster.BlockSize, "comparisons": c.AuditPasses, "disagreed_rows": c.Disagreed,
+		"inherited_bytes": c.Inherited * cluster.BlockSize, "flattened_bytes": c.Flattened * cluster.BlockSize,
 	} {
 		s.count("ashlar_volume_"+name+"_total", value, id, v.Pool)
 	}
