@@ -52,12 +52,12 @@ func (r *recovery) checkpoints() error {
 			return fmt.Errorf("segment before %d: %w", l.at, err)
 		}
 	}
+	t, loaded := l.totals, r.m.Usage().Versions // Finish frees what only pins needed that are gone
+	if t == nil || t.versions != loaded || t.logNext != ref.logNext {
+		return fmt.Errorf("%w: %d versions were loaded, want %+v", ErrDamaged, loaded, t)
+	}
 	if err := l.into.Finish(); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	t := l.totals
-	if t == nil || t.versions != r.m.Usage().Versions || t.logNext != ref.logNext {
-		return fmt.Errorf("%w: %d versions were loaded, want %+v", ErrDamaged, r.m.Usage().Versions, t)
 	}
 	r.round = t.round
 	return nil

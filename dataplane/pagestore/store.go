@@ -37,6 +37,7 @@ type Store struct {
 	repaired    uint64        // segments of the checkpoint ring that one copy had lost
 	free        atomic.Uint64 // blocks, for who does not want to wait for the lock
 	spawn       func(func())
+	stepwise    int        // versions to purge with each group, in tests; else 0
 	quiet       *sync.Cond // on mu: something ended that Close or mount waits for
 
 	mu struct {
@@ -86,7 +87,7 @@ func newStore(dev blockdev.Device, sb *super, o Options, m *pagemap.Map, mem *me
 	s.spawn = func(f func()) { go f() }
 	if o.piece > 0 {
 		s.spawn = func(f func()) { f() }
-		s.mu.ckpt.piece = o.piece
+		s.mu.ckpt.piece, s.stepwise = o.piece, o.piece
 	}
 	return s
 }
@@ -351,6 +352,10 @@ func (s *Store) Close() error {
 // purge gives the space of dropped volumes and of pins back: a piece now, the rest by a goroutine that lets
 // others in.
 func (s *Store) purge() {
+	if s.stepwise > 0 {
+		s.mu.m.Purge(s.stepwise)
+		return
+	}
 	if s.mu.purging || !s.mu.m.Purge(purgePiece) {
 		return
 	}
