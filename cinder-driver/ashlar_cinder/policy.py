@@ -115,10 +115,11 @@ def encryption(type_id):
     """How volumes of this type are encrypted; None: as their pool says."""
     if type_id is None:
         return None
-    wanted = volume_types.get_volume_type_extra_specs(type_id, ENCRYPTION)
-    if wanted and wanted not in CIPHERS:
+    extra_specs = volume_types.get_volume_type_extra_specs(type_id)
+    wanted = extra_specs.get(ENCRYPTION)
+    if wanted is not None and wanted not in CIPHERS:
         raise exception.InvalidVolumeType(
             reason=_('%(spec)s is %(value)s, but can be %(ciphers)s')
             % {'spec': ENCRYPTION, 'value': wanted,
                'ciphers': ' or '.join(CIPHERS)})
-    return wanted or None
+    return wanted
