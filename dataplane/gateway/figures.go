@@ -50,38 +50,49 @@ func (g *Gateway) Figures() Figures {
 	f := Figures{Lease: time.Duration(g.validUntil.Load() - g.now()), Renewed: c.renewed.Load(),
 		Unrenewed: c.unrenewed.Load(), Taken: c.taken.Load(), Failed: c.failed.Load(), Served: c.served.Load(),
 		Ended: c.ended.Load()}
-	g.past.Lock()
-	defer g.past.Unlock()
-	f.Pools = make(map[string]*stats.IO, len(g.past.pools))
-	for name, io := range g.past.pools {
+	b := &g.books
+	b.Lock()
+	defer b.Unlock()
+	f.Pools = make(map[string]*stats.IO, len(b.past))
+	for name, io := range b.past {
 		sum := *io
 		f.Pools[name] = &sum
 	}
-	for _, v := range g.volumes() {
-		if s := v.session.Load(); s != nil {
-			f.Volumes = append(f.Volumes, s.figures())
-			at(f.Pools, v.pool).Merge(&f.Volumes[len(f.Volumes)-1].IO)
-		}
+	for s := range b.open {
+		f.Volumes = append(f.Volumes, s.figures())
+		at(f.Pools, s.v.pool).Merge(&f.Volumes[len(f.Volumes)-1].IO)
 	}
 	return f
 }
 
-// past is what sessions that have ended had counted, by pool.
-type past struct {
+// books keep account of what sessions count. They know the open sessions by themselves: the session of a
+// volume that was deleted is still to be counted when nobody finds the volume any more.
+type books struct {
 	sync.Mutex
-	pools map[string]*stats.IO
+	open map[*session]struct{}
+	past map[string]*stats.IO // of sessions that have ended, by pool
 }
 
-// take takes leave of a session. Its counts are either those of a session or those of the past, never both
-// and never neither.
-func (p *past) take(s *session) {
-	p.Lock()
-	defer p.Unlock()
-	if p.pools == nil {
-		p.pools = make(map[string]*stats.IO)
+func (b *books) enter(s *session) {
+	b.Lock()
+	defer b.Unlock()
+	if b.open == nil {
+		b.open = make(map[*session]struct{})
 	}
+	b.open[s] = struct{}{}
+}
+
+// leave takes leave of a session. Its counts are either those of a session or those of the past, never both
+// and never neither.
+func (b *books) leave(s *session) {
+	b.Lock()
+	defer b.Unlock()
+	if b.past == nil {
+		b.past = make(map[string]*stats.IO)
+	}
+	delete(b.open, s)
 	s.mu.Lock()
-	at(p.pools, s.v.pool).Merge(&s.io)
+	at(b.past, s.v.pool).Merge(&s.io)
 	s.mu.Unlock()
 	s.v.session.CompareAndSwap(s, nil)
 }

@@ -7,10 +7,11 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/stats"
 )
 
-// TestAPoolForgetsNothing: what a session has counted stays in its pool's sums when it ends.
+// TestAPoolForgetsNothing: what a session has counted stays in its pool's sums when its volume is deleted,
+// and when it ends after that.
 func TestAPoolForgetsNothing(t *testing.T) {
 	s := heldSession()
-	s.v.pool = "gold"
+	s.v.pool, s.eng = "gold", new(engine.Engine)
 	h := &hostIO{s: s}
 	h.op = engine.Op{Kind: engine.Write, Sectors: 8, Tag: h}
 	s.count([]*engine.Op{&h.op})
@@ -19,7 +20,12 @@ func TestAPoolForgetsNothing(t *testing.T) {
 	if w := &s.io[stats.Write]; w.Ops() != 2 || w.Bytes != 4096 || w.Errors != 1 {
 		t.Fatalf("%d writes, %d bytes, %d errors", w.Ops(), w.Bytes, w.Errors)
 	}
-	s.v.g.past.take(s)
+	s.v.g.books.enter(s)
+	s.v.g.mu.volumes = nil
+	if f := s.v.g.Figures(); f.Pools["gold"][stats.Write].Ops() != 2 || len(f.Volumes) != 1 {
+		t.Errorf("deleted: %+v", f)
+	}
+	s.v.g.books.leave(s)
 	if f := s.v.g.Figures(); f.Pools["gold"][stats.Write].Ops() != 2 || len(f.Volumes) != 0 {
 		t.Errorf("%+v", f)
 	}

@@ -93,7 +93,7 @@ type Gateway struct {
 
 	validUntil atomic.Int64 // of the lease, nanoseconds since start
 	counts     counts
-	past       past
+	books      books
 
 	bounds struct { // of pools
 		sync.Mutex

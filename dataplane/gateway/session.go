@@ -352,7 +352,7 @@ func (s *session) end(why string) {
 	if f := s.v.flow.Load(); f != nil {
 		f.t.drain(f.f)
 	}
-	s.v.g.past.take(s)
+	s.v.g.books.leave(s)
 	if was {
 		s.v.g.o.Events.AccessChanged(s.v)
 	}

@@ -229,6 +229,7 @@ func (g *Gateway) enter(s *session) bool {
 	if !s.v.session.CompareAndSwap(nil, s) {
 		panic("gateway: a second session for one volume")
 	}
+	g.books.enter(s)
 	return true
 }
 

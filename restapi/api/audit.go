@@ -64,7 +64,7 @@ func (s *Server) listAudit(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	node, err := s.o.Manager.Node(c, cluster.NodeID(n))
+	node, err := s.o.Manager.Node(c.Request.Context(), cluster.NodeID(n))
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func (s *Server) getLiveness(c *gin.Context) error {
 }
 
 func (s *Server) getHealth(c *gin.Context) error {
-	h, err := s.o.Manager.Health(c)
+	h, err := s.o.Manager.Health(c.Request.Context())
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (s *Server) getHealth(c *gin.Context) error {
 func (s *Server) getVersion(c *gin.Context) error { return answer(c, s.o.Version) }
 
 func (s *Server) getCluster(c *gin.Context) error {
-	v, err := s.o.Manager.Cluster(c)
+	v, err := s.o.Manager.Cluster(c.Request.Context())
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (s *Server) listTokens(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Tokens(c, p)
+	list, err := s.o.Manager.Tokens(c.Request.Context(), p)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *Server) createToken(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	t, err := s.o.Manager.CreateToken(c, r)
+	t, err := s.o.Manager.CreateToken(c.Request.Context(), r)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *Server) getToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	t, err := s.o.Manager.TokenInfo(c, id)
+	t, err := s.o.Manager.TokenInfo(c.Request.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (s *Server) deleteToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.RevokeToken(c, id, ifMatch(c)); err != nil {
+	if err := s.o.Manager.RevokeToken(c.Request.Context(), id, ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

@@ -22,7 +22,7 @@ func (s *Server) createDevice(c *gin.Context) error {
 	if err := manager.ValidateDevicePath(r.Path); err != nil {
 		return err
 	}
-	node, err := s.o.Manager.Node(c, r.Node)
+	node, err := s.o.Manager.Node(c.Request.Context(), r.Node)
 	if e, ok := asRefusal(err); ok && e.Code == wire.NotFound {
 		return refuse(wire.InvalidField, "node", "node %d does not exist", r.Node)
 	}
@@ -36,7 +36,7 @@ func (s *Server) createDevice(c *gin.Context) error {
 		}
 		return s.forward(c, node, body)
 	}
-	uuid, size, err := s.o.Runtime.PrepareDevice(c, r.Path, r.Size)
+	uuid, size, err := s.o.Runtime.PrepareDevice(c.Request.Context(), r.Path, r.Size)
 	if _, ok := asRefusal(err); err != nil && !ok {
 		return refuse(wire.Conflict, "path", "%v", err)
 	}
@@ -44,7 +44,7 @@ func (s *Server) createDevice(c *gin.Context) error {
 		return err
 	}
 	add := manager.DeviceAdd{Node: r.Node, Path: r.Path, UUID: uuid, Size: size}
-	d, created, err := s.o.Manager.AddDevice(c, add)
+	d, created, err := s.o.Manager.AddDevice(c.Request.Context(), add)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (s *Server) listDevices(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Devices(c, p, cluster.NodeID(node))
+	list, err := s.o.Manager.Devices(c.Request.Context(), p, cluster.NodeID(node))
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (s *Server) getDevice(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.o.Manager.Device(c, cluster.DeviceID(n))
+	d, err := s.o.Manager.Device(c.Request.Context(), cluster.DeviceID(n))
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (s *Server) updateDevice(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	d, err := s.o.Manager.UpdateDevice(c, cluster.DeviceID(n), r, ifMatch(c))
+	d, err := s.o.Manager.UpdateDevice(c.Request.Context(), cluster.DeviceID(n), r, ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (s *Server) scrubDevice(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	d, err := s.o.Manager.ScrubDevice(c, cluster.DeviceID(n), r, ifMatch(c))
+	d, err := s.o.Manager.ScrubDevice(c.Request.Context(), cluster.DeviceID(n), r, ifMatch(c))
 	if err != nil {
 		return err
 	}

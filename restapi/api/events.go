@@ -43,7 +43,7 @@ func (s *Server) listEvents(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Events(c, p, f)
+	list, err := s.o.Manager.Events(c.Request.Context(), p, f)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (s *Server) stream(c *gin.Context) error {
 		return refuse(wire.Unavailable, "", "this node has %d streams open already", maxStreams)
 	}
 	defer s.streams.Add(-1)
-	ctx, cancel := context.WithTimeout(c, streamLife)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), streamLife)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
 	w := &streamWriter{c: c, rc: http.NewResponseController(c.Writer)}

@@ -25,7 +25,7 @@ func (s *Server) listExports(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Exports(c, x)
+	list, err := s.o.Manager.Exports(c.Request.Context(), x)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (s *Server) getExport(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	e, err := s.o.Manager.Export(c, x, param(c, "host"))
+	e, err := s.o.Manager.Export(c.Request.Context(), x, param(c, "host"))
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *Server) putExport(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	e, created, err := s.o.Manager.Allow(c, x, param(c, "host"), ifMatch(c))
+	e, created, err := s.o.Manager.Allow(c.Request.Context(), x, param(c, "host"), ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *Server) deleteExport(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.Disallow(c, x, param(c, "host"), ifMatch(c)); err != nil {
+	if err := s.o.Manager.Disallow(c.Request.Context(), x, param(c, "host"), ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)
@@ -73,7 +73,7 @@ func (s *Server) deleteExports(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.DisallowAll(c, x, ifMatch(c)); err != nil {
+	if err := s.o.Manager.DisallowAll(c.Request.Context(), x, ifMatch(c)); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

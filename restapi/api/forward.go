@@ -32,7 +32,7 @@ func (s *Server) forward(c *gin.Context, node wire.Node, body []byte) error {
 		return refuse(wire.Unavailable, "", "node %s took this node for node %d; it will know better soon",
 			by, node.Number)
 	}
-	resp, err := s.ask(c, c, node, body)
+	resp, err := s.ask(c.Request.Context(), c, node, body)
 	if err != nil {
 		return refuse(wire.Unavailable, "node", "node %d, whose business this is, does not answer: %v",
 			node.Number, err)
@@ -54,7 +54,7 @@ func (s *Server) forward(c *gin.Context, node wire.Node, body []byte) error {
 
 // forwardTo is forward to the node of that number.
 func (s *Server) forwardTo(c *gin.Context, number cluster.NodeID, body []byte) error {
-	node, err := s.o.Manager.Node(c, number)
+	node, err := s.o.Manager.Node(c.Request.Context(), number)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (s *Server) once(c *gin.Context, do func() error) error {
 	seed := derive([]byte(sentToken(c)), key)
 	name := hex.EncodeToString(derive(seed, "name"))
 	request := hex.EncodeToString(derive(seed, c.Request.Method, c.Request.URL.Path, string(body)))
-	sealed, err := s.o.Manager.ClaimRequest(c, name, request)
+	sealed, err := s.o.Manager.ClaimRequest(c.Request.Context(), name, request)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,8 @@ func (s *Server) once(c *gin.Context, do func() error) error {
 	c.Writer = held
 	err = do()
 	c.Writer = held.ResponseWriter
-	after, cancel := context.WithTimeout(context.WithoutCancel(c), settleTimeout) // also if the caller went away
+	still := context.WithoutCancel(c.Request.Context()) // also if the caller went away
+	after, cancel := context.WithTimeout(still, settleTimeout)
 	defer cancel()
 	status := held.status
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 func (s *Server) listKeys(c *gin.Context) error {
-	k, err := s.o.Manager.Keys(c)
+	k, err := s.o.Manager.Keys(c.Request.Context())
 	if err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func (s *Server) rotateKey(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	k, err := s.o.Manager.RotateKey(c, r, ifMatch(c))
+	k, err := s.o.Manager.RotateKey(c.Request.Context(), r, ifMatch(c))
 	if err != nil {
 		return err
 	}

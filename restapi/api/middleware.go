@@ -102,7 +102,7 @@ func (s *Server) authenticate(c *gin.Context, r *route) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.o.Verifier.Verify(c, token)
+	p, err := s.o.Verifier.Verify(c.Request.Context(), token)
 	if err != nil {
 		return err
 	}

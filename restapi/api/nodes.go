@@ -14,7 +14,7 @@ func (s *Server) joinNode(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	res, created, err := s.o.Manager.Join(c, r)
+	res, created, err := s.o.Manager.Join(c.Request.Context(), r)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (s *Server) listNodes(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Nodes(c, p, c.Query("name"))
+	list, err := s.o.Manager.Nodes(c.Request.Context(), p, c.Query("name"))
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (s *Server) getNode(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	node, err := s.o.Manager.Node(c, cluster.NodeID(n))
+	node, err := s.o.Manager.Node(c.Request.Context(), cluster.NodeID(n))
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ func (s *Server) listPools(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Pools(c, p, c.Query("name"))
+	list, err := s.o.Manager.Pools(c.Request.Context(), p, c.Query("name"))
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (s *Server) createPool(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	p, created, err := s.o.Manager.CreatePool(c, r)
+	p, created, err := s.o.Manager.CreatePool(c.Request.Context(), r)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (s *Server) createPool(c *gin.Context) error {
 }
 
 func (s *Server) getPool(c *gin.Context) error {
-	p, err := s.o.Manager.Pool(c, param(c, "pool"))
+	p, err := s.o.Manager.Pool(c.Request.Context(), param(c, "pool"))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (s *Server) changePool(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	p, err := s.o.Manager.ChangePool(c, param(c, "pool"), r, ifMatch(c))
+	p, err := s.o.Manager.ChangePool(c.Request.Context(), param(c, "pool"), r, ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (s *Server) changePool(c *gin.Context) error {
 }
 
 func (s *Server) getPoolBalance(c *gin.Context) error {
-	b, err := s.o.Manager.PoolBalance(c, param(c, "pool"))
+	b, err := s.o.Manager.PoolBalance(c.Request.Context(), param(c, "pool"))
 	if err != nil {
 		return err
 	}

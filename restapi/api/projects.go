@@ -13,7 +13,7 @@ func (s *Server) listProjects(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Projects(c, p)
+	list, err := s.o.Manager.Projects(c.Request.Context(), p)
 	if err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func (s *Server) listProjects(c *gin.Context) error {
 }
 
 func (s *Server) getProject(c *gin.Context) error {
-	p, err := s.o.Manager.Project(c, param(c, "project"))
+	p, err := s.o.Manager.Project(c.Request.Context(), param(c, "project"))
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (s *Server) putProject(c *gin.Context) error {
 	if err := readBody(c, &q); err != nil {
 		return err
 	}
-	p, created, err := s.o.Manager.SetQuota(c, param(c, "project"), q, ifMatch(c))
+	p, created, err := s.o.Manager.SetQuota(c.Request.Context(), param(c, "project"), q, ifMatch(c))
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ func (s *Server) putPoolQoS(c *gin.Context) error {
 	if err := readBody(c, &q); err != nil {
 		return err
 	}
-	p, err := s.o.Manager.SetPoolQoS(c, param(c, "pool"), q, ifMatch(c))
+	p, err := s.o.Manager.SetPoolQoS(c.Request.Context(), param(c, "pool"), q, ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (s *Server) setVolumeQoS(c *gin.Context, q *wire.QoS) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.o.Manager.SetVolumeQoS(c, id, q, ifMatch(c))
+	v, err := s.o.Manager.SetVolumeQoS(c.Request.Context(), id, q, ifMatch(c))
 	if err != nil {
 		return err
 	}

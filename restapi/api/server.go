@@ -104,7 +104,8 @@ func New(o Options) (*Server, error) {
 	e.UnescapePathValues = false
 	e.RedirectTrailingSlash = false
 	e.HandleMethodNotAllowed = true
-	e.ContextWithFallback = true
+	// No ContextWithFallback: gin uses its Context again for another call while what was begun with it may still
+	// look at it. Calls pass on the context of the request.
 	if err := e.SetTrustedProxies(nil); err != nil {
 		return nil, fmt.Errorf("configure the router: %w", err)
 	}

@@ -14,7 +14,7 @@ func (s *Server) listSnapshots(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Snapshots(c, p)
+	list, err := s.o.Manager.Snapshots(c.Request.Context(), p)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (s *Server) listVolumeSnapshots(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.SnapshotsOf(c, id, p, c.Query("name"))
+	list, err := s.o.Manager.SnapshotsOf(c.Request.Context(), id, p, c.Query("name"))
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (s *Server) createSnapshot(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	snap, created, err := s.o.Manager.CreateSnapshot(c, r)
+	snap, created, err := s.o.Manager.CreateSnapshot(c.Request.Context(), r)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *Server) getSnapshot(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	snap, err := s.o.Manager.Snapshot(c, id)
+	snap, err := s.o.Manager.Snapshot(c.Request.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (s *Server) updateSnapshot(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	snap, err := s.o.Manager.UpdateSnapshot(c, id, r, ifMatch(c))
+	snap, err := s.o.Manager.UpdateSnapshot(c.Request.Context(), id, r, ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (s *Server) deleteSnapshot(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	snap, gone, err := s.o.Manager.DeleteSnapshot(c, id, ifMatch(c))
+	snap, gone, err := s.o.Manager.DeleteSnapshot(c.Request.Context(), id, ifMatch(c))
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (s *Server) getVolumeStatistics(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.o.Manager.Volume(c, id)
+	v, err := s.o.Manager.Volume(c.Request.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *Server) getDeviceStatistics(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.o.Manager.Device(c, cluster.DeviceID(n))
+	d, err := s.o.Manager.Device(c.Request.Context(), cluster.DeviceID(n))
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (s *Server) getPoolStatistics(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.o.Manager.Pool(c, param(c, "pool"))
+	p, err := s.o.Manager.Pool(c.Request.Context(), param(c, "pool"))
 	if err != nil {
 		return err
 	}
@@ -128,11 +128,11 @@ func (s *Server) getPoolStatistics(c *gin.Context) error {
 
 // gather adds what the other nodes say to what this one says. Who does not answer in time is named.
 func (s *Server) gather(c *gin.Context, sum wire.Statistics) (wire.Statistics, error) {
-	nodes, err := s.o.Manager.AllNodes(c)
+	nodes, err := s.o.Manager.AllNodes(c.Request.Context())
 	if err != nil {
 		return sum, err
 	}
-	ctx, cancel := context.WithTimeout(c, fanTimeout)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), fanTimeout)
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup

@@ -18,7 +18,7 @@ func (s *Server) listVolumes(c *gin.Context) error {
 	if f.Hidden, err = flagQuery(c, "hidden"); err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Volumes(c, p, f)
+	list, err := s.o.Manager.Volumes(c.Request.Context(), p, f)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (s *Server) createVolume(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	v, created, err := s.o.Manager.CreateVolume(c, r)
+	v, created, err := s.o.Manager.CreateVolume(c.Request.Context(), r)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *Server) getVolume(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.o.Manager.Volume(c, id)
+	v, err := s.o.Manager.Volume(c.Request.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (s *Server) updateVolume(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	v, err := s.o.Manager.UpdateVolume(c, id, r, ifMatch(c))
+	v, err := s.o.Manager.UpdateVolume(c.Request.Context(), id, r, ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s *Server) revertVolume(c *gin.Context) error {
 	if err := readBody(c, &r); err != nil {
 		return err
 	}
-	v, done, err := s.o.Manager.RevertVolume(c, id, r, ifMatch(c))
+	v, done, err := s.o.Manager.RevertVolume(c.Request.Context(), id, r, ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (s *Server) flattenVolume(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.o.Manager.FlattenVolume(c, id, ifMatch(c))
+	v, err := s.o.Manager.FlattenVolume(c.Request.Context(), id, ifMatch(c))
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (s *Server) deleteVolume(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.DeleteVolume(c, id, ifMatch(c), cascade); err != nil {
+	if err := s.o.Manager.DeleteVolume(c.Request.Context(), id, ifMatch(c), cascade); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)
