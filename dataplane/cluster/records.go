@@ -189,6 +189,8 @@ type Volume struct {
 	Hidden bool `json:"hidden,omitempty"`
 	// Encryption of its blocks; nil: none.
 	Encryption *Encryption `json:"encryption,omitempty"`
+	// ReadOnly: hosts may not write. Whoever manages it may still revert, resize and flatten it.
+	ReadOnly bool `json:"read_only,omitempty"`
 	// QoS bounds its hosts; nil: as the pool says.
 	QoS *QoS `json:"qos,omitempty"`
 	// Revert is what it was asked last to become again; nil: nothing ever.

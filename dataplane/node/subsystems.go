@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"reflect"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -36,9 +35,10 @@ type subsystems struct {
 
 // shown is a subsystem as it was configured last.
 type shown struct {
-	hosts   []string
-	portals []nvmet.Portal
-	round   uint64 // the last state that had it
+	hosts    []string
+	portals  []nvmet.Portal
+	readOnly bool
+	round    uint64 // the last state that had it
 }
 
 func (s *subsystems) init(n *Node) {
@@ -69,7 +69,8 @@ func (s *subsystems) follow(st *cluster.State) {
 	s.mu.round++
 	for key, rec := range st.Volumes {
 		if v := s.n.gateway.Volume(key); v != nil { // else the gateway has said why
-			s.show(cluster.VolumeNQN(rec.UUID), rec.UUID, rec.Hosts, portals, v)
+			s.show(cluster.VolumeNQN(rec.UUID), rec.UUID,
+				shown{hosts: rec.Hosts, portals: portals, readOnly: rec.ReadOnly}, v)
 		}
 	}
 	snapshots := make(map[cluster.UUID][]string) // before they are shown: no change of their access is missed
@@ -79,7 +80,7 @@ func (s *subsystems) follow(st *cluster.State) {
 	s.snapshots.Store(&snapshots)
 	for _, rec := range st.Snapshots {
 		if ns, ok := s.n.gateway.Snapshot(&rec.Snapshot); ok && len(rec.Hosts) > 0 {
-			s.show(cluster.SnapshotNQN(rec.UUID), rec.UUID, rec.Hosts, portals, ns)
+			s.show(cluster.SnapshotNQN(rec.UUID), rec.UUID, shown{hosts: rec.Hosts, portals: portals}, ns)
 		}
 	}
 	for nqn, have := range s.mu.volumes {
@@ -91,21 +92,20 @@ func (s *subsystems) follow(st *cluster.State) {
 }
 
 // show configures a subsystem if that is news. s.mu is held.
-func (s *subsystems) show(nqn string, id cluster.UUID, hosts []string, portals []nvmet.Portal,
-	ns nvmet.Namespace) {
-	have := s.mu.volumes[nqn]
-	if have != nil {
-		if have.round = s.mu.round; slices.Equal(have.hosts, hosts) && slices.Equal(have.portals, portals) {
+func (s *subsystems) show(nqn string, id cluster.UUID, want shown, ns nvmet.Namespace) {
+	want.round = s.mu.round
+	if have := s.mu.volumes[nqn]; have != nil {
+		if have.round = want.round; reflect.DeepEqual(*have, want) {
 			return
 		}
 	}
 	err := s.n.hosts.Put(nvmet.SubsystemConfig{NQN: nqn, Serial: serial(id), Model: model, Namespace: ns,
-		AllowedHosts: hosts, Portals: portals})
+		ReadOnly: want.readOnly, AllowedHosts: want.hosts, Portals: want.portals})
 	if err != nil {
 		s.n.log.WithError(err).WithField("subsystem", nqn).Error("volume or snapshot cannot be shown to hosts")
 		return
 	}
-	s.mu.volumes[nqn] = &shown{hosts: hosts, portals: portals, round: s.mu.round}
+	s.mu.volumes[nqn] = &want
 }
 
 // followNodes admits the nodes of the map to the chunk service.

@@ -315,3 +315,41 @@ func TestBusyPredecessor(t *testing.T) {
 		}
 	})
 }
+
+// TestWriteProtection comes and goes while a host is connected: one notice each time, the namespace says so,
+// and only then are writes refused, whatever kind they are.
+func TestWriteProtection(t *testing.T) {
+	w := newWorld(t, nvmet.Options{})
+	h := w.admin(connection{})
+	q := h.io(connection{})
+	h.configureEvents(nvme.AECNamespaceAttr)
+	data := make([]byte, 512)
+	var clearing nvme.Command
+	clearing.SetOpcode(nvme.OpWriteZeroes)
+	clearing.SetNSID(1)
+	for _, protected := range []bool{true, false, true} {
+		cid := h.asyncEvent()
+		cfg := w.config()
+		cfg.ReadOnly = protected
+		w.put(cfg)
+		h.wantEvent(cid, nvme.NoticeNamespaceAttr, nvme.LogChangedNS)
+		h.mustLog(nvme.LogChangedNS, 4096, nvme.GetLogPage{})
+		w.put(cfg)
+		h.quiet() // the same again is no news
+		id, err := nvme.DecodeIdentifyNamespace(h.identify(nvme.CNSNamespace, 1))
+		if err != nil || (id.NSATTR == nvme.NSATTRReadOnly) != protected {
+			t.Errorf("write protected %v: %+v, %v", protected, id, err)
+		}
+		want := nvme.Success
+		if protected {
+			want = nvme.NamespaceWriteProtected.NoRetry()
+		}
+		if st := q.write(0, data); st != want {
+			t.Errorf("write protected %v: a write ends with %v", protected, st)
+		}
+		if st := q.status(&clearing, nil, nil); st != want {
+			t.Errorf("write protected %v: Write Zeroes ends with %v", protected, st)
+		}
+		q.read(0, 512)
+	}
+}

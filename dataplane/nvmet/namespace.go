@@ -36,7 +36,7 @@ type Namespace interface {
 type Identity struct {
 	UUID  [16]byte // in the byte order of the text form; a volume's is the volume's UUID
 	NGUID [16]byte
-	// ReadOnly: hosts are told so, and no command that writes reaches Submit.
+	// ReadOnly for good: as SubsystemConfig.ReadOnly.
 	ReadOnly bool
 }
 

@@ -25,6 +25,9 @@ type SubsystemConfig struct {
 	// Serial (20 bytes) and Model (40 bytes) are ASCII and the same on every node; longer ones are cut.
 	Serial, Model string
 	Namespace     Namespace
+	// ReadOnly: hosts are told that the namespace is write protected, at once when that changes, and no command
+	// that writes reaches Submit from then on. What was submitted before still completes.
+	ReadOnly bool
 	// AllowedHosts lists the NQNs of hosts that may connect. AllowAny lets everyone in: for tests and
 	// development.
 	AllowedHosts []string
@@ -105,7 +108,7 @@ func (s *subsystem) setView(cfg SubsystemConfig) {
 	for _, h := range cfg.AllowedHosts {
 		v.allowed[h] = struct{}{}
 	}
-	if cfg.Namespace != nil && cfg.Namespace.Identity().ReadOnly {
+	if cfg.ReadOnly || cfg.Namespace != nil && cfg.Namespace.Identity().ReadOnly {
 		v.attrs = nvme.NSATTRReadOnly
 	}
 	s.view.Store(v)

@@ -286,11 +286,14 @@ func (t *Target) Put(cfg SubsystemConfig) error {
 	t.mu.generation++
 	t.mu.Unlock()
 	endAll(lost, errAccessLost)
-	if before != nil && before.cfg.Namespace != cfg.Namespace {
+	after := s.view.Load()
+	if before != nil && (before.cfg.Namespace != cfg.Namespace || before.attrs != after.attrs) {
 		s.raise(eventNamespace)
+	}
+	if before != nil && before.cfg.Namespace != cfg.Namespace {
 		s.anaChanged()
 	}
-	t.discoveryChanged(before, s.view.Load())
+	t.discoveryChanged(before, after)
 	return nil
 }
 

@@ -114,11 +114,14 @@ func TestUpdateVolume(t *testing.T) {
 	if again := patch(`{"name":"new","metadata":{"a":null}}`); again.ETag != v.ETag {
 		t.Errorf("changed by what is so already: %s, then %s", v.ETag, again.ETag)
 	}
-	r := w.call("PATCH", at, `{"name":"taken","description":"x"}`)
+	if v = patch(`{"read_only":true}`); !v.ReadOnly || v.Name != "new" {
+		t.Errorf("write protected: %+v", v)
+	}
+	r := w.call("PATCH", at, `{"name":"taken","read_only":false,"description":"x"}`)
 	if r.status != 409 || r.problem.Field != "name" {
 		t.Errorf("a name that is taken: %d %s", r.status, r.body)
 	}
-	if v := patch(`{}`); v.Description != "mine" {
+	if v := patch(`{}`); v.Description != "mine" || !v.ReadOnly {
 		t.Errorf("half of a refused change was done: %+v", v)
 	}
 	var found wire.Page[wire.Volume]

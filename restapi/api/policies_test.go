@@ -4,6 +4,13 @@ package api_test
 func (w *world) policies(ok func(int, string, string, string, ...string) reply) {
 	w.encryptOverHTTP(ok)
 	w.boundOverHTTP(ok)
+	w.protectOverHTTP(ok)
+}
+
+// protectOverHTTP keeps hosts from writing to a volume.
+func (w *world) protectOverHTTP(ok func(int, string, string, string, ...string) reply) {
+	v := w.Volume(78, "protected")
+	ok(200, "PATCH", "/v1/volumes/"+v.ID.String(), `{"read_only":true}`)
 }
 
 // encryptOverHTTP makes an encrypted volume, for which the cluster needs a key.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -55,6 +56,9 @@ func changed(v cluster.Volume, r wire.VolumeUpdate) (cluster.Volume, error) {
 	}
 	if r.Description != nil {
 		v.Description = *r.Description
+	}
+	if r.ReadOnly != nil {
+		v.ReadOnly = *r.ReadOnly
 	}
 	if len(r.Metadata) > 0 {
 		pairs := maps.Clone(v.Metadata)
@@ -112,7 +116,7 @@ func (m *Manager) commitVolume(ctx context.Context, it store.Item, was, is clust
 	return it, err
 }
 
-// described lists what changed of how a volume is called and described.
+// described lists what changed of how a volume is called, described and used.
 func described(was, is *cluster.Volume) (what []string) {
 	if was.Name != is.Name {
 		what = append(what, "name")
@@ -122,6 +126,9 @@ func described(was, is *cluster.Volume) (what []string) {
 	}
 	if !maps.Equal(was.Metadata, is.Metadata) {
 		what = append(what, "metadata")
+	}
+	if was.ReadOnly != is.ReadOnly {
+		what = append(what, "read-only: "+strconv.FormatBool(is.ReadOnly))
 	}
 	return what
 }

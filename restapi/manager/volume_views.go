@@ -90,7 +90,8 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 		VolumeNumbers: wire.VolumeNumbers(rec.Key), NQN: cluster.VolumeNQN(rec.UUID), Description: rec.Description,
 		Healing: s.healing(&rec, &owner),
 		Hosts:   append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
-		Sealing: wire.Sealing{Encryption: cluster.EncryptionNone}, QoS: (*wire.QoS)(rec.QoS),
+		Sealing:      wire.Sealing{Encryption: cluster.EncryptionNone},
+		VolumePolicy: wire.VolumePolicy{ReadOnly: rec.ReadOnly, QoS: (*wire.QoS)(rec.QoS)},
 	}
 	if e := rec.Encryption; e != nil {
 		w.Encryption, w.ClusterKey = e.Algorithm, e.ClusterKey

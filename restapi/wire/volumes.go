@@ -31,6 +31,7 @@ type VolumeUpdate struct {
 	Name        *string `json:"name,omitempty"`
 	Description *string `json:"description,omitempty"`
 	Size        *uint64 `json:"size_bytes,omitempty"`
+	ReadOnly    *bool   `json:"read_only,omitempty"`
 	// Metadata sets the pairs that it names, and removes those whose value is nil.
 	Metadata map[string]*string `json:"metadata,omitempty"`
 }
@@ -64,12 +65,18 @@ type Volume struct {
 	Owner   *Owner   `json:"owner,omitempty"`
 	Healing *Healing `json:"healing,omitempty"` // absent while its owner published nothing
 	Sealing
-	QoS *QoS `json:"qos,omitempty"` // of its own; absent: as the pool says
+	VolumePolicy
 	Lineage
 	Hosts       []string         `json:"hosts"`
 	Metadata    cluster.Metadata `json:"metadata"`
 	Description string           `json:"description,omitempty"`
 	Created     string           `json:"created"`
+}
+
+// VolumePolicy is what hosts may do to a volume.
+type VolumePolicy struct {
+	ReadOnly bool `json:"read_only"`
+	QoS      *QoS `json:"qos,omitempty"` // of its own; absent: as the pool says
 }
 
 // Sealing is how a volume is encrypted.

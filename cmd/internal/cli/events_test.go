@@ -61,5 +61,9 @@ func TestUpdateVolume(t *testing.T) {
 		t.Error(out)
 	}
 	contains(t, x.run("volume", "update", "db1"), "db1", "new", "a=3")
+	contains(t, x.run("volume", "update", "db1", "--read-only"), "ACCESS", "read-only")
+	if out := x.run("volume", "update", "db1", "--read-only=false"); strings.Contains(out, "ACCESS") {
+		t.Errorf("hosts may write again: %s", out)
+	}
 	x.fails("no volume", "volume", "update", "disk1", "--name", "x")
 }

@@ -164,6 +164,9 @@ func volumeTable(v wire.Volume) table {
 	t.add("STATE", v.State)
 	t.add("OWNER", ownerText(v))
 	t.add("NQN", v.NQN)
+	if v.ReadOnly {
+		t.add("ACCESS", "read-only")
+	}
 	if v.QoS != nil {
 		t.add("LIMITS", qosText(v.QoS))
 	}
@@ -199,11 +202,15 @@ func volumeUpdate(g *global) *cobra.Command {
 	var name, description string
 	var set map[string]string
 	var unset []string
+	var readOnly bool
 	c := &cobra.Command{
-		Use: "update VOLUME", Short: "Rename or describe a volume", Args: cobra.ExactArgs(1),
-		Long: "Rename or describe a volume. It keeps its id and NQN, so hosts that use it notice nothing.",
+		Use: "update VOLUME", Short: "Rename, describe or write protect a volume", Args: cobra.ExactArgs(1),
+		Long: "Rename or describe a volume. It keeps its id and NQN, so hosts that use it notice nothing. With " +
+			"--read-only hosts are told at once that it is write protected, and their writes are refused, until " +
+			"--read-only=false.",
 		Example: "  ashlar volume update disk1 --name db1\n" +
-			"  ashlar volume update db1 --description 'orders' --meta team=shop --unset-meta owner",
+			"  ashlar volume update db1 --description 'orders' --meta team=shop --unset-meta owner\n" +
+			"  ashlar volume update db1 --read-only",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
 			if err != nil {
@@ -215,6 +222,9 @@ func volumeUpdate(g *global) *cobra.Command {
 			}
 			if cmd.Flags().Changed("description") {
 				u.Description = &description
+			}
+			if cmd.Flags().Changed("read-only") {
+				u.ReadOnly = &readOnly
 			}
 			u.Metadata = map[string]*string{}
 			for k, x := range set {
@@ -232,6 +242,7 @@ func volumeUpdate(g *global) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&name, "name", "", "new name")
 	f.StringVar(&description, "description", "", "words to keep with it instead of the present ones")
+	f.BoolVar(&readOnly, "read-only", false, "hosts may not write to it")
 	f.StringToStringVar(&set, "meta", nil, "key=value pairs to add, or to change")
 	f.StringSliceVar(&unset, "unset-meta", nil, "keys of pairs to remove")
 	return c
