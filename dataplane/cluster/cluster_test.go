@@ -154,3 +154,37 @@ func TestOwnerRecord(t *testing.T) {
 		t.Fatalf("%+v, %v", back, err)
 	}
 }
+
+// TestVolumeKeysAreGivenOutOnce: every key has a serial of its own, and the next one is always later.
+func TestVolumeKeysAreGivenOutOnce(t *testing.T) {
+	if first := VolumeKeyAfter(0); first != (VolumeKey{1, 1}) || first.Serial() != 1 {
+		t.Errorf("the first key is %v, serial %d", first, first.Serial())
+	}
+	if next := VolumeKeyAfter(VolumeKey{MaxVUID, 3}.Serial()); next != (VolumeKey{1, 4}) {
+		t.Errorf("after the last VUID of a generation comes %v", next)
+	}
+	if over := VolumeKeyAfter(VolumeKey{MaxVUID, 1<<32 - 1}.Serial()); over.Valid() {
+		t.Errorf("after the last key of all comes %v", over)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		k := VolumeKey{VUID: rapid.Uint32Range(1, MaxVUID).Draw(t, "vuid"),
+			Generation: rapid.Uint32Range(1, 1<<32-2).Draw(t, "gen")}
+		next := VolumeKeyAfter(k.Serial())
+		if !next.Valid() || next.Serial() <= k.Serial() || next.Serial() > k.Serial()+2 {
+			t.Fatalf("after %v (serial %d) comes %v (serial %d)", k, k.Serial(), next, next.Serial())
+		}
+	})
+}
+
+// TestWhatIsDeleted: a node that is behind does not take a volume for deleted whose VUID it knows of old.
+func TestWhatIsDeleted(t *testing.T) {
+	old, young := VolumeKey{5, 1}, VolumeKey{5, 2}
+	s := &State{LastSerial: VolumeKey{4, 2}.Serial(), Volumes: map[VolumeKey]*Volume{}}
+	if !s.Deleted(old) || s.Deleted(young) {
+		t.Errorf("before the VUID is given out again: %v, %v", s.Deleted(old), s.Deleted(young))
+	}
+	s.LastSerial, s.Volumes[young] = young.Serial(), &Volume{}
+	if !s.Deleted(old) || s.Deleted(young) {
+		t.Errorf("after that: %v, %v", s.Deleted(old), s.Deleted(young))
+	}
+}

@@ -13,7 +13,8 @@
 //	map/devices/<number>                      Device (never deleted: a removed device stays as a tombstone)
 //	map/pools/<name>                          Pool
 //	counters/node, counters/device            last number given out
-//	counters/pool, counters/vuid              last number given out; VUIDs are not reused
+//	counters/pool                             last number given out
+//	counters/vuid                             serial of the last VolumeKey given out; each is given out once
 //	volumes/<uuid>                            Volume
 //	names/<pool>/<name>                       the uuid of the volume of that name that is in no project
 //	names/<pool>/<name>/<project>             and of the one in that project: a name is unique in its pool and

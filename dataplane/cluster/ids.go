@@ -44,6 +44,19 @@ func (k VolumeKey) String() string {
 // Valid reports whether the numbers are in range.
 func (k VolumeKey) Valid() bool { return k.VUID > 0 && k.VUID <= MaxVUID && k.Generation > 0 }
 
+// Serial counts the keys in the order in which they are given out, each once: all VUIDs of a generation, then
+// those of the next. It is the VUID in the first generation.
+func (k VolumeKey) Serial() uint64 { return uint64(k.Generation-1)<<24 | uint64(k.VUID) }
+
+// VolumeKeyAfter is the key that follows the one of that serial, 0 for none; not valid when there is no more.
+func VolumeKeyAfter(serial uint64) VolumeKey {
+	n := serial + 1
+	if n&MaxVUID == 0 {
+		n++ // no VUID is 0
+	}
+	return VolumeKey{VUID: uint32(n & MaxVUID), Generation: uint32(n>>24 + 1)}
+}
+
 // Less orders keys by VUID, then generation.
 func (k VolumeKey) Less(o VolumeKey) bool {
 	if k.VUID != o.VUID {

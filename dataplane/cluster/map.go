@@ -24,15 +24,16 @@ type State struct {
 	// Snapshots are those that nodes have to do with: on their way to another state, or shown to hosts.
 	Snapshots   map[UUID]*SnapshotAt
 	ClusterKeys ClusterKeys
-	// LastVUID is the VUID counter at the same revision: a VUID up to it without a record was deleted.
-	LastVUID uint32
+	// LastSerial is the counter of volume keys at the same revision: a key up to it without a record was
+	// deleted.
+	LastSerial uint64
 	// Unreadable tells that there are volume records that could not be read: then a missing one proves nothing.
 	Unreadable bool
 }
 
 // Deleted reports whether a volume certainly existed and does not any more.
 func (s *State) Deleted(v VolumeKey) bool {
-	return !s.Unreadable && v.VUID <= s.LastVUID && s.Volumes[v] == nil
+	return !s.Unreadable && v.Serial() <= s.LastSerial && s.Volumes[v] == nil
 }
 
 // OwnerAt is an owner record with the etcd revision that wrote it, the base of the next compare-and-swap.

@@ -304,9 +304,9 @@ func (w *world) create(size uint64) (*cluster.Volume, initiator.VolumeConfig) {
 // createBy makes a volume that a node is to own.
 func (w *world) createBy(v *cluster.Volume, owner cluster.NodeID) (*cluster.Volume, initiator.VolumeConfig) {
 	w.ctl.change(func(s *cluster.State) {
-		s.LastVUID++
-		v.Key = cluster.VolumeKey{VUID: s.LastVUID, Generation: 1}
-		v.UUID = cluster.UUID{7, byte(s.LastVUID)}
+		v.Key = cluster.VolumeKeyAfter(s.LastSerial)
+		s.LastSerial = v.Key.Serial()
+		v.UUID = cluster.UUID{7, byte(v.Key.VUID), byte(v.Key.Generation)}
 		s.Volumes[v.Key] = v
 		s.Owners[v.Key] = &cluster.OwnerAt{Owner: cluster.Owner{Gateway: owner}, Revision: s.Revision}
 	})

@@ -66,7 +66,7 @@ func (t *table) put(kv *mvccpb.KeyValue) (changed bool, err error) {
 	case key == cluster.KeyMapEpoch:
 		err = decodeNumber(kv, &t.m.Epoch)
 	case key == cluster.KeyCounterVUID:
-		err = decodeNumber(kv, &t.next.LastVUID)
+		err = decodeNumber(kv, &t.next.LastSerial)
 	case strings.HasPrefix(key, cluster.PrefixNodes):
 		err = t.putNode(kv)
 	case strings.HasPrefix(key, cluster.PrefixDevices):

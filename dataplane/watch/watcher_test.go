@@ -126,7 +126,7 @@ func TestTransactionsAreSeenWhole(t *testing.T) {
 				return
 			}
 			after = s.Revision
-			n := int(s.LastVUID)
+			n := int(s.LastSerial)
 			if len(s.Volumes) != n || len(s.Owners) != n || int(s.Map.Epoch) != n {
 				torn <- fmt.Sprintf("revision %d: counter %d, %d volumes, %d owners, epoch %d",
 					after, n, len(s.Volumes), len(s.Owners), s.Map.Epoch)

@@ -123,8 +123,8 @@ func (a *audit) volumes(volumes, names, owners store.Result) error {
 		a.say(strings.HasSuffix(it.Key, id), "volume %s is at key %s", id, it.Key)
 		a.say(rec.Validate() == nil, "volume %s is malformed: %v", id, rec.Validate())
 		a.say(a.v.Pools[rec.Pool] != nil, "volume %s is in pool %q, which does not exist", id, rec.Pool)
-		a.say(uint64(rec.Key.VUID) <= a.lastVUID, "volume %s has VUID %d above the counter %d", id, rec.Key.VUID,
-			a.lastVUID)
+		a.say(rec.Key.Serial() <= a.lastVUID, "volume %s has the key %v, above the counter (%d)", id,
+			rec.Key, a.lastVUID)
 		owner := cluster.KeyOwner(rec.Key)
 		a.say(ownerOf[owner], "volume %s has no owner record, or shares it", id)
 		delete(ownerOf, owner)

@@ -127,7 +127,7 @@ func (m *Manager) readOrigin(ctx context.Context, id cluster.UUID, hidden bool) 
 func (f *origin) clone(r wire.VolumeCreate) (cluster.Volume, error) {
 	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Project: r.Project, Pool: f.rec.Pool, Size: r.Size,
 		Metadata: r.Metadata, Description: r.Description,
-		Key: cluster.VolumeKey{VUID: cluster.MaxVUID, Generation: firstGeneration}, // the number comes later
+		Key: cluster.VolumeKeyAfter(f.rec.Key.Serial()), // another than its parent's; its own comes later
 		Parent: &cluster.Parent{Volume: f.rec.UUID, Key: f.rec.Key, Snapshot: f.snap.UUID, Pin: f.snap.Pin,
 			Size: f.snap.Size},
 		Encryption: f.rec.Encryption}

@@ -557,3 +557,31 @@ func flat[T any](p wire.Page[T], err error) ([]string, string, error) {
 	}
 	return ids, p.Next, err
 }
+
+// TestVUIDsAreReused: after the last VUID come those of the next generation, also where a volume of this one
+// still is.
+func TestVUIDsAreReused(t *testing.T) {
+	c := apitest.New(t)
+	c.Pool()
+	old := c.Volume(1, "old")
+	key := cluster.KeyCounterVUID
+	read, err := c.Store.Read(t.Context(), store.Key(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := fmt.Sprint(cluster.VolumeKey{VUID: cluster.MaxVUID - 1, Generation: 1}.Serial())
+	if _, err := c.Store.Commit(t.Context(), store.Txn{If: []store.Cond{{Key: key, Rev: read.One(0).Rev}},
+		Put: []store.Put{{Key: key, Value: []byte(last)}}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []wire.VolumeNumbers{{VUID: cluster.MaxVUID, Generation: 1}, {VUID: 1, Generation: 2},
+		{VUID: 2, Generation: 2}} {
+		if v := c.Volume(i+2, fmt.Sprint("v", i)); v.VolumeNumbers != want {
+			t.Errorf("got %+v, want %+v", v.VolumeNumbers, want)
+		}
+	}
+	if err := c.Manager.DeleteVolume(t.Context(), old.ID, "", false); err != nil {
+		t.Error(err)
+	}
+	c.Audit()
+}

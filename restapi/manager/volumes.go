@@ -12,9 +12,6 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// firstGeneration is every volume's while VUIDs are not reused.
-const firstGeneration = 1
-
 // CreateVolume makes a volume; created is false when this request made it before. The identity is r.ID, else
 // it is drawn.
 func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
@@ -33,7 +30,7 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 	}
 	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Project: r.Project, Pool: r.Pool, Size: r.Size,
 		Metadata: r.Metadata, Description: r.Description,
-		Key: cluster.VolumeKey{VUID: 1, Generation: firstGeneration}, Request: digest(r)}
+		Key: cluster.VolumeKeyAfter(0), Request: digest(r)} // the key comes later
 	if err := rec.Validate(); err != nil {
 		return vol, false, invalid(err, "size", "size_bytes", "uuid", "id")
 	}
@@ -118,11 +115,10 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 	if err != nil {
 		return wire.Volume{}, err
 	}
-	if last >= cluster.MaxVUID {
-		return wire.Volume{}, refuse(wire.Conflict, "", "all %d volume numbers were given out; reusing them "+
-			"is not supported yet", cluster.MaxVUID)
+	rec.Key = cluster.VolumeKeyAfter(last)
+	if !rec.Key.Valid() {
+		return wire.Volume{}, refuse(wire.Conflict, "", "all volume numbers of all generations were given out")
 	}
-	rec.Key.VUID = uint32(last + 1)
 	rec.Created = m.stamp()
 	gateway, err := preferredGateway(pool, snap.Results[4], rec.Key.VUID)
 	if err != nil {
@@ -137,7 +133,7 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 	txn := store.Txn{
 		If: []store.Cond{{Key: key}, {Key: poolItem.Key, Rev: poolItem.Rev}, {Key: nameKey},
 			{Key: cluster.KeyCounterVUID, Rev: count.Rev}, {Key: ownerKey}},
-		Put: []store.Put{put(key, rec), put(nameKey, rec.UUID), put(cluster.KeyCounterVUID, rec.Key.VUID),
+		Put: []store.Put{put(key, rec), put(nameKey, rec.UUID), put(cluster.KeyCounterVUID, rec.Key.Serial()),
 			put(ownerKey, owner)},
 	}
 	if err := charge(&txn, snap.One(5), rec.Project, 1, int64(rec.Size)); err != nil {
