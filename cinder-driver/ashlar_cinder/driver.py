@@ -39,6 +39,7 @@ or that a killed cinder-volume left half-way, comes out the same.
 
 from urllib import parse
 
+from keystoneauth1 import exceptions as keystone
 from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import excutils
@@ -49,6 +50,7 @@ from ashlar_brick import connector as ashlar_connector
 from ashlar_brick import errors
 from ashlar_cinder import existing
 from ashlar_cinder import faults
+from ashlar_cinder import login
 from ashlar_cinder import options
 from ashlar_cinder import policy
 from cinder import exception
@@ -83,9 +85,10 @@ class AshlarDriver(driver.VolumeDriver):
                 and encryption by volume type
         0.4.0 - Revert to snapshot
         0.5.0 - Volumes from snapshots and from volumes, without a copy
+        0.6.0 - Login with Keystone
     """
 
-    VERSION = '0.5.0'
+    VERSION = '0.6.0'
     VENDOR = 'Ashlar'
     CI_WIKI_NAME = 'Ashlar_CI'
     # No state, no lock of its own: any service may make any call.
@@ -111,7 +114,7 @@ class AshlarDriver(driver.VolumeDriver):
                 option='ashlar_pools', value=conf.ashlar_pools)
         try:
             self._api = client.Client(
-                conf.ashlar_api_urls, conf.ashlar_api_token,
+                conf.ashlar_api_urls, self._credentials(),
                 ca_file=conf.driver_ssl_cert_path,
                 connect_timeout=conf.ashlar_api_connect_timeout,
                 timeout=conf.ashlar_api_timeout)
@@ -122,6 +125,22 @@ class AshlarDriver(driver.VolumeDriver):
         if conf.ashlar_use_connector:
             # For image transfers of this very service.
             ashlar_connector.register()
+
+    def _credentials(self):
+        """A token of Ashlar's own, or a user of Keystone."""
+        conf = self.configuration
+        try:
+            user = login.from_options(CONF, conf.config_group,
+                                      conf.ashlar_api_timeout)
+        except keystone.ClientException as exc:
+            msg = _('the options to log in with Keystone cannot be used: '
+                    '%s') % exc
+            raise exception.VolumeDriverException(message=msg) from exc
+        if user is not None and conf.ashlar_api_token:
+            msg = _('both ashlar_api_token and auth_type are set; take one '
+                    'away')
+            raise exception.VolumeDriverException(message=msg)
+        return user or conf.ashlar_api_token
 
     def check_for_setup_error(self):
         """See that the cluster answers, likes the token, has the pools."""

@@ -15,6 +15,7 @@
 from oslo_config import cfg
 from oslo_config import types
 
+from ashlar_cinder import login
 from cinder.volume import configuration
 
 OPTS = [
@@ -30,7 +31,10 @@ OPTS = [
                      'driver_ssl_cert_verify has no say.'),
     cfg.StrOpt('ashlar_api_token',
                secret=True,
-               help='Bearer token for the Ashlar API (ashlar token create).'),
+               help='Bearer token for the Ashlar API (ashlar token create). '
+                    'Without one, and with auth_type in the section, the '
+                    'driver logs in with Keystone as the section says: '
+                    'auth_url, username, password and so on.'),
     cfg.ListOpt('ashlar_pools',
                 default=['default'],
                 help='Ashlar pools that this backend offers, each as a pool '
@@ -56,4 +60,4 @@ OPTS = [
 
 def list_opts():
     """For oslo-config-generator (entry point oslo.config.opts)."""
-    return [(configuration.SHARED_CONF_GROUP, OPTS)]
+    return [(configuration.SHARED_CONF_GROUP, OPTS + login.options())]

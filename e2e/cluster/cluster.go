@@ -32,6 +32,7 @@ type Options struct {
 	DiskSize  int64 // bytes
 	Pools     []wire.PoolCreate
 	Network   *network.Network // to have every node in a namespace of its own instead of on loopback
+	Settings  []string         // more arguments of every ashlard
 	Advertise string           // address at which hosts reach this machine's loopback; default 127.0.0.1
 	Patience  time.Duration    // bound of every wait, default 2 minutes
 }

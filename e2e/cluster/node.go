@@ -70,6 +70,7 @@ func newNode(t testing.TB, o Options, binary, dir string, number int, ports []in
 	if o.Network != nil {
 		n.args = append(n.args, "--listen-address", n.Address, "--insecure-http")
 	}
+	n.args = append(n.args, o.Settings...)
 	if o.Advertise != "" {
 		n.args = append(n.args, fmt.Sprintf("--advertise=hosts=%s:%d,discovery=%s:%d",
 			o.Advertise, n.Hosts, o.Advertise, n.Discovery))

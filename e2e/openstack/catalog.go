@@ -30,7 +30,7 @@ func (s *site) login(ctx context.Context, user, project string) (*gophercloud.Pr
 	return client, nil
 }
 
-// fillCatalog makes the service users (cinder, and nova for those who attach) and Cinder's endpoints.
+// fillCatalog makes the service users (cinder, nova for those who attach, ashlar for its nodes) and Cinder's endpoints.
 func (s *site) fillCatalog(ctx context.Context) error {
 	admin, err := s.login(ctx, "admin", "admin")
 	if err != nil {
@@ -60,7 +60,7 @@ func (s *site) fillCatalog(ctx context.Context) error {
 	return nil
 }
 
-// makeServiceUsers gives cinder and nova the roles admin and service in the project service. Without the
+// makeServiceUsers gives them the roles admin and service in the project service. Without the
 // role service Cinder takes nobody for Nova (service_token_roles) and refuses to delete attachments.
 func makeServiceUsers(ctx context.Context, identity *gophercloud.ServiceClient) error {
 	project, err := projects.Create(ctx, identity,
@@ -79,7 +79,7 @@ func makeServiceUsers(ctx context.Context, identity *gophercloud.ServiceClient) 
 	if err != nil {
 		return fmt.Errorf("roles: %w", err)
 	}
-	for _, name := range []string{"cinder", "nova"} {
+	for _, name := range []string{"cinder", "nova", "ashlar"} {
 		user, err := users.Create(ctx, identity, users.CreateOpts{
 			Name: name, DomainID: "default", Password: password,
 		}).Extract()

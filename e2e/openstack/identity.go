@@ -9,6 +9,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/roles"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/users"
 )
 
@@ -75,4 +76,41 @@ func (i *Identity) AddUser(ctx context.Context, user, project, role string) (str
 		return "", fmt.Errorf("role %s: there are %d, %w", role, len(known), err)
 	}
 	return p.ID, roles.Assign(ctx, i.admin, known[0].ID, roles.AssignOpts{UserID: u.ID, ProjectID: p.ID}).Err
+}
+
+// RevokeTokens ends every token of a user of the domain default, and returns when the user gets good ones
+// again.
+func (c *Cinder) RevokeTokens(ctx context.Context, user string) error {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	provider, err := c.site.login(ctx, "admin", "admin")
+	if err != nil {
+		return err
+	}
+	identity, err := openstack.NewIdentityV3(provider, gophercloud.EndpointOpts{Region: region})
+	if err != nil {
+		return err
+	}
+	pages, err := users.List(identity, users.ListOpts{Name: user}).AllPages(ctx)
+	if err != nil {
+		return fmt.Errorf("user %s: %w", user, err)
+	}
+	known, err := users.ExtractUsers(pages)
+	if err != nil || len(known) != 1 {
+		return fmt.Errorf("user %s: there are %d, %w", user, len(known), err)
+	}
+	for _, enabled := range []bool{false, true} {
+		change := users.UpdateOpts{Enabled: &enabled}
+		if err := users.Update(ctx, identity, known[0].ID, change).Err; err != nil {
+			return fmt.Errorf("enable %s: %v: %w", user, enabled, err)
+		}
+	}
+	// Revocation and tokens have whole seconds: a token of the same one is ended as well.
+	return c.procs.wait(ctx, "tokens of "+user, func(ctx context.Context) error {
+		own, err := c.site.login(ctx, user, "service")
+		if err != nil {
+			return err
+		}
+		return tokens.Get(ctx, identity, own.Token()).Err
+	})
 }

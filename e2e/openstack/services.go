@@ -29,6 +29,30 @@ type site struct {
 	Pool      string
 }
 
+// newSite finds ports and a state directory.
+func newSite() (*site, error) {
+	s := &site{Root: os.Geteuid() == 0}
+	var err error
+	if s.Ports, err = freePorts(); err == nil {
+		s.State, err = stateDir()
+	}
+	return s, err
+}
+
+// clouds is how the service user ashlar, of makeServiceUsers, logs in.
+func (s *site) clouds() string {
+	return fmt.Sprintf(`clouds:
+  ashlar:
+    auth:
+      auth_url: %s
+      username: ashlar
+      password: %s
+      project_name: service
+      user_domain_id: default
+      project_domain_id: default
+`, s.KeystoneURL(), password)
+}
+
 // Socket of mariadbd; Backend is the section of cinder.conf and the volume_backend_name.
 func (s *site) Socket() string  { return filepath.Join(s.State, "mysql.sock") }
 func (s *site) Backend() string { return "ashlar-1" }

@@ -25,10 +25,31 @@ const Patience = 4 * time.Minute
 
 // Options of a Cinder.
 type Options struct {
+	Plan      *Plan    // of where its Keystone will be, when the cluster has to know that
 	Endpoints []string // base URLs of the cluster's API
-	Token     string   // for it
+	Token     string   // for it; empty: the driver logs in with Keystone as the user cinder
 	Pool      string   // pool that the backend offers
 }
+
+// Plan is where the services of a Cinder will be.
+type Plan struct{ site *site }
+
+// NewPlan finds places for services that are started later.
+func NewPlan(t testing.TB) *Plan {
+	t.Helper()
+	s, err := newSite()
+	if err == nil {
+		t.Cleanup(func() { _ = os.RemoveAll(s.State) })
+		err = os.WriteFile(s.path("clouds.yaml"), []byte(s.clouds()), 0o600)
+	}
+	if err != nil {
+		t.Fatalf("plan of OpenStack: %v", err)
+	}
+	return &Plan{site: s}
+}
+
+// Clouds is a file that says how ashlard asks Keystone about tokens, its setting keystone.
+func (p *Plan) Clouds() string { return p.site.path("clouds.yaml") }
 
 // Cinder is a running Cinder with one backend, an Ashlar cluster.
 type Cinder struct {
@@ -75,13 +96,11 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, "", err
 	}
-	s := &site{Root: os.Geteuid() == 0, Endpoints: strings.Join(o.Endpoints, ","), Token: o.Token, Pool: o.Pool}
-	if s.Ports, err = freePorts(); err != nil {
-		return nil, "", err
+	if o.Plan == nil {
+		o.Plan = NewPlan(t)
 	}
-	if s.State, err = stateDir(); err != nil {
-		return nil, "", err
-	}
+	s := o.Plan.site
+	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
 	c = &Cinder{site: s, procs: newProcesses(logs)}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -188,7 +207,8 @@ func (c *Cinder) connect(ctx context.Context) error {
 	return nil
 }
 
-// servicesUp is ready when the scheduler and the backend report up, so that the scheduler knows its capacity.
+// servicesUp is ready when the scheduler and the backend report up and the scheduler knows the pool, which it
+// hears of later.
 func (c *Cinder) servicesUp(ctx context.Context) error {
 	pages, err := services.List(c.admin, nil).AllPages(ctx)
 	if err != nil {
@@ -207,7 +227,8 @@ func (c *Cinder) servicesUp(ctx context.Context) error {
 			return fmt.Errorf("%s is not up", binary)
 		}
 	}
-	return nil
+	_, err = c.Pool(ctx)
+	return err
 }
 
 // LogDir is where the services log, at level DEBUG.

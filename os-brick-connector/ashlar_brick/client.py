@@ -59,7 +59,11 @@ class Client:
 
     :param addresses: base URLs of the API, such as 'https://node1:7443'; at
         least one
-    :param token: bearer token (printable ASCII without spaces)
+    :param credentials: bearer token (printable ASCII without spaces), or what
+        gives tokens that end: an object with `token()` and with
+        `renew(refused)`, which is asked for another one when the API refused
+        that one, and answers None when there is none. Both may raise an
+        AshlarError; any thread may call them
     :param ca_file: PEM bundle that signs the nodes' certificates; None means
         the system's certificate authorities
     :param connect_timeout: seconds to reach one address
@@ -67,18 +71,16 @@ class Client:
     :raises ValueError: an argument that cannot work
     """
 
-    def __init__(self, addresses, token, *, ca_file=None,
+    def __init__(self, addresses, credentials, *, ca_file=None,
                  connect_timeout=5.0, timeout=30.0):
         if isinstance(addresses, str) or not addresses:
             raise ValueError('the API needs a list of at least one address')
         self._addresses = tuple(_base_url(url) for url in addresses)
-        # requests would put a header value that it refuses into its message.
-        if not re.fullmatch(r'[\x21-\x7e]+', token or ''):
-            raise ValueError('the API token is empty or has characters that '
-                             'do not belong in a token')
         if connect_timeout <= 0 or timeout <= 0:
             raise ValueError('timeouts must be above zero')
-        self._token = token
+        if credentials is None or isinstance(credentials, str):
+            credentials = _OneToken(_checked(credentials))
+        self._credentials = credentials
         self._verify = ca_file or True
         self._connect_timeout = connect_timeout
         self._timeout = timeout
@@ -269,16 +271,15 @@ class Client:
             parse.quote(segment, safe='') for segment in path)
         if query:
             call += '?' + parse.urlencode(query)
-        headers = {'Authorization': 'Bearer ' + self._token,
-                   'Accept': 'application/json'}
+        headers = {'Accept': 'application/json'}
         if once:
             headers['Idempotency-Key'] = str(uuid.uuid4())
         first, failures = self._current, []
         for step in range(len(self._addresses)):
             index = (first + step) % len(self._addresses)
             try:
-                answer = self._send(self._addresses[index], call, body,
-                                    headers)
+                answer = self._send_as_known(self._addresses[index], call,
+                                             body, headers)
             except (errors.Unreachable, errors.Unavailable) as exc:
                 LOG.warning('%s', exc)
                 failures.append(exc)
@@ -290,8 +291,21 @@ class Client:
         raise errors.Unreachable(
             '; '.join(str(failure) for failure in failures))
 
-    def _send(self, address, call, body, headers):
-        """Make the call at one address."""
+    def _send_as_known(self, address, call, body, headers):
+        """Make the call at one address with the token that there is."""
+        token = self._credentials.token()
+        try:
+            return self._send(address, call, body, headers, token)
+        except errors.Denied as exc:
+            newer = (self._credentials.renew(token) if exc.status == 401 else
+                     None)
+            if newer is None:
+                raise
+        return self._send(address, call, body, headers, newer)
+
+    def _send(self, address, call, body, headers, token):
+        """Make the call at one address with a token."""
+        headers = dict(headers, Authorization='Bearer ' + _checked(token))
         method, path = call.split(' ', 1)
         began = time.monotonic()
         where = f'{call} at {address}'
@@ -318,6 +332,28 @@ class Client:
         LOG.debug('%s: %d in %.3f s', where, reply.status_code,
                   time.monotonic() - began)
         return _decode(where, reply, content)
+
+
+class _OneToken:
+    """A token that nothing renews."""
+
+    def __init__(self, token):
+        self._token = token
+
+    def token(self):
+        return self._token
+
+    def renew(self, refused):
+        return None
+
+
+def _checked(token):
+    """The token, if it can be in a header."""
+    # requests would put a header value that it refuses into its message.
+    if not re.fullmatch(r'[\x21-\x7e]+', token or ''):
+        raise ValueError('the API token is empty or has characters that do '
+                         'not belong in a token')
+    return token
 
 
 def _base_url(url):

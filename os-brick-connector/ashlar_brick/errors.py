@@ -18,6 +18,7 @@
     |-- Unreachable      no address could serve the call
     |-- TimedOut         an address went silent; the outcome is unknown
     |-- BadAnswer        the answer is not one of this API
+    |-- NoToken          there is no token to call the API with
     `-- ApiError         the API said no (RFC 9457 problem)
         |-- Invalid          400, 413, 415: it cannot be asked for like this
         |-- Denied           401, 403
@@ -27,6 +28,7 @@
         |   |-- VolumeHasSnapshots  they have to go first
         |   |-- SnapshotExported    a host may still read the snapshot
         |   |-- SnapshotNotNewest   the volume has newer ones
+        |   |-- SnapshotLimit       the volume has as many as it may
         |   `-- QuotaExceeded       the project may not use more
         |-- PreconditionFailed   412: it was changed in the meantime
         |-- NotSupported     422: this release cannot do it
@@ -49,6 +51,10 @@ class TimedOut(AshlarError):
 
 class BadAnswer(AshlarError):
     """Something answered, but not with what this API promises."""
+
+
+class NoToken(AshlarError):
+    """Who gives the tokens gave none. Nothing was called."""
 
 
 class ApiError(AshlarError):
@@ -111,6 +117,10 @@ class SnapshotNotNewest(Conflict):
     """The volume has newer snapshots than the one it is to become."""
 
 
+class SnapshotLimit(Conflict):
+    """The volume has as many snapshots, and clones, as it may have."""
+
+
 class QuotaExceeded(Conflict):
     """The project would have more volumes or bytes than its quota."""
 
@@ -142,6 +152,7 @@ def from_problem(call, status, problem):
                'volume_has_snapshots': VolumeHasSnapshots,
                'snapshot_exported': SnapshotExported,
                'snapshot_not_newest': SnapshotNotNewest,
+               'snapshot_limit': SnapshotLimit,
                'quota_exceeded': QuotaExceeded,
                'not_supported': NotSupported}
     by_status = {400: Invalid, 413: Invalid, 415: Invalid,

@@ -10,10 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The twin is imported before Cinder, whatever file comes first.
+"""The twins are imported before Cinder, whatever file comes first.
 
 Cinder 2023.1 imports eventlet, which swaps http.server for one under which
-the twin cannot run.
+they cannot run.
 """
 
 from ashlar_brick.tests import api_twin  # noqa: F401
+from ashlar_cinder.tests import keystone_twin  # noqa: F401

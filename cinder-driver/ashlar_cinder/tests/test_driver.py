@@ -340,7 +340,8 @@ class SetupTest(base.TestCase):
         self.assertLessEqual({opt.name for opt in options.OPTS}, names)
         self.assertIn('reserved_percentage', names)
         (group, opts), = options.list_opts()
-        self.assertEqual(('backend_defaults', options.OPTS), (group, opts))
+        self.assertEqual('backend_defaults', group)
+        self.assertEqual(options.OPTS, opts[:len(options.OPTS)])
 
     def test_driver_does_not_import_eventlet(self):
         """Cinder itself may; what we add must not."""

@@ -55,7 +55,7 @@ class Cluster:
 
     `hosts` are by id of volume or snapshot, `reverts` by idempotency key.
     While `owners` is False nobody serves the volumes, so snapshots are
-    neither taken nor let go of.
+    neither taken nor let go of. A volume has at most `pins` snapshots.
     """
 
     id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
@@ -64,6 +64,7 @@ class Cluster:
     volumes: dict = dataclasses.field(default_factory=dict)
     snapshots: dict = dataclasses.field(default_factory=dict)
     owners: bool = True
+    pins: int = 128
     reverts: dict = dataclasses.field(default_factory=dict)
     hosts: dict = dataclasses.field(default_factory=dict)
     calls: list = dataclasses.field(default_factory=list)
@@ -146,6 +147,8 @@ class Cluster:
                               field=name)
         # Of a volume as it is now, the API takes a snapshot out of sight.
         snapshot = source_id if kind == 'snapshot' else str(uuid.uuid4())
+        if kind == 'volume':
+            self.require_pin(volume['id'])
         return {'encryption': volume['encryption'],
                 'parent': {'volume': volume['id'], 'snapshot': snapshot,
                            'pin': '1.1', 'size_bytes': source['size_bytes']}}
@@ -226,6 +229,7 @@ class Cluster:
         if old is not None and any(old[key] != body[key] for key in body):
             raise Problem(409, 'conflict', 'another snapshot has this id')
         if old is None:
+            self.require_pin(body['volume'])
             self.hosts[body['id']] = set()
             self.snapshots[body['id']] = dict(
                 body, state='creating', size_bytes=volume['size_bytes'],
@@ -237,6 +241,16 @@ class Cluster:
         if shown['state'] == 'creating':
             return 202, shown
         return (201 if old is None else 200), shown
+
+    def require_pin(self, volume_id):
+        """Refuse a snapshot too many, those of clones included."""
+        pins = {key for key, one in self.snapshots.items()
+                if one['volume'] == volume_id}
+        pins |= {one['parent']['snapshot'] for one in self.volumes.values()
+                 if one.get('parent', {}).get('volume') == volume_id}
+        if len(pins) >= self.pins:
+            raise Problem(409, 'snapshot_limit', 'no more are possible',
+                          field='volume')
 
     def delete_snapshot(self, snapshot_id):
         hosts = self.show_snapshot(snapshot_id)[1]['hosts']

@@ -218,6 +218,7 @@ class ClientTest(unittest.TestCase):
                 (409, 'volume_has_snapshots', errors.VolumeHasSnapshots),
                 (409, 'snapshot_exported', errors.SnapshotExported),
                 (409, 'snapshot_not_newest', errors.SnapshotNotNewest),
+                (409, 'snapshot_limit', errors.SnapshotLimit),
                 (409, 'quota_exceeded', errors.QuotaExceeded),
                 (412, 'precondition_failed', errors.PreconditionFailed),
                 (422, 'not_supported', errors.NotSupported),
