@@ -21,6 +21,9 @@ from cinder import exception
 
 LOG = logging.getLogger(__name__)
 
+# What a view list holds; only the message that Cinder logs has the number.
+SNAPSHOTS_OF_A_VOLUME = 128
+
 
 @contextlib.contextmanager
 def as_cinder_errors():
@@ -37,5 +40,9 @@ def as_cinder_errors():
     except errors.SnapshotExported as exc:
         LOG.error('%s', exc)
         raise exception.SnapshotIsBusy(message=str(exc)) from exc
+    except errors.SnapshotLimit as exc:
+        LOG.error('%s', exc)
+        raise exception.SnapshotLimitReached(
+            set_limit=SNAPSHOTS_OF_A_VOLUME) from exc
     except errors.AshlarError as exc:
         raise exception.VolumeBackendAPIException(data=exc) from exc

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
 	"github.com/ashlar-storage/ashlar/e2e/openstack"
@@ -24,8 +25,14 @@ func (c cloud) snapshotsLive(t *testing.T) {
 	host := open(t, a.Info, a.Info.HostNQN)
 	old, young := random(64<<10), bytes.Repeat([]byte{0x5a}, 64<<10)
 	c.write(ctx, t, host, old)
-	first := c.snap(t, v.ID, "first")
+	first, taken := c.snap(t, v.ID, "first"), time.Now().Unix()
 	c.write(ctx, t, host, young)
+	c.cluster.Eventually("the next second, for Cinder finds the newest snapshot by seconds", func() error {
+		if time.Now().Unix() == taken {
+			return errors.New("it is the same one")
+		}
+		return nil
+	})
 	second := c.snap(t, v.ID, "second")
 	c.expectSnapshots(t, v.ID, first.ID, second.ID)
 

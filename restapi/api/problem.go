@@ -41,6 +41,8 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusConflict, "Hosts may still use the snapshot"
 	case wire.SnapshotNotNewest:
 		return http.StatusConflict, "The volume has newer snapshots"
+	case wire.SnapshotLimit:
+		return http.StatusConflict, "The volume has as many snapshots as it can have"
 	case wire.LastAdminToken:
 		return http.StatusConflict, "Nobody could administer the cluster any more"
 	case wire.QuotaExceeded:

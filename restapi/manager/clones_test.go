@@ -3,6 +3,7 @@ package manager_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -321,6 +322,23 @@ func TestClonesThatAreRefused(t *testing.T) {
 		}
 	}
 	c.want("golden", "@golden")
+}
+
+// TestNoMoreClonesThanPins: clones of a volume take one each, clones of a snapshot none.
+func TestNoMoreClonesThanPins(t *testing.T) {
+	c := newCloning(t)
+	of := wire.Source{Volume: c.volume}
+	for n := c.pins(); n < cluster.MaxPins; n++ {
+		if _, code, _ := c.clone(100+n, fmt.Sprint("clone", n), 0, of); code != "" {
+			t.Fatalf("clone %d: %s", n, code)
+		}
+	}
+	if _, code, field := c.clone(99, "more", 0, of); code != wire.SnapshotLimit || field == "" {
+		t.Errorf("one more: %q %q", code, field)
+	}
+	if _, code, _ := c.clone(98, "of-a-snapshot", 0, wire.Source{Snapshot: c.snapshot}); code != "" {
+		t.Errorf("one of a snapshot: %s", code)
+	}
 }
 
 // TestTenantsCloneTheirOwn: what belongs to another project is no source, and a clone is charged in full.

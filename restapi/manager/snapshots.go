@@ -107,8 +107,8 @@ func (m *Manager) roomForPins(ctx context.Context, vol cluster.VolumeKey) error 
 	}
 	owner, err := decode[cluster.Owner](read.One(0))
 	if err == nil && len(owner.View.Pins) >= cluster.MaxPins {
-		err = refuse(wire.Conflict, "volume", "the volume has %d snapshots, more are not possible",
-			len(owner.View.Pins))
+		err = refuse(wire.SnapshotLimit, "volume", "the volume has %d snapshots, those that clones of it need "+
+			"included, and can have no more", len(owner.View.Pins))
 	}
 	return err
 }

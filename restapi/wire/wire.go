@@ -44,6 +44,7 @@ const (
 	VolumeHasSnapshots   Code = "volume_has_snapshots"   // 409
 	SnapshotExported     Code = "snapshot_exported"      // 409
 	SnapshotNotNewest    Code = "snapshot_not_newest"    // 409
+	SnapshotLimit        Code = "snapshot_limit"         // 409
 	LastAdminToken       Code = "last_admin_token"       // 409
 	QuotaExceeded        Code = "quota_exceeded"         // 409
 	NotEnoughDomains     Code = "not_enough_domains"     // 409

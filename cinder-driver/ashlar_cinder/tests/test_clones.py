@@ -57,6 +57,16 @@ class CloneTest(base.TestCase):
                 (size * units.Gi, self.snapshot.id),
                 (stored['size_bytes'], stored['parent']['snapshot']))
 
+    def test_source_has_no_more_room(self):
+        """Cinder then makes its image cache another image volume."""
+        self.cluster.pins = 2
+        self.clone()
+        for call in (self.clone, lambda: self.taken(self.source)):
+            self.failure(exception.SnapshotLimitReached, call)
+        # One of the snapshot takes no room.
+        self.driver.create_volume_from_snapshot(self.make_volume(size=2),
+                                                self.snapshot)
+
     def test_of_what_was_there_before_cinder(self):
         volume = self.created(_name_id=str(uuid.uuid4()))
         taken = self.api.create_snapshot(
