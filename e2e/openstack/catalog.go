@@ -30,7 +30,8 @@ func (s *site) login(ctx context.Context, user, project string) (*gophercloud.Pr
 	return client, nil
 }
 
-// fillCatalog makes the service users (cinder, nova for those who attach, ashlar for its nodes) and Cinder's endpoints.
+// fillCatalog makes the service users (cinder, nova for those who attach, ashlar for its nodes) and Cinder's
+// endpoints.
 func (s *site) fillCatalog(ctx context.Context) error {
 	admin, err := s.login(ctx, "admin", "admin")
 	if err != nil {

@@ -41,8 +41,8 @@ type cloud struct {
 // serves all parts: bringing it up is what costs.
 func TestCinder(t *testing.T) {
 	plan := openstack.NewPlan(t)
-	storage := cluster.Start(t, cluster.Options{DiskSize: 2 * gib, Settings: []string{"--keystone", plan.Clouds(),
-		"--keystone-roles", "service=operator", "--keystone-cache-seconds", "0"}})
+	storage := cluster.Start(t, cluster.Options{DiskSize: 2 * gib, Settings: []string{
+		"--keystone", plan.Clouds(), "--keystone-roles", "service=operator", "--keystone-cache-seconds", "0"}})
 	var endpoints []string
 	for _, n := range storage.Nodes {
 		endpoints = append(endpoints, n.REST)
