@@ -20,6 +20,7 @@
 //	names/<pool>/<name>/<project>             and of the one in that project: a name is unique in its pool and
 //	                                          project (names hold no slash, so the two kinds never meet)
 //	projects/<name>                           Project: what it may use, and what it uses
+//	provisioned/<pool>                        Provisioned: what the volumes of the pool ask for together
 //	owners/<vuid>.<generation>                Owner: who serves the volume, where its journal is, which table
 //	                                          places which group, what of its past is kept
 //	snapshots/<uuid>                          Snapshot

@@ -43,10 +43,11 @@ const (
 	PrefixUnclaimed       = Prefix + "hidden/unclaimed/"
 	PrefixFlattening      = Prefix + "flattening/"
 
-	PrefixProjects = Prefix + "projects/"
-	PrefixEvents   = Prefix + "events/"
-	PrefixSeen     = Prefix + "seen/nodes/"
-	PrefixRequests = Prefix + "requests/"
+	PrefixProjects    = Prefix + "projects/"
+	PrefixProvisioned = Prefix + "provisioned/"
+	PrefixEvents      = Prefix + "events/"
+	PrefixSeen        = Prefix + "seen/nodes/"
+	PrefixRequests    = Prefix + "requests/"
 )
 
 // KeyNode is where a node's record lives.
@@ -54,6 +55,9 @@ func KeyNode(n NodeID) string { return PrefixNodes + strconv.FormatUint(uint64(n
 
 // KeyDevice is where a device's record lives.
 func KeyDevice(d DeviceID) string { return PrefixDevices + strconv.FormatUint(uint64(d), 10) }
+
+// KeyProvisioned is where what the volumes of a pool ask for is counted.
+func KeyProvisioned(pool string) string { return PrefixProvisioned + pool }
 
 // KeyPool is where a pool's record lives.
 func KeyPool(name string) string { return PrefixPools + name }

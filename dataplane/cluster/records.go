@@ -156,6 +156,10 @@ type Pool struct {
 	Encryption string `json:"encryption,omitempty"`
 	// QoS bounds the hosts of its volumes.
 	QoS *PoolQoS `json:"qos,omitempty"`
+	// Thick are volumes that do not say otherwise.
+	Thick bool `json:"thick,omitempty"`
+	// Overcommit is how much larger than what the pool can hold its thin volumes may be; 0: not bounded.
+	Overcommit float64 `json:"overcommit,omitempty"`
 	// Members and Changes are all that the group tables are computed from: who was there when the pool
 	// was made, and what happened since. Changes are only ever appended.
 	Members     []Member `json:"members"`
@@ -189,6 +193,8 @@ type Volume struct {
 	Hidden bool `json:"hidden,omitempty"`
 	// Encryption of its blocks; nil: none.
 	Encryption *Encryption `json:"encryption,omitempty"`
+	// Thick: its whole size is set aside in the pool.
+	Thick bool `json:"thick,omitempty"`
 	// ReadOnly: hosts may not write. Whoever manages it may still revert, resize and flatten it.
 	ReadOnly bool `json:"read_only,omitempty"`
 	// QoS bounds its hosts; nil: as the pool says.

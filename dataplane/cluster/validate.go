@@ -177,6 +177,9 @@ func (p *Pool) ValidatePolicy() error {
 	if err := p.QoS.Validate(); err != nil {
 		return err
 	}
+	if err := ValidateOvercommit("overcommit", p.Overcommit); err != nil {
+		return err
+	}
 	return ValidateEncryption("encryption", p.Encryption)
 }
 

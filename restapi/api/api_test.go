@@ -345,6 +345,15 @@ func refusedPooling(_ string) []refusal {
 		{"unknown device", "POST", pools, `{"name":"p","parity":1,"devices":[1,77]}`, nil, 400, field, "devices"},
 		{"device twice", "POST", pools, `{"name":"p","parity":1,"devices":[1,1]}`, nil, 400, field, "devices"},
 		{"other pool of that name", "POST", pools, `{"name":"gold","parity":0}`, nil, 409, wire.Conflict, "name"},
+		{"a ratio below 1", "PATCH", pools + "/gold", `{"overcommit_ratio":0.5}`, nil, 400, field,
+			"overcommit_ratio"},
+		{"a ratio that is none", "POST", pools, `{"name":"p","overcommit_ratio":-3}`, nil, 400, field,
+			"overcommit_ratio"},
+		{"neither thin nor thick", "PATCH", pools + "/gold", `{"provisioning":"fat"}`, nil, 400, field,
+			"provisioning"},
+		{"more than the pool holds", "POST", volumes, `{"name":"n","pool":"gold","size_bytes":1099511627776,` +
+			`"provisioning":"thick"}`, nil, 409, wire.PoolOvercommitted, ""},
+		{"update no pool", "PATCH", pools + "/tin", `{"overcommit_ratio":2}`, nil, 404, wire.NotFound, ""},
 		{"no such pool", "GET", pools + "/tin", "", nil, 404, wire.NotFound, ""},
 		{"balance of no pool", "GET", pools + "/tin/balance", "", nil, 404, wire.NotFound, ""},
 	}

@@ -5,6 +5,13 @@ func (w *world) policies(ok func(int, string, string, string, ...string) reply) 
 	w.encryptOverHTTP(ok)
 	w.boundOverHTTP(ok)
 	w.protectOverHTTP(ok)
+	w.provisionOverHTTP(ok)
+}
+
+// provisionOverHTTP bounds what volumes may ask for.
+func (w *world) provisionOverHTTP(ok func(int, string, string, string, ...string) reply) {
+	ok(200, "PATCH", "/v1/pools/gold", `{"overcommit_ratio":2.5,"provisioning":"thin"}`)
+	ok(201, "POST", "/v1/volumes", `{"name":"thick","pool":"gold","size_bytes":4096,"provisioning":"thick"}`)
 }
 
 // protectOverHTTP keeps hosts from writing to a volume.

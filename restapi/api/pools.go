@@ -40,6 +40,18 @@ func (s *Server) getPool(c *gin.Context) error {
 	return answer(c, p)
 }
 
+func (s *Server) updatePool(c *gin.Context) error {
+	var r wire.PoolUpdate
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	p, err := s.o.Manager.UpdatePool(c.Request.Context(), param(c, "pool"), r, ifMatch(c))
+	if err != nil {
+		return err
+	}
+	return answer(c, p)
+}
+
 func (s *Server) changePool(c *gin.Context) error {
 	var r wire.PoolChange
 	if err := readBody(c, &r); err != nil {

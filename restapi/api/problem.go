@@ -47,6 +47,8 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusConflict, "Nobody could administer the cluster any more"
 	case wire.QuotaExceeded:
 		return http.StatusConflict, "The project may not use more"
+	case wire.PoolOvercommitted:
+		return http.StatusConflict, "The pool does not take more"
 	case wire.KeyMissing:
 		return http.StatusConflict, "A cluster key is missing"
 	case wire.NotEnoughDomains:

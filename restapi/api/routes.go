@@ -81,6 +81,7 @@ func routes() []route {
 		list("/v1/pools", (*Server).listPools, "name"),
 		create("/v1/pools", (*Server).createPool),
 		show("/v1/pools/:pool", (*Server).getPool),
+		change("PATCH", "/v1/pools/:pool", (*Server).updatePool),
 		show("/v1/pools/:pool/balance", (*Server).getPoolBalance),
 		show("/v1/pools/:pool/statistics", (*Server).getPoolStatistics, "history"),
 		act("/v1/pools/:pool/changes", (*Server).changePool),

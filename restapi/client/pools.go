@@ -37,6 +37,14 @@ func (c *Client) GetPool(ctx context.Context, name string) (wire.Pool, error) {
 	return get[wire.Pool](ctx, c, "/v1/pools/"+segment(name), nil)
 }
 
+// UpdatePool changes what u names of a pool.
+func (c *Client) UpdatePool(ctx context.Context, name string, u wire.PoolUpdate, opts ...Option) (
+	out wire.Pool, err error,
+) {
+	return out, c.do(ctx, call{method: http.MethodPatch, path: "/v1/pools/" + segment(name), body: u,
+		repeatable: true}, &out, opts...)
+}
+
 // ChangePool changes who belongs to a pool; repeating it changes nothing.
 func (c *Client) ChangePool(ctx context.Context, name string, change wire.PoolChange,
 	opts ...Option) (wire.Pool, error) {

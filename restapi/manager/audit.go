@@ -19,7 +19,7 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		store.All(cluster.PrefixProjects), store.All(cluster.PrefixSnapshots),
 		store.All(cluster.PrefixSnapshotNames), store.All(cluster.PrefixHiddenVolumes),
 		store.All(cluster.PrefixHiddenSnapshots), store.All(cluster.PrefixUnclaimed),
-		store.All(cluster.PrefixFlattening))
+		store.All(cluster.PrefixFlattening), store.All(cluster.PrefixProvisioned))
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +46,9 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if err := a.flattening(v.extra[0], v.extra[13]); err != nil {
+		return nil, err
+	}
+	if err := a.provisioned(v.extra[0], v.extra[14]); err != nil {
 		return nil, err
 	}
 	return a.broken, nil

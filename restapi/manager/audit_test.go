@@ -41,6 +41,8 @@ func TestAuditFinds(t *testing.T) {
 		"a malformed pool": {put: cluster.KeyPool("gold"), value: `{"name":"gold"}`, want: "malformed"},
 		"a project that uses nothing": {put: cluster.KeyProject("acme"),
 			value: `{"name":"acme","used":{"volumes":1,"bytes":4096}}`, want: "is charged for"},
+		"a pool that counts wrong": {put: cluster.KeyProvisioned("gold"), value: `{"thin":4096}`,
+			want: "the volumes have"},
 		"two nodes of one uuid": {put: cluster.KeyNode(3), value: `{"number":3,"uuid":"` + id.String() + `"}`,
 			want: "two nodes"},
 	} {

@@ -58,6 +58,9 @@ func (m *Manager) createClone(ctx context.Context, r wire.VolumeCreate) (
 			vol, err = m.repeated(ctx, it, request)
 			return err
 		}
+		if err := asProvisioned(read, &rec, r.Provisioning); err != nil {
+			return err
+		}
 		created = true
 		vol, err = m.makeVolume(ctx, read, rec, from)
 		return err

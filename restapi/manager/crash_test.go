@@ -316,6 +316,14 @@ func policyChanges() []change {
 			id := encryptedVolume(c, 1).ID
 			return func(ctx context.Context) error { return c.Manager.DestroyKey(ctx, id, "") }
 		}},
+		{"make a volume thick", func(c *apitest.Cluster) doer {
+			c.Pool()
+			id := c.Volume(1, "v1").ID
+			return func(ctx context.Context) error {
+				u := wire.VolumeUpdate{Provisioning: wire.Thick}
+				return errOf(c.Manager.UpdateVolume(ctx, id, u, ""))
+			}
+		}},
 		{"bound a volume", func(c *apitest.Cluster) doer {
 			c.Pool()
 			id := c.Volume(1, "v1").ID

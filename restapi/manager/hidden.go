@@ -37,6 +37,9 @@ func (m *Manager) removeVolume(ctx context.Context, t *store.Txn, it store.Item,
 		key := cluster.KeyFlattening(rec.UUID)
 		t.Delete, t.Blind = append(t.Delete, key), append(t.Blind, key) // as does this
 	}
+	if err := m.provision(ctx, t, rec, nil); err != nil {
+		return err
+	}
 	return m.letGo(ctx, t, rec.Parent)
 }
 

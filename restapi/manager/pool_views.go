@@ -61,7 +61,8 @@ func (m *Manager) Pool(ctx context.Context, name string) (wire.Pool, error) {
 // census is what all nodes and volumes say, for drawing pools.
 type census struct {
 	stats   map[cluster.NodeID]cluster.NodeStats
-	volumes map[string][]judged // by pool, those that the caller sees
+	volumes map[string][]judged            // by pool, those that the caller sees
+	asked   map[string]cluster.Provisioned // as volumes, and of hidden ones, too
 }
 
 // readPools reads the map and the census, and extra.
@@ -82,10 +83,15 @@ func (m *Manager) readPools(ctx context.Context, extra ...store.Query) (*view, *
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &census{stats, make(map[string][]judged)}
+	c := &census{stats, make(map[string][]judged), make(map[string]cluster.Provisioned)}
 	for _, x := range volumes {
-		if sees(ctx, x.rec.Project) && !x.rec.Hidden {
-			c.volumes[x.rec.Pool] = append(c.volumes[x.rec.Pool], x)
+		pool := x.rec.Pool
+		if !sees(ctx, x.rec.Project) {
+			continue
+		}
+		c.asked[pool] = c.asked[pool].Plus(x.rec.Provisioned())
+		if !x.rec.Hidden {
+			c.volumes[pool] = append(c.volumes[pool], x)
 		}
 	}
 	return v, c, nil
@@ -99,15 +105,15 @@ func (v *view) pool(p *cluster.Pool, c *census) wire.Pool {
 		ID:        p.ID, Name: p.Name, Code: p.Code, Data: p.Data, Parity: p.Parity, Domain: p.Domain,
 		ChunkSize: p.ChunkSize, StripeUnit: p.StripeUnit,
 		PoolPolicy: wire.PoolPolicy{Relax: p.Relax, MinColumns: p.MinColumns,
-			Encryption: cmp.Or(p.Encryption, cluster.EncryptionNone), QoS: drawPoolQoS(p.QoS)},
+			Encryption: cmp.Or(p.Encryption, cluster.EncryptionNone), QoS: drawPoolQoS(p.QoS),
+			Provisioning: provisioning(p.Thick), Overcommit: p.Overcommit},
 		Usable: float64(p.Data) / float64(p.Width()), Domains: domainsOf(p, members), Devices: p.Devices(),
 		Table: uint32(len(p.Changes)), Description: p.Description,
 		Volumes: len(c.volumes[p.Name]),
 		Healing: sumUp(c.volumes[p.Name]), Capacity: v.capacity(p, c.stats), Created: p.Created,
 	}
-	for _, x := range c.volumes[p.Name] {
-		w.Capacity.Provisioned += x.rec.Size
-	}
+	asked := c.asked[p.Name]
+	w.Capacity.Provisioned, w.Capacity.Reserved = asked.Thin+asked.Thick, asked.Thick
 	return w
 }
 

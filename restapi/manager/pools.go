@@ -34,7 +34,7 @@ func policyFrom(r wire.PoolCreate) (cluster.Pool, error) {
 	p := cluster.Pool{
 		Name: r.Name, Code: r.Code, Data: r.Data, Domain: r.Domain, ChunkSize: r.ChunkSize,
 		StripeUnit: r.StripeUnit, Relax: r.Relax, MinColumns: r.MinColumns, Description: r.Description,
-		Encryption: r.Encryption,
+		Encryption: r.Encryption, Thick: r.Provisioning == wire.Thick, Overcommit: r.Overcommit,
 	}
 	if p.Code == "" {
 		p.Code = cluster.CodeReplica
@@ -67,7 +67,10 @@ func policyFrom(r wire.PoolCreate) (cluster.Pool, error) {
 	if len(p.Description) > maxDescription {
 		return p, refuse(wire.InvalidField, "description", "is longer than %d bytes", maxDescription)
 	}
-	return p, invalid(p.ValidatePolicy())
+	if err := validProvisioning(r.Provisioning); err != nil {
+		return p, err
+	}
+	return p, invalid(p.ValidatePolicy(), "overcommit", "overcommit_ratio")
 }
 
 // CreatePool makes a pool; created is false when the same pool exists. The pool is placed on the given

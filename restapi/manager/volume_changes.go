@@ -21,6 +21,9 @@ func (m *Manager) UpdateVolume(ctx context.Context, id cluster.UUID, r wire.Volu
 			return wire.Volume{}, invalid(err)
 		}
 	}
+	if err := validProvisioning(r.Provisioning); err != nil {
+		return wire.Volume{}, err
+	}
 	var vol wire.Volume
 	err := m.decide(ctx, func() error {
 		it, was, err := m.readVolume(ctx, id, ifMatch)
@@ -56,6 +59,9 @@ func changed(v cluster.Volume, r wire.VolumeUpdate) (cluster.Volume, error) {
 	}
 	if r.Description != nil {
 		v.Description = *r.Description
+	}
+	if r.Provisioning != "" {
+		v.Thick = r.Provisioning == wire.Thick
 	}
 	if r.ReadOnly != nil {
 		v.ReadOnly = *r.ReadOnly
@@ -107,6 +113,9 @@ func (m *Manager) commitVolume(ctx context.Context, it store.Item, was, is clust
 		m.note(&txn, wire.Info, "volume.resized", aboutVolume(&is), is.Project, "volume %s has %d bytes now",
 			is.Name, is.Size)
 	}
+	if err := m.provision(ctx, &txn, &was, &is); err != nil {
+		return it, err
+	}
 	if what := described(&was, &is); len(what) > 0 {
 		m.note(&txn, wire.Info, "volume.updated", aboutVolume(&is), is.Project, "volume %s (%s) changed: %s",
 			is.Name, was.Name, strings.Join(what, ", "))
@@ -129,6 +138,9 @@ func described(was, is *cluster.Volume) (what []string) {
 	}
 	if was.ReadOnly != is.ReadOnly {
 		what = append(what, "read-only: "+strconv.FormatBool(is.ReadOnly))
+	}
+	if was.Thick != is.Thick {
+		what = append(what, "provisioning: "+provisioning(is.Thick))
 	}
 	return what
 }

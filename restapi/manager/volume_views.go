@@ -91,7 +91,7 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 		Healing: s.healing(&rec, &owner),
 		Hosts:   append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,
 		Sealing:      wire.Sealing{Encryption: cluster.EncryptionNone},
-		VolumePolicy: wire.VolumePolicy{ReadOnly: rec.ReadOnly, QoS: (*wire.QoS)(rec.QoS)},
+		VolumePolicy: drawVolumePolicy(&rec),
 	}
 	if e := rec.Encryption; e != nil {
 		w.Encryption, w.ClusterKey = e.Algorithm, e.ClusterKey

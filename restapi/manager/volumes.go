@@ -25,6 +25,9 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 			return vol, false, err
 		}
 	}
+	if err = validProvisioning(r.Provisioning); err != nil {
+		return vol, false, err
+	}
 	if r.Source != nil {
 		return m.createClone(ctx, r)
 	}
@@ -52,6 +55,9 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 		}
 		created = true
 		if err := m.encrypt(ctx, snap, &rec, r.Encryption); err != nil {
+			return err
+		}
+		if err := asProvisioned(snap, &rec, r.Provisioning); err != nil {
 			return err
 		}
 		vol, err = m.makeVolume(ctx, snap, rec, nil)
@@ -137,6 +143,9 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 			put(ownerKey, owner)},
 	}
 	if err := charge(&txn, snap.One(5), rec.Project, 1, int64(rec.Size)); err != nil {
+		return wire.Volume{}, err
+	}
+	if err := m.provision(ctx, &txn, nil, &rec); err != nil {
 		return wire.Volume{}, err
 	}
 	began := ""

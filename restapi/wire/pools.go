@@ -4,18 +4,21 @@ import "github.com/ashlar-storage/ashlar/dataplane/cluster"
 
 // PoolCreate asks for a pool. Zero values (nil for Parity and Devices) mean the defaults.
 type PoolCreate struct {
-	Name        string              `json:"name"`
-	Code        cluster.Code        `json:"code,omitempty"`
-	Data        int                 `json:"data,omitempty"`
-	Parity      *int                `json:"parity,omitempty"`
-	Domain      cluster.DomainLevel `json:"domain,omitempty"`
-	ChunkSize   uint32              `json:"chunk_size,omitempty"`
-	StripeUnit  uint32              `json:"stripe_unit,omitempty"`
-	Relax       bool                `json:"relax,omitempty"`
-	MinColumns  int                 `json:"min_columns,omitempty"`
-	Encryption  string              `json:"encryption,omitempty"`
-	Devices     []cluster.DeviceID  `json:"devices,omitempty"`
-	Description string              `json:"description,omitempty"`
+	Name       string              `json:"name"`
+	Code       cluster.Code        `json:"code,omitempty"`
+	Data       int                 `json:"data,omitempty"`
+	Parity     *int                `json:"parity,omitempty"`
+	Domain     cluster.DomainLevel `json:"domain,omitempty"`
+	ChunkSize  uint32              `json:"chunk_size,omitempty"`
+	StripeUnit uint32              `json:"stripe_unit,omitempty"`
+	Relax      bool                `json:"relax,omitempty"`
+	MinColumns int                 `json:"min_columns,omitempty"`
+	Encryption string              `json:"encryption,omitempty"`
+	// Provisioning, Thin or Thick, is of volumes that do not say otherwise.
+	Provisioning string             `json:"provisioning,omitempty"`
+	Overcommit   float64            `json:"overcommit_ratio,omitempty"`
+	Devices      []cluster.DeviceID `json:"devices,omitempty"`
+	Description  string             `json:"description,omitempty"`
 }
 
 // PoolChange changes who belongs to a pool.
@@ -54,6 +57,15 @@ type PoolPolicy struct {
 	MinColumns int      `json:"min_columns"`
 	Encryption string   `json:"encryption"` // of volumes that do not say otherwise: "none" or "aes-256-xts"
 	QoS        *PoolQoS `json:"qos,omitempty"`
+	// Provisioning, Thin or Thick, is of volumes that do not say otherwise.
+	Provisioning string  `json:"provisioning"`
+	Overcommit   float64 `json:"overcommit_ratio"` // 0: not bounded
+}
+
+// PoolUpdate changes what it names of a pool, as a JSON merge patch (RFC 7396): the rest stays.
+type PoolUpdate struct {
+	Provisioning string   `json:"provisioning,omitempty"`
+	Overcommit   *float64 `json:"overcommit_ratio,omitempty"`
 }
 
 // PoolDomains is the failure domains of a pool's level: how many it has, how many it needs, and how many
@@ -81,6 +93,7 @@ type Capacity struct {
 	Used        uint64 `json:"used_bytes"`
 	Free        uint64 `json:"free_bytes"`
 	Provisioned uint64 `json:"provisioned_bytes"`
+	Reserved    uint64 `json:"reserved_bytes"` // of Provisioned, what is set aside for thick volumes
 }
 
 // PoolBalance is what the newest group table of a pool gives to its devices.

@@ -18,7 +18,16 @@ type VolumeCreate struct {
 	Metadata cluster.Metadata `json:"metadata,omitempty"`
 	// Encryption is "aes-256-xts", "none", or empty: as the pool says, or the source.
 	Encryption string `json:"encryption,omitempty"`
+	// Provisioning is Thin, Thick, or empty: as the pool says.
+	Provisioning string `json:"provisioning,omitempty"`
 }
+
+// The ways to provision: a thin volume takes space as it is written, a thick one has its whole size set
+// aside.
+const (
+	Thin  = "thin"
+	Thick = "thick"
+)
 
 // Source is a snapshot, or a volume as it is now: one of the two.
 type Source struct {
@@ -32,6 +41,8 @@ type VolumeUpdate struct {
 	Description *string `json:"description,omitempty"`
 	Size        *uint64 `json:"size_bytes,omitempty"`
 	ReadOnly    *bool   `json:"read_only,omitempty"`
+	// Provisioning is Thin, Thick, or empty: as it is.
+	Provisioning string `json:"provisioning,omitempty"`
 	// Metadata sets the pairs that it names, and removes those whose value is nil.
 	Metadata map[string]*string `json:"metadata,omitempty"`
 }
@@ -73,10 +84,11 @@ type Volume struct {
 	Created     string           `json:"created"`
 }
 
-// VolumePolicy is what hosts may do to a volume.
+// VolumePolicy is what a volume takes, and what its hosts may do to it.
 type VolumePolicy struct {
-	ReadOnly bool `json:"read_only"`
-	QoS      *QoS `json:"qos,omitempty"` // of its own; absent: as the pool says
+	Provisioning string `json:"provisioning"` // Thin or Thick
+	ReadOnly     bool   `json:"read_only"`
+	QoS          *QoS   `json:"qos,omitempty"` // of its own; absent: as the pool says
 }
 
 // Sealing is how a volume is encrypted.

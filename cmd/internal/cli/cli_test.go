@@ -87,6 +87,8 @@ func TestADay(t *testing.T) {
 	contains(t, x.run("device", "show", "2"), "NODE", "2")
 	contains(t, x.run("pool", "create", "gold", "--copies", "2"), "2 copies", "DEVICES", "1,2")
 	contains(t, x.run("pool", "list"), "gold")
+	contains(t, x.run("pool", "update", "gold", "--overcommit", "3"), "over-commit ratio 3", "thin unless")
+	x.fails("ashlar pool update", "volume", "create", "large", "--pool", "gold", "--size", "1PiB")
 	contains(t, x.run("volume", "create", "v1", "--pool", "gold", "--size", "16MiB", "--meta", "a=b"),
 		"16 MiB (16777216 bytes)", "a=b")
 	contains(t, x.run("volume", "list"), "v1", "gold", "16 MiB")

@@ -80,8 +80,8 @@ func answerStatus(code wire.Code) int {
 	case wire.NotFound:
 		return ExitNotFound
 	case wire.Conflict, wire.VolumeExported, wire.LastAdminToken, wire.NotEnoughDomains, wire.PreconditionFailed,
-		wire.QuotaExceeded, wire.VolumeHasSnapshots, wire.SnapshotExported, wire.SnapshotNotNewest,
-		wire.SnapshotLimit:
+		wire.QuotaExceeded, wire.PoolOvercommitted, wire.VolumeHasSnapshots, wire.SnapshotExported,
+		wire.SnapshotNotNewest, wire.SnapshotLimit:
 		return ExitConflict
 	case wire.Unauthenticated, wire.Forbidden:
 		return ExitRefused

@@ -15,7 +15,7 @@ import (
 func poolCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "pool", Short: "Policies that volumes are placed by"}
 	c.AddCommand(poolCreate(g), poolList(g), poolShow(g), poolAddDevice(g), poolRemoveDevice(g), poolReweight(g),
-		poolStats(g), poolWait(g), poolQoS(g))
+		poolStats(g), poolWait(g), poolQoS(g), poolUpdate(g))
 	return c
 }
 
@@ -69,6 +69,10 @@ func poolCreate(g *global) *cobra.Command {
 	f.StringVar(&p.unit, "stripe-unit", "", "power of two from 4KiB to the chunk size (default 16KiB)")
 	f.StringVar(&p.opts.Encryption, "encryption", "",
 		"of volumes that do not say otherwise: aes-256-xts or none (default none)")
+	f.StringVar(&p.opts.Provisioning, "provisioning", "",
+		"of volumes that do not say otherwise: thin (default) or thick")
+	f.Float64Var(&p.opts.Overcommit, "overcommit", 0, "how much larger than what is free for them thin volumes "+
+		"may be together, such as 3 (default 0: not bounded)")
 	f.StringVar(&p.opts.Description, "description", "", "for people")
 	return c
 }
@@ -189,7 +193,8 @@ func poolTable(p wire.Pool) table {
 	t.add("TOTAL", bytesText(p.Capacity.Total))
 	t.add("USED", bytesText(p.Capacity.Used))
 	t.add("FREE", bytesText(p.Capacity.Free))
-	t.add("PROVISIONED", bytesText(p.Capacity.Provisioned))
+	t.add("PROVISIONED", provisionedText(p))
+	t.add("VOLUMES ARE", p.Provisioning+" unless they say otherwise")
 	t.add("CREATED", p.Created)
 	return t
 }

@@ -70,6 +70,9 @@ func Explain(err error) string {
 			"--domain or --relax"
 	case client.Is(err, wire.QuotaExceeded):
 		text += "\n  `ashlar project show PROJECT` tells what it uses; an administrator sets its quota"
+	case client.Is(err, wire.PoolOvercommitted):
+		text += "\n  `ashlar pool show POOL` tells what is provisioned; `ashlar pool update POOL --overcommit` " +
+			"sets the ratio"
 	case client.Is(err, wire.KeyMissing):
 		text += "\n  put the key into the key file of every node (setting key-file; `ashlard key add` makes " +
 			"one); `ashlar key list` shows which nodes lack it"

@@ -25,7 +25,7 @@ func volumeCommand(g *global) *cobra.Command {
 }
 
 func volumeCreate(g *global) *cobra.Command {
-	var id, project, encryption, description string
+	var id, project, encryption, provisioning, description string
 	var from origin
 	var meta map[string]string
 	c := &cobra.Command{
@@ -37,7 +37,7 @@ func volumeCreate(g *global) *cobra.Command {
 			"  ashlar volume create disk3 --from-volume disk1 --size 20GiB",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			opts := wire.VolumeCreate{Name: args[0], Project: project, Metadata: meta, Encryption: encryption,
-				Description: description}
+				Provisioning: provisioning, Description: description}
 			err := from.apply(cmd.Context(), c, &opts)
 			if err != nil {
 				return err
@@ -60,6 +60,8 @@ func volumeCreate(g *global) *cobra.Command {
 	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
 	f.StringVar(&description, "description", "", "words to keep with it")
 	f.StringVar(&encryption, "encryption", "", "aes-256-xts or none (default: as the pool says, or the source)")
+	f.StringVar(&provisioning, "provisioning", "", "thin or thick: its whole size is set aside (default: as "+
+		"the pool says)")
 	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
 	c.MarkFlagsMutuallyExclusive("from-snapshot", "from-volume")
 	return c
@@ -164,6 +166,7 @@ func volumeTable(v wire.Volume) table {
 	t.add("STATE", v.State)
 	t.add("OWNER", ownerText(v))
 	t.add("NQN", v.NQN)
+	t.add("PROVISIONING", v.Provisioning)
 	if v.ReadOnly {
 		t.add("ACCESS", "read-only")
 	}
@@ -203,6 +206,7 @@ func volumeUpdate(g *global) *cobra.Command {
 	var set map[string]string
 	var unset []string
 	var readOnly bool
+	var provisioning string
 	c := &cobra.Command{
 		Use: "update VOLUME", Short: "Rename, describe or write protect a volume", Args: cobra.ExactArgs(1),
 		Long: "Rename or describe a volume. It keeps its id and NQN, so hosts that use it notice nothing. With " +
@@ -216,7 +220,7 @@ func volumeUpdate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var u wire.VolumeUpdate
+			u := wire.VolumeUpdate{Provisioning: provisioning}
 			if cmd.Flags().Changed("name") {
 				u.Name = &name
 			}
@@ -242,6 +246,7 @@ func volumeUpdate(g *global) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&name, "name", "", "new name")
 	f.StringVar(&description, "description", "", "words to keep with it instead of the present ones")
+	f.StringVar(&provisioning, "provisioning", "", "thin, or thick: its whole size is set aside")
 	f.BoolVar(&readOnly, "read-only", false, "hosts may not write to it")
 	f.StringToStringVar(&set, "meta", nil, "key=value pairs to add, or to change")
 	f.StringSliceVar(&unset, "unset-meta", nil, "keys of pairs to remove")
