@@ -46,6 +46,7 @@ func (w *world) volumeOf(project string, n int, name string) wire.Volume {
 func concrete(path string, volume wire.Volume, token string) string {
 	return strings.NewReplacer(":node", "1", ":device", "1", ":pool", "gold", ":volume", volume.ID.String(),
 		":snapshot", apitest.UUID(76).String(), ":host", apitest.HostA, ":project", "acme",
+		":task", "flatten-"+volume.ID.String(),
 		":token", token).Replace(path)
 }
 

@@ -74,6 +74,7 @@ func TestEveryOperation(t *testing.T) {
 		t.Error("no ETag after a resize")
 	}
 
+	w.tasksOverHTTP(ok)
 	w.policies(ok)
 	w.credentials(ok)
 	ok(200, "GET", "/v1/events?kind=volume&limit=3", "")

@@ -42,6 +42,9 @@ func act(path string, do call) route {
 	return route{method: http.MethodPost, path: path, do: do, conditional: true}
 }
 
+// tell does something with what has no version.
+func tell(path string, do call) route { return route{method: http.MethodPost, path: path, do: do} }
+
 // change changes, sets or deletes one resource.
 func change(method, path string, do call, query ...string) route {
 	return route{method: method, path: path, do: do, query: query, conditional: true}
@@ -100,6 +103,9 @@ func routes() []route {
 		show("/v1/volumes/:volume/exports/:host", (*Server).getExport),
 		change("PUT", "/v1/volumes/:volume/exports/:host", (*Server).putExport),
 		change("DELETE", "/v1/volumes/:volume/exports/:host", (*Server).deleteExport),
+		list("/v1/tasks", (*Server).listTasks, "kind", "subject"),
+		show("/v1/tasks/:task", (*Server).getTask),
+		tell("/v1/tasks/:task/cancel", (*Server).cancelTask),
 		list("/v1/events", (*Server).listEvents, "severity", "kind", "subject"),
 		list("/v1/snapshots", (*Server).listSnapshots),
 		create("/v1/snapshots", (*Server).createSnapshot),

@@ -37,6 +37,27 @@ func (m *Manager) FlattenVolume(ctx context.Context, id cluster.UUID, ifMatch st
 	return vol, err
 }
 
+// CancelFlatten takes the wish back that a clone share nothing with its parent. What is copied stays so, and
+// the next flatten goes on from there.
+func (m *Manager) CancelFlatten(ctx context.Context, id cluster.UUID) error {
+	return m.decide(ctx, func() error {
+		it, rec, err := m.readVolume(ctx, id, "")
+		if err != nil || rec.Parent == nil || !rec.Parent.Flatten {
+			return err
+		}
+		parent := *rec.Parent
+		parent.Flatten = false
+		rec.Parent = &parent
+		key := cluster.KeyFlattening(id)
+		txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{put(it.Key, rec)},
+			Delete: []string{key}, Blind: []string{key}} // belongs to the volume alone
+		m.note(&txn, wire.Info, "volume.flatten_cancelled", aboutVolume(&rec), rec.Project,
+			"volume %s goes on sharing with volume %s", rec.Name, parent.Volume)
+		_, err = m.store.Commit(ctx, txn)
+		return err
+	})
+}
+
 // endFlatten takes the link to its parent from a clone that needs it no more.
 func (m *Manager) endFlatten(ctx context.Context, key string, id cluster.UUID) error {
 	it, rec, err := m.sweptVolume(ctx, id)

@@ -61,6 +61,7 @@ func (m *Manager) Pool(ctx context.Context, name string) (wire.Pool, error) {
 // census is what all nodes and volumes say, for drawing pools.
 type census struct {
 	stats   map[cluster.NodeID]cluster.NodeStats
+	owners  store.Result                   // owner records of all volumes
 	volumes map[string][]judged            // by pool, those that the caller sees
 	asked   map[string]cluster.Provisioned // as volumes, and of hidden ones, too
 }
@@ -83,7 +84,7 @@ func (m *Manager) readPools(ctx context.Context, extra ...store.Query) (*view, *
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &census{stats, make(map[string][]judged), make(map[string]cluster.Provisioned)}
+	c := &census{stats, v.extra[n+3], make(map[string][]judged), make(map[string]cluster.Provisioned)}
 	for _, x := range volumes {
 		pool := x.rec.Pool
 		if !sees(ctx, x.rec.Project) {

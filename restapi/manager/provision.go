@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/store"
@@ -87,6 +88,10 @@ func (m *Manager) takes(ctx context.Context, pool string, want cluster.Provision
 	stats, err := readStats(v.extra[0])
 	if err != nil {
 		return err
+	}
+	for n, st := range stats { // a device that is down publishes no size: that of its record counts
+		st.Devices = slices.DeleteFunc(st.Devices, func(d cluster.DeviceStats) bool { return d.Total == 0 })
+		stats[n] = st
 	}
 	total := v.capacity(&p, stats).Total
 	switch {

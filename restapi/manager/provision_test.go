@@ -61,8 +61,12 @@ func TestOvercommit(t *testing.T) {
 	if err := c.Manager.DeleteVolume(t.Context(), apitest.UUID(1), "", false); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.Manager.PublishStats(t.Context(), cluster.NodeStats{Node: 1,
+		Devices: []cluster.DeviceStats{{Device: 1, Error: "does not answer"}}}); err != nil {
+		t.Fatal(err)
+	}
 	if err := provisioned(c, 3, 2*poolHolds-4096, ""); err != nil {
-		t.Errorf("within the ratio: %v", err)
+		t.Errorf("within the ratio, with a device down: %v", err)
 	}
 	grow := func(to uint64) error {
 		return errOf(c.Manager.UpdateVolume(t.Context(), apitest.UUID(3), wire.VolumeUpdate{Size: &to}, ""))

@@ -46,11 +46,12 @@ func (o *origin) apply(ctx context.Context, c *client.Client, r *wire.VolumeCrea
 }
 
 func volumeFlatten(g *global) *cobra.Command {
-	return &cobra.Command{
+	var wait bool
+	c := &cobra.Command{
 		Use: "flatten VOLUME", Short: "Make a clone independent of its parent", Args: cobra.ExactArgs(1),
 		Long: "Make a clone independent of its parent: what it shares is copied in the background, while hosts " +
 			"use it. Snapshots of the clone that are older keep the parent until they are deleted.",
-		Example: "  ashlar volume flatten disk2\n  ashlar volume show disk2 --watch   # how far it is",
+		Example: "  ashlar volume flatten disk2\n  ashlar volume flatten disk2 --wait   # shows how far it is",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
 			if err != nil {
@@ -59,9 +60,14 @@ func volumeFlatten(g *global) *cobra.Command {
 			if v, err = c.FlattenVolume(cmd.Context(), v.ID, client.IfMatch(v.ETag)); err != nil {
 				return err
 			}
+			if wait {
+				return g.awaitTask(cmd, c, wire.TaskFlatten, v.ID)
+			}
 			return g.print(cmd, v, volumeTable(v))
 		}),
 	}
+	waitFlag(c, &wait)
+	return c
 }
 
 func flattenText(f *wire.Flatten) string {

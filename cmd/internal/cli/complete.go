@@ -29,6 +29,7 @@ func (g *global) completions() map[string]names {
 		"DEVICE...": deviceNumbers,
 		"NODE":      nodeNames,
 		"TOKEN":     tokenIDs,
+		"TASK":      taskIDs,
 		"PROJECT":   projectNames,
 		"--project": projectNames,
 		"CONTEXT":   g.contextNames,

@@ -38,6 +38,7 @@ func keyList(g *global) *cobra.Command {
 
 func keyRotate(g *global) *cobra.Command {
 	var to string
+	var wait bool
 	c := &cobra.Command{
 		Use: "rotate --to ID", Short: "Wrap all data keys with another cluster key from now on",
 		Args: cobra.NoArgs,
@@ -49,9 +50,13 @@ func keyRotate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if wait {
+				return g.awaitTask(cmd, c, wire.TaskRotate, to)
+			}
 			return g.print(cmd, k, keyTable(k))
 		}),
 	}
+	waitFlag(c, &wait)
 	c.Flags().StringVar(&to, "to", "", "id of the key")
 	_ = c.MarkFlagRequired("to")
 	return c

@@ -36,6 +36,10 @@ func deviceScrub(g *global) *cobra.Command {
 func scrubAction(g *global, action string, c *cobra.Command) *cobra.Command {
 	c.Args = cobra.ExactArgs(1)
 	c.Example = "  ashlar device scrub " + action + " 3"
+	var wait bool
+	if action == wire.ScrubStart {
+		waitFlag(c, &wait)
+	}
 	c.RunE = g.run(func(cmd *cobra.Command, api *client.Client, args []string) error {
 		number, err := parseNumber[cluster.DeviceID]("device", args[0])
 		if err != nil {
@@ -44,6 +48,9 @@ func scrubAction(g *global, action string, c *cobra.Command) *cobra.Command {
 		d, err := api.ScrubDevice(cmd.Context(), number, wire.ScrubRequest{Action: action})
 		if err != nil {
 			return err
+		}
+		if wait {
+			return g.awaitTask(cmd, api, wire.TaskScrub, number)
 		}
 		return g.print(cmd, d, scrubTable(d))
 	})

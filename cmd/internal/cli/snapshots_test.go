@@ -57,5 +57,9 @@ func TestClonesOfAVolume(t *testing.T) {
 	contains(t, x.run("volume", "list", "--hidden"), "disk1")
 	contains(t, x.run("volume", "show", "disk2"), apitest.UUID(1).String())
 	contains(t, x.run("volume", "flatten", "disk2"), "FLATTEN", "16 MiB")
+	contains(t, x.run("task", "list", "--kind", "flatten"), "flatten-", "16 MiB")
+	contains(t, x.run("task", "show", "rebalance-gold"), "pool gold", "done")
+	contains(t, x.run("task", "wait", "rebalance-gold"), "all of it")
+	x.fails("does not exist", "task", "cancel", "scrub-99")
 	x.c.Audit()
 }
