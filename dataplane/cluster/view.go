@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -51,6 +52,16 @@ func (v *View) Sees(s, w Seq) bool {
 		}
 	}
 	return true
+}
+
+// Reverts counts the reverts that a view as of s (0: the present) comes after. Two views with none between
+// them see the same, unless there is a version between them.
+func (v *View) Reverts(s Seq) int {
+	if s == 0 {
+		s = ^Seq(0)
+	}
+	n, _ := slices.BinarySearchFunc(v.Hidden, s, func(h Interval, s Seq) int { return cmp.Compare(h.To, s) })
+	return n
 }
 
 // Validate checks order and limits.

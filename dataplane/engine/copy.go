@@ -20,10 +20,11 @@ type copying struct {
 	cloned bool
 	// tombstones lie over something at the place and are copied, too; else only over what was copied before.
 	tombstones bool
-	had        []bool // blocks of which something was copied
-	bare       []bool // blocks that were empty to a view before anything was copied
-	again      bool   // the second time, for tombstones
-	unread     bool   // failed because the column could not be read
+	had        []bool        // blocks of which something was copied
+	bare       []bool        // blocks that were empty to a view before anything was copied
+	again      bool          // the second time, for tombstones
+	views      []cluster.Seq // that differ, oldest first
+	unread     bool          // failed because the column could not be read
 }
 
 // copyViews copies one view after the other. A view that a revert has changed may see versions that are older
@@ -32,14 +33,58 @@ type copying struct {
 func (e *Engine) copyViews(c *copying, done func(ok bool)) {
 	c.cloned = e.cloned() && !e.cfg.Mutant.Is(mutant.AbsentCopied)
 	c.had, c.bare = make([]bool, e.geo.ChunkBlocks), make([]bool, e.geo.ChunkBlocks)
-	e.copyView(c, append(e.pins(), 0), func(ok bool) {
-		if !ok || len(e.cfg.View.Hidden) == 0 || !c.undercut() || e.cfg.Mutant.Is(mutant.TombUncovered) {
-			done(ok)
+	c.views = nil
+	e.findViews(c, 0, e.pins(), func(oldest []cell, ok bool) {
+		if !ok {
+			done(false)
 			return
 		}
-		c.again = true
-		e.copyView(c, append(e.pins(), 0), done)
+		e.copyView(c, oldest, c.views, func(ok bool) {
+			if !ok || len(e.cfg.View.Hidden) == 0 || !c.undercut() || e.cfg.Mutant.Is(mutant.TombUncovered) {
+				done(ok)
+				return
+			}
+			c.again = true
+			e.copyView(c, oldest, c.views, done)
+		})
 	})
+}
+
+// findViews finds the views to copy, asOf being one, among that and the pins before it. A pin that sees the
+// same as the view after it needs no copy: of a thousand snapshots few tell a column of one page apart. It
+// gives what the oldest view sees.
+func (e *Engine) findViews(c *copying, asOf cluster.Seq, pins []cluster.Seq,
+	done func(oldest []cell, ok bool)) {
+	c.views = append(c.views, asOf)
+	c.read(asOf, func(cells []cell, ok bool) {
+		if !ok {
+			c.unread = true
+			done(nil, false)
+			return
+		}
+		newest := cluster.Seq(0)
+		for i := range cells {
+			newest = max(newest, cells[i].info.W)
+		}
+		n := len(pins)
+		for n > 0 && e.seesSame(pins[n-1], asOf, newest) {
+			n--
+		}
+		if n > 0 {
+			e.findViews(c, pins[n-1], pins[:n-1], done)
+			return
+		}
+		slices.Reverse(c.views)
+		done(cells, true)
+	})
+}
+
+// seesSame reports that a pin sees what a later view (0: the present) sees, of which the newest version is
+// given: it was there at the pin, and no revert came between.
+func (e *Engine) seesSame(pin, view, newest cluster.Seq) bool {
+	v := &e.cfg.View
+	return newest <= pin && (v.Reverts(pin) == v.Reverts(view) || e.cfg.Mutant.Is(mutant.RevertOverlooked)) ||
+		e.cfg.Mutant.Is(mutant.PinOverlooked)
 }
 
 // undercut reports that something was copied to a block that had been empty to an earlier view.
@@ -52,26 +97,23 @@ func (c *copying) undercut() bool {
 	return false
 }
 
-func (e *Engine) copyView(c *copying, views []cluster.Seq, done func(ok bool)) {
-	if len(views) == 0 {
-		done(true)
-		return
+// copyView copies views of which the first sees these cells.
+func (e *Engine) copyView(c *copying, cells []cell, views []cluster.Seq, done func(ok bool)) {
+	for i := range cells {
+		c.choose(i, &cells[i])
 	}
-	c.read(views[0], func(cells []cell, ok bool) {
-		if !ok {
-			c.unread = true
-			done(false)
+	e.putCells(c.to, c.colKey, cells, func(ok bool) {
+		if views = views[1:]; !ok || len(views) == 0 {
+			done(ok)
 			return
 		}
-		for i := range cells {
-			c.choose(i, &cells[i])
-		}
-		e.putCells(c.to, c.colKey, cells, func(ok bool) {
+		c.read(views[0], func(cells []cell, ok bool) {
 			if !ok {
+				c.unread = true
 				done(false)
 				return
 			}
-			e.copyView(c, views[1:], done)
+			e.copyView(c, cells, views, done)
 		})
 	})
 }

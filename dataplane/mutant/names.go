@@ -78,6 +78,8 @@ const (
 	HoldUnspread     Name = "hold-unspread"     // hosts go on before all devices know of a revert
 	HiddenDecided    Name = "hidden-decided"    // an open decides about what a revert has hidden
 	TombUncovered    Name = "tomb-uncovered"    // copies lack tombstones over what a revert brought back
+	PinOverlooked    Name = "pin-overlooked"    // copies hold what the present sees only
+	RevertOverlooked Name = "revert-overlooked" // copies lack what a pin sees that a revert has hidden since
 	ReturnUnviewed   Name = "return-unviewed"   // a device comes back with an older view list
 	TombUnmasked     Name = "tomb-unmasked"     // a tombstone of a clone has no part in its row's mask
 	ZeroesKept       Name = "zeroes-kept"       // zeroes that are decoded in a clone are no tombstone
@@ -148,7 +150,8 @@ func Engine() []Name {
 		ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered,
 		SweepUnnumbered, HoldUndrained, HoldUnspread, HiddenDecided, ReturnUnviewed,
-		TombUncovered, TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
+		TombUncovered, PinOverlooked, RevertOverlooked,
+		TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
 		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept, SparseUnnoticed,
 	}
 }
