@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -111,15 +112,27 @@ func (e *Etcd) Commit(ctx context.Context, t Txn) (int64, error) {
 	return resp.Header.Revision, nil
 }
 
-// Await returns when a key has been written or deleted after revision rev. An error says nothing of the key.
+// Await returns when a key that was there at revision rev has been written or deleted since. An error says
+// nothing of the key. It looks at the key when the watch has begun: of what was before, etcd tells a new watch
+// every 100 ms only.
 func (e *Etcd) Await(ctx context.Context, key string, rev int64) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	for r := range e.c.Watch(ctx, key, clientv3.WithRev(rev+1)) {
+	for r := range e.c.Watch(ctx, key, clientv3.WithCreatedNotify()) {
 		if err := r.Err(); err != nil {
 			return fmt.Errorf("await a change of %s: %w", key, classify(err))
 		}
-		if len(r.Events) > 0 {
+		if slices.ContainsFunc(r.Events, func(x *clientv3.Event) bool { return x.Kv.ModRevision > rev }) {
+			return nil
+		}
+		if !r.Created {
+			continue
+		}
+		now, err := e.c.Get(ctx, key)
+		if err != nil {
+			return fmt.Errorf("await a change of %s: %w", key, classify(err))
+		}
+		if len(now.Kvs) == 0 || now.Kvs[0].ModRevision > rev {
 			return nil
 		}
 	}

@@ -129,7 +129,7 @@ func (m *Mem) Commit(ctx context.Context, t Txn) (int64, error) {
 	return m.rev, nil
 }
 
-// Await returns when a key has been written or deleted after revision rev.
+// Await returns when a key that was there at revision rev has been written or deleted since.
 func (m *Mem) Await(ctx context.Context, key string, rev int64) error {
 	for {
 		m.mu.Lock()

@@ -448,6 +448,9 @@ func awaits(t *testing.T, ctx context.Context, s Store) {
 	if err := <-changed; err != nil {
 		t.Errorf("a key was deleted: %v", err)
 	}
+	if err := s.Await(ctx, "/a", r2); err != nil {
+		t.Errorf("a key was deleted before: %v", err)
+	}
 	brief, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
 	if err := s.Await(brief, "/b", r2); !errors.Is(err, store.ErrUnavailable) {
