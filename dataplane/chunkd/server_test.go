@@ -13,7 +13,7 @@ import (
 // newServer serves one fresh device in memory.
 func newServer(t testing.TB) *chunkd.Server {
 	t.Helper()
-	dev := blockdev.NewMem(blockdev.MemOptions{Size: 64 << 20, VolatileCache: true})
+	dev := blockdev.NewMem(blockdev.MemOptions{Size: 128 << 20, VolatileCache: true})
 	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4},
 		DeviceUUID: [16]byte{1}}); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 
 // Limits of a view list.
 const (
-	MaxPins   = 128
+	MaxPins   = 1024
 	MaxHidden = 32
 )
 

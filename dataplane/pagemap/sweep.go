@@ -86,9 +86,12 @@ func (m *Map) setView(v *volume, view chunk.View) {
 	}
 }
 
-// without are the pins, of those given, that a list has not.
+// without are the pins, of those given, that a list has not. Both are ascending.
 func without(pins, list []cluster.Seq) []cluster.Seq {
-	return slices.DeleteFunc(slices.Clone(pins), func(p cluster.Seq) bool { return slices.Contains(list, p) })
+	return slices.DeleteFunc(slices.Clone(pins), func(p cluster.Seq) bool {
+		_, found := slices.BinarySearch(list, p)
+		return found
+	})
 }
 
 // latest tells whether a pin is behind all that can be stable, and all that was hidden.

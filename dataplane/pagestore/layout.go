@@ -21,7 +21,7 @@ const (
 	minAux     = 8 << 10
 	maxAux     = 256 << 20 // the placement journal of some millions of chunks
 	maxSegment = maxBlock
-	minSegment = 8 << 10 // of small devices
+	minSegment = 16 << 10 // of small devices
 )
 
 // layout says where the regions of a device are, in blocks of 4 KiB.

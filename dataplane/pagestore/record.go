@@ -34,7 +34,9 @@ const (
 	maxPlace   = 3 + 6 + 1 + 10 // residency, column, page
 	maxFixed   = 1 + maxVolume + maxPlace + 2 + 10 + 6 + 7
 	maxMetaFix = 1 + 2 + 2 + 10
-	maxRecord  = maxMetaFix + MaxMetaKey + MaxMetaValue // of those that are not images
+	maxMeta    = maxMetaFix + MaxMetaKey + MaxMetaValue
+	maxView    = 1 + maxVolume + 3 + 8 + 8*chunk.MaxPins + 16*chunk.MaxHidden
+	maxRecord  = max(maxMeta, maxView) // of those that are not images
 )
 
 var errShort = errors.New("record is cut off or out of range")

@@ -61,7 +61,7 @@ func newRemote(t testing.TB, hostSecret string) remote {
 // newRemoteOver is newRemote with TLS on both sides; nil: none.
 func newRemoteOver(t testing.TB, hostSecret string, listen, dial *tls.Config) remote {
 	t.Helper()
-	dev := blockdev.NewMem(blockdev.MemOptions{Size: 64 << 20, VolatileCache: true})
+	dev := blockdev.NewMem(blockdev.MemOptions{Size: 128 << 20, VolatileCache: true})
 	if err := pagestore.Format(t.Context(), dev, pagestore.FormatOptions{ClusterID: [16]byte{4},
 		DeviceUUID: [16]byte{1}}); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,22 @@ func (w *whole) attach(v wire.Volume) *initiator.Volume {
 	return open
 }
 
+// attachSnapshot lets the host read a snapshot and connects it.
+func (w *whole) attachSnapshot(s wire.Snapshot) *initiator.Volume {
+	w.t.Helper()
+	x, err := w.c.PutSnapshotExport(w.ctx, s.ID, testHost)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := initiator.VolumeConfig{Portals: []string{w.o.Listen.Hosts}}
+	cfg.SubNQN, cfg.HostNQN, cfg.HostID = x.NQN, testHost, [16]byte{1}
+	open, err := initiator.Open(w.ctx, cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return open
+}
+
 // put writes a megabyte of a stamp as a host, then detaches.
 func (w *whole) put(v wire.Volume, at int64, stamp byte) {
 	w.t.Helper()
@@ -185,6 +201,67 @@ func BenchmarkLineage(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkChain takes a thousand snapshots of a volume, a host writing 4 KiB to a megabyte in turn between
+// them, and reports what the first and the last hundred took, and what a host's reads of the present and of
+// the oldest snapshot took after ten and after a thousand; medians.
+func BenchmarkChain(b *testing.B) {
+	const chain, few, blocks = 1000, 10, 256
+	for b.Loop() {
+		w := newWhole(b, testOptions(b, "a"))
+		w.put(w.volume, 0, 1)
+		open := w.attach(w.volume)
+		var took []time.Duration
+		var first wire.Snapshot
+		for i := range chain {
+			begin := time.Now()
+			s := w.snapshot(w.volume, fmt.Sprint("n", i))
+			took = append(took, time.Since(begin))
+			if i == 0 {
+				first = s
+			}
+			at := int64(i%blocks) * cluster.BlockSize
+			if err := open.Write(w.ctx, bytes.Repeat([]byte{byte(i)}, cluster.BlockSize), at); err != nil {
+				b.Fatal(err)
+			}
+			if i+1 == few || i+1 == chain {
+				b.ReportMetric(w.readTime(open), fmt.Sprintf("read-us-of-%d", i+1))
+			}
+		}
+		w.detach(w.volume, open)
+		old := w.attachSnapshot(first)
+		b.ReportMetric(w.readTime(old), "read-oldest-us")
+		_ = old.Close()
+		if err := w.c.DeleteSnapshotExports(w.ctx, first.ID); err != nil {
+			b.Fatal(err)
+		}
+		if err := w.c.DeleteVolumeAndSnapshots(w.ctx, w.volume.ID, ""); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(median(took[:100]), "first-ms")
+		b.ReportMetric(median(took[chain-100:]), "last-ms")
+	}
+}
+
+// readTime is how long reads of 4 KiB take a host, in microseconds.
+func (w *whole) readTime(from *initiator.Volume) float64 {
+	var took []time.Duration
+	for i := range 500 {
+		begin := time.Now()
+		err := from.Read(w.ctx, make([]byte, cluster.BlockSize), int64(i%256)*cluster.BlockSize)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		took = append(took, time.Since(begin))
+	}
+	return median(took) * 1000
+}
+
+// median is that of some times, in milliseconds; it sorts them.
+func median(took []time.Duration) float64 {
+	slices.Sort(took)
+	return float64(took[len(took)/2].Nanoseconds()) / 1e6
 }
 
 // measure reports how long do takes. What it returns is done in between.
