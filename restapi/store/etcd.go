@@ -113,8 +113,8 @@ func (e *Etcd) Commit(ctx context.Context, t Txn) (int64, error) {
 }
 
 // Await returns when a key that was there at revision rev has been written or deleted since. An error says
-// nothing of the key. It looks at the key when the watch has begun: of what was before, etcd tells a new watch
-// every 100 ms only.
+// nothing of the key. It looks at the key when the watch has begun: of what was before, etcd tells a new
+// watch every 100 ms only.
 func (e *Etcd) Await(ctx context.Context, key string, rev int64) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
