@@ -3,6 +3,7 @@
 package brick
 
 import (
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,11 +13,13 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// TestStockConnector attaches with the connector of an unpatched os-brick, as an unpatched Nova does.
-func TestStockConnector(t *testing.T) { connectorLives(t, Current, Stock, true) }
+var releaseFlag = flag.String("brick.release", string(Current), "os-brick of TestStockConnector, from PyPI")
 
-// connectorLives is a volume's life on a host: attached over every portal, its owner killed under I/O, extended
-// while attached, detached with nothing left behind.
+// TestStockConnector attaches with the connector of an unpatched os-brick, as an unpatched Nova does.
+func TestStockConnector(t *testing.T) { connectorLives(t, Release(*releaseFlag), Stock, true) }
+
+// connectorLives is a volume's life on a host: attached over every portal, its owner killed under I/O,
+// extended while attached, detached with nothing left behind.
 func connectorLives(t *testing.T, r Release, connector string, multipath bool) {
 	c := cluster.Start(t, cluster.Options{Advertise: guest.HostAddr})
 	h := Start(t, guest.Options{}, r)
@@ -53,12 +56,19 @@ func (l *life) attach(connector string, multipath bool) {
 		l.t.Fatal(err)
 	}
 	l.expectPaths(len(l.c.Nodes))
-	l.h.Run("iotest write -dev " + l.at.Path() + " -size 1M -gen 7").Clean(l.h.Guest)
-	l.h.Run("iotest check -dev " + l.at.Path() + " -size 1M -gen 7").Clean(l.h.Guest)
+	l.run("write", 7)
+	l.run("check", 7)
+}
+
+// run writes or checks the first MiB of the volume on its host.
+func (l *life) run(mode string, gen int) {
+	l.t.Helper()
+	l.h.Run(fmt.Sprintf("iotest %s -dev %s -size 1M -gen %d", mode, l.at.Path(), gen)).Clean(l.h.Guest)
 }
 
 // export lets a host use a volume.
-func export(t *testing.T, c *cluster.Cluster, h *Host, v wire.Volume, connector string, multipath bool) *Volume {
+func export(t *testing.T, c *cluster.Cluster, h *Host, v wire.Volume, connector string,
+	multipath bool) *Volume {
 	t.Helper()
 	e, err := c.API.PutExport(t.Context(), v.ID, h.NQN)
 	if err != nil {
@@ -90,8 +100,7 @@ func (l *life) expectPaths(want int) {
 // surviveOwner kills the owner with -9 under I/O: it goes on by another path, without an error.
 func (l *life) surviveOwner() {
 	l.t.Helper()
-	io := l.h.Go("exec iotest steady -dev " + l.at.Path() + " -size 4M -rate 50 -gen 100 -for 10m")
-	io.WaitOutput("@ 1 ")
+	io := l.steady(100)
 	owner := l.c.Owner(l.made.ID)
 	owner.Kill()
 	if next := l.c.Owner(l.made.ID); next == owner {
@@ -104,6 +113,14 @@ func (l *life) surviveOwner() {
 	l.expectPaths(len(l.c.Nodes))
 	io.Interrupt()
 	l.t.Logf("the owner was killed: %+v", io.Wait().Clean(l.h.Guest))
+}
+
+// steady starts I/O that writes generations from gen on.
+func (l *life) steady(gen int) *guest.Job {
+	l.t.Helper()
+	io := l.h.Go(fmt.Sprintf("exec iotest steady -dev %s -size 4M -rate 50 -gen %d -for 10m", l.at.Path(), gen))
+	io.WaitOutput("@ 1 ")
+	return io
 }
 
 // progress waits until steady I/O has gone on after this moment.

@@ -13,7 +13,7 @@
 //	guest -> test   {"result":{"type":"block","path":"/dev/nvme0n1"},"seconds":0.61}
 //	guest -> test   {"error":"VolumeDeviceNotFound: ...","seconds":22.1}
 //
-// Two releases are tried, both unpatched: the one that setup.sh names, from PyPI in a virtual environment of
-// its own, and Debian's. The connector of this tree is on the path of both. Python starts slowly in an
+// Releases are tried unpatched: those of PyPI, each in a virtual environment of its own that setup.sh makes,
+// and Debian's. The connector of this tree is on the path of all. Python starts slowly in an
 // emulated guest, so one process serves all calls of a test.
 package brick

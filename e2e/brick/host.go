@@ -24,12 +24,12 @@ var program []byte
 // callsPort is where host.py listens in the guest.
 const callsPort = 4500
 
-// Release is an os-brick that a host can have.
-type Release int
+// Release is an os-brick that a host can have: one of PyPI, or Debian.
+type Release string
 
 const (
-	Current Release = iota // the one of setup.sh
-	Debian                 // Debian 12's 6.1.0
+	Current Release = "7.1.1"
+	Debian  Release = "Debian 12's" // 6.1.0
 )
 
 // Types of connection information, and so the connectors that answer to them.
@@ -61,15 +61,19 @@ func Start(t testing.TB, o guest.Options, r Release) *Host {
 		t.Fatalf("start a host with os-brick: %v", err)
 	}
 	o.HostRoot, o.Expose = true, []int{callsPort}
-	o.Files = map[string][]byte{"/files/host.py": program}
+	o.Files = map[string][]byte{
+		"/files/host.py": program,
+		// A microvm has no DMI tables; Debian's os-brick then wants this program, and bears its failure.
+		"/files/bin/dmidecode": []byte("#!/bin/sh\nexit 1\n"),
+	}
 	h := &Host{t: t, NQN: o.HostNQN, patience: 2 * time.Minute, Guest: guest.Start(t, o)}
 	if h.NQN == "" {
 		h.NQN = guest.HostNQN
 	}
 	began := time.Now()
-	// What Nova's packages would have done: without them the host has no name for os-brick to lock by.
-	job := h.Go(fmt.Sprintf("mkdir -p /tmp/locks && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/run/host%s "+
-		"exec %s /tmp/files/host.py %d /tmp/locks", filepath.Join(root, "os-brick-connector"), python, callsPort))
+	ours := "/run/host" + filepath.Join(root, "os-brick-connector")
+	job := h.Go(fmt.Sprintf("mkdir -p /tmp/locks && cp /tmp/files/bin/* /tmp/bin/ && PYTHONDONTWRITEBYTECODE=1 "+
+		"PYTHONPATH=%s exec %s /tmp/files/host.py %d /tmp/locks", ours, python, callsPort))
 	job.WaitOutput("listening")
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -88,17 +92,17 @@ func Start(t testing.TB, o guest.Options, r Release) *Host {
 
 // interpreter returns the Python of a release, at the path where the guest sees it.
 func interpreter(root string, r Release) (string, error) {
-	script := filepath.Join(root, "e2e", "brick", "setup.sh")
+	setup := exec.Command(filepath.Join(root, "e2e", "brick", "setup.sh"), string(r))
 	if r == Debian {
-		script = filepath.Join(root, "e2e", "openstack", "setup.sh")
+		setup = exec.Command(filepath.Join(root, "e2e", "openstack", "setup.sh"))
 	}
-	out, err := exec.Command(script).Output()
+	out, err := setup.Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
 			err = fmt.Errorf("%w\n%s", err, exit.Stderr)
 		}
-		return "", fmt.Errorf("%s: %w", script, err)
+		return "", fmt.Errorf("%s: %w", setup, err)
 	}
 	if r == Debian {
 		return "/usr/bin/python3", nil

@@ -3,7 +3,6 @@
 package brick
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/e2e/cluster"
@@ -33,8 +32,7 @@ func TestLiveMigration(t *testing.T) {
 // migrate moves a server from one host to another. What it writes are generations from gen on.
 func (l *life) migrate(to *life, gen int) {
 	l.t.Helper()
-	io := l.h.Go(fmt.Sprintf("exec iotest steady -dev %s -size 4M -rate 50 -gen %d -for 10m", l.at.Path(), gen))
-	io.WaitOutput("@ 1 ")
+	io := l.steady(gen)
 	to.at = export(to.t, to.c, to.h, to.made, Stock, true)
 	if err := to.h.Connect(to.at); err != nil {
 		to.t.Fatal(err)
@@ -49,17 +47,10 @@ func (l *life) migrate(to *life, gen int) {
 		turns[turn%2].run("write", gen+turn)
 		turns[(turn+1)%2].run("check", gen+turn)
 	}
-	io = to.h.Go(fmt.Sprintf("exec iotest steady -dev %s -size 4M -rate 50 -gen %d -for 10m", to.at.Path(), gen+50))
-	io.WaitOutput("@ 1 ")
+	io = to.steady(gen + 50)
 	l.detach()
 	progress(to.h, io)
 	io.Interrupt()
 	to.t.Logf("the source was detached meanwhile: %+v", io.Wait().Clean(to.h.Guest))
 	to.expectPaths(len(to.c.Nodes))
-}
-
-// run writes or checks the first MiB of the volume on its host.
-func (l *life) run(mode string, gen int) {
-	l.t.Helper()
-	l.h.Run(fmt.Sprintf("iotest %s -dev %s -size 1M -gen %d", mode, l.at.Path(), gen)).Clean(l.h.Guest)
 }
