@@ -31,12 +31,12 @@ func (e *Engine) Unpin(w cluster.Seq) {
 	e.spreadView()
 }
 
-// pins are all that have to be kept, oldest first: of the view list, and those taken since.
+// pins are all that have to be kept, oldest first: of the view list, and those that it does not name yet.
 func (e *Engine) pins() []cluster.Seq {
 	if e.cfg.Mutant.Is(mutant.PinUncopied) {
 		return slices.Clone(e.cfg.View.Pins)
 	}
-	return slices.Concat(e.cfg.View.Pins, e.win.pinned)
+	return slices.Sorted(slices.Values(slices.Concat(e.cfg.View.Pins, e.win.pinned)))
 }
 
 // Pinned reports that the view list names a pin: reads as of it see what they have always seen.
