@@ -30,6 +30,7 @@
 //	                                          taken for one
 //	hidden/unclaimed/<uuid>                   a snapshot that was taken for a clone which is not made yet
 //	flattening/<uuid>                         a clone that is being flattened
+//	erasures/<uuid>                           Erasure of a volume; restapi only, ends by itself
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing is decided by it

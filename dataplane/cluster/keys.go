@@ -42,6 +42,7 @@ const (
 	PrefixHiddenSnapshots = Prefix + "hidden/snapshots/"
 	PrefixUnclaimed       = Prefix + "hidden/unclaimed/"
 	PrefixFlattening      = Prefix + "flattening/"
+	PrefixErasures        = Prefix + "erasures/"
 
 	PrefixProjects    = Prefix + "projects/"
 	PrefixProvisioned = Prefix + "provisioned/"
@@ -106,6 +107,9 @@ func KeyHiddenSnapshot(volume, snapshot UUID) string {
 
 // KeyUnclaimed lists a hidden snapshot that was taken for a clone, and has none yet.
 func KeyUnclaimed(snapshot UUID) string { return PrefixUnclaimed + snapshot.String() }
+
+// KeyErasure is where what is known of an erased volume is kept.
+func KeyErasure(u UUID) string { return PrefixErasures + u.String() }
 
 // KeyFlattening lists a clone that is being flattened.
 func KeyFlattening(u UUID) string { return PrefixFlattening + u.String() }

@@ -1,5 +1,11 @@
 package api_test
 
+import (
+	"fmt"
+
+	"github.com/ashlar-storage/ashlar/restapi/apitest"
+)
+
 // policies makes the calls about encryption and limits.
 func (w *world) policies(ok func(int, string, string, string, ...string) reply) {
 	w.encryptOverHTTP(ok)
@@ -27,6 +33,10 @@ func (w *world) encryptOverHTTP(ok func(int, string, string, string, ...string) 
 	ok(201, "POST", "/v1/volumes",
 		`{"name":"sealed","pool":"gold","size_bytes":4096,"encryption":"aes-256-xts"}`)
 	ok(200, "GET", "/v1/keys", "")
+	ok(201, "POST", "/v1/volumes", fmt.Sprintf(`{"id":%q,"name":"secret","pool":"gold","size_bytes":4096,`+
+		`"encryption":"aes-256-xts"}`, apitest.UUID(79)))
+	ok(204, "DELETE", "/v1/volumes/"+apitest.UUID(79).String()+"?erase=true", "")
+	ok(200, "GET", "/v1/tasks/erase-"+apitest.UUID(79).String(), "")
 }
 
 // boundOverHTTP bounds a pool and a volume of it.

@@ -93,7 +93,7 @@ func routes() []route {
 		create("/v1/volumes", (*Server).createVolume),
 		show("/v1/volumes/:volume", (*Server).getVolume),
 		change("PATCH", "/v1/volumes/:volume", (*Server).updateVolume),
-		change("DELETE", "/v1/volumes/:volume", (*Server).deleteVolume, "cascade"),
+		change("DELETE", "/v1/volumes/:volume", (*Server).deleteVolume, "cascade", "erase"),
 		act("/v1/volumes/:volume/revert", (*Server).revertVolume),
 		act("/v1/volumes/:volume/flatten", (*Server).flattenVolume),
 		show("/v1/volumes/:volume/statistics", (*Server).getVolumeStatistics, "history"),

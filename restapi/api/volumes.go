@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -112,9 +113,27 @@ func (s *Server) deleteVolume(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.o.Manager.DeleteVolume(c.Request.Context(), id, ifMatch(c), cascade); err != nil {
+	erase, err := flagQuery(c, "erase")
+	if err != nil {
+		return err
+	}
+	if erase {
+		err = s.eraseVolume(c, id, cascade)
+	} else {
+		err = s.o.Manager.DeleteVolume(c.Request.Context(), id, ifMatch(c), cascade)
+	}
+	if err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)
 	return nil
+}
+
+// eraseVolume erases a volume. Snapshots have to be deleted before: they share its key.
+func (s *Server) eraseVolume(c *gin.Context, id cluster.UUID, cascade bool) error {
+	if cascade {
+		return refuse(wire.InvalidField, "cascade", "a volume that is to be erased must not have snapshots; "+
+			"delete them first")
+	}
+	return s.o.Manager.EraseVolume(c.Request.Context(), id, ifMatch(c))
 }

@@ -96,6 +96,12 @@ func (c *Client) DeleteVolumeAndSnapshots(ctx context.Context, id cluster.UUID, 
 	return c.delete(ctx, "/v1/volumes/"+id.String()+"?cascade=true", IfMatch(ifMatch))
 }
 
+// EraseVolume deletes an encrypted volume and destroys its data key; the task erase-<id> tells which devices
+// have confirmed that nothing is left.
+func (c *Client) EraseVolume(ctx context.Context, id cluster.UUID, ifMatch string) error {
+	return c.delete(ctx, "/v1/volumes/"+id.String()+"?erase=true", IfMatch(ifMatch))
+}
+
 // flag is how a query says that something is wanted.
 func flag(on bool) string {
 	if on {

@@ -80,7 +80,7 @@ func (c *crashing) arm(at int, after bool) {
 }
 
 // drawn is what is drawn anew whenever a volume is made.
-func drawn() *regexp.Regexp { return regexp.MustCompile(`"data_key":"[^"]*"`) }
+func drawn() *regexp.Regexp { return regexp.MustCompile(`"data_key":"[^"]*"|data key [0-9a-f-]{36}`) }
 
 // records is everything but what is drawn, tokens among it, without revisions.
 func records(t *testing.T, s manager.Store) string {
@@ -315,6 +315,20 @@ func policyChanges() []change {
 			}
 			id := encryptedVolume(c, 1).ID
 			return func(ctx context.Context) error { return c.Manager.DestroyKey(ctx, id, "") }
+		}},
+		{"erase a volume", func(c *apitest.Cluster) doer {
+			c.Pool()
+			c.Key("k1")
+			if _, err := c.Manager.RotateKey(c.T.Context(), wire.KeyRotation{To: "k1"}, ""); err != nil {
+				c.T.Fatal(err)
+			}
+			id := encryptedVolume(c, 1).ID
+			return func(ctx context.Context) error {
+				if err := c.Manager.EraseVolume(ctx, id, ""); err != nil && !gone(err) {
+					return err
+				}
+				return c.Manager.ConfirmErasure(ctx, id, 1, 2, 3)
+			}
 		}},
 		{"make a volume thick", func(c *apitest.Cluster) doer {
 			c.Pool()

@@ -98,13 +98,16 @@ func undone(k wire.TaskKind) string {
 		return "change the pool's devices again, and its volumes go on from where they are"
 	case wire.TaskRotate:
 		return "rotate to another key"
+	case wire.TaskErase:
+		return "the key is destroyed already"
 	}
 	return "it is short; wait for it"
 }
 
 // allTasks draws the tasks that the caller sees, by id.
 func (m *Manager) allTasks(ctx context.Context) ([]wire.Task, error) {
-	v, c, err := m.readPools(ctx, store.All(cluster.PrefixSnapshots), store.Key(cluster.KeyClusterKeys))
+	v, c, err := m.readPools(ctx, store.All(cluster.PrefixSnapshots), store.Key(cluster.KeyClusterKeys),
+		store.All(cluster.PrefixErasures))
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +125,15 @@ func (m *Manager) allTasks(ctx context.Context) ([]wire.Task, error) {
 			rec := &volumes[i].rec
 			out = append(out, flattenTask(rec, flattened[rec.Key], v.Pools[name])...)
 			out = append(out, revertTask(rec, reverting)...)
+		}
+	}
+	erasures, err := decodeErasures(v.extra[2])
+	if err != nil {
+		return nil, err
+	}
+	for i := range erasures {
+		if sees(ctx, erasures[i].Project) {
+			out = append(out, eraseTask(&erasures[i]))
 		}
 	}
 	if confinedTo(ctx) == "" {

@@ -213,19 +213,8 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 		if err != nil {
 			return err
 		}
-		snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(rec.Project)))
+		txn, err := m.deletion(ctx, it, &rec, hidden)
 		if err != nil {
-			return err
-		}
-		name := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
-		txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: cluster.PrefixSnapshotsOf(id)}},
-			Delete: []string{name}, Blind: []string{name}} // belongs to the volume alone
-		if hidden {
-			hideVolume(&txn, it, rec)
-		} else if err := m.removeVolume(ctx, &txn, it, &rec); err != nil {
-			return err
-		}
-		if err := charge(&txn, snap.One(0), rec.Project, -1, -int64(rec.Size)); err != nil {
 			return err
 		}
 		m.note(&txn, wire.Info, "volume.deleted", aboutVolume(&rec), rec.Project, "volume %s of pool %s deleted",
@@ -233,6 +222,25 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 		_, err = m.store.Commit(ctx, txn)
 		return err
 	})
+}
+
+// deletion is the transaction that ends a volume without snapshots for people, or only hides it.
+func (m *Manager) deletion(ctx context.Context, it store.Item, rec *cluster.Volume, hide bool) (
+	txn store.Txn, err error,
+) {
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(rec.Project)))
+	if err != nil {
+		return txn, err
+	}
+	name := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
+	txn = store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: cluster.PrefixSnapshotsOf(rec.UUID)}},
+		Delete: []string{name}, Blind: []string{name}} // belongs to the volume alone
+	if hide {
+		hideVolume(&txn, it, *rec)
+	} else if err := m.removeVolume(ctx, &txn, it, rec); err != nil {
+		return txn, err
+	}
+	return txn, charge(&txn, snap.One(0), rec.Project, -1, -int64(rec.Size))
 }
 
 // readVolume reads the record of a volume that the caller sees; ifMatch, when not empty, is what its ETag

@@ -9,6 +9,7 @@ const (
 	TaskRevert    TaskKind = "revert"    // volume; volumes
 	TaskRebalance TaskKind = "rebalance" // pool; groups
 	TaskScrub     TaskKind = "scrub"     // device; percent
+	TaskErase     TaskKind = "erase"     // volume; devices
 	TaskRotate    TaskKind = "rotate"    // key; volumes
 )
 

@@ -184,6 +184,7 @@ func (d *daemon) runPlane(ctx context.Context) error {
 	d.plane.Store(&p)
 	publishing := newGroup(ctx)
 	publishing.start(func(ctx context.Context) error { d.publish(ctx, p); return nil })
+	publishing.start(func(ctx context.Context) error { d.eraseDeleted(ctx, p); return nil })
 	defer publishing.stop()
 	return p.Run(ctx)
 }

@@ -31,6 +31,9 @@ type still struct{ o DataPlaneOptions }
 func (s still) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (s still) Stats() cluster.NodeStats      { return cluster.NodeStats{Node: s.o.Node} }
 func (s still) Figures() node.Figures         { return node.Figures{} }
+func (s still) Purge(context.Context, cluster.VolumeKey, []cluster.DeviceID) ([]cluster.DeviceID, error) {
+	return nil, nil
+}
 
 func testOptions(t testing.TB, name string) Options {
 	t.Helper()
@@ -429,3 +432,6 @@ func (s stuck) Run(context.Context) error {
 func (s stuck) Stats() cluster.NodeStats { return cluster.NodeStats{} }
 
 func (s stuck) Figures() node.Figures { return node.Figures{} }
+func (s stuck) Purge(context.Context, cluster.VolumeKey, []cluster.DeviceID) ([]cluster.DeviceID, error) {
+	return nil, nil
+}

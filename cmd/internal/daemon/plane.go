@@ -27,6 +27,9 @@ type DataPlane interface {
 	Stats() cluster.NodeStats
 	// Figures says what was counted, too. Any time, from any goroutine.
 	Figures() node.Figures
+	// Purge removes what devices of this node hold of a deleted volume, and names those on which nothing is
+	// left, durably.
+	Purge(ctx context.Context, vol cluster.VolumeKey, devices []cluster.DeviceID) ([]cluster.DeviceID, error)
 }
 
 // DataPlaneOptions are what a data plane gets from its daemon. Maps has a first state.
