@@ -85,6 +85,7 @@ class Cluster:
             'id': 1, 'name': name, 'code': 'replica', 'data': 1, 'parity': 1,
             'domain': 'node', 'chunk_size': 262144, 'stripe_unit': 16384,
             'relax': False, 'min_columns': 1, 'encryption': 'none',
+            'provisioning': 'thin', 'overcommit_ratio': 0,
             'usable_fraction': 0.5,
             'domains': {'present': 3, 'needed': 2, 'chunks_per_domain': 1},
             'devices': [1, 2, 3], 'table': 0, 'volumes': len(sizes),
@@ -93,7 +94,8 @@ class Cluster:
             'created': CREATED,
             'capacity': {'total_bytes': total, 'used_bytes': 0,
                          'free_bytes': total,
-                         'provisioned_bytes': sum(sizes)}}
+                         'provisioned_bytes': sum(sizes),
+                         'reserved_bytes': 0}}
 
     def show_volume(self, volume_id):
         volume = self.volumes.get(volume_id)
@@ -117,12 +119,13 @@ class Cluster:
             if any(old.get(key) != body[key] for key in body):
                 raise Problem(409, 'conflict', 'another volume has this id')
             return 200, self.show_volume(body['id'])[1]
-        begun = {'encryption': 'none'}
+        begun = {'encryption': 'none', 'provisioning': 'thin'}
         if 'source' in body:
             begun = self.begin_clone(body)
         self.volumes[body['id']] = dict(
             begun, **body, vuid=len(self.volumes) + 1,
             generation=1, health='ok', reasons=[], metadata={},
+            read_only=False,
             nqn=f'nqn.2026-11.io.ashlar:{self.id[:8]}:vol:{body["id"]}',
             created=CREATED)
         self.hosts[body['id']] = set()
@@ -149,7 +152,7 @@ class Cluster:
         snapshot = source_id if kind == 'snapshot' else str(uuid.uuid4())
         if kind == 'volume':
             self.require_pin(volume['id'])
-        return {'encryption': volume['encryption'],
+        return {'encryption': volume['encryption'], 'provisioning': 'thin',
                 'parent': {'volume': volume['id'], 'snapshot': snapshot,
                            'pin': '1.1', 'size_bytes': source['size_bytes']}}
 
