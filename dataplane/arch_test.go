@@ -98,7 +98,7 @@ func confined() []layer {
 		{dir: "github.com/gin-gonic/gin", may: []string{"restapi"}},
 		{dir: "go.opentelemetry.io", may: []string{"cmd/internal/tracing"}},
 		{dir: "github.com/prometheus", may: []string{"cmd/internal/metrics"}},
-		{dir: "github.com/gophercloud/gophercloud", may: []string{"restapi", "e2e"}},
+		{dir: "github.com/gophercloud/gophercloud", may: []string{"restapi", "e2e", "cmd/internal/openstack"}},
 		{dir: "go.etcd.io/etcd/client", may: []string{"restapi/store", "dataplane/watch", "dataplane/embedetcd"}},
 		{dir: "go.etcd.io/etcd/server", may: []string{"dataplane/embedetcd", "restapi/store/storetest"}},
 	}

@@ -31,7 +31,8 @@ func New(more ...*cobra.Command) *cobra.Command {
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
 		snapshotCommand(g), placementCommand(g), projectCommand(g), keyCommand(g), tokenCommand(g),
-		auditCommand(g), eventsCommand(g), taskCommand(g), contextCommand(g), supportCommand(g), versionCommand(g))
+		auditCommand(g), eventsCommand(g), taskCommand(g), openstackCommand(g), contextCommand(g),
+		supportCommand(g), versionCommand(g))
 	root.AddCommand(more...)
 	g.finish(root)
 	return root
