@@ -35,6 +35,7 @@ func hostA() openstack.Connector {
 type cloud struct {
 	*openstack.Cinder
 	cluster *cluster.Cluster
+	plan    *openstack.Plan
 }
 
 // TestCinder is the life of volumes through the API of a real Cinder, looked at from both sides. One cloud
@@ -47,7 +48,7 @@ func TestCinder(t *testing.T) {
 	for _, n := range storage.Nodes {
 		endpoints = append(endpoints, n.REST)
 	}
-	c := cloud{cluster: storage, Cinder: openstack.Start(t, openstack.Options{
+	c := cloud{cluster: storage, plan: plan, Cinder: openstack.Start(t, openstack.Options{
 		Plan: plan, Endpoints: endpoints, Pool: cluster.PoolName,
 	})}
 	t.Run("the scheduler knows the pool", c.poolIsKnown)
@@ -62,6 +63,8 @@ func TestCinder(t *testing.T) {
 	t.Run("bounds follow the volume type", c.boundsFollowType)
 	t.Run("a volume too large is an error with a reason", c.tooLarge)
 	t.Run("a token that was revoked is renewed", c.tokenIsRenewed)
+	t.Run("what differs is found", c.leftoversAreFound)
+	t.Run("cinder-volume is killed", c.volumeServiceKilled)
 	t.Run("an API node is lost", c.nodeLost)
 	t.Run("no log has a token", c.tokensStaySecret)
 }

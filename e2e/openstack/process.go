@@ -26,10 +26,18 @@ type processes struct {
 	failed chan struct{}
 
 	mu      sync.Mutex
-	running []*exec.Cmd
+	running []*service
 	ended   error // the first service that ended by itself
 	closing bool
 	waiters sync.WaitGroup
+}
+
+// service is one that runs until close, or until it is killed.
+type service struct {
+	*exec.Cmd
+	name  string
+	ended chan struct{} // closed when it has
+	meant bool          // to end
 }
 
 // newProcesses logs into logDir. The kernel ends a child with Pdeathsig when the thread that started it ends,
@@ -46,9 +54,9 @@ func newProcesses(logDir string) *processes {
 	return p
 }
 
-// start runs a service until close; its output goes to <name>.log.
+// start runs a service until close; its output is added to <name>.log.
 func (p *processes) start(name string, env []string, argv ...string) error {
-	log, err := os.Create(filepath.Join(p.logDir, name+".log"))
+	log, err := p.log(name)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
@@ -57,14 +65,16 @@ func (p *processes) start(name string, env []string, argv ...string) error {
 	if err := p.spawned(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
+	s := &service{Cmd: cmd, name: name, ended: make(chan struct{})}
 	p.mu.Lock()
-	p.running = append(p.running, cmd)
+	p.running = append(p.running, s)
 	p.mu.Unlock()
 	p.waiters.Go(func() {
 		err := cmd.Wait()
+		close(s.ended)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if !p.closing && p.ended == nil {
+		if !p.closing && !s.meant && p.ended == nil {
 			p.ended = fmt.Errorf("%s ended by itself: %w\n%s", name, errOr(err, "exit code 0"), tail(log.Name(), 20))
 			close(p.failed)
 		}
@@ -72,10 +82,31 @@ func (p *processes) start(name string, env []string, argv ...string) error {
 	return nil
 }
 
+func (p *processes) log(name string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(p.logDir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+}
+
+// kill ends a service with its children at once, whatever they do, and returns when it has ended.
+func (p *processes) kill(name string) error {
+	p.mu.Lock()
+	i := slices.IndexFunc(p.running, func(s *service) bool { return s.name == name && !s.meant })
+	if i < 0 {
+		p.mu.Unlock()
+		return fmt.Errorf("kill %s: it does not run", name)
+	}
+	s := p.running[i]
+	s.meant = true
+	p.mu.Unlock()
+	if err := syscall.Kill(-s.Process.Pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill %s: %w", name, err)
+	}
+	<-s.ended
+	return nil
+}
+
 // run runs a command to its end; its output is added to <name>.log.
 func (p *processes) run(ctx context.Context, name string, env []string, argv ...string) error {
-	path := filepath.Join(p.logDir, name+".log")
-	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	log, err := p.log(name)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", name, err)
 	}
@@ -85,7 +116,7 @@ func (p *processes) run(ctx context.Context, name string, env []string, argv ...
 		return fmt.Errorf("run %s: %w", name, err)
 	}
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("run %s: %w\n%s", strings.Join(argv, " "), err, tail(path, 20))
+		return fmt.Errorf("run %s: %w\n%s", strings.Join(argv, " "), err, tail(log.Name(), 20))
 	}
 	return nil
 }
@@ -137,7 +168,7 @@ func (p *processes) wait(ctx context.Context, what string, ready func(context.Co
 func (p *processes) close() {
 	p.mu.Lock()
 	p.closing = true
-	running := p.running
+	running := slices.DeleteFunc(p.running, func(s *service) bool { return s.meant })
 	p.mu.Unlock()
 	for i := len(running) - 1; i >= 0; i-- {
 		// The pid names the session's process group too. Nothing here is kept, so nobody needs to tidy up.

@@ -39,18 +39,22 @@ func newSite() (*site, error) {
 	return s, err
 }
 
-// clouds is how the service user ashlar, of makeServiceUsers, logs in.
+// clouds is how the service user ashlar, of makeServiceUsers, and the administrator log in.
 func (s *site) clouds() string {
-	return fmt.Sprintf(`clouds:
-  ashlar:
+	text := "clouds:\n"
+	for name, user := range map[string][2]string{"ashlar": {"ashlar", "service"}, "admin": {"admin", "admin"}} {
+		text += fmt.Sprintf(`  %s:
+    region_name: %s
     auth:
       auth_url: %s
-      username: ashlar
+      username: %s
       password: %s
-      project_name: service
+      project_name: %s
       user_domain_id: default
       project_domain_id: default
-`, s.KeystoneURL(), password)
+`, name, region, s.KeystoneURL(), user[0], password, user[1])
+	}
+	return text
 }
 
 // Socket of mariadbd; Backend is the section of cinder.conf and the volume_backend_name.
@@ -186,16 +190,25 @@ func (s *site) makeCinderTables(ctx context.Context, p *processes) error {
 		"/usr/bin/cinder-manage", "--config-file", s.path("cinder.conf"), "db", "sync")
 }
 
-// startCinder starts the three services, with the driver of this tree, and waits until the API listens.
+// startCinder starts API and scheduler, and waits until the API listens. cinder-volume comes when there are
+// users: its driver logs in once.
 func (s *site) startCinder(ctx context.Context, p *processes, root string) error {
-	env := []string{"PYTHONPATH=" + filepath.Join(root, "cinder-driver") + ":" +
-		filepath.Join(root, "os-brick-connector"), "PYTHONDONTWRITEBYTECODE=1"}
-	for _, name := range []string{"cinder-api", "cinder-scheduler", "cinder-volume"} {
-		if err := p.start(name, env, "/usr/bin/"+name, "--config-file", s.path("cinder.conf")); err != nil {
+	for _, name := range []string{"cinder-api", "cinder-scheduler"} {
+		if err := s.startOneOfCinder(p, root, name); err != nil {
 			return err
 		}
 	}
 	return p.wait(ctx, "cinder-api", tcpListening(s.Ports.Cinder))
+}
+
+// cinderVolume is the service that calls the driver.
+const cinderVolume = "cinder-volume"
+
+// startOneOfCinder starts a service, with the driver of this tree.
+func (s *site) startOneOfCinder(p *processes, root, name string) error {
+	env := []string{"PYTHONPATH=" + filepath.Join(root, "cinder-driver") + ":" +
+		filepath.Join(root, "os-brick-connector"), "PYTHONDONTWRITEBYTECODE=1"}
+	return p.start(name, env, "/usr/bin/"+name, "--config-file", s.path("cinder.conf"))
 }
 
 func tcpListening(port int) func(context.Context) error {

@@ -48,7 +48,8 @@ func NewPlan(t testing.TB) *Plan {
 	return &Plan{site: s}
 }
 
-// Clouds is a file that says how ashlard asks Keystone about tokens, its setting keystone.
+// Clouds is a clouds.yaml: its cloud ashlar is how ashlard asks Keystone about tokens, by its setting
+// keystone; admin is the administrator.
 func (p *Plan) Clouds() string { return p.site.path("clouds.yaml") }
 
 // Cinder is a running Cinder with one backend, an Ashlar cluster.
@@ -139,8 +140,8 @@ func stateDir() (string, error) {
 // bringUp starts the services, each as early as its needs are met:
 //
 //	rabbit ---------------------------\
-//	mariadb -> keystone -> catalog     +-> cinder-{api,scheduler,volume} -> all up
-//	       \-> cinder's tables -------/
+//	mariadb -> cinder's tables --------+-> cinder-{api,scheduler} -\
+//	       \-> keystone -> catalog --------------------------------+-> cinder-volume -> all up
 func (c *Cinder) bringUp(ctx context.Context, t testing.TB, root string) error {
 	began := time.Now()
 	step := func(name string, f func() error) func() error {
@@ -176,6 +177,9 @@ func (c *Cinder) bringUp(ctx context.Context, t testing.TB, root string) error {
 		return err
 	}
 	if err := step("catalog", func() error { return s.fillCatalog(ctx) })(); err != nil {
+		return err
+	}
+	if err := s.startOneOfCinder(p, root, cinderVolume); err != nil {
 		return err
 	}
 	if err := c.connect(ctx); err != nil {
@@ -229,6 +233,18 @@ func (c *Cinder) servicesUp(ctx context.Context) error {
 	}
 	_, err = c.Pool(ctx)
 	return err
+}
+
+// KillVolumeService ends cinder-volume at once, whatever it does. StartVolumeService starts it again.
+func (c *Cinder) KillVolumeService() error { return c.procs.kill(cinderVolume) }
+
+// StartVolumeService starts cinder-volume again, which goes on with what it finds begun.
+func (c *Cinder) StartVolumeService() error {
+	root, err := build.Root()
+	if err != nil {
+		return err
+	}
+	return c.site.startOneOfCinder(c.procs, root, cinderVolume)
 }
 
 // LogDir is where the services log, at level DEBUG.
