@@ -22,7 +22,7 @@ from cinder import exception
 LOG = logging.getLogger(__name__)
 
 # What a view list holds; only the message that Cinder logs has the number.
-SNAPSHOTS_OF_A_VOLUME = 128
+SNAPSHOTS_OF_A_VOLUME = 1024
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ class Cluster:
     volumes: dict = dataclasses.field(default_factory=dict)
     snapshots: dict = dataclasses.field(default_factory=dict)
     owners: bool = True
-    pins: int = 128
+    pins: int = 1024
     reverts: dict = dataclasses.field(default_factory=dict)
     hosts: dict = dataclasses.field(default_factory=dict)
     calls: list = dataclasses.field(default_factory=list)
