@@ -96,11 +96,11 @@ func placesOf(ctx context.Context, c *gophercloud.ServiceClient, clusterID strin
 	err error) {
 	pages, err := schedulerstats.List(c, schedulerstats.ListOpts{Detail: true}).AllPages(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("Cinder's pools: %w", err)
+		return nil, fmt.Errorf("read Cinder's pools: %w", err)
 	}
 	pools, err := schedulerstats.ExtractStoragePools(pages)
 	if err != nil {
-		return nil, fmt.Errorf("Cinder's pools: %w", err)
+		return nil, fmt.Errorf("read Cinder's pools: %w", err)
 	}
 	for _, p := range pools {
 		if p.Capabilities.LocationInfo == "AshlarDriver:"+clusterID {
@@ -108,7 +108,7 @@ func placesOf(ctx context.Context, c *gophercloud.ServiceClient, clusterID strin
 		}
 	}
 	if len(places) == 0 {
-		return nil, fmt.Errorf("Cinder has no back end that is up and in the cluster %s", clusterID)
+		return nil, fmt.Errorf("no back end of Cinder is up and in the cluster %s", clusterID)
 	}
 	return places, nil
 }
@@ -126,11 +126,11 @@ func readVolumes(ctx context.Context, c *gophercloud.ServiceClient, places []str
 	err error) {
 	pages, err := volumes.List(c, volumes.ListOpts{AllTenants: true}).AllPages(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("Cinder's volumes: %w", err)
+		return nil, fmt.Errorf("read Cinder's volumes: %w", err)
 	}
 	var found []listed
 	if err := volumes.ExtractVolumesInto(pages, &found); err != nil {
-		return nil, fmt.Errorf("Cinder's volumes: %w", err)
+		return nil, fmt.Errorf("read Cinder's volumes: %w", err)
 	}
 	for _, f := range found {
 		if !slices.Contains(places, f.Host) && !slices.Contains(places, f.Cluster) {
@@ -138,12 +138,12 @@ func readVolumes(ctx context.Context, c *gophercloud.ServiceClient, places []str
 		}
 		v := Volume{Status: f.Status}
 		if v.ID, err = cluster.ParseUUID(f.ID); err != nil {
-			return nil, fmt.Errorf("Cinder's volumes: %w", err)
+			return nil, fmt.Errorf("read Cinder's volumes: %w", err)
 		}
 		v.Known = v.ID
 		if f.NameID != "" {
 			if v.Known, err = cluster.ParseUUID(f.NameID); err != nil {
-				return nil, fmt.Errorf("Cinder's volume %s: name_id: %w", f.ID, err)
+				return nil, fmt.Errorf("read Cinder's volume %s: name_id: %w", f.ID, err)
 			}
 		}
 		out = append(out, v)
@@ -155,14 +155,14 @@ func readVolumes(ctx context.Context, c *gophercloud.ServiceClient, places []str
 func readAttachments(ctx context.Context, c *gophercloud.ServiceClient, vs []Volume) error {
 	pages, err := attachments.List(c, attachments.ListOpts{AllTenants: true}).AllPages(ctx)
 	if err != nil {
-		return fmt.Errorf("Cinder's attachments: %w", err)
+		return fmt.Errorf("read Cinder's attachments: %w", err)
 	}
 	var found []struct {
 		VolumeID string         `json:"volume_id"`
 		Info     map[string]any `json:"connection_info"`
 	}
 	if err := attachments.ExtractAttachmentsInto(pages, &found); err != nil {
-		return fmt.Errorf("Cinder's attachments: %w", err)
+		return fmt.Errorf("read Cinder's attachments: %w", err)
 	}
 	hosts := map[string][]string{}
 	for _, a := range found {
@@ -180,11 +180,11 @@ func readAttachments(ctx context.Context, c *gophercloud.ServiceClient, vs []Vol
 func readSnapshots(ctx context.Context, c *gophercloud.ServiceClient) (out []Snapshot, err error) {
 	pages, err := snapshots.List(c, snapshots.ListOpts{AllTenants: true}).AllPages(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("Cinder's snapshots: %w", err)
+		return nil, fmt.Errorf("read Cinder's snapshots: %w", err)
 	}
 	found, err := snapshots.ExtractSnapshots(pages)
 	if err != nil {
-		return nil, fmt.Errorf("Cinder's snapshots: %w", err)
+		return nil, fmt.Errorf("read Cinder's snapshots: %w", err)
 	}
 	for _, f := range found {
 		s := Snapshot{Status: f.Status}
@@ -192,7 +192,7 @@ func readSnapshots(ctx context.Context, c *gophercloud.ServiceClient) (out []Sna
 			s.Volume, err = cluster.ParseUUID(f.VolumeID)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("Cinder's snapshots: %w", err)
+			return nil, fmt.Errorf("read Cinder's snapshots: %w", err)
 		}
 		out = append(out, s)
 	}
