@@ -1,6 +1,10 @@
 package cluster
 
-import "slices"
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+)
 
 // ClusterInfo is written once, at bootstrap.
 type ClusterInfo struct {
@@ -263,6 +267,13 @@ func (o *Owner) Clone() Owner {
 	c.Layout = slices.Clone(o.Layout)
 	c.View = o.View.Clone()
 	return c
+}
+
+// Equal reports that two records say the same, as they are stored.
+func (o *Owner) Equal(p *Owner) bool {
+	a, err := json.Marshal(o)
+	b, err2 := json.Marshal(p)
+	return err == nil && err2 == nil && bytes.Equal(a, b)
 }
 
 // DeviceStats is what a node says of one of its devices.

@@ -38,8 +38,17 @@ type Snapshot struct {
 	// Clones counts the volumes whose parent it is. Hidden: for people it does not exist, it is kept for them.
 	Clones uint32 `json:"clones,omitempty"`
 	Hidden bool   `json:"hidden,omitempty"`
+	// Set is the group snapshot that it is part of; nil: none.
+	Set *SnapshotSet `json:"set,omitempty"`
 	// Request is a digest of the request that created it, by which its repetition is recognised.
 	Request string `json:"request,omitempty"`
+}
+
+// SnapshotSet is a group snapshot as its parts name it: snapshots of several volumes at one point of their
+// hosts' time. They become available in one transaction, or none does.
+type SnapshotSet struct {
+	UUID    UUID   `json:"uuid"`
+	Volumes uint32 `json:"volumes"` // how many parts it has
 }
 
 // MaxClones bounds the clones of one snapshot.
@@ -82,6 +91,9 @@ func (s *Snapshot) Validate() error {
 		}
 	default:
 		return bad("state", "%q is none of a stored snapshot", s.State)
+	}
+	if s.Set != nil && (s.Set.UUID.IsZero() || s.Set.Volumes == 0 || s.Set.Volumes > MaxGroupVolumes) {
+		return bad("set", "group snapshot %v of %d volumes", s.Set.UUID, s.Set.Volumes)
 	}
 	if s.UUID.IsZero() || s.Volume.IsZero() || !s.Key.Valid() {
 		return bad("uuid", "%v of volume %v (%v) is not complete", s.UUID, s.Volume, s.Key)

@@ -202,6 +202,7 @@ func (e *Engine) Stop() {
 	}
 	e.mode = modeStopped
 	e.Resume()
+	e.ResumeWrites()
 	e.wake()
 	for _, d := range e.order {
 		e.dropCredit(d)

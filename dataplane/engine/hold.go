@@ -34,14 +34,31 @@ func (e *Engine) Resume() {
 		return
 	}
 	e.lock.hold = holdNone
+	e.startAll()
+}
+
+func (e *Engine) startAll() {
 	for i := range uint64(lockBuckets) {
 		e.startWaiting(i)
 	}
 }
 
+// HoldWrites lets no write of a host begin before ResumeWrites; reads, and what is under way, go on. A pin
+// that is taken meanwhile sees none that was submitted since. It has nothing to do with Hold.
+func (e *Engine) HoldWrites() { e.lock.writesHeld = e.mode == modeServing }
+
+// ResumeWrites ends a HoldWrites.
+func (e *Engine) ResumeWrites() {
+	if e.lock.writesHeld {
+		e.lock.writesHeld = false
+		e.startAll()
+	}
+}
+
 // holds reports that an extent has to wait before it begins.
 func (e *Engine) holds(x *extent) bool {
-	return e.lock.hold > holdHosts || e.lock.hold == holdHosts && x.kind != extInternal
+	return e.lock.hold > holdHosts || e.lock.hold == holdHosts && x.kind != extInternal ||
+		e.lock.writesHeld && x.kind == extWrite
 }
 
 // held moves a Hold on: work of the engine's own is held up when no operation of a host needs it any more.

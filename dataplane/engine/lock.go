@@ -12,8 +12,10 @@ type locks struct {
 	buckets [lockBuckets][]*extent
 	queued  int
 	hold    holding
-	parked  []*extent // hold no lock: wait for something to change, see [Engine.wake]
-	soon    bool      // one of them waits for the parent, of which nobody tells: ask with the next tick
+	// writesHeld: no write of a host begins (HoldWrites).
+	writesHeld bool
+	parked     []*extent // hold no lock: wait for something to change, see [Engine.wake]
+	soon       bool      // one of them waits for the parent, of which nobody tells: ask with the next tick
 }
 
 func (l *locks) bucket(page uint64) *[]*extent { return &l.buckets[page%lockBuckets] }

@@ -25,7 +25,7 @@ func (e *Engine) Pin() cluster.Seq {
 	return w
 }
 
-// Unpin gives a pin up that was taken since the last view list: none will name it.
+// Unpin gives a pin up that no view list names, and none will.
 func (e *Engine) Unpin(w cluster.Seq) {
 	e.win.pinned = slices.DeleteFunc(e.win.pinned, func(x cluster.Seq) bool { return x == w })
 	e.spreadView()
@@ -45,21 +45,33 @@ func (e *Engine) Pinned(w cluster.Seq) bool {
 	return found
 }
 
-// SetView hands in a newer view list, as recorded, which names every pin taken so far that is to be kept. One
-// that hides anything more needs a Hold; it ends when all devices that serve have the list.
+// SetView hands in a newer view list, as recorded. Pins taken since that it does not name go on being kept,
+// until a later list names them or they are given up. A list that hides anything more needs a Hold; it ends
+// when all devices that serve have the list.
 func (e *Engine) SetView(v chunk.View) {
 	if v.Version <= e.cfg.View.Version {
 		return
 	}
 	e.reflatten(e.cfg.View.Hidden, v.Hidden)
-	e.cfg.View, e.win.pinned = v, nil
-	if e.lock.hold != holdNone {
+	if e.lock.hold != holdNone && reverted(v) > reverted(e.cfg.View) {
 		e.lock.hold = holdSpread
 	}
+	e.cfg.View = v
+	e.win.pinned = slices.DeleteFunc(e.win.pinned, func(w cluster.Seq) bool {
+		return w == reverted(v) || slices.Contains(v.Pins, w)
+	})
 	e.spreadView()
 	if e.cfg.Mutant.Is(mutant.HoldUnspread) {
 		e.Resume()
 	}
+}
+
+// reverted is when the volume was reverted last; 0: never.
+func reverted(v chunk.View) cluster.Seq {
+	if len(v.Hidden) == 0 {
+		return 0
+	}
+	return v.Hidden[len(v.Hidden)-1].To
 }
 
 // spreadView brings the view list to all devices that serve and lack it, then lets the stable mark go on, and

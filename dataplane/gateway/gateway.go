@@ -24,11 +24,13 @@ type Chunks interface {
 // Arbiter keeps the owner records, and those of snapshots. SwapOwner stores next if the record is still at
 // revision rev, and with it the records of snapshots with, or removes those that are gone; all of it or
 // nothing. It returns the new revision; cluster.ErrConflict when one of the records has moved,
-// cluster.ErrNoRecord when the volume is gone. Any other error says nothing.
+// cluster.ErrNoRecord when the volume is gone. Any other error says nothing. SwapOwners does so for the records
+// of several volumes, all in one.
 type Arbiter interface {
 	Owner(ctx context.Context, vol cluster.VolumeKey) (cluster.Owner, int64, error)
 	SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner,
 		with ...cluster.SnapshotAt) (int64, error)
+	SwapOwners(ctx context.Context, swaps []cluster.OwnerSwap, with ...cluster.SnapshotAt) error
 }
 
 // Votes reaches the voters, this node's own included.
@@ -155,6 +157,7 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	var resized []*Volume
 	var lost []*session
 	var flattened []*Volume
+	overtaken := make(map[*session]*cluster.OwnerAt)
 	moved, firstErr := g.followPools(s)
 	for key, rec := range s.Volumes {
 		v := g.mu.volumes[key]
@@ -177,9 +180,12 @@ func (g *Gateway) Apply(s *cluster.State) error {
 			resized = append(resized, v)
 		}
 		if o := s.Owners[key]; o != nil {
-			if ses := v.session.Load(); ses != nil && o.Revision > ses.revision() &&
-				(o.Gateway != g.o.Self || o.Epoch != ses.epoch) {
+			switch ses := v.session.Load(); {
+			case ses == nil || o.Revision <= ses.revision():
+			case o.Gateway != g.o.Self || o.Epoch != ses.epoch:
 				lost = append(lost, ses)
+			default:
+				overtaken[ses] = o
 			}
 		}
 	}
@@ -200,8 +206,12 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	for _, ses := range moved {
 		ses.followTables()
 	}
+	for ses, o := range overtaken {
+		ses.followRecord(o)
+	}
 	for _, ses := range asked {
 		ses.settleSnapshots()
+		ses.takeGroups()
 	}
 	for _, v := range flattened {
 		v.withoutParent()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"hash/crc32"
 	"sync/atomic"
 	"time"
@@ -20,9 +21,12 @@ import (
 // rows: a clone has its parent's data key, and the place of a block is the same in both. No lease is asked
 // for: what is seen as of a pin never changes, and devices refuse an owner that others have replaced.
 
-// Peers carries requests to the gateways of other nodes. Each comes back through its Completer exactly once.
+// Peers carries to the gateways of other nodes requests, each of which comes back through its Completer
+// exactly once, and the steps of group snapshots (Gateway.GroupStep). When a step fails, it may have been done.
 type Peers interface {
 	Submit(cluster.NodeID, *chunk.Request)
+	GroupStep(ctx context.Context, node cluster.NodeID, vol cluster.VolumeKey, round uint64,
+		step cluster.GroupStep) (cluster.Pinned, error)
 }
 
 const (

@@ -32,8 +32,7 @@ func (p *putOff) again() {
 	p.times++
 }
 
-// revert carries out the first revert of a list; false as for settle. No pin may be on its way to the record:
-// the list that a revert records ends the protection of those that it does not name.
+// revert carries out the first revert of a list; false as for settle. No pin may be on its way to the record.
 func (s *session) revert(list []cluster.SnapshotAt) bool {
 	i := slices.IndexFunc(list, func(x cluster.SnapshotAt) bool {
 		return x.State == cluster.SnapshotReverting && s.settling.done[x.UUID] < x.Revision
@@ -119,7 +118,6 @@ func (s *session) recordRevert(x cluster.SnapshotAt) bool {
 		return false
 	}
 	s.settling.done[x.UUID] = x.Revision
-	s.showView()
 	s.log().WithField("snapshot", x.UUID.String()).Info("the volume is reverted")
 	return true
 }

@@ -37,8 +37,10 @@ type session struct {
 	stop  context.CancelFunc
 	ended atomic.Bool
 
-	walking  walking
-	settling settling
+	walking      walking
+	settling     settling
+	lending      lending
+	coordinating coordinating
 
 	mu  sync.Mutex // guards eng, ops, io and told
 	eng *engine.Engine
@@ -100,6 +102,8 @@ func (s *session) tick() {
 	s.carryOut(rd)
 	s.releaseHeld()
 	s.settleSnapshots()
+	s.takeGroups()
+	s.recallLent()
 	s.report(told, now)
 }
 
@@ -261,6 +265,7 @@ func (s *session) serve() {
 		s.v.g.counts.served.Add(1)
 		s.v.g.o.Events.AccessChanged(s.v)
 		s.settleSnapshots()
+		s.takeGroups()
 	}()
 }
 
@@ -278,22 +283,28 @@ func (s *session) record(next *cluster.Owner) {
 }
 
 // store changes the owner record of this session, and records of snapshots with it, however long the store is
-// away. errMoved: nothing was changed, because a snapshot's record has moved. Any other error: somebody else
-// owns the volume, or the session is over.
+// away, and tells the engine. change is called again when somebody was faster: the coordinator of a group
+// snapshot. errMoved: nothing was changed, because a snapshot's record has moved. Any other error: somebody
+// else owns the volume, or the session is over.
 func (s *session) store(change func(*cluster.Owner), with ...cluster.SnapshotAt) error {
+	err := s.changeRecord(change, with)
+	s.noteRecord()
+	return err
+}
+
+func (s *session) changeRecord(change func(*cluster.Owner), with []cluster.SnapshotAt) error {
 	s.rec.Lock()
 	defer s.rec.Unlock()
-	next := s.rec.owner.Clone()
-	change(&next)
 	for n := 0; s.ctx.Err() == nil; n++ {
-		rev, err := s.swap(next, with, attemptTimeout(n))
-		if err == nil {
-			s.rec.owner = next
-			s.rec.rev.Store(rev)
-			return nil
-		}
-		if errors.Is(err, cluster.ErrConflict) || errors.Is(err, cluster.ErrNoRecord) || errors.Is(err, errMoved) {
+		next := s.rec.owner.Clone()
+		change(&next)
+		err := s.swap(next, with, attemptTimeout(n))
+		switch {
+		case err == nil, errors.Is(err, cluster.ErrConflict), errors.Is(err, cluster.ErrNoRecord),
+			errors.Is(err, errMoved):
 			return err
+		case errors.Is(err, errOvertaken):
+			continue
 		}
 		s.log().WithError(err).Warn("owner record cannot be changed now, trying again")
 		select {
@@ -304,32 +315,40 @@ func (s *session) store(change func(*cluster.Owner), with ...cluster.SnapshotAt)
 	return s.ctx.Err()
 }
 
-// swap is one attempt. A conflict may be our own earlier attempt whose answer was lost: the record tells.
-func (s *session) swap(next cluster.Owner, with []cluster.SnapshotAt, limit time.Duration) (int64, error) {
+// swap is one attempt. A conflict may be our own earlier attempt whose answer was lost, or a group snapshot:
+// the record tells. Of an epoch nobody else writes it, and a group snapshot is taken of the revision that the
+// session knows, so what is there is the one or the other.
+func (s *session) swap(next cluster.Owner, with []cluster.SnapshotAt, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	rev, err := s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, s.revision(), next, with...)
+	if err == nil {
+		s.adopt(next, rev)
+		return nil
+	}
 	if !errors.Is(err, cluster.ErrConflict) {
-		return rev, err
+		return err
 	}
 	now, rev, err := s.v.g.o.Arbiter.Owner(ctx, s.v.key)
-	if err != nil {
-		return 0, err
+	switch {
+	case err != nil:
+		return err
+	case now.Gateway != next.Gateway || now.Epoch != next.Epoch || now.Released:
+		return cluster.ErrConflict
+	case rev == s.revision() && len(with) > 0:
+		return errMoved
 	}
-	if now.Gateway != next.Gateway || now.Epoch != next.Epoch || now.Released {
-		return 0, cluster.ErrConflict
+	s.adopt(now, rev)
+	if now.Equal(&next) {
+		return nil
 	}
-	// Only this session writes records of its epoch, one at a time: what is there is what it wrote last. What
-	// changes snapshots changes the view list, too.
+	return errOvertaken
+}
+
+// adopt takes a record as this session's present one. s.rec is held.
+func (s *session) adopt(o cluster.Owner, rev int64) {
+	s.rec.owner = o
 	s.rec.rev.Store(rev)
-	if len(with) > 0 && now.View.Version == next.View.Version {
-		return rev, nil
-	}
-	rev, err = s.v.g.o.Arbiter.SwapOwner(ctx, s.v.key, rev, next, with...)
-	if len(with) > 0 && errors.Is(err, cluster.ErrConflict) {
-		return 0, errMoved // a newer owner would be noticed at the next change
-	}
-	return rev, err
 }
 
 // end stops the session for good. Operations come back as path errors when none of their requests is

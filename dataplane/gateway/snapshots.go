@@ -14,6 +14,9 @@ const maxSettled = 32
 // errMoved says that a snapshot's record is not what it was, and that this gateway still owns the volume.
 var errMoved = errors.New("a snapshot was changed by somebody else")
 
+// errOvertaken says that somebody else has changed the owner record, in this gateway's epoch.
+var errOvertaken = errors.New("the owner record was changed for a group snapshot")
+
 // settling is what a session does for the snapshots of its volume: one transaction after the other.
 type settling struct {
 	busy atomic.Bool
@@ -34,13 +37,20 @@ func (g *Gateway) followSnapshots(s *cluster.State) (concerned []*session) {
 			lists[x.Key] = append(lists[x.Key], *x)
 		}
 	}
+	sets := gatherSets(s)
 	for key, v := range g.mu.volumes {
 		list := lists[key]
 		if list == nil {
 			v.unsettled.Store(nil)
+			v.sets.Store(nil)
 			continue
 		}
 		v.unsettled.Store(&list)
+		if together := sets[key]; together != nil {
+			v.sets.Store(&together)
+		} else {
+			v.sets.Store(nil)
+		}
 		if ses := v.session.Load(); ses != nil {
 			concerned = append(concerned, ses)
 		}
@@ -77,7 +87,7 @@ func (s *session) settle(list []cluster.SnapshotAt) bool {
 			continue
 		}
 		switch {
-		case x.State == cluster.SnapshotCreating && len(add) < room:
+		case x.State == cluster.SnapshotCreating && x.Set == nil && len(add) < room:
 			x.State, x.Pin = cluster.SnapshotAvailable, s.pin(x.UUID)
 			add = append(add, x.Pin)
 		case x.State == cluster.SnapshotDeleting:
@@ -104,7 +114,6 @@ func (s *session) settle(list []cluster.SnapshotAt) bool {
 		s.settling.done[x.UUID] = x.Revision
 		delete(s.settling.pins, x.UUID)
 	}
-	s.showView()
 	return true
 }
 
@@ -142,12 +151,6 @@ func (s *session) unpin(id cluster.UUID) {
 		s.withEngine(func(e *engine.Engine) { e.Unpin(w) })
 		delete(s.settling.pins, id)
 	}
-}
-
-// showView hands the recorded view list to the engine.
-func (s *session) showView() {
-	owner, _ := s.snapshot()
-	s.withEngine(func(e *engine.Engine) { e.SetView(owner.View) })
 }
 
 // withEngine does something with the engine, and then what the engine wants done.

@@ -35,6 +35,7 @@ type Volume struct {
 	opening    atomic.Bool                    // a take-over is under way
 	// unsettled are its snapshots on the way to another state; nil: none.
 	unsettled atomic.Pointer[[]cluster.SnapshotAt]
+	sets      atomic.Pointer[[]parts] // group snapshots that its owner takes; nil: none
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
 	unowned time.Time
 	retry   time.Time

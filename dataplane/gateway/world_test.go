@@ -389,6 +389,15 @@ func (l links) SwapOwner(_ context.Context, _ cluster.VolumeKey, rev int64,
 	return rev + 1, nil
 }
 
+// SwapOwners implements Arbiter; there is one volume.
+func (l links) SwapOwners(ctx context.Context, swaps []cluster.OwnerSwap, with ...cluster.SnapshotAt) error {
+	if len(swaps) != 1 || swaps[0].Volume != key() {
+		return fmt.Errorf("swap %d records", len(swaps))
+	}
+	_, err := l.SwapOwner(ctx, key(), swaps[0].Revision, swaps[0].Next, with...)
+	return err
+}
+
 // moved tells whether a snapshot's record is not what somebody believes. w.mu is held.
 func (w *world) moved(x cluster.SnapshotAt) bool { return w.snaps[x.UUID].Revision != x.Revision }
 

@@ -102,6 +102,15 @@ func (c *control) Owner(_ context.Context, vol cluster.VolumeKey) (cluster.Owner
 
 func (c *control) SwapOwner(_ context.Context, vol cluster.VolumeKey, rev int64,
 	next cluster.Owner, with ...cluster.SnapshotAt) (int64, error) {
+	return c.swap([]cluster.OwnerSwap{{Volume: vol, Revision: rev, Next: next}}, with)
+}
+
+func (c *control) SwapOwners(_ context.Context, swaps []cluster.OwnerSwap, with ...cluster.SnapshotAt) error {
+	_, err := c.swap(swaps, with)
+	return err
+}
+
+func (c *control) swap(swaps []cluster.OwnerSwap, with []cluster.SnapshotAt) (int64, error) {
 	if err := c.reach(); err != nil {
 		return 0, err
 	}
@@ -109,10 +118,16 @@ func (c *control) SwapOwner(_ context.Context, vol cluster.VolumeKey, rev int64,
 	var now int64
 	c.change(func(s *cluster.State) {
 		moved := func(x cluster.SnapshotAt) bool { return s.Snapshots[x.UUID].Revision != x.Revision }
-		if o := s.Owners[vol]; o == nil || o.Revision != rev || slices.ContainsFunc(with, moved) {
+		other := func(x cluster.OwnerSwap) bool {
+			o := s.Owners[x.Volume]
+			return o == nil || o.Revision != x.Revision
+		}
+		if slices.ContainsFunc(swaps, other) || slices.ContainsFunc(with, moved) {
 			return
 		}
-		s.Owners[vol] = &cluster.OwnerAt{Owner: next.Clone(), Revision: s.Revision}
+		for _, x := range swaps {
+			s.Owners[x.Volume] = &cluster.OwnerAt{Owner: x.Next.Clone(), Revision: s.Revision}
+		}
 		for _, x := range with {
 			if x.Revision = s.Revision; x.State == cluster.SnapshotGone {
 				delete(s.Snapshots, x.UUID)

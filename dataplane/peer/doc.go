@@ -1,5 +1,6 @@
 // Package peer is the traffic between nodes: chunk requests to the devices of other nodes, lease renewals,
-// fences, the word of a former owner, what scrubbing has found, and what clones read. Both sides are here,
+// fences, the word of a former owner, what scrubbing has found, the steps of group snapshots, and what clones
+// read. Both sides are here,
 // because they are one protocol:
 //
 //   - [Manager] keeps one association to every other node, shared by all volumes, and sends;
@@ -21,5 +22,8 @@
 //	                                         dword 1: ms since the voter last heard of that gateway
 //	0xa4    Yield   none                     CDW10 VUID, CDW11 generation, CDW12 epoch of the new owner
 //	0xac    Suspect none                     CDW10 VUID, CDW11 generation, CDW12 device that holds bad blocks
+//	0xb2    Group   back: 16 bytes           CDW10 VUID, CDW11 generation, CDW12-13 round, CDW14 step;
+//	                                         the data is the pin and the revision of the owner record,
+//	                                         8 bytes each, little-endian; zeroes unless the step is "pin"
 //	0xa2    Renew   back: lease.ReplySize    CDW10-11 boot and CDW12-13 sequence read so far, CDW14 node number
 package peer

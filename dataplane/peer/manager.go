@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -27,6 +28,9 @@ const (
 	opYield uint8 = 0xa4
 
 	opSuspect uint8 = 0xac
+	opGroup   uint8 = 0xb2
+
+	groupAnswer = 16 // bytes
 )
 
 // Options of a Manager.
@@ -261,6 +265,27 @@ func (m *Manager) Suspect(ctx context.Context, node cluster.NodeID, vol cluster.
 		return fmt.Errorf("tell node %d of bad blocks of volume %v: %w", node, vol, err)
 	}
 	return nil
+}
+
+// GroupStep has the node that owns a volume do a step of a group snapshot. When it fails, it may have been
+// done.
+func (m *Manager) GroupStep(ctx context.Context, node cluster.NodeID, vol cluster.VolumeKey, round uint64,
+	step cluster.GroupStep) (cluster.Pinned, error) {
+	var cmd nvme.Command
+	cmd.SetOpcode(opGroup)
+	cmd.SetNSID(1)
+	cmd.SetCDW10(vol.VUID)
+	cmd.SetCDW11(vol.Generation)
+	cmd.SetCDW12(uint32(round))
+	cmd.SetCDW13(uint32(round >> 32))
+	cmd.SetCDW14(uint32(step))
+	b := make([]byte, groupAnswer)
+	if _, err := m.do(ctx, node, &cmd, b); err != nil {
+		return cluster.Pinned{}, fmt.Errorf("step %d of a group snapshot at node %d, volume %v: %w", step, node, vol,
+			err)
+	}
+	return cluster.Pinned{Pin: cluster.Seq(binary.LittleEndian.Uint64(b)),
+		Revision: int64(binary.LittleEndian.Uint64(b[8:]))}, nil
 }
 
 func fenceCommand(opcode uint8, f lease.Fence) (cmd nvme.Command) {

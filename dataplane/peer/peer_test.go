@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"hash/crc32"
 	"io"
 	"testing"
@@ -47,6 +48,14 @@ func (g givenUp) Yield(f lease.Fence) { g.fences <- f }
 func (g givenUp) Suspect(vol cluster.VolumeKey, d cluster.DeviceID) { g.suspects <- suspect{vol, d} }
 
 func (g givenUp) Inherit(r *chunk.Request) { g.inherits <- r }
+
+// GroupStep pins volume 7, at revision 9, and refuses everything else.
+func (g givenUp) GroupStep(vol cluster.VolumeKey, round uint64, step cluster.GroupStep) (cluster.Pinned, error) {
+	if vol.VUID != 7 || step != cluster.GroupPin {
+		return cluster.Pinned{}, errors.New("not so")
+	}
+	return cluster.Pinned{Pin: cluster.Seq(round), Revision: 9}, nil
+}
 
 // Submit implements chunkdtest.Submitter.
 func (r remote) Submit(q *chunk.Request) { r.Manager.Submit(2, q) }
@@ -176,6 +185,17 @@ func TestVotes(t *testing.T) {
 	}
 	if r.Suspect(t.Context(), 2, cluster.VolumeKey{}, 12) == nil {
 		t.Fatal("no volume must be refused")
+	}
+	group := cluster.VolumeKey{VUID: 7, Generation: 1}
+	p, err := r.GroupStep(t.Context(), 2, group, 1<<40|3, cluster.GroupPin)
+	if err != nil || p != (cluster.Pinned{Pin: 1<<40 | 3, Revision: 9}) {
+		t.Fatalf("pinned %+v, %v", p, err)
+	}
+	if _, err := r.GroupStep(t.Context(), 2, group, 3, cluster.GroupHold); err == nil {
+		t.Fatal("what the owner refuses must be an error")
+	}
+	if _, err := r.GroupStep(t.Context(), 2, group, 0, cluster.GroupPin); err == nil {
+		t.Fatal("a step of no round must be refused")
 	}
 	if r.Refused(t.Context(), 2) {
 		t.Fatal("a node that listens does not refuse")

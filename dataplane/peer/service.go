@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 
@@ -22,12 +23,13 @@ type Voter interface {
 	Renew(gateway cluster.NodeID, since lease.Position) lease.Reply
 }
 
-// Owner gives volumes up to newer owners, repairs what devices say is bad, and reads for clones: a
-// gateway.Gateway.
+// Owner gives volumes up to newer owners, repairs what devices say is bad, reads for clones, and takes part in
+// group snapshots: a gateway.Gateway.
 type Owner interface {
 	Yield(lease.Fence)
 	Suspect(cluster.VolumeKey, cluster.DeviceID)
 	Inherit(*chunk.Request) // as Chunks.Submit
+	GroupStep(cluster.VolumeKey, uint64, cluster.GroupStep) (cluster.Pinned, error)
 }
 
 // Service is the namespace that other nodes see: chunks, votes and the gateway of this node.
@@ -74,6 +76,8 @@ func (s *Service) Submit(req *nvmet.Request) {
 		s.renew(req)
 	case opSuspect:
 		s.suspect(req)
+	case opGroup:
+		s.groupStep(req)
 	default:
 		s.submitChunk(req)
 	}
@@ -163,6 +167,23 @@ func (s *Service) suspect(req *nvmet.Request) {
 		return
 	}
 	s.owner.Suspect(vol, cluster.DeviceID(req.Cmd.CDW12()))
+	req.Complete(nvme.Success)
+}
+
+func (s *Service) groupStep(req *nvmet.Request) {
+	vol := cluster.VolumeKey{VUID: req.Cmd.CDW10(), Generation: req.Cmd.CDW11()}
+	round := uint64(req.Cmd.CDW12()) | uint64(req.Cmd.CDW13())<<32
+	if !vol.Valid() || round == 0 || len(req.Data) != groupAnswer {
+		req.Complete(nvme.InvalidField.NoRetry())
+		return
+	}
+	p, err := s.owner.GroupStep(vol, round, cluster.GroupStep(req.Cmd.CDW14()))
+	if err != nil {
+		req.Complete(nvme.AsymmetricAccessInaccessible)
+		return
+	}
+	binary.LittleEndian.PutUint64(req.Data, uint64(p.Pin))
+	binary.LittleEndian.PutUint64(req.Data[8:], uint64(p.Revision))
 	req.Complete(nvme.Success)
 }
 

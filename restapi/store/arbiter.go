@@ -78,19 +78,40 @@ func (a *Arbiter) SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int6
 	return newRev, nil
 }
 
-func swapTxn(vol cluster.VolumeKey, rev int64, next cluster.Owner, with []cluster.SnapshotAt) (Txn, error) {
-	if err := checkOwner(next); err != nil {
-		return Txn{}, err
+// SwapOwners does what SwapOwner does for the records of several volumes, all in one transaction. Their new
+// revisions are not told: owners find them.
+func (a *Arbiter) SwapOwners(ctx context.Context, swaps []cluster.OwnerSwap, with ...cluster.SnapshotAt) error {
+	t, err := swapsTxn(swaps, with)
+	if err == nil {
+		kv, judge := a.way()
+		_, err = kv.Commit(ctx, t)
+		judge(err)
 	}
-	if rev == 0 {
-		return Txn{}, cluster.ErrNoRecord
-	}
-	value, err := json.Marshal(next)
 	if err != nil {
-		return Txn{}, err
+		return fmt.Errorf("swap the owner records of %d volumes: %w", len(swaps), err)
 	}
-	key := cluster.KeyOwner(vol)
-	t := Txn{If: []Cond{{key, rev}}, Put: []Put{{Key: key, Value: value}}}
+	return nil
+}
+
+func swapTxn(vol cluster.VolumeKey, rev int64, next cluster.Owner, with []cluster.SnapshotAt) (Txn, error) {
+	return swapsTxn([]cluster.OwnerSwap{{Volume: vol, Revision: rev, Next: next}}, with)
+}
+
+func swapsTxn(swaps []cluster.OwnerSwap, with []cluster.SnapshotAt) (t Txn, err error) {
+	for _, s := range swaps {
+		if err := checkOwner(s.Next); err != nil {
+			return t, err
+		}
+		if s.Revision == 0 {
+			return t, cluster.ErrNoRecord
+		}
+		value, err := json.Marshal(s.Next)
+		if err != nil {
+			return t, err
+		}
+		key := cluster.KeyOwner(s.Volume)
+		t.If, t.Put = append(t.If, Cond{key, s.Revision}), append(t.Put, Put{Key: key, Value: value})
+	}
 	for i := range with {
 		s := &with[i].Snapshot
 		key := cluster.KeySnapshot(s.UUID)
