@@ -19,6 +19,8 @@ const (
 	// togetherAgain is the pause after an attempt has failed, doubled up to togetherAgainMost.
 	togetherAgain     = 100 * time.Millisecond
 	togetherAgainMost = 15 * time.Second
+	// atOnce is how often an attempt is repeated at once that met another change of one of the records.
+	atOnce = 3
 	// recordAttempts bounds how often the transaction is tried while nobody says what has become of it.
 	recordAttempts = 3
 )
@@ -76,7 +78,11 @@ func (s *session) takeGroups() {
 			if done[id] = c.done[id]; done[id] >= p[0].Revision {
 				continue
 			}
-			if err := s.v.g.takeTogether(p); err != nil {
+			err := s.v.g.takeTogether(p)
+			for n := 0; n < atOnce && errors.Is(err, cluster.ErrConflict); n++ {
+				err = s.v.g.takeTogether(p)
+			}
+			if err != nil {
 				s.log().WithError(err).WithField("group_snapshot", id.String()).Warn("a group snapshot is put off")
 				pause := min(togetherAgain<<min(c.times, 8), togetherAgainMost)
 				c.until = time.Now().Add(pause + rand.N(pause)) // two that share volumes must not meet again
