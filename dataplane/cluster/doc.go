@@ -31,6 +31,11 @@
 //	hidden/unclaimed/<uuid>                   a snapshot that was taken for a clone which is not made yet
 //	flattening/<uuid>                         a clone that is being flattened
 //	erasures/<uuid>                           Erasure of a volume; restapi only, ends by itself
+//	groups/<uuid>                             Group
+//	groupnames/<name>                         the uuid of the group of that name that is in no project
+//	groupnames/<name>/<project>               and of the one in that project
+//	groupsnaps/<uuid>                         GroupSnapshot
+//	groupsnapnames/<group's uuid>/<name>      the uuid of the group's snapshot of that name
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing is decided by it

@@ -44,6 +44,11 @@ const (
 	PrefixFlattening      = Prefix + "flattening/"
 	PrefixErasures        = Prefix + "erasures/"
 
+	PrefixGroups             = Prefix + "groups/"
+	PrefixGroupNames         = Prefix + "groupnames/"
+	PrefixGroupSnapshots     = Prefix + "groupsnaps/"
+	PrefixGroupSnapshotNames = Prefix + "groupsnapnames/"
+
 	PrefixProjects    = Prefix + "projects/"
 	PrefixProvisioned = Prefix + "provisioned/"
 	PrefixEvents      = Prefix + "events/"
@@ -113,6 +118,30 @@ func KeyErasure(u UUID) string { return PrefixErasures + u.String() }
 
 // KeyFlattening lists a clone that is being flattened.
 func KeyFlattening(u UUID) string { return PrefixFlattening + u.String() }
+
+// KeyGroup is where the record of a group of volumes lives.
+func KeyGroup(u UUID) string { return PrefixGroups + u.String() }
+
+// KeyGroupName reserves the name of a group within its project; no project: "".
+func KeyGroupName(name, project string) string {
+	if project == "" {
+		return PrefixGroupNames + name
+	}
+	return PrefixGroupNames + name + "/" + project
+}
+
+// KeyGroupSnapshot is where the record of a group snapshot lives.
+func KeyGroupSnapshot(u UUID) string { return PrefixGroupSnapshots + u.String() }
+
+// PrefixGroupSnapshotsOf begins the keys that name the snapshots of a group.
+func PrefixGroupSnapshotsOf(group UUID) string {
+	return PrefixGroupSnapshotNames + group.String() + "/"
+}
+
+// KeyGroupSnapshotName reserves the name of a group snapshot within its group.
+func KeyGroupSnapshotName(group UUID, name string) string {
+	return PrefixGroupSnapshotsOf(group) + name
+}
 
 // KeyNodeStats is where a node publishes its figures.
 func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uint64(n), 10) }

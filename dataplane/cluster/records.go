@@ -205,6 +205,8 @@ type Volume struct {
 	QoS *QoS `json:"qos,omitempty"`
 	// Revert is what it was asked last to become again; nil: nothing ever.
 	Revert *Revert `json:"revert,omitempty"`
+	// Group that it is in; zero: none.
+	Group UUID `json:"group,omitzero"`
 	// Request is a digest of the request that created the volume, by which its repetition is recognised
 	// even after a resize.
 	Request string `json:"request,omitempty"`

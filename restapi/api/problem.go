@@ -43,6 +43,12 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusConflict, "The volume has newer snapshots"
 	case wire.SnapshotLimit:
 		return http.StatusConflict, "The volume has as many snapshots as it can have"
+	case wire.VolumeInGroup:
+		return http.StatusConflict, "The volume is in a group"
+	case wire.SnapshotInGroup:
+		return http.StatusConflict, "The snapshot is a part of a group snapshot"
+	case wire.GroupNotEmpty:
+		return http.StatusConflict, "The group has volumes or snapshots"
 	case wire.LastAdminToken:
 		return http.StatusConflict, "Nobody could administer the cluster any more"
 	case wire.QuotaExceeded:

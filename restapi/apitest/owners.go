@@ -89,12 +89,23 @@ func (c *Cluster) settle(ctx context.Context) error {
 	if err := c.flatten(ctx, arbiter); err != nil {
 		return err
 	}
+	sets := make(map[cluster.UUID][]cluster.SnapshotAt)
 	for _, it := range read.Results[0].Items {
 		x := cluster.SnapshotAt{Revision: it.Rev}
 		if err := json.Unmarshal(it.Value, &x.Snapshot); err != nil {
 			return err
 		}
 		if !x.Unsettled() {
+			continue
+		}
+		if x.State == cluster.SnapshotCreating && x.Set != nil {
+			set := append(sets[x.Set.UUID], x)
+			if sets[x.Set.UUID] = set; len(set) < int(x.Set.Volumes) {
+				continue
+			}
+			if err := takeTogether(ctx, arbiter, set); err != nil {
+				return err
+			}
 			continue
 		}
 		owner, rev, err := arbiter.Owner(ctx, x.Key)
@@ -120,4 +131,21 @@ func (c *Cluster) settle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// takeTogether takes the parts of a group snapshot.
+func takeTogether(ctx context.Context, arbiter *store.Arbiter, set []cluster.SnapshotAt) error {
+	var swaps []cluster.OwnerSwap
+	for i := range set {
+		owner, rev, err := arbiter.Owner(ctx, set[i].Key)
+		if err != nil {
+			return err
+		}
+		owner.Epoch = max(owner.Epoch, 1)
+		set[i].State, set[i].Pin = cluster.SnapshotAvailable,
+			cluster.MakeSeq(owner.Epoch, uint64(owner.View.Version)+1)
+		owner.View = owner.View.WithPins([]cluster.Seq{set[i].Pin}, nil)
+		swaps = append(swaps, cluster.OwnerSwap{Volume: set[i].Key, Revision: rev, Next: owner})
+	}
+	return arbiter.SwapOwners(ctx, swaps, set...)
 }

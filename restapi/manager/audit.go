@@ -19,7 +19,9 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		store.All(cluster.PrefixProjects), store.All(cluster.PrefixSnapshots),
 		store.All(cluster.PrefixSnapshotNames), store.All(cluster.PrefixHiddenVolumes),
 		store.All(cluster.PrefixHiddenSnapshots), store.All(cluster.PrefixUnclaimed),
-		store.All(cluster.PrefixFlattening), store.All(cluster.PrefixProvisioned))
+		store.All(cluster.PrefixFlattening), store.All(cluster.PrefixProvisioned),
+		store.All(cluster.PrefixGroups), store.All(cluster.PrefixGroupNames),
+		store.All(cluster.PrefixGroupSnapshots), store.All(cluster.PrefixGroupSnapshotNames))
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +51,11 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if err := a.provisioned(v.extra[0], v.extra[14]); err != nil {
+		return nil, err
+	}
+	names = v.extra[16]
+	names.Items = slices.Concat(names.Items, v.extra[18].Items)
+	if err := a.groups(v.extra[15], v.extra[17], names, v.extra[0], v.extra[8]); err != nil {
 		return nil, err
 	}
 	return a.broken, nil

@@ -13,11 +13,15 @@ import (
 // provision adds to a transaction that changes a volume, makes it (no was) or ends it (no is), what its pool
 // is asked for then, and refuses more than the pool takes. Less is never refused.
 func (m *Manager) provision(ctx context.Context, t *store.Txn, was, is *cluster.Volume) error {
-	before, after := was.Provisioned(), is.Provisioned()
+	return m.provisionPool(ctx, t, poolOf(was, is), was.Provisioned(), is.Provisioned())
+}
+
+// provisionPool does so for several volumes of a pool.
+func (m *Manager) provisionPool(ctx context.Context, t *store.Txn, pool string,
+	before, after cluster.Provisioned) error {
 	if before == after {
 		return nil
 	}
-	pool := poolOf(was, is)
 	now, rev, err := m.provisioned(ctx, pool)
 	if err != nil {
 		return err

@@ -58,7 +58,18 @@ func (m *Manager) reverted(ctx context.Context, to store.Item) (done bool, err e
 
 // askRevert commits that a volume is to be what a snapshot shows, for its owner to find.
 func (m *Manager) askRevert(ctx context.Context, it store.Item, rec cluster.Volume, request cluster.UUID,
-	r wire.VolumeRevert) (store.Item, error) {
+	r wire.VolumeRevert) (at store.Item, err error) {
+	var txn store.Txn
+	if at, err = m.addRevert(ctx, &txn, it, rec, request, r); err == nil {
+		at.Rev, err = m.store.Commit(ctx, txn)
+	}
+	return at, err
+}
+
+// addRevert adds to a transaction that a volume is to be what a snapshot shows, or refuses. It returns the
+// record of the snapshot.
+func (m *Manager) addRevert(ctx context.Context, txn *store.Txn, it store.Item, rec cluster.Volume,
+	request cluster.UUID, r wire.VolumeRevert) (store.Item, error) {
 	none := store.Item{}
 	if len(rec.Hosts) > 0 && !r.Force {
 		return none, &Error{Code: wire.VolumeExported, Hosts: rec.Hosts,
@@ -75,13 +86,12 @@ func (m *Manager) askRevert(ctx context.Context, it store.Item, rec cluster.Volu
 	snap.State = cluster.SnapshotReverting
 	rec.Revert = &cluster.Revert{Request: request, Snapshot: snap.UUID, Asked: m.stamp()}
 	p := put(at.Key, snap)
-	txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: at.Key, Rev: at.Rev}},
-		Put: []store.Put{put(it.Key, rec), p}}
-	m.note(&txn, wire.Warning, "volume.reverting", aboutVolume(&rec), rec.Project,
+	txn.If = append(txn.If, store.Cond{Key: it.Key, Rev: it.Rev}, store.Cond{Key: at.Key, Rev: at.Rev})
+	txn.Put = append(txn.Put, put(it.Key, rec), p)
+	m.note(txn, wire.Warning, "volume.reverting", aboutVolume(&rec), rec.Project,
 		"volume %s is being reverted to its snapshot %s of %s", rec.Name, snap.Name, snap.Created)
 	at.Value = p.Value
-	at.Rev, err = m.store.Commit(ctx, txn)
-	return at, err
+	return at, nil
 }
 
 // revertible finds the snapshot that a volume is to be reverted to, or refuses.

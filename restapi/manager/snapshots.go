@@ -142,6 +142,9 @@ func drawSnapshot(rec cluster.Snapshot, rev int64) wire.Snapshot {
 		Project: rec.Project, Volume: rec.Volume, State: rec.State, Size: rec.Size,
 		NQN: cluster.SnapshotNQN(rec.UUID), Hosts: append([]string{}, rec.Hosts...), Clones: rec.Clones,
 		Description: rec.Description, Metadata: rec.Metadata, Created: rec.Created}
+	if rec.Set != nil {
+		w.GroupSnapshot = rec.Set.UUID
+	}
 	if rec.Pin != 0 {
 		w.Pin = rec.Pin.String()
 	}
@@ -349,6 +352,15 @@ func (m *Manager) DeleteSnapshot(ctx context.Context, id cluster.UUID, ifMatch s
 // dropSnapshot adds to a transaction that a snapshot is to go, or that it is hidden while there are clones of
 // it, and returns its record; or it refuses.
 func dropSnapshot(t *store.Txn, it store.Item, rec cluster.Snapshot) (store.Item, error) {
+	if rec.Set != nil {
+		return it, refuse(wire.SnapshotInGroup, "", "snapshot %s is a part of group snapshot %s; delete that",
+			rec.UUID, rec.Set.UUID)
+	}
+	return dropPart(t, it, rec)
+}
+
+// dropPart is dropSnapshot for what may be a part of a group snapshot.
+func dropPart(t *store.Txn, it store.Item, rec cluster.Snapshot) (store.Item, error) {
 	if len(rec.Hosts) > 0 {
 		return it, &Error{Code: wire.SnapshotExported, Hosts: rec.Hosts,
 			Detail: fmt.Sprintf("snapshot %s is exported to %d host(s): %v", rec.UUID, len(rec.Hosts), rec.Hosts)}

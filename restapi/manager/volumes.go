@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/store"
@@ -105,43 +106,16 @@ func (m *Manager) repeated(ctx context.Context, it store.Item, request string) (
 // readForCreate has read; from is not nil for a clone.
 func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec cluster.Volume,
 	from *origin) (wire.Volume, error) {
-	poolItem, name, count := snap.One(1), snap.One(2), snap.One(3)
-	if poolItem.Rev == 0 {
-		return wire.Volume{}, refuse(wire.InvalidField, "pool", "pool %q does not exist", rec.Pool)
-	}
-	if name.Rev != 0 {
-		return wire.Volume{}, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", rec.Pool,
-			name.Value)
-	}
-	pool, err := decode[cluster.Pool](poolItem)
+	var txn store.Txn
+	last, err := counter(snap.One(3))
 	if err != nil {
 		return wire.Volume{}, err
 	}
-	last, err := counter(count)
+	owner, err := m.addVolume(&txn, snap, &rec, from, last)
 	if err != nil {
 		return wire.Volume{}, err
 	}
-	rec.Key = cluster.VolumeKeyAfter(last)
-	if !rec.Key.Valid() {
-		return wire.Volume{}, refuse(wire.Conflict, "", "all volume numbers of all generations were given out")
-	}
-	rec.Created = m.stamp()
-	gateway, err := preferredGateway(pool, snap.Results[4], rec.Key.VUID)
-	if err != nil {
-		return wire.Volume{}, err
-	}
-	key, nameKey := cluster.KeyVolume(rec.UUID), cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
-	ownerKey := cluster.KeyOwner(rec.Key)
-	owner := cluster.Owner{Gateway: gateway}
-	if from != nil {
-		owner.View = cluster.View{Version: 1, Cloned: true}
-	}
-	txn := store.Txn{
-		If: []store.Cond{{Key: key}, {Key: poolItem.Key, Rev: poolItem.Rev}, {Key: nameKey},
-			{Key: cluster.KeyCounterVUID, Rev: count.Rev}, {Key: ownerKey}},
-		Put: []store.Put{put(key, rec), put(nameKey, rec.UUID), put(cluster.KeyCounterVUID, rec.Key.Serial()),
-			put(ownerKey, owner)},
-	}
+	countVolumes(&txn, snap.One(3), rec.Key.Serial())
 	if err := charge(&txn, snap.One(5), rec.Project, 1, int64(rec.Size)); err != nil {
 		return wire.Volume{}, err
 	}
@@ -150,7 +124,6 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 	}
 	began := ""
 	if from != nil {
-		from.claim(&txn)
 		began = " as snapshot " + from.snap.Name + " of volume " + from.rec.Name
 	}
 	m.note(&txn, wire.Info, "volume.created", aboutVolume(&rec), rec.Project,
@@ -162,6 +135,50 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 	vol := drawVolume(rec, owner, &situation{})
 	vol.ETag = etag(rev)
 	return vol, nil
+}
+
+// addVolume adds to a transaction a new volume with its name and owner record, with the number after last. The
+// transaction counts it (countVolumes), so that the number is nobody else's.
+func (m *Manager) addVolume(txn *store.Txn, snap store.Snapshot, rec *cluster.Volume, from *origin,
+	last uint64) (owner cluster.Owner, err error) {
+	poolItem, name := snap.One(1), snap.One(2)
+	if poolItem.Rev == 0 {
+		return owner, refuse(wire.InvalidField, "pool", "pool %q does not exist", rec.Pool)
+	}
+	if name.Rev != 0 {
+		return owner, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", rec.Pool, name.Value)
+	}
+	pool, err := decode[cluster.Pool](poolItem)
+	if err != nil {
+		return owner, err
+	}
+	rec.Key = cluster.VolumeKeyAfter(last)
+	if !rec.Key.Valid() {
+		return owner, refuse(wire.Conflict, "", "all volume numbers of all generations were given out")
+	}
+	rec.Created = m.stamp()
+	if owner.Gateway, err = preferredGateway(pool, snap.Results[4], rec.Key.VUID); err != nil {
+		return owner, err
+	}
+	if from != nil {
+		owner.View = cluster.View{Version: 1, Cloned: true}
+		from.claim(txn)
+	}
+	key, nameKey := cluster.KeyVolume(rec.UUID), cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
+	ownerKey := cluster.KeyOwner(rec.Key)
+	if pool := (store.Cond{Key: poolItem.Key, Rev: poolItem.Rev}); !slices.Contains(txn.If, pool) {
+		txn.If = append(txn.If, pool)
+	}
+	txn.If = append(txn.If, store.Cond{Key: key}, store.Cond{Key: nameKey})
+	txn.Put = append(txn.Put, put(key, rec), put(nameKey, rec.UUID), put(ownerKey, owner))
+	txn.Blind = append(txn.Blind, ownerKey) // belongs to the number alone
+	return owner, nil
+}
+
+// countVolumes adds to a transaction that numbers up to last are given out.
+func countVolumes(txn *store.Txn, count store.Item, last uint64) {
+	txn.If = append(txn.If, store.Cond{Key: cluster.KeyCounterVUID, Rev: count.Rev})
+	txn.Put = append(txn.Put, put(cluster.KeyCounterVUID, last))
 }
 
 // preferredGateway spreads the volumes of a pool over the nodes that hold its devices.
@@ -200,6 +217,9 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 		if len(rec.Hosts) > 0 {
 			return &Error{Code: wire.VolumeExported, Hosts: rec.Hosts,
 				Detail: fmt.Sprintf("volume %s is exported to %d host(s): %v", id, len(rec.Hosts), rec.Hosts)}
+		}
+		if !rec.Group.IsZero() {
+			return refuse(wire.VolumeInGroup, "", "volume %s is in group %s; take it out of that first", id, rec.Group)
 		}
 		if cascade {
 			err = m.deleteSnapshotsOf(ctx, id)

@@ -22,17 +22,20 @@ type SnapshotUpdate struct {
 // Snapshot is a volume as it was at one moment.
 type Snapshot struct {
 	Versioned
-	ID          cluster.UUID          `json:"id"`
-	Name        string                `json:"name"`
-	Project     string                `json:"project,omitempty"` // the volume's
-	Volume      cluster.UUID          `json:"volume"`
-	State       cluster.SnapshotState `json:"state"`
-	Size        uint64                `json:"size_bytes"`
-	Pin         string                `json:"pin,omitempty"` // once it is available
-	NQN         string                `json:"nqn"`
-	Hosts       []string              `json:"hosts"`
-	Clones      uint32                `json:"clones"` // volumes that began as it
-	Description string                `json:"description"`
-	Metadata    cluster.Metadata      `json:"metadata"`
-	Created     string                `json:"created"`
+	ID      cluster.UUID          `json:"id"`
+	Name    string                `json:"name"`
+	Project string                `json:"project,omitempty"` // the volume's
+	Volume  cluster.UUID          `json:"volume"`
+	State   cluster.SnapshotState `json:"state"`
+	Size    uint64                `json:"size_bytes"`
+	Pin     string                `json:"pin,omitempty"` // once it is available
+	NQN     string                `json:"nqn"`
+	Hosts   []string              `json:"hosts"`
+	Clones  uint32                `json:"clones"` // volumes that began as it
+	// GroupSnapshot that it is a part of.
+	GroupSnapshot cluster.UUID `json:"group_snapshot,omitzero"`
+
+	Description string           `json:"description"`
+	Metadata    cluster.Metadata `json:"metadata"`
+	Created     string           `json:"created"`
 }

@@ -63,11 +63,11 @@ type VolumeNumbers struct {
 // Volume is a block device shown to hosts.
 type Volume struct {
 	Versioned
-	ID      cluster.UUID `json:"id"`
-	Name    string       `json:"name"`
-	Project string       `json:"project,omitempty"`
-	Pool    string       `json:"pool"`
-	Size    uint64       `json:"size_bytes"`
+	ID   cluster.UUID `json:"id"`
+	Name string       `json:"name"`
+	Belonging
+	Pool string `json:"pool"`
+	Size uint64 `json:"size_bytes"`
 	VolumeNumbers
 	NQN     string   `json:"nqn"`
 	Health  Status   `json:"health"`
@@ -82,6 +82,12 @@ type Volume struct {
 	Metadata    cluster.Metadata `json:"metadata"`
 	Description string           `json:"description,omitempty"`
 	Created     string           `json:"created"`
+}
+
+// Belonging is whose a volume is, and with which others it is taken care of.
+type Belonging struct {
+	Project string       `json:"project,omitempty"`
+	Group   cluster.UUID `json:"group,omitzero"`
 }
 
 // VolumePolicy is what a volume takes, and what its hosts may do to it.

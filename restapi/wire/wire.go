@@ -45,6 +45,9 @@ const (
 	SnapshotExported     Code = "snapshot_exported"      // 409
 	SnapshotNotNewest    Code = "snapshot_not_newest"    // 409
 	SnapshotLimit        Code = "snapshot_limit"         // 409
+	VolumeInGroup        Code = "volume_in_group"        // 409
+	SnapshotInGroup      Code = "snapshot_in_group"      // 409
+	GroupNotEmpty        Code = "group_not_empty"        // 409
 	LastAdminToken       Code = "last_admin_token"       // 409
 	QuotaExceeded        Code = "quota_exceeded"         // 409
 	NotEnoughDomains     Code = "not_enough_domains"     // 409

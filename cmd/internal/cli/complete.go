@@ -24,6 +24,8 @@ type names func(ctx context.Context, c *client.Client) ([]string, error)
 func (g *global) completions() map[string]names {
 	return map[string]names{
 		"VOLUME":    volumeNames,
+		"VOLUME...": volumeNames,
+		"GROUP":     groupNames,
 		"POOL":      poolNames,
 		"DEVICE":    deviceNumbers,
 		"DEVICE...": deviceNumbers,
@@ -162,6 +164,15 @@ func tokenIDs(ctx context.Context, c *client.Client) ([]string, error) {
 	var out []string
 	for _, t := range all {
 		out = append(out, t.ID.String()+"\t"+t.Name)
+	}
+	return out, err
+}
+
+func groupNames(ctx context.Context, c *client.Client) ([]string, error) {
+	all, err := c.AllGroups(ctx, "")
+	var out []string
+	for _, g := range all {
+		out = append(out, g.Name+"\t"+g.ID.String())
 	}
 	return out, err
 }

@@ -81,7 +81,8 @@ func answerStatus(code wire.Code) int {
 		return ExitNotFound
 	case wire.Conflict, wire.VolumeExported, wire.LastAdminToken, wire.NotEnoughDomains, wire.PreconditionFailed,
 		wire.QuotaExceeded, wire.PoolOvercommitted, wire.VolumeHasSnapshots, wire.SnapshotExported,
-		wire.SnapshotNotNewest, wire.SnapshotLimit:
+		wire.SnapshotNotNewest, wire.SnapshotLimit, wire.VolumeInGroup, wire.SnapshotInGroup,
+		wire.GroupNotEmpty:
 		return ExitConflict
 	case wire.Unauthenticated, wire.Forbidden:
 		return ExitRefused

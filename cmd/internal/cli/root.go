@@ -30,7 +30,7 @@ func New(more ...*cobra.Command) *cobra.Command {
 	}
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
-		snapshotCommand(g), placementCommand(g), projectCommand(g), keyCommand(g), tokenCommand(g),
+		snapshotCommand(g), groupCommand(g), placementCommand(g), projectCommand(g), keyCommand(g), tokenCommand(g),
 		auditCommand(g), eventsCommand(g), taskCommand(g), openstackCommand(g), contextCommand(g),
 		supportCommand(g), versionCommand(g))
 	root.AddCommand(more...)
@@ -86,6 +86,12 @@ func Explain(err error) string {
 			"takes them along"
 	case client.Is(err, wire.SnapshotNotNewest):
 		text += "\n  `ashlar volume revert --force` keeps them; they go on showing what they show"
+	case client.Is(err, wire.VolumeInGroup):
+		text += "\n  `ashlar group remove GROUP VOLUME` takes it out"
+	case client.Is(err, wire.SnapshotInGroup):
+		text += "\n  `ashlar group snapshots` shows them; `ashlar group delete-snapshot` deletes one as a whole"
+	case client.Is(err, wire.GroupNotEmpty):
+		text += "\n  `ashlar group remove` takes volumes out, `ashlar group delete-snapshot` deletes snapshots"
 	case client.Is(err, wire.Unavailable):
 		text += "\n  `ashlar status` tells what is down; the call may be repeated"
 	case errors.As(err, &op) && op.Op == "dial":

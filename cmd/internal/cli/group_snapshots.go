@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+func groupSnapshot(g *global) *cobra.Command {
+	var id, description string
+	var meta map[string]string
+	c := &cobra.Command{
+		Use: "snapshot GROUP NAME", Short: "Take a snapshot of all volumes of a group, at one moment",
+		Args:    cobra.ExactArgs(2),
+		Example: "  ashlar group snapshot db before-upgrade",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			x, err := findGroup(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			r := wire.GroupSnapshotCreate{Group: x.ID, Name: args[1], Description: description, Metadata: meta}
+			if id != "" {
+				if r.ID, err = parseUUID("group snapshot", id); err != nil {
+					return err
+				}
+			}
+			s, err := c.CreateGroupSnapshot(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			return g.print(cmd, s, groupSnapshotTable(s))
+		}),
+	}
+	f := c.Flags()
+	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
+	f.StringVar(&description, "description", "", "words to keep with it")
+	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
+	return c
+}
+
+func groupSnapshots(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "snapshots [GROUP]", Short: "List the snapshots of a group, or of all groups",
+		Args:    cobra.MaximumNArgs(1),
+		Example: "  ashlar group snapshots db",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			var of cluster.UUID
+			if len(args) > 0 {
+				x, err := findGroup(cmd.Context(), c, args[0])
+				if err != nil {
+					return err
+				}
+				of = x.ID
+			}
+			list, err := c.AllGroupSnapshots(cmd.Context(), of)
+			if err != nil {
+				return err
+			}
+			t := table{head: []string{"ID", "NAME", "GROUP", "STATE", "VOLUMES", "CREATED"}}
+			for _, s := range list {
+				t.add(s.ID, s.Name, s.Group, s.State, len(s.Snapshots), s.Created)
+			}
+			return g.print(cmd, list, t)
+		}),
+	}
+}
+
+func groupSnapshotTable(s wire.GroupSnapshot) table {
+	var t table
+	t.add("ID", s.ID)
+	t.add("NAME", s.Name)
+	t.add("GROUP", s.Group)
+	t.add("STATE", s.State)
+	for _, p := range s.Snapshots {
+		t.add("SNAPSHOT", fmt.Sprintf("%s of volume %s, %s", p.Snapshot, p.Volume, bytesText(p.Size)))
+	}
+	if s.Description != "" {
+		t.add("DESCRIPTION", s.Description)
+	}
+	for k, v := range s.Metadata {
+		t.add("META", k+"="+v)
+	}
+	t.add("CREATED", s.Created)
+	return t
+}
+
+// findGroupSnapshot finds a group snapshot by id, or by group and name.
+func findGroupSnapshot(ctx context.Context, c *client.Client, ref string) (wire.GroupSnapshot, error) {
+	if id, err := cluster.ParseUUID(ref); err == nil {
+		return c.GetGroupSnapshot(ctx, id)
+	}
+	group, name, ok := strings.Cut(ref, "@")
+	if !ok {
+		return wire.GroupSnapshot{}, usage("%q is no group snapshot: give its id, or GROUP@NAME", ref)
+	}
+	x, err := findGroup(ctx, c, group)
+	if err != nil {
+		return wire.GroupSnapshot{}, err
+	}
+	return groupSnapshotOf(ctx, c, x, name)
+}
+
+// groupSnapshotOf finds a snapshot of a group by name or id.
+func groupSnapshotOf(ctx context.Context, c *client.Client, x wire.Group, ref string) (wire.GroupSnapshot, error) {
+	list, err := c.AllGroupSnapshots(ctx, x.ID)
+	if err != nil {
+		return wire.GroupSnapshot{}, err
+	}
+	for _, s := range list {
+		if s.Name == ref || s.ID.String() == ref {
+			return c.GetGroupSnapshot(ctx, s.ID)
+		}
+	}
+	return wire.GroupSnapshot{}, missing("group %s has no snapshot %q; `ashlar group snapshots %s` shows them", x.Name,
+		ref, x.Name)
+}
+
+func groupDeleteSnapshot(g *global) *cobra.Command {
+	var sure bool
+	c := &cobra.Command{
+		Use: "delete-snapshot GROUP@NAME --yes", Short: "Delete a group snapshot with all its snapshots",
+		Args:    cobra.ExactArgs(1),
+		Example: "  ashlar group delete-snapshot db@monday --yes",
+		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
+			s, err := findGroupSnapshot(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			if !sure {
+				return fmt.Errorf("this deletes %d snapshots of group %s (%s, taken %s) for good; repeat with --yes",
+					len(s.Snapshots), s.Group, s.Name, s.Created)
+			}
+			return c.DeleteGroupSnapshot(cmd.Context(), s.ID, s.ETag)
+		}),
+	}
+	c.Flags().BoolVar(&sure, "yes", false, "yes, delete it")
+	return c
+}
