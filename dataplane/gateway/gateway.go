@@ -24,8 +24,8 @@ type Chunks interface {
 // Arbiter keeps the owner records, and those of snapshots. SwapOwner stores next if the record is still at
 // revision rev, and with it the records of snapshots with, or removes those that are gone; all of it or
 // nothing. It returns the new revision; cluster.ErrConflict when one of the records has moved,
-// cluster.ErrNoRecord when the volume is gone. Any other error says nothing. SwapOwners does so for the records
-// of several volumes, all in one.
+// cluster.ErrNoRecord when the volume is gone. Any other error says nothing. SwapOwners does so for the
+// records of several volumes, all in one.
 type Arbiter interface {
 	Owner(ctx context.Context, vol cluster.VolumeKey) (cluster.Owner, int64, error)
 	SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int64, next cluster.Owner,
@@ -61,8 +61,8 @@ type Options struct {
 	Events  Events
 	// Near tells which devices are on this node.
 	Near func(cluster.DeviceID) bool
-	// Patience is how long after the start of this process an open waits for devices of nodes that have not been
-	// met, or only just: after a start of the whole cluster nodes come up one by one.
+	// Patience is how long after the start of this process an open waits for devices of nodes that have not
+	// been met, or only just: after a start of the whole cluster nodes come up one by one.
 	Patience time.Duration
 	Keys     Keys // opens encrypted volumes; nil: none is served here
 	Audit    AuditOptions
@@ -157,7 +157,6 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	var resized []*Volume
 	var lost []*session
 	var flattened []*Volume
-	overtaken := make(map[*session]*cluster.OwnerAt)
 	moved, firstErr := g.followPools(s)
 	for key, rec := range s.Volumes {
 		v := g.mu.volumes[key]
@@ -179,15 +178,6 @@ func (g *Gateway) Apply(s *cluster.State) error {
 		if v.blocks.Swap(rec.Size/cluster.LBASize) != rec.Size/cluster.LBASize {
 			resized = append(resized, v)
 		}
-		if o := s.Owners[key]; o != nil {
-			switch ses := v.session.Load(); {
-			case ses == nil || o.Revision <= ses.revision():
-			case o.Gateway != g.o.Self || o.Epoch != ses.epoch:
-				lost = append(lost, ses)
-			default:
-				overtaken[ses] = o
-			}
-		}
 	}
 	for key, v := range g.mu.volumes {
 		if s.Volumes[key] == nil {
@@ -197,6 +187,8 @@ func (g *Gateway) Apply(s *cluster.State) error {
 			}
 		}
 	}
+	replaced, overtaken := g.followOwners(s)
+	lost = append(lost, replaced...)
 	g.followVoters(s.Map.Voters)
 	asked := g.followSnapshots(s)
 	g.mu.Unlock()
@@ -221,6 +213,26 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	}
 	g.followQoS(s)
 	return firstErr
+}
+
+// followOwners names the sessions whose volume has another owner now, and those whose record was changed for
+// a group snapshot. g.mu is held.
+func (g *Gateway) followOwners(s *cluster.State) (lost []*session, overtaken map[*session]*cluster.OwnerAt) {
+	overtaken = make(map[*session]*cluster.OwnerAt)
+	for key, o := range s.Owners {
+		v := g.mu.volumes[key]
+		if v == nil {
+			continue
+		}
+		switch ses := v.session.Load(); {
+		case ses == nil || o.Revision <= ses.revision():
+		case ses.owns(o):
+			overtaken[ses] = o
+		default:
+			lost = append(lost, ses)
+		}
+	}
+	return lost, overtaken
 }
 
 // announceLater is how long after the owner other nodes tell hosts of a new size.

@@ -10,9 +10,9 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 )
 
-// A group snapshot is snapshots of several volumes that no host can tell from one moment: if it shows a write,
-// it shows all that were acknowledged before that write was submitted, to whichever of the volumes. The owner
-// of the first volume (together.go) asks the owners of all:
+// A group snapshot is snapshots of several volumes that no host can tell from one moment: if it shows a
+// write, it shows all that were acknowledged before that write was submitted, to whichever of the volumes.
+// The owner of the first volume (together.go) asks the owners of all:
 //
 //	hold     no write of a host begins any more; once all have said so,
 //	pin      the pin is taken, and writes go on; once all have one,
@@ -23,8 +23,8 @@ import (
 // nothing has to drain.
 //
 // Until the transaction is made or can be made no more a pin is lent. The transaction compares the revision
-// that the owner record had when the pin was taken; so a pin that the record of a later revision does not name
-// will never be named, and is given up. Whoever has lent one for long makes such a revision.
+// that the owner record had when the pin was taken; so a pin that the record of a later revision does not
+// name will never be named, and is given up. Whoever has lent one for long makes such a revision.
 
 const (
 	// writesHeld is how long hosts' writes wait for a group snapshot; then it comes to nothing.
@@ -83,7 +83,7 @@ func (g *Gateway) GroupStep(vol cluster.VolumeKey, round uint64, step cluster.Gr
 
 // holdWrites lets no write of a host begin, but not for long. s.mu is held, as for the following.
 func (s *session) holdWrites(e *engine.Engine, round uint64) error {
-	switch l := &s.lending; {
+	switch l := &s.settling.group.lending; {
 	case s.ended.Load():
 		return errNotOwned
 	case l.round == round:
@@ -100,20 +100,20 @@ func (s *session) holdWrites(e *engine.Engine, round uint64) error {
 }
 
 func (s *session) resumeWrites(e *engine.Engine, round uint64) {
-	if s.lending.round == round {
-		s.lending.limit.Stop()
-		s.lending.round = 0
+	if s.settling.group.round == round {
+		s.settling.group.limit.Stop()
+		s.settling.group.round = 0
 		e.ResumeWrites()
 	}
 }
 
 // lend takes the pin for a group snapshot, and lets writes go on.
 func (s *session) lend(e *engine.Engine, round uint64) (cluster.Pinned, error) {
-	if s.lending.round != round || s.ended.Load() {
+	if s.settling.group.round != round || s.ended.Load() {
 		return cluster.Pinned{}, errNotHeld
 	}
 	p := cluster.Pinned{Pin: e.Pin(), Revision: s.rec.rev.Load()}
-	s.lending.lent = append(s.lending.lent, lentPin{Pinned: p, round: round, since: time.Now()})
+	s.settling.group.lent = append(s.settling.group.lent, lentPin{Pinned: p, round: round, since: time.Now()})
 	s.resumeWrites(e, round)
 	return p, nil
 }
@@ -121,7 +121,7 @@ func (s *session) lend(e *engine.Engine, round uint64) (cluster.Pinned, error) {
 // takeBack gives up lent pins that no view list will name; of those that the engine's list names nothing
 // changes.
 func (s *session) takeBack(e *engine.Engine, which func(*lentPin) bool) {
-	s.lending.lent = slices.DeleteFunc(s.lending.lent, func(l lentPin) bool {
+	s.settling.group.lent = slices.DeleteFunc(s.settling.group.lent, func(l lentPin) bool {
 		if !which(&l) {
 			return false
 		}
@@ -156,13 +156,13 @@ func (s *session) followRecord(o *cluster.OwnerAt) {
 // transaction of before can be made any more, or finds that it was.
 func (s *session) recallLent() {
 	s.mu.Lock()
-	late := len(s.lending.lent) > 0 && time.Since(s.lending.lent[0].since) > lentLimit
+	late := len(s.settling.group.lent) > 0 && time.Since(s.settling.group.lent[0].since) > lentLimit
 	s.mu.Unlock()
-	if !late || s.lending.recalling.Swap(true) {
+	if !late || s.settling.group.recalling.Swap(true) {
 		return
 	}
 	go func() {
-		defer s.lending.recalling.Store(false)
+		defer s.settling.group.recalling.Store(false)
 		if s.store(func(*cluster.Owner) {}) != nil {
 			s.end("the owner record names another owner or is gone")
 		}

@@ -22,7 +22,8 @@ import (
 // for: what is seen as of a pin never changes, and devices refuse an owner that others have replaced.
 
 // Peers carries to the gateways of other nodes requests, each of which comes back through its Completer
-// exactly once, and the steps of group snapshots (Gateway.GroupStep). When a step fails, it may have been done.
+// exactly once, and the steps of group snapshots (Gateway.GroupStep). When a step fails, it may have been
+// done.
 type Peers interface {
 	Submit(cluster.NodeID, *chunk.Request)
 	GroupStep(ctx context.Context, node cluster.NodeID, vol cluster.VolumeKey, round uint64,

@@ -37,10 +37,8 @@ type session struct {
 	stop  context.CancelFunc
 	ended atomic.Bool
 
-	walking      walking
-	settling     settling
-	lending      lending
-	coordinating coordinating
+	walking  walking
+	settling settling
 
 	mu  sync.Mutex // guards eng, ops, io and told
 	eng *engine.Engine
@@ -67,6 +65,11 @@ type session struct {
 }
 
 func (s *session) revision() int64 { return s.rec.rev.Load() }
+
+// owns tells whether a record names this session.
+func (s *session) owns(o *cluster.OwnerAt) bool {
+	return o.Gateway == s.v.g.o.Self && o.Epoch == s.epoch
+}
 
 // submit hands an operation to the engine and carries out what follows.
 func (s *session) submit(h *hostIO) {

@@ -19,7 +19,8 @@ var errOvertaken = errors.New("the owner record was changed for a group snapshot
 
 // settling is what a session does for the snapshots of its volume: one transaction after the other.
 type settling struct {
-	busy atomic.Bool
+	group grouping
+	busy  atomic.Bool
 	// Of the worker alone: pins that were taken and are not recorded yet, and the revisions of records that were
 	// dealt with, for news of that may be late.
 	pins  map[cluster.UUID]cluster.Seq
@@ -41,15 +42,15 @@ func (g *Gateway) followSnapshots(s *cluster.State) (concerned []*session) {
 	for key, v := range g.mu.volumes {
 		list := lists[key]
 		if list == nil {
-			v.unsettled.Store(nil)
-			v.sets.Store(nil)
+			v.asked.unsettled.Store(nil)
+			v.asked.sets.Store(nil)
 			continue
 		}
-		v.unsettled.Store(&list)
+		v.asked.unsettled.Store(&list)
 		if together := sets[key]; together != nil {
-			v.sets.Store(&together)
+			v.asked.sets.Store(&together)
 		} else {
-			v.sets.Store(nil)
+			v.asked.sets.Store(nil)
 		}
 		if ses := v.session.Load(); ses != nil {
 			concerned = append(concerned, ses)
@@ -60,16 +61,16 @@ func (g *Gateway) followSnapshots(s *cluster.State) (concerned []*session) {
 
 // settleSnapshots brings snapshots on their way to another state there, in the background.
 func (s *session) settleSnapshots() {
-	if s.v.unsettled.Load() == nil || !s.serving.Load() || s.settling.busy.Swap(true) {
+	if s.v.asked.unsettled.Load() == nil || !s.serving.Load() || s.settling.busy.Swap(true) {
 		return
 	}
 	go func() {
 		for again := true; again; {
-			list := s.v.unsettled.Load()
+			list := s.v.asked.unsettled.Load()
 			for list != nil && (s.settle(*list) || s.revert(*list)) {
 			}
 			s.settling.busy.Store(false)
-			again = s.v.unsettled.Load() != list && s.ctx.Err() == nil && !s.settling.busy.Swap(true)
+			again = s.v.asked.unsettled.Load() != list && s.ctx.Err() == nil && !s.settling.busy.Swap(true)
 		}
 	}()
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// The owner of the first volume of a group snapshot takes it for all of them (group.go). It keeps nothing that
-// lasts: whoever owns that volume next finds the same records.
+// The owner of the first volume of a group snapshot takes it for all of them (group.go). It keeps nothing
+// that lasts: whoever owns that volume next finds the same records.
 
 const (
 	// togetherAgain is the pause after an attempt has failed, doubled up to togetherAgainMost.
@@ -34,6 +34,12 @@ type coordinating struct {
 	done  map[cluster.UUID]int64 // the revisions of what was taken, for news of that may be late
 	times int
 	until time.Time
+}
+
+// grouping is what a session has to do with group snapshots.
+type grouping struct {
+	lending
+	coordinating
 }
 
 // gatherSets finds the group snapshots to take, each with the volume whose owner does it. A set that is not
@@ -62,13 +68,13 @@ func gatherSets(s *cluster.State) map[cluster.VolumeKey][]parts {
 
 // takeGroups takes the group snapshots that are this session's to take, in the background.
 func (s *session) takeGroups() {
-	if s.v.sets.Load() == nil || !s.serving.Load() || s.coordinating.busy.Swap(true) {
+	if s.v.asked.sets.Load() == nil || !s.serving.Load() || s.settling.group.busy.Swap(true) {
 		return
 	}
 	go func() {
-		defer s.coordinating.busy.Store(false)
-		c := &s.coordinating
-		list := s.v.sets.Load()
+		defer s.settling.group.busy.Store(false)
+		c := &s.settling.group.coordinating
+		list := s.v.asked.sets.Load()
 		if list == nil || time.Now().Before(c.until) {
 			return
 		}

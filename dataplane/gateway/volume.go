@@ -13,6 +13,12 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
+// asked is what the owner of a volume has to do for snapshots.
+type asked struct {
+	unsettled atomic.Pointer[[]cluster.SnapshotAt] // those on the way to another state; nil: none
+	sets      atomic.Pointer[[]parts]              // group snapshots that this owner takes; nil: none
+}
+
 // Volume is a volume as the hosts of this node see it: an nvmet.Namespace, on the owner and on every other
 // node.
 type Volume struct {
@@ -33,9 +39,7 @@ type Volume struct {
 	flow       atomic.Pointer[flow]           // nil: nothing bounds it
 	locked     atomic.Pointer[string]         // why it cannot be opened, as found last
 	opening    atomic.Bool                    // a take-over is under way
-	// unsettled are its snapshots on the way to another state; nil: none.
-	unsettled atomic.Pointer[[]cluster.SnapshotAt]
-	sets      atomic.Pointer[[]parts] // group snapshots that its owner takes; nil: none
+	asked      asked
 	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
 	unowned time.Time
 	retry   time.Time

@@ -17,8 +17,10 @@ func (w *world) askTogether(n int, hosts []string, vols ...*cluster.Volume) (ids
 	set := &cluster.SnapshotSet{UUID: cluster.UUID{6, byte(n), byte(n >> 8)}, Volumes: uint32(len(vols))}
 	w.ctl.change(func(s *cluster.State) {
 		for i, vol := range vols {
-			rec := cluster.Snapshot{UUID: cluster.UUID{5, byte(n), byte(n >> 8), byte(i + 1)}, Name: fmt.Sprint("g", n),
-				Volume: vol.UUID, Key: vol.Key, State: cluster.SnapshotCreating, Size: vol.Size, Set: set, Hosts: hosts}
+			rec := cluster.Snapshot{UUID: cluster.UUID{5, byte(n), byte(n >> 8), byte(i + 1)}, Name: fmt.Sprint("g",
+				n),
+				Volume: vol.UUID, Key: vol.Key, State: cluster.SnapshotCreating, Size: vol.Size, Set: set,
+				Hosts: hosts}
 			s.Snapshots[rec.UUID] = &cluster.SnapshotAt{Snapshot: rec, Revision: s.Revision}
 			ids = append(ids, rec.UUID)
 		}
@@ -121,7 +123,8 @@ func TestAGroupSnapshotIsOneMoment(t *testing.T) {
 			got = append(got, w.stampOf(cfgs[i], id))
 		}
 		first, end := got[0], got[len(got)-1]
-		if !slices.IsSortedFunc(got, func(a, b uint64) int { return int(b) - int(a) }) || first > end+1 || end < last {
+		if !slices.IsSortedFunc(got, func(a, b uint64) int { return int(b) - int(a) }) || first > end+1 ||
+			end < last {
 			t.Errorf("group snapshot %d shows %v, after %d", n, got, last)
 		}
 		last = end
@@ -131,8 +134,8 @@ func TestAGroupSnapshotIsOneMoment(t *testing.T) {
 	}
 }
 
-// TestWritesWaitForTheLastPin: between the pins of two volumes time passes, and a host that writes each number
-// to the one and then to the other goes on with the first only.
+// TestWritesWaitForTheLastPin: between the pins of two volumes time passes, and a host that writes each
+// number to the one and then to the other goes on with the first only.
 func TestWritesWaitForTheLastPin(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	w.startAll(3)

@@ -281,8 +281,8 @@ func (m *Manager) GroupStep(ctx context.Context, node cluster.NodeID, vol cluste
 	cmd.SetCDW14(uint32(step))
 	b := make([]byte, groupAnswer)
 	if _, err := m.do(ctx, node, &cmd, b); err != nil {
-		return cluster.Pinned{}, fmt.Errorf("step %d of a group snapshot at node %d, volume %v: %w", step, node, vol,
-			err)
+		return cluster.Pinned{}, fmt.Errorf("step %d of a group snapshot at node %d, volume %v: %w", step, node,
+			vol, err)
 	}
 	return cluster.Pinned{Pin: cluster.Seq(binary.LittleEndian.Uint64(b)),
 		Revision: int64(binary.LittleEndian.Uint64(b[8:]))}, nil

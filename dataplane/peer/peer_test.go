@@ -50,7 +50,8 @@ func (g givenUp) Suspect(vol cluster.VolumeKey, d cluster.DeviceID) { g.suspects
 func (g givenUp) Inherit(r *chunk.Request) { g.inherits <- r }
 
 // GroupStep pins volume 7, at revision 9, and refuses everything else.
-func (g givenUp) GroupStep(vol cluster.VolumeKey, round uint64, step cluster.GroupStep) (cluster.Pinned, error) {
+func (g givenUp) GroupStep(vol cluster.VolumeKey, round uint64, step cluster.GroupStep) (cluster.Pinned,
+	error) {
 	if vol.VUID != 7 || step != cluster.GroupPin {
 		return cluster.Pinned{}, errors.New("not so")
 	}

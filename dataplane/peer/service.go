@@ -23,8 +23,8 @@ type Voter interface {
 	Renew(gateway cluster.NodeID, since lease.Position) lease.Reply
 }
 
-// Owner gives volumes up to newer owners, repairs what devices say is bad, reads for clones, and takes part in
-// group snapshots: a gateway.Gateway.
+// Owner gives volumes up to newer owners, repairs what devices say is bad, reads for clones, and takes part
+// in group snapshots: a gateway.Gateway.
 type Owner interface {
 	Yield(lease.Fence)
 	Suspect(cluster.VolumeKey, cluster.DeviceID)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 )
@@ -60,7 +61,9 @@ func (r route) open() route {
 }
 
 // routes is the whole API in the order of openapi.yaml.
-func routes() []route {
+func routes() []route { return slices.Concat(clusterRoutes(), volumeRoutes(), otherRoutes()) }
+
+func clusterRoutes() []route {
 	return []route{
 		serve("/v1/health", (*Server).getLiveness).open(),
 		show("/v1/health/detail", (*Server).getHealth),
@@ -89,6 +92,11 @@ func routes() []route {
 		show("/v1/pools/:pool/statistics", (*Server).getPoolStatistics, "history"),
 		act("/v1/pools/:pool/changes", (*Server).changePool),
 		change("PUT", "/v1/pools/:pool/qos", (*Server).putPoolQoS),
+	}
+}
+
+func volumeRoutes() []route {
+	return []route{
 		list("/v1/volumes", (*Server).listVolumes, "name", "pool", "project", "hidden"),
 		create("/v1/volumes", (*Server).createVolume),
 		show("/v1/volumes/:volume", (*Server).getVolume),
@@ -117,6 +125,11 @@ func routes() []route {
 		show("/v1/snapshots/:snapshot/exports/:host", (*Server).getExport),
 		change("PUT", "/v1/snapshots/:snapshot/exports/:host", (*Server).putExport),
 		change("DELETE", "/v1/snapshots/:snapshot/exports/:host", (*Server).deleteExport),
+	}
+}
+
+func otherRoutes() []route {
+	return []route{
 		list("/v1/groups", (*Server).listGroups, "name"),
 		create("/v1/groups", (*Server).createGroup),
 		show("/v1/groups/:group", (*Server).getGroup),

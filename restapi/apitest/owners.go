@@ -25,8 +25,8 @@ func (c *Cluster) Own() (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if err := c.settle(ctx); err != nil && !errors.Is(err, cluster.ErrConflict) && ctx.Err() == nil &&
-					!errors.Is(err, store.ErrUnavailable) {
+				if err := c.settle(ctx); err != nil && !errors.Is(err, cluster.ErrConflict) &&
+					!errors.Is(err, cluster.ErrNoRecord) && ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
 					c.T.Errorf("the owner of the volumes: %v", err)
 				}
 			}

@@ -17,8 +17,8 @@ func (c *Client) group(ctx context.Context, r call, opts ...Option) (out wire.Gr
 	return out, c.do(ctx, r, &out, opts...)
 }
 
-// CreateGroup makes a group of volumes, or of clones of what a group snapshot shows. Without an id in opts one
-// is drawn here, so that the call can be repeated at another endpoint and still makes one group.
+// CreateGroup makes a group of volumes, or of clones of what a group snapshot shows. Without an id in opts
+// one is drawn here, so that the call can be repeated at another endpoint and still makes one group.
 func (c *Client) CreateGroup(ctx context.Context, opts wire.GroupCreate) (wire.Group, error) {
 	if opts.ID.IsZero() {
 		opts.ID = newUUID()
@@ -89,8 +89,8 @@ func (c *Client) GetGroupSnapshot(ctx context.Context, id cluster.UUID) (wire.Gr
 	return c.groupSnapshot(ctx, call{method: http.MethodGet, path: groupSnapshotPath(id)})
 }
 
-// DeleteGroupSnapshot deletes a group snapshot with all its snapshots. ifMatch, when not empty, is the ETag it
-// must still have.
+// DeleteGroupSnapshot deletes a group snapshot with all its snapshots. ifMatch, when not empty, is the ETag
+// it must still have.
 func (c *Client) DeleteGroupSnapshot(ctx context.Context, id cluster.UUID, ifMatch string) error {
 	return c.delete(ctx, groupSnapshotPath(id), IfMatch(ifMatch))
 }

@@ -41,7 +41,8 @@ func (a *audit) groups(groups, sets, names, volumes, snapshots store.Result) err
 		if err != nil {
 			return err
 		}
-		a.say(v.Group == in[v.UUID], "volume %s says it is in group %s, and that is %s", v.UUID, v.Group, in[v.UUID])
+		a.say(v.Group == in[v.UUID], "volume %s says it is in group %s, and that is %s", v.UUID, v.Group,
+			in[v.UUID])
 		delete(in, v.UUID)
 	}
 	a.say(len(in) == 0, "groups name volumes that do not exist: %v", in)
@@ -69,7 +70,8 @@ func (a *audit) groupSnapshots(sets, snapshots store.Result, groups map[cluster.
 		if err != nil {
 			return err
 		}
-		a.say(it.Key == cluster.KeyGroupSnapshot(g.UUID) && g.Validate() == nil, "group snapshot %s is malformed: %v",
+		a.say(it.Key == cluster.KeyGroupSnapshot(g.UUID) && g.Validate() == nil,
+			"group snapshot %s is malformed: %v",
 			it.Key, g.Validate())
 		a.say(groups[g.Group], "group snapshot %s is of group %s, which does not exist", g.UUID, g.Group)
 		named(cluster.KeyGroupSnapshotName(g.Group, g.Name), g.UUID)

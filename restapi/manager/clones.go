@@ -167,8 +167,10 @@ func (f *origin) claim(t *store.Txn) {
 	t.If = append(t.If, store.Cond{Key: f.at.Key, Rev: f.at.Rev},
 		store.Cond{Key: f.volume.Key, Rev: f.volume.Rev})
 	t.Put = append(t.Put, put(f.at.Key, snap))
-	unclaimed := cluster.KeyUnclaimed(snap.UUID)
-	t.Delete, t.Blind = append(t.Delete, unclaimed), append(t.Blind, unclaimed) // goes with its first clone
+	if snap.Hidden {
+		unclaimed := cluster.KeyUnclaimed(snap.UUID)
+		t.Delete, t.Blind = append(t.Delete, unclaimed), append(t.Blind, unclaimed) // goes with its first clone
+	}
 }
 
 // letGo adds to the transaction that ends a volume that its parent has one clone less. Without a parent it

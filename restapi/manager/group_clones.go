@@ -3,11 +3,16 @@ package manager
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
+
+// groupRecords is how many records a new group has, besides its volumes: itself, its name, its project.
+const groupRecords = 3
 
 // missed reports that what was asked for does not exist for the caller.
 func missed(err error) bool {
@@ -30,6 +35,7 @@ func (m *Manager) cloneParts(ctx context.Context, txn *store.Txn, group *cluster
 	var count, project store.Item // of volumes, and who has them; as read first
 	var last uint64
 	bytes := int64(0)
+	asked := make(map[string]cluster.Provisioned) // of each pool
 	for i, part := range from.parts {
 		rec, source, err := m.cloneOf(ctx, group, part.UUID)
 		if err != nil {
@@ -40,8 +46,12 @@ func (m *Manager) cloneParts(ctx context.Context, txn *store.Txn, group *cluster
 			return nil, err
 		}
 		if read.One(0).Rev != 0 {
-			return nil, refuse(wire.Conflict, "id", "volume %s is a clone that was made for a group of this id before",
+			return nil, refuse(wire.Conflict, "id",
+				"volume %s is a clone that was made for a group of this id before",
 				rec.UUID)
+		}
+		if err := asProvisioned(read, &rec, ""); err != nil {
+			return nil, err
 		}
 		if i == 0 {
 			count, project = read.One(3), read.One(5)
@@ -52,16 +62,28 @@ func (m *Manager) cloneParts(ctx context.Context, txn *store.Txn, group *cluster
 		if _, err := m.addVolume(txn, read, &rec, source, last); err != nil {
 			return nil, err
 		}
-		last = uint64(rec.Key.VUID)
+		last = rec.Key.Serial()
+		asked[rec.Pool] = asked[rec.Pool].Plus(rec.Provisioned())
 		bytes += int64(rec.Size)
 		clones = append(clones, rec.UUID)
 	}
 	countVolumes(txn, count, last)
+	for _, pool := range slices.Sorted(maps.Keys(asked)) {
+		if err := m.provisionPool(ctx, txn, pool, cluster.Provisioned{}, asked[pool]); err != nil {
+			return nil, err
+		}
+	}
+	if len(txn.If)+groupRecords > store.MaxOps {
+		return nil, refuse(wire.NotSupported, "source.snapshot",
+			"its %d volumes are in %d pools; clone fewer of them "+
+				"at once", len(clones), len(asked))
+	}
 	return clones, charge(txn, project, group.Project, int64(len(clones)), bytes)
 }
 
 // cloneOf is the record of a group's clone of a snapshot, and what it is made from.
-func (m *Manager) cloneOf(ctx context.Context, group *cluster.Group, snapshot cluster.UUID) (rec cluster.Volume,
+func (m *Manager) cloneOf(ctx context.Context, group *cluster.Group,
+	snapshot cluster.UUID) (rec cluster.Volume,
 	source *origin, err error) {
 	if source, err = m.readOrigin(ctx, snapshot, false); err != nil {
 		return rec, nil, err

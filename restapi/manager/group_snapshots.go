@@ -16,7 +16,8 @@ import (
 // CreateGroupSnapshot takes a snapshot of all volumes of a group as they are at one moment of this call, and
 // waits until that is done; if the owners take long, the answer says that it is being created. created is
 // false when this request made it before.
-func (m *Manager) CreateGroupSnapshot(ctx context.Context, r wire.GroupSnapshotCreate) (snap wire.GroupSnapshot,
+func (m *Manager) CreateGroupSnapshot(ctx context.Context,
+	r wire.GroupSnapshotCreate) (snap wire.GroupSnapshot,
 	created bool, err error) {
 	if r.ID.IsZero() {
 		if r.ID, err = m.newUUID(ctx); err != nil {
@@ -30,7 +31,8 @@ func (m *Manager) CreateGroupSnapshot(ctx context.Context, r wire.GroupSnapshotC
 		Metadata: r.Metadata, Request: digest(r)}
 	var parts []store.Item
 	err = m.decide(ctx, func() error {
-		read, err := m.store.Read(ctx, store.Key(cluster.KeyGroupSnapshot(r.ID)), store.Key(cluster.KeyGroup(r.Group)),
+		read, err := m.store.Read(ctx, store.Key(cluster.KeyGroupSnapshot(r.ID)),
+			store.Key(cluster.KeyGroup(r.Group)),
 			store.Key(cluster.KeyGroupSnapshotName(r.Group, r.Name)))
 		if err != nil {
 			return err
@@ -57,7 +59,8 @@ func (m *Manager) CreateGroupSnapshot(ctx context.Context, r wire.GroupSnapshotC
 }
 
 // sameGroupSnapshot refuses a create whose identity another request has used, and returns the parts.
-func (m *Manager) sameGroupSnapshot(ctx context.Context, it store.Item, request string) ([]store.Item, error) {
+func (m *Manager) sameGroupSnapshot(ctx context.Context, it store.Item, request string) ([]store.Item,
+	error) {
 	rec, err := decode[cluster.GroupSnapshot](it)
 	if err == nil && (rec.Request != request || !sees(ctx, rec.Project)) {
 		err = refuse(wire.Conflict, "id", "group snapshot %s was created by a different request", rec.UUID)
@@ -93,7 +96,8 @@ func (m *Manager) makeGroupSnapshot(ctx context.Context, read store.Snapshot,
 	rec.Project, rec.Created = group.Project, m.stamp()
 	var parts []store.Item
 	for _, volume := range group.Volumes {
-		part := cluster.Snapshot{UUID: derived("part of group snapshot "+rec.UUID.String(), volume), Name: rec.Name,
+		part := cluster.Snapshot{UUID: derived("part of group snapshot "+rec.UUID.String(), volume),
+			Name:   rec.Name,
 			Volume: volume, State: cluster.SnapshotCreating, Description: rec.Description, Created: rec.Created,
 			Set: &cluster.SnapshotSet{UUID: rec.UUID, Volumes: uint32(len(group.Volumes))}}
 		it, err := m.addPart(ctx, &txn, part)
@@ -142,7 +146,8 @@ func (m *Manager) addPart(ctx context.Context, txn *store.Txn, part cluster.Snap
 		return it, err
 	}
 	p := put(it.Key, part)
-	txn.If = append(txn.If, store.Cond{Key: it.Key}, store.Cond{Key: nameKey}, store.Cond{Key: at.Key, Rev: at.Rev})
+	txn.If = append(txn.If, store.Cond{Key: it.Key}, store.Cond{Key: nameKey}, store.Cond{Key: at.Key,
+		Rev: at.Rev})
 	txn.Put = append(txn.Put, p, put(nameKey, part.UUID))
 	it.Value = p.Value
 	return it, nil
@@ -194,7 +199,8 @@ func (g *groupSnapshot) state() cluster.SnapshotState {
 }
 
 func (g *groupSnapshot) draw() wire.GroupSnapshot {
-	w := wire.GroupSnapshot{Versioned: wire.Versioned{ETag: etag(g.version())}, ID: g.rec.UUID, Name: g.rec.Name,
+	w := wire.GroupSnapshot{Versioned: wire.Versioned{ETag: etag(g.version())}, ID: g.rec.UUID,
+		Name:    g.rec.Name,
 		Project: g.rec.Project, Group: g.rec.Group, State: g.state(), Snapshots: []wire.GroupPart{},
 		Description: g.rec.Description, Metadata: g.rec.Metadata, Created: g.rec.Created}
 	for _, p := range g.parts {
@@ -207,7 +213,8 @@ func (g *groupSnapshot) draw() wire.GroupSnapshot {
 }
 
 // readGroupSnapshot reads a group snapshot with its parts; ifMatch, when not empty, is what its ETag must be.
-func (m *Manager) readGroupSnapshot(ctx context.Context, id cluster.UUID, ifMatch string) (*groupSnapshot, error) {
+func (m *Manager) readGroupSnapshot(ctx context.Context, id cluster.UUID, ifMatch string) (*groupSnapshot,
+	error) {
 	read, err := m.store.Read(ctx, store.Key(cluster.KeyGroupSnapshot(id)))
 	if err != nil {
 		return nil, err
@@ -230,7 +237,8 @@ func (m *Manager) readGroupSnapshot(ctx context.Context, id cluster.UUID, ifMatc
 	return g, err
 }
 
-func (m *Manager) withParts(ctx context.Context, it store.Item, rec cluster.GroupSnapshot) (*groupSnapshot, error) {
+func (m *Manager) withParts(ctx context.Context, it store.Item, rec cluster.GroupSnapshot) (*groupSnapshot,
+	error) {
 	g := &groupSnapshot{at: it, rec: rec}
 	items, err := m.snapshotItems(ctx, rec.Snapshots)
 	if err != nil {
@@ -259,7 +267,8 @@ func (m *Manager) GroupSnapshot(ctx context.Context, id cluster.UUID) (wire.Grou
 }
 
 // GroupSnapshots lists group snapshots by id; those of one group, if that is not zero.
-func (m *Manager) GroupSnapshots(ctx context.Context, p Page, group cluster.UUID) (wire.Page[wire.GroupSnapshot],
+func (m *Manager) GroupSnapshots(ctx context.Context, p Page,
+	group cluster.UUID) (wire.Page[wire.GroupSnapshot],
 	error) {
 	out := wire.Page[wire.GroupSnapshot]{Items: []wire.GroupSnapshot{}}
 	err := m.pageOf(ctx, p, "group-snapshots", cluster.PrefixGroupSnapshots, func(it store.Item,

@@ -17,7 +17,8 @@ import (
 
 // CreateGroup makes a group; created is false when this request made it before. The identity is r.ID, else it
 // is drawn.
-func (m *Manager) CreateGroup(ctx context.Context, r wire.GroupCreate) (g wire.Group, created bool, err error) {
+func (m *Manager) CreateGroup(ctx context.Context, r wire.GroupCreate) (g wire.Group, created bool,
+	err error) {
 	if r.Project, err = ownProject(ctx, r.Project); err != nil {
 		return g, false, err
 	}
@@ -65,7 +66,8 @@ func sameGroup(ctx context.Context, it store.Item, request string) (wire.Group, 
 }
 
 // makeGroup commits a new group whose name is free, with its volumes or with clones of a group snapshot's.
-func (m *Manager) makeGroup(ctx context.Context, rec cluster.Group, from *wire.GroupSource) (wire.Group, error) {
+func (m *Manager) makeGroup(ctx context.Context, rec cluster.Group, from *wire.GroupSource) (wire.Group,
+	error) {
 	var txn store.Txn
 	var err error
 	began := ""
@@ -88,8 +90,8 @@ func (m *Manager) makeGroup(ctx context.Context, rec cluster.Group, from *wire.G
 	return drawGroup(rec, rev), err
 }
 
-// regroup adds to a transaction that volumes are in a group, or, if that is none, in the group of rec no more.
-// What is so already is left alone.
+// regroup adds to a transaction that volumes are in a group, or, if that is none, in the group of rec no
+// more. What is so already is left alone.
 func (m *Manager) regroup(ctx context.Context, txn *store.Txn, rec *cluster.Group, volumes []cluster.UUID,
 	field string, to cluster.UUID) error {
 	if len(volumes) == 0 {
@@ -115,7 +117,8 @@ func (m *Manager) regroup(ctx context.Context, txn *store.Txn, rec *cluster.Grou
 		case !sees(ctx, vol.Project) || vol.Hidden:
 			return missing
 		case vol.Project != rec.Project:
-			return refuse(wire.InvalidField, field, "volume %s is in project %q, the group is in %q", id, vol.Project,
+			return refuse(wire.InvalidField, field, "volume %s is in project %q, the group is in %q", id,
+				vol.Project,
 				rec.Project)
 		case vol.Group == to:
 			continue
@@ -188,8 +191,8 @@ func (m *Manager) Groups(ctx context.Context, p Page, name string) (wire.Page[wi
 	return out, err
 }
 
-// pageOf reads the records below a prefix, by the id that ends their key, until a page is full and one more is
-// found. take tells whether a record belongs to the list.
+// pageOf reads the records below a prefix, by the id that ends their key, until a page is full and one more
+// is found. take tells whether a record belongs to the list.
 func (m *Manager) pageOf(ctx context.Context, p Page, kind, prefix string,
 	take func(it store.Item, full bool) (bool, error)) error {
 	after, limit, err := p.after(kind)
@@ -256,7 +259,8 @@ func (m *Manager) UpdateGroup(ctx context.Context, id cluster.UUID, r wire.Group
 			}
 		}
 		m.note(&txn, wire.Info, "group.updated", about("group", id), is.Project,
-			"group %s (%s) changed: %d volumes, %d added, %d removed", is.Name, was.Name, len(is.Volumes), len(fresh),
+			"group %s (%s) changed: %d volumes, %d added, %d removed", is.Name, was.Name, len(is.Volumes),
+			len(fresh),
 			len(left))
 		rev, err := m.store.Commit(ctx, txn)
 		g = drawGroup(is, rev)
@@ -333,8 +337,9 @@ func (m *Manager) DeleteGroup(ctx context.Context, id cluster.UUID, ifMatch stri
 			return err
 		}
 		if len(rec.Volumes) > 0 || len(read.Results[0].Items) > 0 {
-			return refuse(wire.GroupNotEmpty, "", "group %s has %d volumes, or group snapshots; take the volumes out, "+
-				"and delete the group snapshots", id, len(rec.Volumes))
+			return refuse(wire.GroupNotEmpty, "",
+				"group %s has %d volumes, or group snapshots; take the volumes out, "+
+					"and delete the group snapshots", id, len(rec.Volumes))
 		}
 		name := cluster.KeyGroupName(rec.Name, rec.Project)
 		txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: snapshots}},

@@ -86,7 +86,8 @@ func readSituation(snap store.Snapshot) (*situation, error) {
 // drawVolume makes the shape of the API from the records and from what the owner published.
 func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volume {
 	w := wire.Volume{
-		ID: rec.UUID, Name: rec.Name, Belonging: wire.Belonging{Project: rec.Project, Group: rec.Group}, Pool: rec.Pool, Size: rec.Size,
+		ID: rec.UUID, Name: rec.Name, Belonging: wire.Belonging{Project: rec.Project, Group: rec.Group},
+		Pool: rec.Pool, Size: rec.Size,
 		VolumeNumbers: wire.VolumeNumbers(rec.Key), NQN: cluster.VolumeNQN(rec.UUID), Description: rec.Description,
 		Healing: s.healing(&rec, &owner),
 		Hosts:   append([]string{}, rec.Hosts...), Metadata: rec.Metadata, Created: rec.Created,

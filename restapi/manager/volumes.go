@@ -137,8 +137,8 @@ func (m *Manager) makeVolume(ctx context.Context, snap store.Snapshot, rec clust
 	return vol, nil
 }
 
-// addVolume adds to a transaction a new volume with its name and owner record, with the number after last. The
-// transaction counts it (countVolumes), so that the number is nobody else's.
+// addVolume adds to a transaction a new volume with its name and owner record, with the number after last.
+// The transaction counts it (countVolumes), so that the number is nobody else's.
 func (m *Manager) addVolume(txn *store.Txn, snap store.Snapshot, rec *cluster.Volume, from *origin,
 	last uint64) (owner cluster.Owner, err error) {
 	poolItem, name := snap.One(1), snap.One(2)
@@ -219,7 +219,8 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 				Detail: fmt.Sprintf("volume %s is exported to %d host(s): %v", id, len(rec.Hosts), rec.Hosts)}
 		}
 		if !rec.Group.IsZero() {
-			return refuse(wire.VolumeInGroup, "", "volume %s is in group %s; take it out of that first", id, rec.Group)
+			return refuse(wire.VolumeInGroup, "", "volume %s is in group %s; take it out of that first", id,
+				rec.Group)
 		}
 		if cascade {
 			err = m.deleteSnapshotsOf(ctx, id)

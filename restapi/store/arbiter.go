@@ -80,7 +80,8 @@ func (a *Arbiter) SwapOwner(ctx context.Context, vol cluster.VolumeKey, rev int6
 
 // SwapOwners does what SwapOwner does for the records of several volumes, all in one transaction. Their new
 // revisions are not told: owners find them.
-func (a *Arbiter) SwapOwners(ctx context.Context, swaps []cluster.OwnerSwap, with ...cluster.SnapshotAt) error {
+func (a *Arbiter) SwapOwners(ctx context.Context, swaps []cluster.OwnerSwap,
+	with ...cluster.SnapshotAt) error {
 	t, err := swapsTxn(swaps, with)
 	if err == nil {
 		kv, judge := a.way()
@@ -118,7 +119,7 @@ func swapsTxn(swaps []cluster.OwnerSwap, with []cluster.SnapshotAt) (t Txn, err 
 		t.If = append(t.If, Cond{key, with[i].Revision})
 		if s.State == cluster.SnapshotGone {
 			name := s.NameKey()
-			t.Delete, t.Blind = append(t.Delete, key, name), append(t.Blind, name) // the name is the snapshot's alone
+			t.Delete, t.Blind = append(t.Delete, key, name), append(t.Blind, name) // the snapshot's alone
 			continue
 		}
 		if err := s.Validate(); err != nil {

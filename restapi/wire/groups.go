@@ -20,7 +20,8 @@ type GroupSource struct {
 	Snapshot cluster.UUID `json:"snapshot"`
 }
 
-// GroupUpdate changes what it names of a group, as a JSON merge patch (RFC 7396), and which volumes are in it.
+// GroupUpdate changes what it names of a group, as a JSON merge patch (RFC 7396), and which volumes are in
+// it.
 type GroupUpdate struct {
 	Name        *string            `json:"name,omitempty"`
 	Description *string            `json:"description,omitempty"`

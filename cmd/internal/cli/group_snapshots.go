@@ -107,7 +107,8 @@ func findGroupSnapshot(ctx context.Context, c *client.Client, ref string) (wire.
 }
 
 // groupSnapshotOf finds a snapshot of a group by name or id.
-func groupSnapshotOf(ctx context.Context, c *client.Client, x wire.Group, ref string) (wire.GroupSnapshot, error) {
+func groupSnapshotOf(ctx context.Context, c *client.Client, x wire.Group, ref string) (wire.GroupSnapshot,
+	error) {
 	list, err := c.AllGroupSnapshots(ctx, x.ID)
 	if err != nil {
 		return wire.GroupSnapshot{}, err
@@ -117,7 +118,8 @@ func groupSnapshotOf(ctx context.Context, c *client.Client, x wire.Group, ref st
 			return c.GetGroupSnapshot(ctx, s.ID)
 		}
 	}
-	return wire.GroupSnapshot{}, missing("group %s has no snapshot %q; `ashlar group snapshots %s` shows them", x.Name,
+	return wire.GroupSnapshot{}, missing("group %s has no snapshot %q; `ashlar group snapshots %s` shows them",
+		x.Name,
 		ref, x.Name)
 }
 

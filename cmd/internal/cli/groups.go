@@ -14,8 +14,8 @@ import (
 func groupCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "group", Short: "Volumes that snapshots are taken of at one moment",
-		Long: "Volumes that snapshots are taken of at one moment, and that are reverted and cloned together: the data " +
-			"and the log of a database, say. Where a command takes a GROUP, give its id or its name; a group " +
+		Long: "Volumes that snapshots are taken of at one moment, and that are reverted and cloned together: the " +
+			"data and the log of a database, say. Where a command takes a GROUP, give its id or its name; a group " +
 			"snapshot is GROUP@NAME, or its id.",
 	}
 	c.AddCommand(groupCreate(g), groupList(g), groupShow(g), groupUpdate(g), groupAdd(g), groupRemove(g),
@@ -211,7 +211,8 @@ func groupRemove(g *global) *cobra.Command {
 
 func groupDelete(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete GROUP", Short: "Delete a group that has neither volumes nor snapshots", Args: cobra.ExactArgs(1),
+		Use: "delete GROUP", Short: "Delete a group that has neither volumes nor snapshots",
+		Args:    cobra.ExactArgs(1),
 		Example: "  ashlar group delete db",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			x, err := findGroup(cmd.Context(), c, args[0])
@@ -228,8 +229,8 @@ func groupRevert(g *global) *cobra.Command {
 	var force, sure bool
 	c := &cobra.Command{
 		Use: "revert GROUP --to NAME --yes", Short: "Make the volumes of a group what one of its snapshots shows",
-		Long: "Make all volumes that a snapshot of the group is of what it shows. What was written since goes. What is " +
-			"said of `ashlar volume revert` holds for each of them; where one cannot be reverted, none is.",
+		Long: "Make all volumes that a snapshot of the group is of what it shows. What was written since goes. " +
+			"What is said of `ashlar volume revert` holds for each of them; where one cannot be reverted, none is.",
 		Args:    cobra.ExactArgs(1),
 		Example: "  ashlar group revert db --to monday --yes",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
@@ -242,7 +243,8 @@ func groupRevert(g *global) *cobra.Command {
 				return err
 			}
 			if !sure {
-				return usage("this takes from %d volumes of group %s what was written to them since %s; repeat with --yes",
+				return usage("this takes from %d volumes of group %s what was written since %s; repeat "+
+					"with --yes",
 					len(s.Snapshots), x.Name, s.Created)
 			}
 			x, err = c.RevertGroup(cmd.Context(), x.ID, wire.GroupRevert{Snapshot: s.ID, Force: force},
