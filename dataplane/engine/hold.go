@@ -58,7 +58,7 @@ func (e *Engine) ResumeWrites() {
 // holds reports that an extent has to wait before it begins.
 func (e *Engine) holds(x *extent) bool {
 	return e.lock.hold > holdHosts || e.lock.hold == holdHosts && x.kind != extInternal ||
-		e.lock.writesHeld && x.kind == extWrite
+		e.lock.writesHeld && x.kind == extWrite && !e.cfg.Mutant.Is(mutant.WritesUnheld)
 }
 
 // held moves a Hold on: work of the engine's own is held up when no operation of a host needs it any more.

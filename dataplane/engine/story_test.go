@@ -123,6 +123,11 @@ func (s *story) play(command string) {
 		s.views()
 	case "revert", "unspread":
 		s.revert()
+	case "hold-writes":
+		s.current().HoldWrites()
+	case "resume-writes":
+		s.current().ResumeWrites()
+		s.drain(s.current())
 	case "flatten":
 		s.current().Flatten(s.number(append(s.args, "4096")[0]))
 		s.tick()
@@ -404,10 +409,17 @@ func (s *story) views() {
 	switch s.name {
 	case "pin":
 		pin := o.Pin()
-		s.world.view.Pins = append(slices.Clone(s.world.view.Pins), pin)
+		if len(s.args) == 0 { // else it is lent, to be named later
+			s.world.view.Pins = append(slices.Clone(s.world.view.Pins), pin)
+		}
 		s.say(o, "takes pin "+pin.String())
 		s.drain(o)
 		return
+	case "view":
+		for _, lent := range s.args {
+			s.world.view.Pins = append(slices.Clone(s.world.view.Pins), s.seq(lent))
+		}
+		slices.Sort(s.world.view.Pins)
 	case "unpin":
 		pin := s.seq(s.args[0])
 		s.world.view.Pins = slices.DeleteFunc(slices.Clone(s.world.view.Pins),

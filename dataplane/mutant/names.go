@@ -78,6 +78,7 @@ const (
 	HoldUnspread     Name = "hold-unspread"     // hosts go on before all devices know of a revert
 	HiddenDecided    Name = "hidden-decided"    // an open decides about what a revert has hidden
 	TombUncovered    Name = "tomb-uncovered"    // copies lack tombstones over what a revert brought back
+	WritesUnheld     Name = "writes-unheld"     // writes go on while a group snapshot holds them
 	PinOverlooked    Name = "pin-overlooked"    // copies hold what the present sees only
 	RevertOverlooked Name = "revert-overlooked" // copies lack what a pin sees that a revert has hidden since
 	ReturnUnviewed   Name = "return-unviewed"   // a device comes back with an older view list
@@ -150,7 +151,7 @@ func Engine() []Name {
 		ParityTrusted, ParityUnasked, MarkBeforeView, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, ViewSentOnce, SpaceAskedOnce, OpenUnnumbered, ReturnUnnumbered,
 		SweepUnnumbered, HoldUndrained, HoldUnspread, HiddenDecided, ReturnUnviewed,
-		TombUncovered, PinOverlooked, RevertOverlooked,
+		TombUncovered, WritesUnheld, PinOverlooked, RevertOverlooked,
 		TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
 		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept, SparseUnnoticed,
 	}
@@ -161,7 +162,7 @@ func Rare(n Name) bool {
 	switch n {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
-		HiddenDecided, ReturnUnviewed, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept:
+		HiddenDecided, ReturnUnviewed, WritesUnheld, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept:
 		return true
 	}
 	return false
