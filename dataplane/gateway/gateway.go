@@ -73,6 +73,9 @@ type Options struct {
 // tickEvery is the pace of the engines and of the look-out for volumes without an owner.
 const tickEvery = 100 * time.Millisecond
 
+// dueMost bounds the volumes that wait to be taken over before the next tick looks at all of them.
+const dueMost = 64
+
 // lostAfter is how long a session outlives the lease. Until then what it keeps back may still go out as it
 // is; after that somebody else is likely to serve, and hosts that still reach this node must not wait here
 // for what they could have elsewhere.
@@ -89,6 +92,7 @@ type Gateway struct {
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 	opens chan struct{} // semaphore of openWidth
+	due   chan *Volume  // given to this gateway just now; the tick finds those that have no room
 	pools pools
 
 	auditing *session // whose turn it is to compare its rows; of the tick goroutine
@@ -123,7 +127,8 @@ func New(o Options) *Gateway {
 	if o.Audit.Interval == 0 {
 		o.Audit.Interval = defaultAuditInterval
 	}
-	g := &Gateway{o: o, start: time.Now(), opens: make(chan struct{}, openWidth)}
+	g := &Gateway{o: o, start: time.Now(), opens: make(chan struct{}, openWidth),
+		due: make(chan *Volume, dueMost)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.bounds.pools = make(map[string]*throttle)
 	g.mu.volumes = make(map[cluster.VolumeKey]*Volume)
@@ -225,7 +230,9 @@ func (g *Gateway) followOwners(s *cluster.State) (lost []*session, overtaken map
 			continue
 		}
 		switch ses := v.session.Load(); {
-		case ses == nil || o.Revision <= ses.revision():
+		case ses == nil:
+			g.noteDue(v, o)
+		case o.Revision <= ses.revision():
 		case ses.owns(o):
 			overtaken[ses] = o
 		default:
@@ -233,6 +240,19 @@ func (g *Gateway) followOwners(s *cluster.State) (lost []*session, overtaken map
 		}
 	}
 	return lost, overtaken
+}
+
+// noteDue has a volume taken over at once that a record newly gives to this gateway: hosts wait for it.
+// g.mu is held.
+func (g *Gateway) noteDue(v *Volume, o *cluster.OwnerAt) {
+	if o.Gateway != g.o.Self || o.Revision <= v.vacant.given {
+		return
+	}
+	v.vacant.given = o.Revision
+	select {
+	case g.due <- v:
+	default:
+	}
 }
 
 // announceLater is how long after the owner other nodes tell hosts of a new size.
@@ -328,6 +348,9 @@ func (g *Gateway) tick() {
 		select {
 		case <-g.ctx.Done():
 			return
+		case v := <-g.due:
+			g.consider(v)
+			continue
 		case <-t.C:
 		}
 		g.probeSilent()

@@ -45,19 +45,24 @@ func (g *Gateway) consider(v *Volume) {
 	}
 	g.mu.Unlock()
 	if rank < 0 {
-		v.unowned = time.Time{}
+		v.vacant.unowned = time.Time{}
 		return
 	}
-	if v.unowned.IsZero() {
-		v.unowned = now
+	if v.vacant.unowned.IsZero() {
+		v.vacant.unowned = now
 	}
-	if now.Before(v.retry) || now.Before(v.unowned.Add(time.Duration(rank)*rankDelay)) || !g.leased() {
+	turn := v.vacant.unowned.Add(time.Duration(rank) * rankDelay)
+	if now.Before(v.vacant.retry) || now.Before(turn) || !g.leased() {
 		return
 	}
 	if v.opening.Swap(true) {
 		return
 	}
-	v.retry = now.Add(retryDelay)
+	if v.session.Load() != nil { // a take-over has just ended well; while opening is ours no other begins
+		v.opening.Store(false)
+		return
+	}
+	v.vacant.retry = now.Add(retryDelay)
 	g.wg.Add(1)
 	go func() {
 		defer g.wg.Done()

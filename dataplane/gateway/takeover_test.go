@@ -25,6 +25,23 @@ func TestTheFirstOwnerWaitsForNobody(t *testing.T) {
 	})
 }
 
+// TestANewVolumeWaitsForNoTick: its owner hears of it by watch, and begins then.
+func TestANewVolumeWaitsForNoTick(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.deleted = true
+		w.start(1)
+		w.until("there is a lease", func() bool { return w.gateway(1).leased() })
+		pass(tickEvery / 10) // the next tick is far
+		w.deleted = false
+		w.change(func(*cluster.Owner) {})
+		w.watch()
+		if d := w.until("served", func() bool { return w.serving(1) }); d > tickEvery/2 {
+			t.Errorf("after %v", d)
+		}
+		w.write(1, 5)
+	})
+}
+
 // started is a world with two gateways, the first one serving, and write 1.
 func started(w *world) {
 	w.start(1)
@@ -222,12 +239,18 @@ func TestHostsAreLetInWhenTheRecordSaysSo(t *testing.T) {
 func TestANodeThatStopsHandsOver(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		started(w)
-		pass(time.Second)
-		w.stop(1)
-		if w.owner().Gateway != 2 || !w.owner().Released {
-			t.Fatalf("the record says %+v", w.owner())
+		pass(time.Second + tickEvery/10) // the next tick is far
+		var handed cluster.Owner
+		w.swapped = func(o cluster.Owner) {
+			if o.Released {
+				handed = o
+			}
 		}
-		if d := w.until("served by node 2", func() bool { return w.serving(2) }); d > time.Second {
+		w.stop(1)
+		if handed.Gateway != 2 {
+			t.Fatalf("the record says %+v, and was given away as %+v", w.owner(), handed)
+		}
+		if d := w.until("served by node 2", func() bool { return w.serving(2) }); d > tickEvery/2 {
 			t.Errorf("after %v", d)
 		}
 		w.read(2, 1)

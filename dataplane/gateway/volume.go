@@ -19,6 +19,13 @@ type asked struct {
 	sets      atomic.Pointer[[]parts]              // group snapshots that this owner takes; nil: none
 }
 
+// vacancy is what is known of a volume that has no session here.
+type vacancy struct {
+	given   int64     // revision of the last record that gave it to this gateway; guarded by Gateway.mu
+	unowned time.Time // first seen without a living owner; of the tick goroutine
+	retry   time.Time // no take-over begins earlier; of the tick goroutine
+}
+
 // Volume is a volume as the hosts of this node see it: an nvmet.Namespace, on the owner and on every other
 // node.
 type Volume struct {
@@ -40,9 +47,7 @@ type Volume struct {
 	locked     atomic.Pointer[string]         // why it cannot be opened, as found last
 	opening    atomic.Bool                    // a take-over is under way
 	asked      asked
-	// unowned is when the volume was first seen without a living owner. Owned by the tick goroutine.
-	unowned time.Time
-	retry   time.Time
+	vacant     vacancy
 	// attempts to become owner since the last success. Owned by the take-over under way.
 	attempts int
 }
