@@ -29,6 +29,10 @@ type FileOptions struct {
 	Cache Cache
 	// LogicalBlock overrides what is detected, in bytes; a power of two that is not smaller.
 	LogicalBlock int
+	// Pinned is memory that callers take buffers from, page aligned. It must stay mapped, and its pages must not
+	// be given back with madvise, until the File is closed: an engine may have the kernel pin it, once instead
+	// of for each operation. A buffer lies inside one piece of it, or outside of all.
+	Pinned [][]byte
 	// Punch gives discarded ranges of a regular file back to the file system. A later write there needs space
 	// again and may fail with ErrNoSpace.
 	Punch bool
@@ -43,6 +47,7 @@ type File struct {
 	fd     int // of f, which stays referenced
 	disk   diskID
 	punch  bool
+	pinned [][]byte
 	align  uintptr // bytes: what O_DIRECT wants of the address of a buffer; 1: nothing
 	eng    engine
 	closed atomic.Bool
@@ -65,7 +70,7 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open device: %w", err)
 	}
-	d := &File{path: path, f: f, fd: int(f.Fd()), align: 1, punch: o.Punch,
+	d := &File{path: path, f: f, fd: int(f.Fd()), align: 1, punch: o.Punch, pinned: o.Pinned,
 		meter: meter{base: time.Now()}}
 	err = d.prepare(&o)
 	if err == nil {
@@ -232,6 +237,9 @@ func (d *File) Geometry() Geometry { return d.geo }
 
 // Submit implements Device.
 func (d *File) Submit(ops ...*Op) {
+	if len(ops) == 0 {
+		return
+	}
 	d.meter.begin(ops)
 	d.eng.submit(ops)
 }

@@ -57,8 +57,8 @@ type ring struct {
 	slots     []slot
 	freeSlots []uint32
 	bounces   []byte
-	pinned    bool    // bounces is registered buffer 0
-	freeParts []int32 // offsets in bounces
+	pinned    [][]byte // the registered buffers, by index
+	freeParts []int32  // offsets in bounces
 	wakeCount *[8]byte
 	armed     bool // the eventfd is being read
 	complete  func(uring.CQE)
@@ -173,8 +173,7 @@ func (r *ring) setUp() (err error) {
 	if r.bounces, err = mapMemory(bounceSize * bounceBuffers); err != nil {
 		return err
 	}
-	// Pinned memory is limited for who is not root; without it the kernel pins pages for each operation.
-	r.pinned = r.u.RegisterBuffers(r.bounces) == nil
+	r.register(append([][]byte{r.bounces}, r.f.pinned...))
 	r.slots, r.freeSlots = make([]slot, ringDepth), make([]uint32, ringDepth)
 	for i := range r.freeSlots {
 		r.freeSlots[i] = uint32(i)
@@ -183,6 +182,29 @@ func (r *ring) setUp() (err error) {
 		r.freeParts = append(r.freeParts, i*bounceSize)
 	}
 	return nil
+}
+
+// register has the kernel pin memory once, not for each operation. Pinned memory is limited for who is not
+// root: what cannot be had is done without, the bounces last.
+func (r *ring) register(memory [][]byte) {
+	for ; len(memory) > 0; memory = memory[:len(memory)-1] {
+		if r.u.RegisterBuffers(memory...) == nil {
+			r.pinned = memory
+			return
+		}
+	}
+}
+
+// registered is the index of the registered buffer that holds p, or -1.
+func (r *ring) registered(p []byte) int {
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
+	for i, m := range r.pinned {
+		// Below the buffer the difference wraps to something larger than any.
+		if at-uintptr(unsafe.Pointer(unsafe.SliceData(m))) < uintptr(len(m)) {
+			return i
+		}
+	}
+	return -1
 }
 
 func (r *ring) tearDown() {
@@ -231,22 +253,21 @@ func (r *ring) startAll() {
 // start asks the kernel for the next part of an operation.
 func (r *ring) start(i uint32) {
 	t := &r.slots[i]
-	s := r.u.Get()
+	s, p := r.u.Get(), r.piece(t)
 	switch o := t.op; o.Kind {
 	case Flush:
 		s.Datasync(deviceFile)
 	case Read:
-		s.Read(deviceFile, r.piece(t), o.Off+int64(t.at))
+		s.Read(deviceFile, p, o.Off+int64(t.at))
 	case Write:
-		p := r.piece(t)
 		if t.bounce >= 0 {
 			copy(p, o.Buf[t.at:])
 		}
 		s.Write(deviceFile, p, o.Off+int64(t.at))
 	}
 	s.FixedFile()
-	if t.bounce >= 0 && r.pinned {
-		s.FixedBuffer(0)
+	if i := r.registered(p); i >= 0 {
+		s.FixedBuffer(i)
 	}
 	s.SetUserData(uint64(i))
 }

@@ -75,6 +75,7 @@ type Node struct {
 	nodes   *nvmet.Target
 	shown   subsystems
 	disks   disks
+	memory  pinned
 	listen  []listener
 }
 
@@ -87,10 +88,10 @@ type listener struct {
 func New(o Options) (*Node, error) {
 	o.Patience = orDefault(o.Patience, 10*time.Second)
 	o.ChunkTimeout = orDefault(o.ChunkTimeout, 2*time.Second)
-	if o.OpenDevice == nil {
-		o.OpenDevice = openFile
-	}
 	n := &Node{o: o, log: o.Log.WithField("node", o.Self), chunks: chunkd.New()}
+	if o.OpenDevice == nil {
+		n.o.OpenDevice = n.openFile
+	}
 	n.disks.init(n)
 	n.shown.init(n)
 	dir := filepath.Join(o.DataDir, "voter")
@@ -113,8 +114,8 @@ func New(o Options) (*Node, error) {
 	return n, nil
 }
 
-func openFile(path string) (blockdev.Device, error) {
-	return blockdev.OpenFile(path, blockdev.FileOptions{})
+func (n *Node) openFile(path string) (blockdev.Device, error) {
+	return blockdev.OpenFile(path, blockdev.FileOptions{Pinned: [][]byte{n.memory.hosts, n.memory.nodes}})
 }
 
 func orDefault[T comparable](v, d T) T {
@@ -125,16 +126,9 @@ func orDefault[T comparable](v, d T) T {
 	return v
 }
 
-// openTargets makes the two targets and binds their listeners.
+// openTargets makes the two targets, with their memory, and binds their listeners.
 func (n *Node) openTargets() (err error) {
-	first := uint16(1 + (uint32(n.o.Self)-1)%255*controllersPerNode)
-	if n.hosts, err = nvmet.New(nvmet.Options{MinCNTLID: first, MaxCNTLID: first + controllersPerNode - 1,
-		Logger: n.log}); err != nil {
-		return err
-	}
-	// Between nodes one association carries all volumes: deep queues, chunks of up to 1 MiB.
-	if n.nodes, err = nvmet.New(nvmet.Options{Secret: n.o.Secret, QueueDepth: 1024, MDTS: cluster.MaxChunkSize,
-		Memory: 512 << 20, Logger: n.log}); err != nil {
+	if n.memory, err = mapPinned(); err != nil {
 		return err
 	}
 	defer func() {
@@ -142,8 +136,19 @@ func (n *Node) openTargets() (err error) {
 			for _, l := range n.listen {
 				l.Close()
 			}
+			n.memory.free()
 		}
 	}()
+	first := uint16(1 + (uint32(n.o.Self)-1)%255*controllersPerNode)
+	if n.hosts, err = nvmet.New(nvmet.Options{MinCNTLID: first, MaxCNTLID: first + controllersPerNode - 1,
+		Pinned: n.memory.hosts, Logger: n.log}); err != nil {
+		return err
+	}
+	// Between nodes one association carries all volumes: deep queues, chunks of up to 1 MiB.
+	if n.nodes, err = nvmet.New(nvmet.Options{Secret: n.o.Secret, QueueDepth: 1024, MDTS: cluster.MaxChunkSize,
+		Memory: 512 << 20, Pinned: n.memory.nodes, Logger: n.log}); err != nil {
+		return err
+	}
 	for _, l := range []struct {
 		addr   string
 		target *nvmet.Target
@@ -200,7 +205,11 @@ func (n *Node) close(serving *sync.WaitGroup) error {
 	errs := []error{n.gateway.Close(ctx), n.hosts.Close(), n.nodes.Close(), n.peers.Close()}
 	serving.Wait()
 	errs = append(errs, n.disks.close(), n.voter.Close())
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err == nil { // else somebody may still have a buffer
+		n.memory.free()
+	}
+	return err
 }
 
 // follow applies one cluster state after the other.

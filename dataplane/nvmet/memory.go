@@ -3,6 +3,7 @@ package nvmet
 import (
 	"fmt"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,12 +16,14 @@ const (
 
 // memory hands out the buffers of a target. They lie outside the Go heap, so that the collector neither scans
 // nor moves them, and start on a 4 KiB boundary. Freed buffers are kept; what a class has free beyond a
-// sixteenth of the limit keeps its addresses but gives its pages back to the kernel.
+// sixteenth of the limit keeps its addresses but gives its pages back to the kernel; the caller's pinned
+// memory, which slabs are cut from as long as there is some, keeps its pages, too.
 //
 // The limit is on what queues hold beyond their reserves (see account). A queue that wants more is put down
 // as a waiter, and all waiters are woken when something returns.
 type memory struct {
-	limit int64 // bytes that all queues together may hold beyond their reserves
+	limit  int64  // bytes that all queues together may hold beyond their reserves
+	pinned []byte // of the caller
 
 	mu struct {
 		sync.Mutex
@@ -28,6 +31,7 @@ type memory struct {
 		shared  int64 // bytes held beyond reserves
 		waiters []waiter
 		slabs   [][]byte
+		cut     int // bytes of pinned that are slabs
 		out     int // buffers handed out
 		closed  bool
 	}
@@ -45,8 +49,8 @@ type class struct {
 
 // newMemory makes an empty pool with buffers of 4 KiB, 8 KiB and so on; the largest have maxBuffer bytes, a
 // multiple of 4 KiB.
-func newMemory(limit int64, maxBuffer int) *memory {
-	m := &memory{limit: limit}
+func newMemory(limit int64, maxBuffer int, pinned []byte) *memory {
+	m := &memory{limit: limit, pinned: pinned}
 	for size := pageSize; size < maxBuffer; size *= 2 {
 		m.mu.classes = append(m.mu.classes, class{size: size})
 	}
@@ -105,16 +109,35 @@ func (m *memory) get(n int) ([]byte, error) {
 // grow cuts a new slab into buffers.
 func (m *memory) grow(c *class) error {
 	n := max(slabSize, c.size) / c.size
+	if rest := m.pinned[m.mu.cut:]; n*c.size <= min(slabSize, len(rest)) {
+		m.mu.cut += n * c.size
+		c.free = c.split(c.free, rest[:n*c.size])
+		return nil
+	}
 	slab, err := unix.Mmap(-1, 0, n*c.size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return fmt.Errorf("nvmet: map %d bytes for buffers: %w", n*c.size, err)
 	}
 	m.mu.slabs = append(m.mu.slabs, slab)
-	for i := range n {
-		c.cold = append(c.cold, slab[i*c.size:(i+1)*c.size:(i+1)*c.size])
-	}
+	c.cold = c.split(c.cold, slab)
 	return nil
 }
+
+// split appends the buffers that a slab is made of to a list.
+func (c *class) split(list [][]byte, slab []byte) [][]byte {
+	for ; len(slab) >= c.size; slab = slab[c.size:] {
+		list = append(list, slab[:c.size:c.size])
+	}
+	return list
+}
+
+// isPinned tells whether a buffer is of the caller's memory.
+func (m *memory) isPinned(b []byte) bool {
+	// Below it the difference wraps to something larger than any.
+	return address(b)-address(m.pinned) < uintptr(len(m.pinned))
+}
+
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // put takes back a buffer that get returned; nil is nothing.
 func (m *memory) put(b []byte) {
@@ -129,7 +152,7 @@ func (m *memory) put(b []byte) {
 		return
 	}
 	c := m.class(len(b))
-	if int64(len(c.free)*c.size) < m.limit/16 {
+	if m.isPinned(b) || int64(len(c.free)*c.size) < m.limit/16 {
 		c.free = append(c.free, b)
 		return
 	}

@@ -17,7 +17,7 @@ func (c *counter) memoryReturned() { c.woken++ }
 func TestAccounts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const limit = 100 << 10
-		m := newMemory(limit, 64<<10)
+		m := newMemory(limit, 64<<10, nil)
 		accounts := make([]account, 6)
 		held := make([][]int64, len(accounts))
 		waiting := map[int]*counter{}
@@ -74,7 +74,7 @@ func TestAccounts(t *testing.T) {
 // TestBuffers takes and returns buffers of every size: aligned, disjoint, and the kernel gets back what is
 // too much.
 func TestBuffers(t *testing.T) {
-	m := newMemory(1<<20, 272<<10)
+	m := newMemory(1<<20, 272<<10, nil)
 	var out [][]byte
 	for _, n := range []int{1, 4096, 4097, 8192, 100000, 256 << 10, 272 << 10, 512, 512, 512} {
 		b, err := m.get(n)
@@ -118,7 +118,7 @@ func TestBuffers(t *testing.T) {
 
 // TestCloseWaitsForBuffers closes the pool while a buffer is out: its memory stays until it is back.
 func TestCloseWaitsForBuffers(t *testing.T) {
-	m := newMemory(1<<20, 64<<10)
+	m := newMemory(1<<20, 64<<10, nil)
 	b, err := m.get(4096)
 	if err != nil {
 		t.Fatal(err)
@@ -128,5 +128,46 @@ func TestCloseWaitsForBuffers(t *testing.T) {
 	m.put(b)
 	if len(m.mu.slabs) != 0 {
 		t.Error("slabs are still mapped")
+	}
+}
+
+// TestPinnedMemory takes more buffers than the caller's memory has: they come from there first, are kept when
+// they come back, and never given to the kernel; buffers of whole slabs and more come from elsewhere.
+func TestPinnedMemory(t *testing.T) {
+	const pinned = 2 * slabSize
+	arena := make([]byte, pinned+pageSize)
+	arena = arena[-int(uintptr(unsafe.Pointer(&arena[0])))&(pageSize-1):][:pinned]
+	m := newMemory(16*pageSize, 2*slabSize, arena)
+	take := func(n int) []byte {
+		b, err := m.get(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range b {
+			b[i] = 0xa5
+		}
+		return b
+	}
+	if large := take(2 * slabSize); m.isPinned(large) {
+		t.Error("a buffer larger than a slab is of the caller's memory")
+	}
+	var out [][]byte
+	for i := range pinned/pageSize + 10 {
+		b := take(pageSize)
+		if m.isPinned(b) != (i < pinned/pageSize) {
+			t.Fatalf("buffer %d: pinned %v", i, m.isPinned(b))
+		}
+		out = append(out, b)
+	}
+	for _, b := range out {
+		m.put(b)
+	}
+	for i := range pinned {
+		if arena[i] != 0xa5 {
+			t.Fatalf("byte %d of the caller's memory was given to the kernel", i)
+		}
+	}
+	if c := m.class(pageSize); len(c.free) != pinned/pageSize || len(c.cold) < 10 {
+		t.Errorf("%d buffers are warm, %d cold", len(c.free), len(c.cold))
 	}
 }

@@ -25,6 +25,10 @@ type Options struct {
 	InCapsule            int   // most data in an I/O command capsule, bytes, default 8 KiB, at most 64 KiB
 	Memory               int64 // bytes that all queues share beyond their reserves, default 256 MiB
 	Connections          int   // most connections, default 16384
+	// Pinned, when set, is memory of the caller that buffers are taken from first, page aligned and outside of
+	// the Go heap. Its pages are never given back to the kernel, so devices may have them registered. It may be
+	// unmapped when Close has returned nil.
+	Pinned []byte
 	// Secret, when set, is the cluster secret: every queue has to pass its authentication before anything else.
 	Secret   []byte
 	Firmware string // FR of Identify Controller, 8 bytes
@@ -65,7 +69,7 @@ func New(o Options) (*Target, error) {
 		return nil, err
 	}
 	t := &Target{options: o, log: o.Logger, closing: make(chan struct{})}
-	t.memory = newMemory(o.Memory, max(t.maxData(), ioBuffer))
+	t.memory = newMemory(o.Memory, max(t.maxData(), ioBuffer), o.Pinned)
 	t.mu.subsystems = map[string]*subsystem{}
 	t.mu.listeners = map[net.Listener]struct{}{}
 	t.mu.conns = map[*conn]struct{}{}

@@ -122,6 +122,7 @@ func manyOps(t *testing.T, dev blockdev.Device) {
 				done <- err
 			}}
 	}
+	dev.Submit()
 	dev.Submit(ops...)
 	for range ops {
 		must(t, <-done)
