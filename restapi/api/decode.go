@@ -265,6 +265,18 @@ func flagQuery(c *gin.Context, name string) (bool, error) {
 	}
 }
 
+// uuidQuery reads an id from the query; zero when it is not given.
+func uuidQuery(c *gin.Context, name string) (id cluster.UUID, err error) {
+	text := c.Query(name)
+	if text == "" {
+		return id, nil
+	}
+	if id, err = cluster.ParseUUID(text); err != nil {
+		return id, refuse(wire.InvalidField, name, "%q is no UUID", hidden(text))
+	}
+	return id, nil
+}
+
 // numberQuery reads a number from the query; 0 when it is not given.
 func numberQuery(c *gin.Context, name string) (uint32, error) {
 	text := c.Query(name)

@@ -99,11 +99,9 @@ func (s *Server) listGroupSnapshots(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	var group cluster.UUID
-	if text := c.Query("group"); text != "" {
-		if group, err = cluster.ParseUUID(text); err != nil {
-			return refuse(wire.InvalidField, "group", "%q is no id of a group", hidden(text))
-		}
+	group, err := uuidQuery(c, "group")
+	if err != nil {
+		return err
 	}
 	list, err := s.o.Manager.GroupSnapshots(c.Request.Context(), p, group)
 	if err != nil {
@@ -137,6 +135,22 @@ func (s *Server) getGroupSnapshot(c *gin.Context) error {
 		return err
 	}
 	snap, err := s.o.Manager.GroupSnapshot(c.Request.Context(), id)
+	if err != nil {
+		return err
+	}
+	return answer(c, snap)
+}
+
+func (s *Server) updateGroupSnapshot(c *gin.Context) error {
+	id, err := uuidParam(c, "group_snapshot")
+	if err != nil {
+		return err
+	}
+	var r wire.SnapshotUpdate
+	if err := readBody(c, &r); err != nil {
+		return err
+	}
+	snap, err := s.o.Manager.UpdateGroupSnapshot(c.Request.Context(), id, r, ifMatch(c))
 	if err != nil {
 		return err
 	}

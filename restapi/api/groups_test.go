@@ -39,7 +39,17 @@ func (w *world) groupsOverHTTP(ok func(int, string, string, string, ...string) r
 	snap := "/v1/group-snapshots/" + s.ID.String()
 	ok(200, "GET", "/v1/group-snapshots?group="+g.ID.String(), "")
 	ok(200, "GET", snap, "")
+	ok(200, "PATCH", snap, `{"name":"tuesday","description":"d","metadata":{"a":"b"}}`, "If-Match",
+		ok(200, "GET", snap, "").header.Get("ETag")).into(w.T, &s)
 	part := "/v1/snapshots/" + s.Snapshots[0].Snapshot.String()
+	var renamed wire.Snapshot
+	if ok(200, "GET", part, "").into(w.T, &renamed); s.Name != "tuesday" || s.Description != "d" ||
+		renamed.Name != "tuesday" {
+		w.T.Errorf("renamed to %+v, its part to %q", s, renamed.Name)
+	}
+	if r := w.call("PATCH", part, `{"name":"other"}`); r.problem.Code != wire.SnapshotInGroup {
+		w.T.Errorf("renaming a part: %s", r.body)
+	}
 	if r := w.call("DELETE", part, ""); r.problem.Code != wire.SnapshotInGroup {
 		w.T.Errorf("deleting a part: %s", r.body)
 	}
@@ -110,6 +120,8 @@ func TestGroupRefusals(t *testing.T) {
 		{"snapshot without name", "POST", "/v1/group-snapshots", fmt.Sprintf(`{"group":%q}`, apitest.UUID(20)), 400,
 			wire.InvalidField, "name"},
 		{"snapshots of x", "GET", "/v1/group-snapshots?group=x", "", 400, wire.InvalidField, "group"},
+		{"no group snapshot to rename", "PATCH", "/v1/group-snapshots/" + none.String(), `{}`, 404, wire.NotFound,
+			""},
 		{"no group snapshot", "DELETE", "/v1/group-snapshots/" + none.String(), "", 404, wire.NotFound, ""},
 		{"revert to nothing", "POST", at + "/revert", fmt.Sprintf(`{"snapshot":%q}`, none), 400, wire.InvalidField,
 			"snapshot"},
@@ -140,8 +152,8 @@ func TestGroupsOfOthersDoNotExist(t *testing.T) {
 	tenant := w.token("tenant", "acme")
 	at, of := "/v1/groups/"+apitest.UUID(20).String(), "/v1/group-snapshots/"+apitest.UUID(21).String()
 	for _, x := range [][3]string{{"GET", at, ""}, {"PATCH", at, `{"name":"x"}`}, {"DELETE", at, ""},
-		{"POST", at + "/revert", fmt.Sprintf(`{"snapshot":%q}`, apitest.UUID(21))}, {"GET", of, ""}, {"DELETE", of,
-			""}} {
+		{"POST", at + "/revert", fmt.Sprintf(`{"snapshot":%q}`, apitest.UUID(21))}, {"GET", of, ""},
+		{"PATCH", of, `{"name":"x"}`}, {"DELETE", of, ""}} {
 		if r := w.as(tenant, x[0], x[1], x[2]); r.status != 404 {
 			t.Errorf("%s %s: %d %s", x[0], x[1], r.status, r.body)
 		}

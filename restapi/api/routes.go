@@ -97,7 +97,7 @@ func clusterRoutes() []route {
 
 func volumeRoutes() []route {
 	return []route{
-		list("/v1/volumes", (*Server).listVolumes, "name", "pool", "project", "hidden"),
+		list("/v1/volumes", (*Server).listVolumes, "name", "pool", "project", "snapshot", "hidden"),
 		create("/v1/volumes", (*Server).createVolume),
 		show("/v1/volumes/:volume", (*Server).getVolume),
 		change("PATCH", "/v1/volumes/:volume", (*Server).updateVolume),
@@ -139,6 +139,7 @@ func otherRoutes() []route {
 		list("/v1/group-snapshots", (*Server).listGroupSnapshots, "group"),
 		create("/v1/group-snapshots", (*Server).createGroupSnapshot),
 		show("/v1/group-snapshots/:group_snapshot", (*Server).getGroupSnapshot),
+		change("PATCH", "/v1/group-snapshots/:group_snapshot", (*Server).updateGroupSnapshot),
 		change("DELETE", "/v1/group-snapshots/:group_snapshot", (*Server).deleteGroupSnapshot),
 		list("/v1/projects", (*Server).listProjects),
 		show("/v1/projects/:project", (*Server).getProject),

@@ -1,9 +1,11 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
@@ -83,6 +85,11 @@ func (w *world) clonesOverHTTP(ok func(int, string, string, string, ...string) r
 		ok(200, "GET", "/v1/snapshots/"+snapshot.String(), "").into(w.T, &snap)
 		if (snap.Clones == 1) != (vol.Parent.Snapshot == snapshot) {
 			w.T.Errorf("the snapshot says that it has %d clones", snap.Clones)
+		}
+		var clones wire.Page[wire.Volume]
+		ok(200, "GET", "/v1/volumes?snapshot="+snapshot.String(), "").into(w.T, &clones)
+		if len(clones.Items) != int(snap.Clones) || snap.Clones == 1 && clones.Items[0].ID != vol.ID {
+			w.T.Errorf("the clones of the snapshot are said to be %+v", clones.Items)
 		}
 		ok(200, "GET", "/v1/volumes?hidden=true", "")
 		ok(200, "POST", "/v1/volumes/"+volume.String()+"/flatten", "")
@@ -232,4 +239,76 @@ func TestSnapshotRefusals(t *testing.T) {
 		}
 	}
 	w.Audit()
+}
+
+// TestSnapshotsAreNews: taking and deleting one is an event of its volume and a change of the snapshot; what
+// is taken for a clone only is neither.
+func TestSnapshotsAreNews(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	w.Own()
+	v := w.Volume(1, "v")
+	next, hangUp := w.follow(w.URL, w.Token, "")
+	defer hangUp()
+	next() // begin
+	w.Snapshot(v.ID, 10, "a")
+	w.Advance(time.Second)
+	for _, source := range []wire.Source{{Volume: v.ID}, {Snapshot: apitest.UUID(10)}} {
+		name := fmt.Sprint("clone-of-volume-", source.Snapshot.IsZero())
+		r := wire.VolumeCreate{Name: name, Source: &source}
+		if _, _, err := w.Manager.CreateVolume(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Advance(time.Second)
+	if r := w.call("DELETE", "/v1/snapshots/"+apitest.UUID(10).String(), ""); r.status != 204 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	id := " " + v.ID.String()
+	if got := w.kinds("/v1/events?kind=snapshot"); !slices.Equal(got,
+		[]string{"snapshot.deleted" + id, "snapshot.created" + id}) {
+		t.Errorf("events %q", got)
+	}
+	var actions []string
+	for len(actions) == 0 || actions[len(actions)-1] != wire.Deleted {
+		kind, data, _ := next()
+		var c wire.Change
+		if err := json.Unmarshal([]byte(data), &c); err != nil {
+			t.Fatal(err)
+		}
+		if kind != "change" || c.Type != "snapshot" {
+			continue
+		}
+		if c.ID != apitest.UUID(10).String() {
+			t.Errorf("a change of snapshot %s, which nobody took", c.ID)
+		}
+		actions = append(actions, c.Action)
+	}
+	if want := []string{wire.Created, wire.Updated, wire.Updated, wire.Deleted}; !slices.Equal(actions, want) {
+		t.Errorf("changes %q, want %q", actions, want) // asked for, taken, cloned, hidden
+	}
+}
+
+// TestClonesOfASnapshot are found also by name; other volumes of that name are not.
+func TestClonesOfASnapshot(t *testing.T) {
+	w := newWorld(t)
+	w.Pool()
+	w.Own()
+	v := w.Volume(1, "v")
+	w.Snapshot(v.ID, 10, "a")
+	body := fmt.Sprintf(`{"name":"c","read_only":true,"source":{"snapshot":%q}}`, apitest.UUID(10))
+	var clone wire.Volume
+	if w.call("POST", volumes, body).into(t, &clone); !clone.ReadOnly {
+		t.Errorf("made %+v", clone)
+	}
+	for query, want := range map[string]int{"": 1, "&name=c": 1, "&name=v": 0, "&pool=gold": 1} {
+		var page wire.Page[wire.Volume]
+		w.call("GET", volumes+"?snapshot="+apitest.UUID(10).String()+query, "").into(t, &page)
+		if len(page.Items) != want || want == 1 && page.Items[0].ID != clone.ID {
+			t.Errorf("%q finds %+v", query, page.Items)
+		}
+	}
+	if r := w.call("GET", volumes+"?snapshot=a", ""); r.status != 400 || r.problem.Field != "snapshot" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
 }

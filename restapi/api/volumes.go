@@ -19,6 +19,9 @@ func (s *Server) listVolumes(c *gin.Context) error {
 	if f.Hidden, err = flagQuery(c, "hidden"); err != nil {
 		return err
 	}
+	if f.Snapshot, err = uuidQuery(c, "snapshot"); err != nil {
+		return err
+	}
 	list, err := s.o.Manager.Volumes(c.Request.Context(), p, f)
 	if err != nil {
 		return err

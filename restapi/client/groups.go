@@ -75,18 +75,22 @@ func (c *Client) CreateGroupSnapshot(ctx context.Context,
 
 // AllGroupSnapshots lists the group snapshots; those of one group, if that is not zero.
 func (c *Client) AllGroupSnapshots(ctx context.Context, group cluster.UUID) ([]wire.GroupSnapshot, error) {
-	of := ""
-	if !group.IsZero() {
-		of = group.String()
-	}
 	return all(ctx, func(o ListOpts) (wire.Page[wire.GroupSnapshot], error) {
-		return get[wire.Page[wire.GroupSnapshot]](ctx, c, "/v1/group-snapshots", o.query("group", of))
+		return get[wire.Page[wire.GroupSnapshot]](ctx, c, "/v1/group-snapshots", o.query("group", given(group)))
 	})
 }
 
 // GetGroupSnapshot shows a group snapshot.
 func (c *Client) GetGroupSnapshot(ctx context.Context, id cluster.UUID) (wire.GroupSnapshot, error) {
 	return c.groupSnapshot(ctx, call{method: http.MethodGet, path: groupSnapshotPath(id)})
+}
+
+// UpdateGroupSnapshot changes what people say of a group snapshot. ifMatch, when not empty, is the ETag it
+// must still have.
+func (c *Client) UpdateGroupSnapshot(ctx context.Context, id cluster.UUID, r wire.SnapshotUpdate,
+	ifMatch string) (out wire.GroupSnapshot, err error) {
+	call := call{method: http.MethodPatch, path: groupSnapshotPath(id), body: r, repeatable: true}
+	return out, c.do(ctx, call, &out, IfMatch(ifMatch))
 }
 
 // DeleteGroupSnapshot deletes a group snapshot with all its snapshots. ifMatch, when not empty, is the ETag

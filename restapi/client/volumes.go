@@ -15,7 +15,9 @@ type VolumeListOpts struct {
 	Name    string
 	Pool    string
 	Project string
-	Hidden  bool
+	// Snapshot that they began as and share blocks with; zero: any, and none.
+	Snapshot cluster.UUID
+	Hidden   bool
 }
 
 // CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at
@@ -36,7 +38,15 @@ func (c *Client) volume(ctx context.Context, r call, opts ...Option) (out wire.V
 // ListVolumes lists one page of volumes.
 func (c *Client) ListVolumes(ctx context.Context, opts VolumeListOpts) (wire.Page[wire.Volume], error) {
 	return get[wire.Page[wire.Volume]](ctx, c, "/v1/volumes", opts.query("name", opts.Name, "pool", opts.Pool,
-		"project", opts.Project, "hidden", flag(opts.Hidden)))
+		"project", opts.Project, "snapshot", given(opts.Snapshot), "hidden", flag(opts.Hidden)))
+}
+
+// given is an id in a query; zero: "", none.
+func given(id cluster.UUID) string {
+	if id.IsZero() {
+		return ""
+	}
+	return id.String()
 }
 
 // AllVolumes lists all volumes that have the name and are in the pool; empty ones do not narrow.

@@ -79,8 +79,9 @@ func (a *audit) groupSnapshots(sets, snapshots store.Result, groups map[cluster.
 		for _, u := range g.Snapshots {
 			p, ok := parts[u]
 			delete(parts, u)
-			a.say(ok && p.Set.UUID == g.UUID && int(p.Set.Volumes) == len(g.Snapshots) && !p.Hidden &&
-				p.State != cluster.SnapshotDeleting, "part %s of group snapshot %s: %+v", u, g.UUID, p)
+			a.say(ok && p.Set.UUID == g.UUID && p.Name == g.Name && !p.Hidden &&
+				int(p.Set.Volumes) == len(g.Snapshots) && p.State != cluster.SnapshotDeleting,
+				"part %s of group snapshot %s: %+v", u, g.UUID, p)
 			if p.State == cluster.SnapshotCreating {
 				creating++
 			}

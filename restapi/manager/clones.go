@@ -129,7 +129,7 @@ func (m *Manager) readOrigin(ctx context.Context, id cluster.UUID, hidden bool) 
 // clone is the record of a clone, or says why there cannot be such a one.
 func (f *origin) clone(r wire.VolumeCreate) (cluster.Volume, error) {
 	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Project: r.Project, Pool: f.rec.Pool, Size: r.Size,
-		Metadata: r.Metadata, Description: r.Description,
+		Metadata: r.Metadata, Description: r.Description, ReadOnly: r.ReadOnly,
 		Key: cluster.VolumeKeyAfter(f.rec.Key.Serial()), // another than its parent's; its own comes later
 		Parent: &cluster.Parent{Volume: f.rec.UUID, Key: f.rec.Key, Snapshot: f.snap.UUID, Pin: f.snap.Pin,
 			Size: f.snap.Size},

@@ -35,6 +35,8 @@ func resource(key string) (s wire.Subject, ok bool) {
 	for _, x := range []struct{ prefix, kind string }{
 		{cluster.PrefixVolumes, "volume"}, {cluster.PrefixPools, "pool"}, {cluster.PrefixDevices, "device"},
 		{cluster.PrefixNodes, "node"}, {cluster.PrefixProjects, "project"},
+		{cluster.PrefixSnapshots, "snapshot"}, {cluster.PrefixGroups, "group"},
+		{cluster.PrefixGroupSnapshots, "group-snapshot"},
 	} {
 		if id, ok := strings.CutPrefix(key, x.prefix); ok {
 			return wire.Subject{Type: x.kind, ID: id}, true
@@ -50,7 +52,7 @@ func message(ctx context.Context, c store.Change) (wire.Message, bool) {
 		return wire.Message{Event: &e}, err == nil && sees(ctx, e.Project)
 	}
 	s, ok := resource(c.Key)
-	if !ok || s.Type == "volume" && !hide(&c) || !seesRecord(ctx, s.Type, c) {
+	if !ok || !hide(&c) || !seesRecord(ctx, s.Type, c) {
 		return wire.Message{}, false
 	}
 	out := wire.Change{Subject: s, Action: wire.Updated, ETag: etag(c.Rev)}
@@ -63,7 +65,8 @@ func message(ctx context.Context, c store.Change) (wire.Message, bool) {
 	return wire.Message{Change: &out}, true
 }
 
-// hide makes the end of a volume for people its end; false: that was before.
+// hide makes the end of a volume or snapshot for people its end; false: that was before, or it never began
+// for them.
 func hide(c *store.Change) bool {
 	hidden := func(value []byte) bool {
 		var rec struct {
@@ -71,7 +74,7 @@ func hide(c *store.Change) bool {
 		}
 		return value != nil && json.Unmarshal(value, &rec) == nil && rec.Hidden
 	}
-	if hidden(c.Before) {
+	if hidden(c.Before) || c.Before == nil && hidden(c.Value) {
 		return false
 	}
 	if hidden(c.Value) {

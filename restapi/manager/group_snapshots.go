@@ -290,6 +290,66 @@ func (m *Manager) GroupSnapshots(ctx context.Context, p Page,
 	return out, err
 }
 
+// UpdateGroupSnapshot changes what people say of a group snapshot. Its name is that of its parts, too.
+// ifMatch, when not empty, is the ETag that it must still have.
+func (m *Manager) UpdateGroupSnapshot(ctx context.Context, id cluster.UUID, r wire.SnapshotUpdate,
+	ifMatch string) (snap wire.GroupSnapshot, err error) {
+	err = m.decide(ctx, func() error {
+		g, err := m.readGroupSnapshot(ctx, id, ifMatch)
+		if err != nil {
+			return err
+		}
+		before := g.rec.Name
+		if r.Name != nil {
+			g.rec.Name = *r.Name
+		}
+		if r.Description != nil {
+			g.rec.Description = *r.Description
+		}
+		if r.Metadata != nil {
+			g.rec.Metadata = r.Metadata
+		}
+		if err := g.rec.Validate(); err != nil {
+			return invalid(err)
+		}
+		t := store.Txn{If: []store.Cond{{Key: g.at.Key, Rev: g.at.Rev}}, Put: []store.Put{put(g.at.Key, g.rec)}}
+		if g.rec.Name != before {
+			if err := m.renameParts(ctx, &t, g, before); err != nil {
+				return err
+			}
+		}
+		g.at.Rev, err = m.store.Commit(ctx, t)
+		snap = g.draw()
+		return err
+	})
+	return snap, err
+}
+
+// renameParts adds to a transaction that a group snapshot and its parts have another name than before.
+func (m *Manager) renameParts(ctx context.Context, t *store.Txn, g *groupSnapshot, before string) error {
+	old := cluster.KeyGroupSnapshotName(g.rec.Group, before)
+	next := cluster.KeyGroupSnapshotName(g.rec.Group, g.rec.Name)
+	read, err := m.store.Read(ctx, store.Key(next))
+	if err != nil {
+		return err
+	}
+	if read.One(0).Rev != 0 {
+		return refuse(wire.Conflict, "name", "the group has a snapshot of that name: %s", read.One(0).Value)
+	}
+	t.If, t.Put = append(t.If, store.Cond{Key: next}), append(t.Put, put(next, g.rec.UUID))
+	t.Delete, t.Blind = append(t.Delete, old), append(t.Blind, old) // the name is its alone
+	for i := range g.parts {
+		was := g.parts[i]
+		g.parts[i].Name = g.rec.Name
+		t.If = append(t.If, store.Cond{Key: g.items[i].Key, Rev: g.items[i].Rev})
+		t.Put = append(t.Put, put(g.items[i].Key, g.parts[i]))
+		if err := m.renameSnapshot(ctx, t, &was, &g.parts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DeleteGroupSnapshot deletes a group snapshot, none of whose parts a host may use. Its parts go at once for
 // people; the call waits for their volumes to let go, but not for ever.
 func (m *Manager) DeleteGroupSnapshot(ctx context.Context, id cluster.UUID, ifMatch string) error {

@@ -86,6 +86,10 @@ func groupChanges() []change {
 			_, _, err := m.CreateGroupSnapshot(ctx, wire.GroupSnapshotCreate{Group: apitest.UUID(20), Name: "tuesday"})
 			return err
 		})},
+		{"rename a group snapshot", on(func(m *manager.Manager, ctx context.Context) error {
+			r := wire.SnapshotUpdate{Name: new("sunday")}
+			return errOf(m.UpdateGroupSnapshot(ctx, apitest.UUID(30), r, ""))
+		})},
 		{"revert a group", on(func(m *manager.Manager, ctx context.Context) error {
 			_, _, err := m.RevertGroup(ctx, apitest.UUID(20), wire.GroupRevert{Snapshot: apitest.UUID(30)}, "")
 			return err
@@ -237,8 +241,44 @@ func TestAFullGroup(t *testing.T) {
 	if _, err := c.Manager.UpdateGroup(t.Context(), g.ID, other, ""); err != nil {
 		t.Errorf("all others: %v", err)
 	}
+	renamed := wire.SnapshotUpdate{Name: new("tuesday")}
+	if _, err := c.Manager.UpdateGroupSnapshot(t.Context(), apitest.UUID(30), renamed, ""); err != nil {
+		t.Error(err)
+	}
+	c.Audit()
 	if err := c.Manager.DeleteGroupSnapshot(t.Context(), apitest.UUID(30), ""); err != nil {
 		t.Error(err)
 	}
+	c.Audit()
+}
+
+// TestTheNameOfAGroupSnapshotIsThatOfItsParts: where one of them cannot have it, none gets it.
+func TestTheNameOfAGroupSnapshotIsThatOfItsParts(t *testing.T) {
+	c := apitest.New(t)
+	c.Pool()
+	c.Own()
+	grouped(c, 2, "")
+	together(c, 30, "monday")
+	together(c, 31, "tuesday")
+	c.Snapshot(apitest.UUID(2), 32, "single")
+	for _, taken := range []string{"tuesday", "single"} {
+		r := wire.SnapshotUpdate{Name: &taken}
+		_, err := c.Manager.UpdateGroupSnapshot(t.Context(), apitest.UUID(30), r, "")
+		var refused *manager.Error
+		if !errors.As(err, &refused) || refused.Code != wire.Conflict || refused.Field != "name" {
+			t.Errorf("renamed to %q: %v", taken, err)
+		}
+	}
+	r := wire.SnapshotUpdate{Name: new("wednesday"), Description: new("d")}
+	s, err := c.Manager.UpdateGroupSnapshot(t.Context(), apitest.UUID(30), r, "")
+	if err != nil || s.Name != "wednesday" || s.Description != "d" {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	for _, p := range s.Snapshots {
+		if part, err := c.Manager.Snapshot(t.Context(), p.Snapshot); err != nil || part.Name != "wednesday" {
+			t.Errorf("a part is called %q, %v", part.Name, err)
+		}
+	}
+	together(c, 33, "monday")
 	c.Audit()
 }

@@ -94,6 +94,9 @@ func (m *Manager) makeSnapshot(ctx context.Context, read store.Snapshot, rec clu
 	if rec.Hidden { // until its clone is made
 		key := cluster.KeyUnclaimed(rec.UUID)
 		txn.Put, txn.Blind = append(txn.Put, put(key, rec.UUID)), []string{key}
+	} else {
+		m.note(&txn, wire.Info, "snapshot.created", aboutVolume(&vol), vol.Project,
+			"snapshot %s (%s) of volume %s asked for", rec.Name, rec.UUID, vol.Name)
 	}
 	rev, err := m.store.Commit(ctx, txn)
 	return store.Item{Key: record.Key, Value: record.Value, Rev: rev}, err
@@ -289,7 +292,7 @@ func (m *Manager) UpdateSnapshot(ctx context.Context, id cluster.UUID, r wire.Sn
 		if err != nil {
 			return err
 		}
-		before := rec.Name
+		was := rec
 		if r.Name != nil {
 			rec.Name = *r.Name
 		}
@@ -299,27 +302,42 @@ func (m *Manager) UpdateSnapshot(ctx context.Context, id cluster.UUID, r wire.Sn
 		if r.Metadata != nil {
 			rec.Metadata = r.Metadata
 		}
-		if err := rec.Validate(); err != nil {
-			return invalid(err)
+		if rec.Name != was.Name && rec.Set != nil {
+			return refuse(wire.SnapshotInGroup, "name", "snapshot %s is a part of group snapshot %s; rename that",
+				id, rec.Set.UUID)
 		}
 		t := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{put(it.Key, rec)}}
-		if rec.Name != before {
-			old, next := cluster.KeySnapshotName(rec.Volume, before), cluster.KeySnapshotName(rec.Volume, rec.Name)
-			read, err := m.store.Read(ctx, store.Key(next))
-			if err != nil {
-				return err
-			}
-			if read.One(0).Rev != 0 {
-				return refuse(wire.Conflict, "name", "the volume has a snapshot of that name: %s", read.One(0).Value)
-			}
-			t.If, t.Put = append(t.If, store.Cond{Key: next}), append(t.Put, put(next, rec.UUID))
-			t.Delete, t.Blind = []string{old}, []string{old} // the name is the snapshot's alone
+		if err := m.renameSnapshot(ctx, &t, &was, &rec); err != nil {
+			return err
 		}
 		rev, err := m.store.Commit(ctx, t)
 		snap = drawSnapshot(rec, rev)
 		return err
 	})
 	return snap, err
+}
+
+// renameSnapshot checks a snapshot that was changed, and adds to a transaction that its name moves, if it has
+// another one now.
+func (m *Manager) renameSnapshot(ctx context.Context, t *store.Txn, was, is *cluster.Snapshot) error {
+	if err := is.Validate(); err != nil {
+		return invalid(err)
+	}
+	if is.Name == was.Name {
+		return nil
+	}
+	old, next := was.NameKey(), is.NameKey()
+	read, err := m.store.Read(ctx, store.Key(next))
+	if err != nil {
+		return err
+	}
+	if read.One(0).Rev != 0 {
+		return refuse(wire.Conflict, "name", "volume %s has a snapshot of that name: %s", is.Volume,
+			read.One(0).Value)
+	}
+	t.If, t.Put = append(t.If, store.Cond{Key: next}), append(t.Put, put(next, is.UUID))
+	t.Delete, t.Blind = append(t.Delete, old), append(t.Blind, old) // the name is the snapshot's alone
+	return nil
 }
 
 // DeleteSnapshot deletes a snapshot that no host may use, and waits until its volume has let go; if that
@@ -336,7 +354,7 @@ func (m *Manager) DeleteSnapshot(ctx context.Context, id cluster.UUID, ifMatch s
 			return nil
 		}
 		var t store.Txn
-		if it, err = dropSnapshot(&t, it, rec); err != nil {
+		if it, err = m.dropSnapshot(&t, it, rec); err != nil {
 			return err
 		}
 		gone = rec.Clones > 0
@@ -351,12 +369,17 @@ func (m *Manager) DeleteSnapshot(ctx context.Context, id cluster.UUID, ifMatch s
 
 // dropSnapshot adds to a transaction that a snapshot is to go, or that it is hidden while there are clones of
 // it, and returns its record; or it refuses.
-func dropSnapshot(t *store.Txn, it store.Item, rec cluster.Snapshot) (store.Item, error) {
+func (m *Manager) dropSnapshot(t *store.Txn, it store.Item, rec cluster.Snapshot) (store.Item, error) {
 	if rec.Set != nil {
 		return it, refuse(wire.SnapshotInGroup, "", "snapshot %s is a part of group snapshot %s; delete that",
 			rec.UUID, rec.Set.UUID)
 	}
-	return dropPart(t, it, rec)
+	it, err := dropPart(t, it, rec)
+	if err == nil {
+		m.note(t, wire.Info, "snapshot.deleted", about("volume", rec.Volume), rec.Project,
+			"snapshot %s (%s) of %s deleted", rec.Name, rec.UUID, rec.Created)
+	}
+	return it, err
 }
 
 // dropPart is dropSnapshot for what may be a part of a group snapshot.
@@ -383,9 +406,9 @@ func dropPart(t *store.Txn, it store.Item, rec cluster.Snapshot) (store.Item, er
 	return it, nil
 }
 
-// droppedAtOnce bounds the snapshots whose deletion is asked for by one transaction: three keys are written
+// droppedAtOnce bounds the snapshots whose deletion is asked for by one transaction: four keys are written
 // for each.
-const droppedAtOnce = store.MaxOps / 3
+const droppedAtOnce = store.MaxOps / 4
 
 // deleteSnapshotsOf deletes all snapshots of a volume, and waits until they are gone or hidden.
 func (m *Manager) deleteSnapshotsOf(ctx context.Context, volume cluster.UUID) error {
@@ -423,7 +446,7 @@ func (m *Manager) dropSnapshots(ctx context.Context, items []store.Item) (going 
 			return nil, err
 		}
 		if rec.State != cluster.SnapshotDeleting {
-			if it, err = dropSnapshot(&t, it, rec); err != nil {
+			if it, err = m.dropSnapshot(&t, it, rec); err != nil {
 				return nil, err
 			}
 		}

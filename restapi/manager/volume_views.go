@@ -123,12 +123,15 @@ type VolumeFilter struct {
 	Name    string
 	Pool    string
 	Project string
-	Hidden  bool // those that are kept for clones instead; only who sees all projects sees them
+	// Snapshot that they began as and share blocks with; zero: any, and none.
+	Snapshot cluster.UUID
+	Hidden   bool // those that are kept for clones instead; only who sees all projects sees them
 }
 
 func (f VolumeFilter) passes(rec *cluster.Volume) bool {
 	return rec.Hidden == f.Hidden && (f.Name == "" || f.Name == rec.Name) &&
-		(f.Pool == "" || f.Pool == rec.Pool) && (f.Project == "" || f.Project == rec.Project)
+		(f.Pool == "" || f.Pool == rec.Pool) && (f.Project == "" || f.Project == rec.Project) &&
+		(f.Snapshot.IsZero() || rec.Parent != nil && rec.Parent.Snapshot == f.Snapshot)
 }
 
 // Volumes lists volumes by id.
@@ -226,7 +229,11 @@ func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string
 			return nil, false, err
 		}
 		for _, it := range found {
-			if it.Key > cluster.PrefixVolumes+after {
+			rec, err := decode[cluster.Volume](it)
+			if err != nil {
+				return nil, false, err
+			}
+			if it.Key > cluster.PrefixVolumes+after && f.passes(&rec) {
 				out = append(out, it)
 			}
 		}

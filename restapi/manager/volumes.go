@@ -33,7 +33,7 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 		return m.createClone(ctx, r)
 	}
 	rec := cluster.Volume{UUID: r.ID, Name: r.Name, Project: r.Project, Pool: r.Pool, Size: r.Size,
-		Metadata: r.Metadata, Description: r.Description,
+		Metadata: r.Metadata, Description: r.Description, ReadOnly: r.ReadOnly,
 		Key: cluster.VolumeKeyAfter(0), Request: digest(r)} // the key comes later
 	if err := rec.Validate(); err != nil {
 		return vol, false, invalid(err, "size", "size_bytes", "uuid", "id")

@@ -20,6 +20,8 @@ type VolumeCreate struct {
 	Encryption string `json:"encryption,omitempty"`
 	// Provisioning is Thin, Thick, or empty: as the pool says.
 	Provisioning string `json:"provisioning,omitempty"`
+	// ReadOnly: hosts may not write, from the beginning on.
+	ReadOnly bool `json:"read_only,omitempty"`
 }
 
 // The ways to provision: a thin volume takes space as it is written, a thick one has its whole size set

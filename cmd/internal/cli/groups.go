@@ -19,7 +19,8 @@ func groupCommand(g *global) *cobra.Command {
 			"snapshot is GROUP@NAME, or its id.",
 	}
 	c.AddCommand(groupCreate(g), groupList(g), groupShow(g), groupUpdate(g), groupAdd(g), groupRemove(g),
-		groupDelete(g), groupRevert(g), groupSnapshot(g), groupSnapshots(g), groupDeleteSnapshot(g))
+		groupDelete(g), groupRevert(g), groupSnapshot(g), groupSnapshots(g), groupUpdateSnapshot(g),
+		groupDeleteSnapshot(g))
 	return c
 }
 

@@ -26,6 +26,7 @@ func volumeCommand(g *global) *cobra.Command {
 
 func volumeCreate(g *global) *cobra.Command {
 	var id, project, encryption, provisioning, description string
+	var readOnly bool
 	var from origin
 	var meta map[string]string
 	c := &cobra.Command{
@@ -37,7 +38,7 @@ func volumeCreate(g *global) *cobra.Command {
 			"  ashlar volume create disk3 --from-volume disk1 --size 20GiB",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			opts := wire.VolumeCreate{Name: args[0], Project: project, Metadata: meta, Encryption: encryption,
-				Provisioning: provisioning, Description: description}
+				Provisioning: provisioning, Description: description, ReadOnly: readOnly}
 			err := from.apply(cmd.Context(), c, &opts)
 			if err != nil {
 				return err
@@ -62,6 +63,7 @@ func volumeCreate(g *global) *cobra.Command {
 	f.StringVar(&encryption, "encryption", "", "aes-256-xts or none (default: as the pool says, or the source)")
 	f.StringVar(&provisioning, "provisioning", "", "thin or thick: its whole size is set aside (default: as "+
 		"the pool says)")
+	f.BoolVar(&readOnly, "read-only", false, "hosts may not write to it")
 	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
 	c.MarkFlagsMutuallyExclusive("from-snapshot", "from-volume")
 	return c
@@ -69,10 +71,19 @@ func volumeCreate(g *global) *cobra.Command {
 
 func volumeList(g *global) *cobra.Command {
 	var o client.VolumeListOpts
+	var of string
 	c := &cobra.Command{
 		Use: "list", Short: "List the volumes", Args: cobra.NoArgs,
-		Example: "  ashlar volume list --pool fast\n  ashlar volume list -o name",
+		Example: "  ashlar volume list --pool fast\n  ashlar volume list --clones-of disk1@monday\n" +
+			"  ashlar volume list -o name",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
+			if of != "" {
+				s, err := findSnapshot(cmd.Context(), c, of)
+				if err != nil {
+					return err
+				}
+				o.Snapshot = s.ID
+			}
 			volumes, err := c.FindVolumes(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -88,6 +99,7 @@ func volumeList(g *global) *cobra.Command {
 	}
 	c.Flags().StringVar(&o.Pool, "pool", "", "only volumes of this pool")
 	c.Flags().StringVar(&o.Project, "project", "", "only volumes of this project")
+	c.Flags().StringVar(&of, "clones-of", "", "only volumes that began as this snapshot: its id, or VOLUME@NAME")
 	c.Flags().BoolVar(&o.Hidden, "hidden", false, "instead those that were deleted and are kept for clones")
 	return c
 }
