@@ -1,8 +1,9 @@
 #!/bin/sh
 # Install what the OpenStack half of the end-to-end tests needs from Debian.
 #
-#   e2e/openstack/setup.sh           install what is missing (root, or sudo)
-#   e2e/openstack/setup.sh --check   only say what is missing (exit 1 if anything is)
+#   e2e/openstack/setup.sh                  install what is missing (root, or sudo)
+#   e2e/openstack/setup.sh --check          only say what is missing (exit 1 if anything is)
+#   e2e/openstack/setup.sh [--check] nova   Nova, too, and what it cannot do without
 #
 # Running it again is cheap: when every package is there it does nothing and
 # does not touch the network. No service is started and none is enabled: the
@@ -26,6 +27,32 @@ qemu-utils
 rabbitmq-server
 uwsgi-plugin-python3
 "
+# nova-compute-kvm means QEMU for x86 only; with it, emulation works as well.
+NOVA_PACKAGES="
+busybox-static
+cpio
+glance-api
+libvirt-daemon-system
+nova-api
+nova-compute
+nova-compute-kvm
+nova-conductor
+nova-scheduler
+placement-api
+xz-utils
+"
+
+check=
+for argument; do
+    case $argument in
+    --check) check=yes ;;
+    nova) PACKAGES="$PACKAGES $NOVA_PACKAGES" ;;
+    *)
+        echo "usage: setup.sh [--check] [nova]" >&2
+        exit 2
+        ;;
+    esac
+done
 
 missing() {
     for package in $PACKAGES; do
@@ -42,7 +69,7 @@ todo=$(missing)
 if [ -z "$todo" ]; then
     exit 0
 fi
-if [ "${1:-}" = --check ]; then
+if [ -n "$check" ]; then
     echo "missing Debian packages:" $todo >&2
     exit 1
 fi
