@@ -25,6 +25,7 @@ volume              volume with id = ``volume.name_id`` and the same UUID
                     unless the volume was there before Cinder
 snapshot            snapshot with id = ``snapshot.id``, or
                     ``snapshot.provider_id`` if it was there before
+group               group with id = ``group.id`` (module groups)
 ``host@backend#p``  pool p
 attached host       export of the volume to ``connector['nqn']``; of the
                     snapshot, for a backup
@@ -50,7 +51,9 @@ from ashlar_brick import connector as ashlar_connector
 from ashlar_brick import errors
 from ashlar_cinder import existing
 from ashlar_cinder import faults
+from ashlar_cinder import groups
 from ashlar_cinder import login
+from ashlar_cinder import managing
 from ashlar_cinder import options
 from ashlar_cinder import policy
 from cinder import exception
@@ -70,7 +73,8 @@ CONF.register_opts(options.OPTS, group=configuration.SHARED_CONF_GROUP)
 
 
 @interface.volumedriver
-class AshlarDriver(driver.VolumeDriver):
+class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
+                   driver.VolumeDriver):
     """Volumes of an Ashlar cluster, attached over NVMe/TCP.
 
     Version history:
@@ -86,9 +90,10 @@ class AshlarDriver(driver.VolumeDriver):
         0.4.0 - Revert to snapshot
         0.5.0 - Volumes from snapshots and from volumes, without a copy
         0.6.0 - Login with Keystone
+        0.7.0 - Groups with consistent snapshots
     """
 
-    VERSION = '0.6.0'
+    VERSION = '0.7.0'
     VENDOR = 'Ashlar'
     CI_WIKI_NAME = 'Ashlar_CI'
     # No state, no lock of its own: any service may make any call.
@@ -159,7 +164,7 @@ class AshlarDriver(driver.VolumeDriver):
 
     def create_volume_from_snapshot(self, volume, snapshot):
         """Begin a volume, perhaps a larger one, as the snapshot."""
-        self._create(volume, {'snapshot': _id_of(snapshot)})
+        self._create(volume, {'snapshot': existing.id_of(snapshot)})
 
     def create_cloned_volume(self, volume, src_vref):
         """Begin a volume, perhaps a larger one, as the other one is now.
@@ -173,19 +178,21 @@ class AshlarDriver(driver.VolumeDriver):
         """Create a volume with what its type asks for."""
         bounds = policy.bounds(volume.volume_type_id, volume.size)
         encryption = policy.encryption(volume.volume_type_id)
+        group_id = groups.of_volume(volume)
         with faults.as_cinder_errors():
             self._api.create_volume(volume.name_id, name=volume.name,
                                     pool=self._pool_of(volume),
                                     size_bytes=volume.size * units.Gi,
                                     encryption=encryption, source=source)
-            if bounds is None:
-                return
             try:
-                self._limit(volume.name_id, bounds)
+                if bounds is not None:
+                    self._limit(volume.name_id, bounds)
+                if group_id is not None:
+                    self._api.update_group(group_id, add=[volume.name_id])
             except errors.AshlarError:
                 # Cinder may go on to another back end, and forget this one.
                 with excutils.save_and_reraise_exception():
-                    self._api.delete_volume(volume.name_id)
+                    groups.delete_volume(self._api, volume.name_id)
 
     def _pool_of(self, volume):
         """The pool that the scheduler chose for a volume."""
@@ -209,7 +216,7 @@ class AshlarDriver(driver.VolumeDriver):
         """
         with faults.as_cinder_errors():
             try:
-                self._api.delete_volume(volume.name_id)
+                groups.delete_volume(self._api, volume.name_id)
             except errors.NotFound:
                 LOG.info('Volume %s is not there (any more), nothing to '
                          'delete.', volume.name_id)
@@ -321,7 +328,7 @@ class AshlarDriver(driver.VolumeDriver):
 
     def delete_snapshot(self, snapshot):
         """Delete a snapshot; one that is not there counts as deleted."""
-        snapshot_id = _id_of(snapshot)
+        snapshot_id = existing.id_of(snapshot)
         with faults.as_cinder_errors():
             try:
                 self._api.delete_snapshot(snapshot_id)
@@ -335,7 +342,7 @@ class AshlarDriver(driver.VolumeDriver):
 
     def revert_to_snapshot(self, context, volume, snapshot):
         """Make the volume again what its newest snapshot shows."""
-        snapshot_id = _id_of(snapshot)
+        snapshot_id = existing.id_of(snapshot)
         with faults.as_cinder_errors():
             self._api.revert_volume(volume.name_id, snapshot_id)
             found = self._api.snapshot(snapshot_id)
@@ -361,7 +368,7 @@ class AshlarDriver(driver.VolumeDriver):
         """Let the connector's host read the snapshot, and say how."""
         self.validate_connector(connector)
         with faults.as_cinder_errors():
-            export = self._api.export_snapshot(_id_of(snapshot),
+            export = self._api.export_snapshot(existing.id_of(snapshot),
                                                connector['nqn'])
         return self._connection_info(connector, export, access_mode='ro')
 
@@ -371,7 +378,7 @@ class AshlarDriver(driver.VolumeDriver):
         Cinder makes one backup of a snapshot at a time, so no other one of
         the same host needs it.
         """
-        snapshot_id = _id_of(snapshot)
+        snapshot_id = existing.id_of(snapshot)
         nqn = connector.get('nqn') if connector else None
         with faults.as_cinder_errors():
             try:
@@ -382,94 +389,6 @@ class AshlarDriver(driver.VolumeDriver):
             except errors.NotFound:
                 LOG.info('Snapshot %s is not there (any more), no host can '
                          'read it.', snapshot_id)
-
-    # Managing (module existing).
-
-    def manage_existing_get_size(self, volume, existing_ref):
-        """Size in GiB, rounded up: managing grows the volume to it."""
-        found = existing.volume(self._api, self._pool_of(volume),
-                                existing_ref)
-        return existing.whole_gib(found.size_bytes)
-
-    def manage_existing(self, volume, existing_ref):
-        """Take over a volume of the same pool that no host may use.
-
-        :param existing_ref: {'source-id': UUID} or {'source-name': name}
-        """
-        found = existing.volume(self._api, self._pool_of(volume),
-                                existing_ref)
-        existing.require_unused(found, existing_ref)
-        if (found.id != volume.name_id and
-                existing.is_managed_volume(found.id)):
-            raise exception.ManageExistingAlreadyManaged(
-                volume_ref=found.id)
-        wanted = policy.encryption(volume.volume_type_id)
-        if wanted not in (None, found.encryption):
-            raise exception.ManageExistingVolumeTypeMismatch(
-                reason=_('its encryption is %s') % found.encryption)
-        size = existing.whole_gib(found.size_bytes)
-        bounds = policy.bounds(volume.volume_type_id, size)
-        with faults.as_cinder_errors():
-            self._api.grow_volume(found.id, size * units.Gi)
-            if bounds is not None:
-                self._limit(found.id, bounds)
-        return {'_name_id': found.id}
-
-    def unmanage(self, volume):
-        """Leave the volume to others. Nothing on it is Cinder's."""
-        LOG.info('Volume %s stays where it is, outside of Cinder.',
-                 volume.name_id)
-
-    def get_manageable_volumes(self, cinder_volumes, marker, limit, offset,
-                               sort_keys, sort_dirs):
-        known = {volume.name_id: volume.id for volume in cinder_volumes}
-        entries = [existing.volume_entry(volume, known.get(volume.id))
-                   for volume in self._volumes()]
-        return volume_utils.paginate_entries_list(
-            entries, marker, limit, offset, sort_keys, sort_dirs)
-
-    def manage_existing_snapshot_get_size(self, snapshot, existing_ref):
-        """Size in GiB, rounded up."""
-        found = existing.snapshot(self._api, snapshot.volume.name_id,
-                                  existing_ref)
-        return existing.whole_gib(found.size_bytes)
-
-    def manage_existing_snapshot(self, snapshot, existing_ref):
-        """Take over a snapshot of the volume that no host may read.
-
-        :param existing_ref: {'source-id': UUID} or {'source-name': name}
-        """
-        found = existing.snapshot(self._api, snapshot.volume.name_id,
-                                  existing_ref)
-        existing.require_unused(found, existing_ref)
-        existing.require_available(found, existing_ref)
-        if found.id != snapshot.id and existing.is_managed_snapshot(found.id):
-            raise exception.ManageExistingAlreadyManaged(
-                volume_ref=found.id)
-        return {'provider_id': found.id}
-
-    def unmanage_snapshot(self, snapshot):
-        """Leave the snapshot to others. Nothing on it is Cinder's."""
-        LOG.info('Snapshot %s stays where it is, outside of Cinder.',
-                 _id_of(snapshot))
-
-    def get_manageable_snapshots(self, cinder_snapshots, marker, limit,
-                                 offset, sort_keys, sort_dirs):
-        known = {_id_of(snapshot): snapshot.id
-                 for snapshot in cinder_snapshots}
-        volumes = {volume.id for volume in self._volumes()}
-        with faults.as_cinder_errors():
-            entries = [existing.snapshot_entry(found, known.get(found.id))
-                       for found in self._api.snapshots()
-                       if found.volume in volumes]
-        return volume_utils.paginate_entries_list(
-            entries, marker, limit, offset, sort_keys, sort_dirs)
-
-    def _volumes(self):
-        """All volumes of the pools of this back end, Cinder's and others."""
-        with faults.as_cinder_errors():
-            return [volume for pool in self.configuration.ashlar_pools
-                    for volume in self._api.volumes(pool)]
 
     # Changes of type and place, as far as nothing has to be copied.
 
@@ -561,7 +480,7 @@ class AshlarDriver(driver.VolumeDriver):
             'online_extend_support': True,
             'multiattach': True,
             'QoS_support': True,
-            'consistent_group_snapshot_enabled': False,
+            'consistent_group_snapshot_enabled': True,
             'replication_enabled': False,
             'filter_function': self.get_filter_function(),
             'goodness_function': self.get_goodness_function(),
@@ -586,11 +505,6 @@ def _is_shared(volume, connector):
     same_host = [one for one in recorded
                  if one.get('nqn') == connector['nqn']]
     return len(same_host) > (1 if connector in same_host else 0)
-
-
-def _id_of(snapshot):
-    """The id that a snapshot of Cinder has in the API."""
-    return snapshot.provider_id or snapshot.id
 
 
 def _gib(size_bytes):

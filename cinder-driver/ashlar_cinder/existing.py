@@ -31,6 +31,11 @@ from cinder import objects
 from cinder.i18n import _
 
 
+def id_of(snapshot):
+    """The id that a snapshot of Cinder has in the API."""
+    return snapshot.provider_id or snapshot.id
+
+
 def find(reference, by_id, by_name):
     """What a reference means.
 

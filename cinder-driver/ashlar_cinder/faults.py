@@ -34,7 +34,8 @@ def as_cinder_errors():
     """
     try:
         yield
-    except (errors.VolumeExported, errors.VolumeHasSnapshots) as exc:
+    except (errors.VolumeExported, errors.VolumeHasSnapshots,
+            errors.VolumeInGroup) as exc:
         LOG.error('%s', exc)
         raise exception.VolumeIsBusy(message=str(exc)) from exc
     except errors.SnapshotExported as exc:

@@ -60,6 +60,7 @@ func TestCinder(t *testing.T) {
 	t.Run("snapshots keep what was", c.snapshotsLive)
 	t.Run("snapshots in odd orders, and taken over", c.oddSnapshots)
 	t.Run("clones are what they began as", c.clonesLive)
+	t.Run("groups are of one moment", c.groupsLive)
 	t.Run("bounds follow the volume type", c.boundsFollowType)
 	t.Run("a volume too large is an error with a reason", c.tooLarge)
 	t.Run("a token that was revoked is renewed", c.tokenIsRenewed)

@@ -195,11 +195,19 @@ func (c cloud) write(ctx context.Context, t *testing.T, host *initiator.Volume, 
 // expectData attaches a volume and checks what it begins with.
 func (c cloud) expectData(ctx context.Context, t *testing.T, volume string, want []byte) {
 	t.Helper()
+	if !bytes.Equal(c.read(ctx, t, volume, len(want)), want) {
+		t.Errorf("volume %s does not begin as it should", volume)
+	}
+}
+
+// read attaches a volume and reads its first n bytes.
+func (c cloud) read(ctx context.Context, t *testing.T, volume string, n int) []byte {
+	t.Helper()
 	a := c.attach(t, volume)
 	host := open(t, a.Info, a.Info.HostNQN)
-	got := make([]byte, len(want))
-	if err := host.Read(ctx, got, 0); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("read: %v, as it should be: %v", err, bytes.Equal(got, want))
+	got := make([]byte, n)
+	if err := host.Read(ctx, got, 0); err != nil {
+		t.Fatal(err)
 	}
 	if err := host.Close(); err != nil {
 		t.Error(err)
@@ -207,6 +215,7 @@ func (c cloud) expectData(ctx context.Context, t *testing.T, volume string, want
 	if err := c.Detach(ctx, a); err != nil {
 		t.Fatal(err)
 	}
+	return got
 }
 
 // readSnapshot reads the beginning of a snapshot as a host would for a backup.

@@ -15,10 +15,10 @@
 Contract:
 
 * Every method is one call of the API (a list: one a page) and idempotent:
-  volumes and snapshots are created under an id that the caller chose, sizes
-  and bounds are absolute, allowing and removing a host twice is the same as
-  once; where that is not enough, the call bears an idempotency key. So a call
-  whose answer was lost may be made again, by the caller or as in the next
+  volumes, snapshots and groups are created under an id that the caller chose,
+  sizes and bounds are absolute, allowing and removing a host twice is the same
+  as once; where that is not enough, the call bears an idempotency key. So a
+  call whose answer was lost may be made again, by the caller or as in the next
   point.
 * Any node answers any call. A call goes to the address that served last; when
   the connection to it fails (refused, no route, TLS handshake, reset) or it
@@ -154,7 +154,7 @@ class Client:
         """Delete a volume.
 
         NotFound; VolumeExported while a host may use it, VolumeHasSnapshots
-        while there are some.
+        while there are some, VolumeInGroup while it is in one.
         """
         self._call('DELETE', ['volumes', volume_id])
 
@@ -245,6 +245,52 @@ class Client:
     def unexport_snapshot_all(self, snapshot_id):
         """Take a snapshot from all hosts and close their connections."""
         self._call('DELETE', ['snapshots', snapshot_id, 'exports'])
+
+    def create_group(self, group_id, *, name):
+        """Make a group without volumes under the caller's id (a UUID).
+
+        As for volumes, the same call again answers the same group.
+        -> resources.Group
+        """
+        return resources.Group.parse(
+            self._call('POST', ['groups'], {'id': group_id, 'name': name}))
+
+    def group(self, group_id):
+        """Show a group. -> resources.Group, or NotFound"""
+        return resources.Group.parse(self._call('GET', ['groups', group_id]))
+
+    def update_group(self, group_id, *, add=(), remove=()):
+        """Put volumes (their ids) into a group, take others out of it.
+
+        All of it happens, or nothing; what is so already stays so.
+        VolumeInGroup when one to add is in another group.
+        -> resources.Group
+        """
+        changes = {'add': list(add), 'remove': list(remove)}
+        return resources.Group.parse(
+            self._call('PATCH', ['groups', group_id],
+                       {key: ids for key, ids in changes.items() if ids}))
+
+    def delete_group(self, group_id):
+        """Delete a group. NotFound; GroupNotEmpty unless it is empty."""
+        self._call('DELETE', ['groups', group_id])
+
+    def create_group_snapshot(self, snapshot_id, *, group_id, name):
+        """Take a snapshot of all volumes of a group at one moment.
+
+        As for snapshots, also in that its state may be 'creating'.
+        -> resources.GroupSnapshot
+        """
+        body = {'id': snapshot_id, 'group': group_id, 'name': name}
+        return resources.GroupSnapshot.parse(
+            self._call('POST', ['group-snapshots'], body))
+
+    def delete_group_snapshot(self, snapshot_id):
+        """Delete a group snapshot with its snapshots.
+
+        NotFound, or SnapshotExported while a host may read one of them.
+        """
+        self._call('DELETE', ['group-snapshots', snapshot_id])
 
     def _list(self, path, kind, query=None):
         """Iterate over a list, a call a page."""

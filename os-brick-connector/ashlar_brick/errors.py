@@ -26,6 +26,8 @@
         |-- Conflict         409
         |   |-- VolumeExported      a host may still use the volume
         |   |-- VolumeHasSnapshots  they have to go first
+        |   |-- VolumeInGroup       it has to leave its group first
+        |   |-- GroupNotEmpty       the group has volumes or snapshots
         |   |-- SnapshotExported    a host may still read the snapshot
         |   |-- SnapshotNotNewest   the volume has newer ones
         |   |-- SnapshotLimit       the volume has as many as it may
@@ -109,6 +111,14 @@ class VolumeHasSnapshots(Conflict):
     """The volume has snapshots, so it cannot be deleted."""
 
 
+class VolumeInGroup(Conflict):
+    """The volume is in a group, so it cannot be deleted, or join another."""
+
+
+class GroupNotEmpty(Conflict):
+    """The group has volumes or group snapshots, so it cannot be deleted."""
+
+
 class SnapshotExported(Conflict):
     """A host may still read the snapshot, so it cannot be deleted."""
 
@@ -150,6 +160,8 @@ def from_problem(call, status, problem):
     """
     by_code = {'volume_exported': VolumeExported,
                'volume_has_snapshots': VolumeHasSnapshots,
+               'volume_in_group': VolumeInGroup,
+               'group_not_empty': GroupNotEmpty,
                'snapshot_exported': SnapshotExported,
                'snapshot_not_newest': SnapshotNotNewest,
                'snapshot_limit': SnapshotLimit,

@@ -64,7 +64,10 @@ class Pool:
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """A volume. `id` is also the UUID of its NVMe namespace."""
+    """A volume. `id` is also the UUID of its NVMe namespace.
+
+    `group`: id of the group that it is in, or ''.
+    """
 
     id: str
     name: str
@@ -73,11 +76,13 @@ class Volume:
     encryption: str
     nqn: str
     hosts: tuple
+    group: str
 
     @classmethod
     def parse(cls, answer):
         return cls(id=_member(answer, 'id', str),
                    name=_member(answer, 'name', str),
+                   group=_optional(answer, 'group', ''),
                    pool=_member(answer, 'pool', str),
                    size_bytes=_member(answer, 'size_bytes', int),
                    encryption=_member(answer, 'encryption', str),
@@ -111,6 +116,43 @@ class Snapshot:
                    state=_member(answer, 'state', str),
                    size_bytes=_member(answer, 'size_bytes', int),
                    hosts=tuple(_member(answer, 'hosts', list)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Volumes (their ids) that snapshots are taken of at one moment."""
+
+    id: str
+    name: str
+    volumes: tuple
+
+    @classmethod
+    def parse(cls, answer):
+        return cls(id=_member(answer, 'id', str),
+                   name=_member(answer, 'name', str),
+                   volumes=tuple(_member(answer, 'volumes', list)))
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupSnapshot:
+    """The volumes of a group as they were at one moment.
+
+    `parts`: id of a volume -> id of its snapshot; `state`: as for those.
+    """
+
+    id: str
+    group: str
+    state: str
+    parts: dict
+
+    @classmethod
+    def parse(cls, answer):
+        parts = _member(answer, 'snapshots', list)
+        return cls(id=_member(answer, 'id', str),
+                   group=_member(answer, 'group', str),
+                   state=_member(answer, 'state', str),
+                   parts={_member(part, 'volume', str):
+                          _member(part, 'snapshot', str) for part in parts})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +201,7 @@ class Page:
     @classmethod
     def parse(cls, answer):
         items = tuple(_member(answer, 'items', list))
-        return cls(items=items,
-                   next=_member(dict({'next': ''}, **answer), 'next', str))
+        return cls(items=items, next=_optional(answer, 'next', ''))
 
 
 def _member(answer, name, kind):
@@ -173,3 +214,10 @@ def _member(answer, name, kind):
         raise errors.BadAnswer(f'{name!r} should be of type {kind.__name__}, '
                                f'got {type(value).__name__}')
     return value
+
+
+def _optional(answer, name, default):
+    """A member that may be missing; it is of the type of the default."""
+    if isinstance(answer, dict) and name not in answer:
+        return default
+    return _member(answer, name, type(default))

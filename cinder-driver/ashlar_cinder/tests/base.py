@@ -23,10 +23,12 @@ from ashlar_cinder import options
 from cinder import context
 from cinder import objects
 from cinder.volume import configuration
+from cinder.volume import group_types
 from cinder.volume import qos_specs
 from cinder.volume import volume_types
 
 NQN = 'nqn.2014-08.org.nvmexpress:uuid:6c4b2f9e-0000-4000-8000-00000000000'
+CONSISTENT = 'consistent_group_snapshot_enabled'
 HOST_A = {'nqn': NQN + 'a', 'host': 'compute-a', 'ip': '192.0.2.10'}
 HOST_B = {'nqn': NQN + 'b', 'host': 'compute-b', 'ip': '192.0.2.11'}
 
@@ -74,6 +76,7 @@ class TestCase(unittest.TestCase):
             for connector in connectors]
         updates.setdefault('_name_id', None)
         updates.setdefault('volume_type_id', None)
+        updates.setdefault('group_id', None)
         return objects.Volume(
             context.get_admin_context(), id=volume_id, size=size,
             host=f'vm@ashlar-1#{pool}' if pool else 'vm@ashlar-1',
@@ -120,6 +123,19 @@ class TestCase(unittest.TestCase):
                                    dict(specs, consumer=consumer))
             qos_specs.associate_qos_with_type(self.admin, qos.id, made.id)
         return objects.VolumeType.get_by_id(self.admin, made.id)
+
+    def make_group(self, consistent=True):
+        """A group of a type of its own, which is in Cinder's tables."""
+        specs = {CONSISTENT: '<is> True'} if consistent else {}
+        name = f'group-type-{len(group_types.get_all_group_types(self.admin))}'
+        made = group_types.create(self.admin, name, specs)
+        return objects.Group(self.admin, id=str(uuid.uuid4()), name='a group',
+                             group_type_id=made.id)
+
+    def make_group_snapshot(self, group):
+        return objects.GroupSnapshot(self.admin, id=str(uuid.uuid4()),
+                                     group_id=group.id,
+                                     group_type_id=group.group_type_id)
 
     def recorded_volume(self, **updates):
         """A volume that is in Cinder's tables."""

@@ -23,6 +23,7 @@ import sys
 import unittest
 
 from ashlar_cinder import driver
+from cinder.interface import volume_group_driver as groups
 from cinder.interface import volume_manageable_driver as manageable
 from cinder.interface import volume_snapshot_revert as revert
 from cinder.interface import volume_snapshotmanagement_driver as snapshots
@@ -50,7 +51,8 @@ class ComplianceTest(unittest.TestCase):
         """By name and order; Cinder's own test compares class methods only."""
         for interface in (manageable.VolumeListManageableDriver,
                           snapshots.VolumeSnapshotManagementDriver,
-                          revert.VolumeSnapshotRevertDriver):
+                          revert.VolumeSnapshotRevertDriver,
+                          groups.VolumeGroupDriver):
             calls = inspect.getmembers(interface, inspect.isfunction)
             for name, call in calls:
                 if name.startswith('_'):

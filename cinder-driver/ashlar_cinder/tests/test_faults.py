@@ -42,6 +42,16 @@ CALLS = {
         lambda d, t: d.terminate_connection_snapshot(t.snapshot, HOST),
     'manage_existing':
         lambda d, t: d.manage_existing(t.new, {'source-id': t.bare.id}),
+    'create_group': lambda d, t: d.create_group(None, t.to_be),
+    'update_group': lambda d, t: d.update_group(None, t.group, [t.bare]),
+    'delete_group': lambda d, t: d.delete_group(None, t.group, [t.member]),
+    'create_group_snapshot':
+        lambda d, t: d.create_group_snapshot(None, t.moment, [t.part]),
+    'delete_group_snapshot':
+        lambda d, t: d.delete_group_snapshot(None, t.moment, [t.part]),
+    'create_group_from_src':
+        lambda d, t: d.create_group_from_src(
+            None, t.to_be, [t.new], t.moment, [t.part]),
     'retype': lambda d, t: d.retype(None, t.volume, t.bounded, {}, t.place),
 }
 
@@ -61,6 +71,11 @@ class LostAnswerTest(base.TestCase):
         self.volume.volume_type_id = self.bounded.id
         self.new = self.make_volume(volume_type_id=self.bounded.id)
         self.snapshot = self.make_snapshot(self.volume)
+        self.group, self.to_be = self.make_group(), self.make_group()
+        self.moment = self.make_group_snapshot(self.group)
+        self.member = self.make_volume(group_id=self.group.id,
+                                       group=self.group)
+        self.part = self.make_snapshot(self.member)
         self.plain = self.used.volume_type_id
         self.place = {'host': 'vm@ashlar-1#default', 'capabilities': {
             'location_info': f'AshlarDriver:{self.cluster.id}'}}
@@ -68,7 +83,8 @@ class LostAnswerTest(base.TestCase):
     def begin(self, name):
         """Make the cluster such that every call has something to do."""
         for kept in (self.cluster.volumes, self.cluster.snapshots,
-                     self.cluster.hosts, self.cluster.reverts):
+                     self.cluster.hosts, self.cluster.reverts,
+                     self.cluster.groups, self.cluster.group_snapshots):
             kept.clear()
         self.volume.volume_type_id = (self.plain if name == 'retype' else
                                       self.bounded.id)
@@ -78,11 +94,18 @@ class LostAnswerTest(base.TestCase):
         self.driver.initialize_connection(self.used, HOST)
         if name == 'terminate_connection_snapshot':
             self.driver.initialize_connection_snapshot(self.snapshot, HOST)
+        self.driver.create_group(None, self.group)
+        self.driver.create_volume(self.member)
+        if name in ('delete_group_snapshot', 'create_group_from_src'):
+            _, (taken,) = self.driver.create_group_snapshot(
+                None, self.moment, [self.part])
+            self.part.provider_id = taken['provider_id']
         self.cluster.calls.clear()
 
     def state(self):
         return copy.deepcopy((self.cluster.volumes, self.cluster.snapshots,
-                              self.cluster.hosts,
+                              self.cluster.hosts, self.cluster.groups,
+                              self.cluster.group_snapshots,
                               set(self.cluster.reverts.values())))
 
     def test_call_can_be_made_again(self):

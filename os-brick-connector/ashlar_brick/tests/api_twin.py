@@ -12,8 +12,9 @@
 
 """An in-memory twin of the Ashlar API, for tests of its callers.
 
-It keeps the rules of restapi/api/openapi.yaml for volumes, snapshots, exports,
-pools and the cluster, speaks HTTP on 127.0.0.1, and can misbehave on request::
+It keeps the rules of restapi/api/openapi.yaml for volumes, snapshots, groups,
+exports, pools and the cluster, speaks HTTP on 127.0.0.1, and can misbehave on
+request::
 
     with ApiTwin() as twin:
         client.Client([twin.url], twin.token)
@@ -63,6 +64,8 @@ class Cluster:
         default_factory=lambda: {'default': 100 * GiB})
     volumes: dict = dataclasses.field(default_factory=dict)
     snapshots: dict = dataclasses.field(default_factory=dict)
+    groups: dict = dataclasses.field(default_factory=dict)
+    group_snapshots: dict = dataclasses.field(default_factory=dict)
     owners: bool = True
     pins: int = 1024
     reverts: dict = dataclasses.field(default_factory=dict)
@@ -171,6 +174,8 @@ class Cluster:
                           hosts=hosts)
         if any(one['volume'] == volume_id for one in self.snapshots.values()):
             raise Problem(409, 'volume_has_snapshots', 'delete them first')
+        if 'group' in self.volumes[volume_id]:
+            raise Problem(409, 'volume_in_group', 'take it out first')
         del self.volumes[volume_id], self.hosts[volume_id]
         return 204, None
 
@@ -260,10 +265,102 @@ class Cluster:
         if hosts:
             raise Problem(409, 'snapshot_exported', 'hosts may read it',
                           hosts=hosts)
+        if 'group_snapshot' in self.snapshots[snapshot_id]:
+            raise Problem(409, 'snapshot_in_group', 'delete all of it')
         if not self.owners:
             self.snapshots[snapshot_id]['state'] = 'deleting'
             return 202, self.show_snapshot(snapshot_id)[1]
         del self.snapshots[snapshot_id], self.hosts[snapshot_id]
+        return 204, None
+
+    def show_group(self, group_id):
+        if group_id not in self.groups:
+            raise Problem(404, 'not_found', f'no group {group_id}')
+        return 200, dict(self.groups[group_id], volumes=[
+            volume['id'] for volume in self.volumes.values()
+            if volume.get('group') == group_id])
+
+    def create_group(self, body):
+        old = self.groups.get(body['id'])
+        if any(one['name'] == body['name'] for one in self.groups.values()
+               if one is not old) or (old and old['name'] != body['name']):
+            raise Problem(409, 'conflict', 'another group has this id or name')
+        self.groups[body['id']] = dict(body, description='', metadata={},
+                                       created=CREATED)
+        return (200 if old else 201), self.show_group(body['id'])[1]
+
+    def update_group(self, group_id, body):
+        self.show_group(group_id)
+        for volume_id in body.get('add', ()):
+            volume = self.volumes.get(volume_id)
+            if volume is None:
+                raise Problem(400, 'invalid_field', f'no volume {volume_id}',
+                              field='add')
+            if volume.get('group', group_id) != group_id:
+                raise Problem(409, 'volume_in_group', volume['group'])
+        for volume_id in body.get('add', ()):
+            self.volumes[volume_id]['group'] = group_id
+        for volume_id in body.get('remove', ()):
+            if self.volumes.get(volume_id, {}).get('group') == group_id:
+                del self.volumes[volume_id]['group']
+        return self.show_group(group_id)
+
+    def delete_group(self, group_id):
+        if self.show_group(group_id)[1]['volumes'] or any(
+                one['group'] == group_id
+                for one in self.group_snapshots.values()):
+            raise Problem(409, 'group_not_empty', 'take the volumes out')
+        del self.groups[group_id]
+        return 204, None
+
+    def show_group_snapshot(self, snapshot_id):
+        if snapshot_id not in self.group_snapshots:
+            raise Problem(404, 'not_found', f'no group snapshot {snapshot_id}')
+        parts = self.parts(snapshot_id)
+        return 200, dict(
+            self.group_snapshots[snapshot_id], state=parts[0]['state'],
+            snapshots=[{'volume': part['volume'], 'snapshot': part['id'],
+                        'size_bytes': part['size_bytes']} for part in parts])
+
+    def parts(self, snapshot_id):
+        """The snapshots of a group snapshot."""
+        return [one for one in self.snapshots.values()
+                if one.get('group_snapshot') == snapshot_id]
+
+    def create_group_snapshot(self, body):
+        known = body['id'] in self.group_snapshots
+        if not known:
+            if body['group'] not in self.groups:
+                raise Problem(400, 'invalid_field', 'no such group',
+                              field='group')
+            volumes = self.show_group(body['group'])[1]['volumes']
+            if not volumes:
+                raise Problem(409, 'conflict', 'the group has no volumes',
+                              field='group')
+            for volume_id in volumes:
+                self.require_pin(volume_id)
+            for volume_id in volumes:
+                part = str(uuid.uuid5(uuid.UUID(body['id']), volume_id))
+                self.create_snapshot({'id': part, 'volume': volume_id,
+                                      'name': body['name']})
+                self.snapshots[part]['group_snapshot'] = body['id']
+            self.group_snapshots[body['id']] = dict(
+                body, description='', metadata={}, created=CREATED)
+        shown = self.show_group_snapshot(body['id'])[1]
+        if shown['state'] == 'creating':
+            return 202, shown
+        return (200 if known else 201), shown
+
+    def delete_group_snapshot(self, snapshot_id):
+        self.show_group_snapshot(snapshot_id)
+        parts = self.parts(snapshot_id)
+        hosts = [host for part in parts for host in self.hosts[part['id']]]
+        if hosts:
+            raise Problem(409, 'snapshot_exported', 'hosts may read it',
+                          hosts=hosts)
+        del self.group_snapshots[snapshot_id]
+        for part in parts:
+            del self.snapshots[part['id']], self.hosts[part['id']]
         return 204, None
 
     def export_volume(self, volume_id, host):
@@ -327,6 +424,18 @@ class Cluster:
                 return self.show_snapshot(snapshot_id)
             case ('DELETE', ['snapshots', snapshot_id]):
                 return self.delete_snapshot(snapshot_id)
+            case ('POST', ['groups']):
+                return self.create_group(body)
+            case ('GET', ['groups', group_id]):
+                return self.show_group(group_id)
+            case ('PATCH', ['groups', group_id]):
+                return self.update_group(group_id, body)
+            case ('DELETE', ['groups', group_id]):
+                return self.delete_group(group_id)
+            case ('POST', ['group-snapshots']):
+                return self.create_group_snapshot(body)
+            case ('DELETE', ['group-snapshots', snapshot_id]):
+                return self.delete_group_snapshot(snapshot_id)
             case ('PUT', ['snapshots', snapshot_id, 'exports', host]):
                 return self.export_snapshot(snapshot_id, host)
             case ('DELETE', ['snapshots', snapshot_id, 'exports', *host]):

@@ -89,6 +89,43 @@ class ClientTest(unittest.TestCase):
         with self.assertRaises(errors.NotFound):
             api.volume(made.id)
 
+    def test_life_of_a_group(self):
+        api = self.start()
+        group_id, moment = str(uuid.uuid4()), str(uuid.uuid4())
+        made = api.create_group(group_id, name='both')
+        self.assertEqual((group_id, 'both', ()),
+                         (made.id, made.name, made.volumes))
+        self.assertEqual(made, api.create_group(group_id, name='both'))
+        self.assertEqual('', self.create(api).group)
+        for _again in range(2):
+            self.assertEqual((self.volume_id,), api.update_group(
+                group_id, add=[self.volume_id]).volumes)
+        self.assertEqual(group_id, api.volume(self.volume_id).group)
+        with self.assertRaises(errors.VolumeInGroup):
+            api.delete_volume(self.volume_id)
+
+        def take():
+            return api.create_group_snapshot(moment, group_id=group_id,
+                                             name='now')
+
+        taken = take()
+        self.assertEqual((moment, group_id, 'available', [self.volume_id]),
+                         (taken.id, taken.group, taken.state,
+                          list(taken.parts)))
+        self.assertEqual(taken, take(), 'again is the same one')
+        self.assertEqual(self.volume_id, api.snapshot(
+            taken.parts[self.volume_id]).volume)
+        api.update_group(group_id, remove=[self.volume_id])
+        with self.assertRaises(errors.GroupNotEmpty):
+            api.delete_group(group_id)
+        api.delete_group_snapshot(moment)
+        self.assertEqual([], list(api.snapshots()))
+        self.assertEqual((), api.group(group_id).volumes)
+        api.delete_group(group_id)
+        for call in (api.delete_group_snapshot, api.delete_group):
+            with self.assertRaises(errors.NotFound):
+                call(group_id)
+
     def test_pool_and_cluster(self):
         api = self.start()
         self.create(api, 3 * GiB)
@@ -216,6 +253,8 @@ class ClientTest(unittest.TestCase):
                 (409, 'conflict', errors.Conflict),
                 (409, 'volume_exported', errors.VolumeExported),
                 (409, 'volume_has_snapshots', errors.VolumeHasSnapshots),
+                (409, 'volume_in_group', errors.VolumeInGroup),
+                (409, 'group_not_empty', errors.GroupNotEmpty),
                 (409, 'snapshot_exported', errors.SnapshotExported),
                 (409, 'snapshot_not_newest', errors.SnapshotNotNewest),
                 (409, 'snapshot_limit', errors.SnapshotLimit),
