@@ -140,7 +140,7 @@ func (e *Engine) auditReady() {
 func (e *Engine) auditSlice() {
 	a := &e.audit
 	page, row := a.pages[0], a.row
-	rows := min(auditRows, uint16(e.geo.ChunkBlocks)-row)
+	rows := min(max(auditRows, e.unit), uint16(e.geo.ChunkBlocks)-row) // whole units
 	a.allowed -= int(rows)
 	if a.row += rows; uint64(a.row) == e.geo.ChunkBlocks {
 		a.pages, a.row = a.pages[1:], 0
@@ -167,28 +167,51 @@ func (e *Engine) auditRow(g *gather, i int, done func()) {
 	}
 	next := func() { e.auditRow(g, i+1, done) }
 	h := g.headOf(i)
-	var lost stripe.Cols
-	for c := range e.n + e.p {
-		x := &g.cols[c].cells[i]
-		if x.state != cellFact || x.decoded { // was bad: repaired, or it cannot be
-			next()
-			return
-		}
-		if !g.valid(c, x, h) {
-			lost |= stripe.ColsOf(c)
-		}
-	}
+	lost, known := g.lost(i, h)
 	switch {
-	case h.w == 0:
+	case !known, h.w == 0:
 		next()
 	case lost != 0:
 		e.restore(g, i, lost, next)
 	case !e.copies && e.p > 0 && !e.agree(g, i):
 		e.Counters.Disagreed++
-		e.rewrite(g, i, next)
+		e.auditUnit(g, i, done)
 	default:
 		next()
 	}
+}
+
+// lost are the columns of a row that have lost a write. Not known: one was bad; it was repaired, or it cannot
+// be.
+func (g *gather) lost(i int, h head) (lost stripe.Cols, known bool) {
+	for c := range g.cols {
+		x := &g.cols[c].cells[i]
+		if x.state != cellFact || x.decoded {
+			return 0, false
+		}
+		if !g.valid(c, x, h) {
+			lost |= stripe.ColsOf(c)
+		}
+	}
+	return lost, true
+}
+
+// auditUnit writes a row anew, with the rows that belong together with it: under one w there is nothing less.
+// It leaves them alone while one of them was not read as it should be: that is another pass's.
+func (e *Engine) auditUnit(g *gather, i int, done func()) {
+	unit := int(e.unit)
+	if e.cfg.Mutant.Is(mutant.UnitsRemadeRow) {
+		unit = 1
+	}
+	first := i - i%unit
+	next := func() { e.auditRow(g, first+unit, done) }
+	for j := first; j < first+unit; j++ {
+		if lost, known := g.lost(j, g.headOf(j)); lost != 0 || !known {
+			next()
+			return
+		}
+	}
+	e.rewrite(g, first, unit, next)
 }
 
 // restore gives columns that have lost a write that version again, decoded from the others.
@@ -219,8 +242,9 @@ func (e *Engine) restore(g *gather, i int, lost stripe.Cols, done func()) {
 	})
 }
 
-// agree reports that the parities of a row are what its data makes, and in a clone know who has a part in it:
-// one that forgot a tombstone has the right content.
+// agree reports that the parities of a row are what its data makes and, where that says more, know who has a
+// part in it: in a clone one that forgot a tombstone has the right content, in a packed volume one that
+// forgot a block of zeroes.
 func (e *Engine) agree(g *gather, i int) bool {
 	shards := make([][]byte, e.n+e.p)
 	var mask stripe.Cols
@@ -235,45 +259,54 @@ func (e *Engine) agree(g *gather, i int) bool {
 	e.codec.Encode(shards)
 	for c := e.n; c < e.n+e.p; c++ {
 		x := &g.cols[c].cells[i]
-		if !bytes.Equal(shards[c], x.data) ||
-			e.cloned() && stripe.Cols(x.info.Mask) != mask && !e.cfg.Mutant.Is(mutant.MaskUncompared) {
+		known := stripe.Cols(x.info.Mask) == mask || !e.cloned() && !e.packs() ||
+			e.cfg.Mutant.Is(mutant.MaskUncompared)
+		if !known || !bytes.Equal(shards[c], x.data) {
 			return false
 		}
 	}
 	return true
 }
 
-// rewrite writes the data of a row again, as a row write of its own, so that the parities are made anew.
-func (e *Engine) rewrite(g *gather, i int, done func()) {
-	b := e.newBatch(g.page, g.first+uint16(i), 1)
+// rewrite writes the data of some rows again, as a row write of its own, so that the parities are made anew.
+func (e *Engine) rewrite(g *gather, first, rows int, done func()) {
+	b := e.newBatch(g.page, g.first+uint16(first), uint16(rows))
 	b.then = func(ok bool) {
 		if ok {
-			e.Counters.Repaired++
+			e.Counters.Repaired += uint64(rows)
 		}
 		done()
 	}
-	b.plans = grow(b.plans, 1)
-	b.plans[0] = rowPlan{}
-	b.buf = grow(b.buf, (e.n+e.p)*len(g.cols[0].cells[i].data))
-	for c := range e.n + e.p {
-		b.shards[c] = block(b.buf, c)
-		clear(b.shards[c])
-		x, bit := &g.cols[c].cells[i], stripe.ColsOf(c)
-		switch {
-		case c >= e.n || !e.masked(x.info.State):
-			continue
-		case x.info.State == chunk.Tombstone:
-			b.plans[0].zero |= bit
+	b.plans = grow(b.plans, rows)
+	clear(b.plans)
+	e.giveShards(b)
+	var all stripe.Cols
+	for i := range b.plans {
+		p := &b.plans[i]
+		for c := range e.n + e.p {
+			clear(block(b.shards[c], i))
+			x, bit := &g.cols[c].cells[first+i], stripe.ColsOf(c)
+			switch {
+			case c >= e.n || !e.masked(x.info.State):
+				continue
+			case x.info.State == chunk.Tombstone:
+				p.zero |= bit
+			}
+			copy(block(b.shards[c], i), x.data)
+			p.full |= bit
 		}
-		copy(b.shards[c], x.data)
-		b.plans[0].full |= bit
+		all |= p.full
 	}
-	if b.plans[0].full == 0 && e.cloned() { // whatever was written would hide the parent
+	if all == 0 && e.cloned() { // whatever was written would hide the parent
 		e.endBatch(b, Media)
 		return
 	}
-	if b.plans[0].full == 0 { // no data, but a parity that says otherwise
-		b.plans[0].full, b.plans[0].zero = stripe.ColsOf(0), stripe.ColsOf(0)
+	if all == 0 { // no data, but a parity that says otherwise
+		all = stripe.ColsOf(0)
+	}
+	for i := range b.plans { // a unit has one write set
+		p := &b.plans[i]
+		p.zero, p.full = p.zero|all&^p.full, all
 	}
 	e.claim(b)
 }

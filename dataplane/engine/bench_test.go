@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
@@ -62,7 +63,7 @@ type rig struct {
 	done  int
 }
 
-func newRig(tb testing.TB, code cluster.Code, n, p, devices int) *rig {
+func newRig(tb testing.TB, code cluster.Code, n, p, devices int, packer Packer) *rig {
 	tb.Helper()
 	pool := &cluster.Pool{Name: "p", Code: code, Data: n, Parity: p, Domain: cluster.DomainDevice,
 		ChunkSize: 256 << 10, StripeUnit: 16 << 10}
@@ -73,7 +74,7 @@ func newRig(tb testing.TB, code cluster.Code, n, p, devices int) *rig {
 	}
 	e, err := New(Config{Vol: cluster.VolumeKey{VUID: 1, Generation: 1},
 		Owner: cluster.Owner{Epoch: 1, Gateway: 1}, Geometry: geo,
-		Code: code, Tables: map[uint32]*placement.Table{0: table}})
+		Code: code, Tables: map[uint32]*placement.Table{0: table}, Packer: packer})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func BenchmarkEngine(b *testing.B) {
 			{"Read4k", Read, 8}, {"Write4k", Write, 8}, {"WriteStripe", Write, uint32(c.n) * 16 << 10 / 512},
 		} {
 			b.Run(fmt.Sprintf("%s%d+%d/%s", c.code, c.n, c.p, what.name), func(b *testing.B) {
-				r := newRig(b, c.code, c.n, c.p, c.n+c.p+2)
+				r := newRig(b, c.code, c.n, c.p, c.n+c.p+2, nil)
 				op := &Op{Data: make([]byte, 64*uint64(c.n)<<10)}
 				const span = 64 // pages
 				for page := range uint64(span) {
@@ -155,10 +156,20 @@ func BenchmarkEngine(b *testing.B) {
 	}
 }
 
+// halver stores half of a unit.
+type halver struct{}
+
+func (halver) Pack(_ uint64, unit []byte) int   { return len(unit) / cluster.BlockSize / 2 }
+func (halver) Unpack(uint64, []byte, int) error { return nil }
+
 // TestHealthyPathAllocatesNothing holds reads and writes of healthy rows to no allocation in steady state.
 func TestHealthyPathAllocatesNothing(t *testing.T) {
-	for _, c := range benchCodes() {
-		r := newRig(t, c.code, c.n, c.p, c.n+c.p)
+	for i, c := range slices.Concat(benchCodes(), benchCodes()) {
+		var packer Packer
+		if i >= len(benchCodes()) {
+			packer = halver{}
+		}
+		r := newRig(t, c.code, c.n, c.p, c.n+c.p, packer)
 		op := &Op{Data: make([]byte, 64<<10)}
 		for _, kind := range []Kind{Write, Read} {
 			for _, sectors := range []uint32{1, 8, 128} {
@@ -171,7 +182,8 @@ func TestHealthyPathAllocatesNothing(t *testing.T) {
 					r.e.Submit(op)
 					r.run()
 				}); n != 0 {
-					t.Errorf("%s %d+%d, kind %d of %d sectors: %v allocations", c.code, c.n, c.p, kind, sectors, n)
+					t.Errorf("%s %d+%d, packed %v, kind %d of %d sectors: %v allocations", c.code, c.n, c.p,
+						packer != nil, kind, sectors, n)
 				}
 			}
 		}

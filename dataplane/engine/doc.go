@@ -36,7 +36,9 @@
 //     is under way (hold.go); an open decides nothing about what is hidden (resolve.go).
 //  10. What was never written in a clone is its parent's, and is asked of the parent's owner. Zeroes that
 //     were written there stay told apart from that, for good (parent.go).
-//  11. A fenced owner stops. Any "fenced" answer, or an owner record that moved, ends the engine: nothing is
+//  11. Where stripe units are packed, a unit is locked, read and written as one, and an open decides about
+//     its rows together (pack.go).
+//  12. A fenced owner stops. Any "fenced" answer, or an owner record that moved, ends the engine: nothing is
 //     acknowledged afterwards.
 //
 // Bounds: operations are as many as the caller submits (queue depth); a batch merges at most maxMerged of

@@ -34,6 +34,9 @@ type Config struct {
 	Doubted map[cluster.DeviceID]bool
 	// Mutant plants a bug, for tests of the simulator.
 	Mutant mutant.Set
+	// Packer packs the stripe units of the volume, as it has from its first write on; nil: blocks are stored as
+	// they are.
+	Packer Packer
 }
 
 // Ready is what the engine wants done. The receiver owns the slices until it passes the same Ready to Drain
@@ -76,6 +79,8 @@ type Counters struct {
 	Disagreed  uint64 // rows whose parities were not what their data makes
 	Inherited  uint64 // blocks asked of the parent
 	Flattened  uint64 // blocks of the parent copied by a flatten
+	Packed     uint64 // blocks of units that were written packed, or could not be
+	PackedInto uint64 // blocks that hold them
 	// AuditPasses counts the times that all rows were compared.
 	AuditPasses uint64
 }
@@ -86,6 +91,7 @@ type code struct {
 	n, p   int
 	copies bool // every column holds the same: n = 1, and no code
 	codec  stripe.Codec
+	unit   uint16 // rows that are written, and decided about, together: 1 where nothing is packed
 }
 
 // Engine is the state machine of one volume under one owner epoch. Not safe for concurrent use.
@@ -125,6 +131,9 @@ func New(cfg Config) (*Engine, error) {
 	n := cfg.Geometry.Data
 	e := &Engine{cfg: cfg, devices: make(map[cluster.DeviceID]*device), code: code{geo: cfg.Geometry, n: n,
 		p: cfg.Geometry.Parity, copies: n == 1 && cfg.Code != cluster.CodeRDP, codec: codec}}
+	if e.unit, err = unitOf(&cfg); err != nil {
+		return nil, fmt.Errorf("open volume %v: %w", cfg.Vol, err)
+	}
 	e.scratch = make([][]byte, e.n+e.p)
 	e.cfg.MinColumns = max(cfg.MinColumns, e.n)
 	e.win.next, e.win.base = 1, 1

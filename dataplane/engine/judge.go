@@ -367,7 +367,7 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 		case e.approved(j, have.W): // what came later is in the journal
 			end(true)
 		case listed:
-			e.undoAt(j.at, j.rowKey, j.c, have.W, func(ok bool) {
+			e.undoAt(j.at, j.rowKey, 1, j.c, have.W, func(ok bool) {
 				if !ok {
 					end(false)
 					return

@@ -63,6 +63,7 @@ type extent struct {
 	row     uint16 // first block row
 	rows    uint16
 	inBlock uint16 // partial: where data begins in its block
+	unit    uint16 // of a host: blocks that are read and written as one, see [Packer]; 1: each alone
 	waiting uint32 // requests outstanding
 	op      *Op
 	data    []byte   // the host's: count blocks, or a part of one; nil for Zero
@@ -79,9 +80,17 @@ func (x *extent) conflicts(y *extent) bool {
 		return false
 	}
 	if x.kind == extRead && y.kind == extWrite || x.kind == extWrite && y.kind == extRead {
-		return x.off < y.off+y.count && y.off < x.off+x.count
+		first, end := x.cells()
+		other, otherEnd := y.cells()
+		return first < otherEnd && other < end
 	}
 	return x.row < y.row+y.rows && y.row < x.row+x.rows
+}
+
+// cells are the blocks [first, end) of the page that an extent of a host reads or writes: its own, and what
+// lies in one unit with them.
+func (x *extent) cells() (first, end uint16) {
+	return x.off &^ (x.unit - 1), (x.off + x.count + x.unit - 1) &^ (x.unit - 1)
 }
 
 // split cuts an operation into extents, in order of address, and enqueues them. A piece that covers less than
@@ -120,8 +129,9 @@ func kindOf(k Kind) extKind {
 // newExtent makes an extent of blocks of a page.
 func (e *Engine) newExtent(kind extKind, page, offset, count uint64) *extent {
 	x := e.pools.extent()
-	x.kind, x.page, x.off, x.count = kind, page, uint16(offset), uint16(count)
-	x.row, x.rows = e.geo.RowSpan(offset, count)
+	x.kind, x.page, x.off, x.count, x.unit = kind, page, uint16(offset), uint16(count), e.unit
+	first, end := x.cells()
+	x.row, x.rows = e.geo.RowSpan(uint64(first), uint64(end-first))
 	return x
 }
 

@@ -18,15 +18,17 @@ func (e *Engine) startRead(x *extent) {
 		e.showParent(x)
 		return
 	}
+	if e.packs() {
+		e.readUnits(x)
+		return
+	}
 	if e.copies {
 		e.readCopy(x)
 		return
 	}
-	for c := range e.n {
-		if _, rows := e.geo.ColumnSpan(c, uint64(x.off), uint64(x.count)); rows > 0 && !e.plain(x.page, c) {
-			e.degrade(x)
-			return
-		}
+	if !e.healthy(x) {
+		e.degrade(x)
+		return
 	}
 	x.bounce, x.info = grow(x.bounce, e.n), grow(x.info, int(x.count))
 	info := x.info
@@ -38,6 +40,16 @@ func (e *Engine) startRead(x *extent) {
 		e.sendRead(x, c, first, rows, e.readBuffer(x, c, first, rows), info[:rows:rows])
 		info = info[rows:]
 	}
+}
+
+// healthy reports that the columns of a read can be asked as they are.
+func (e *Engine) healthy(x *extent) bool {
+	for c := range e.n {
+		if _, rows := e.geo.ColumnSpan(c, uint64(x.off), uint64(x.count)); rows > 0 && !e.plain(x.page, c) {
+			return false
+		}
+	}
+	return true
 }
 
 // readBuffer is where a column's part is read to: the host's buffer where that is in one piece, else a bounce
@@ -56,18 +68,25 @@ func (e *Engine) inOneUnit(first, rows uint16) bool {
 	return e.n == 1 || uint64(first)/e.geo.UnitBlocks == uint64(first+rows-1)/e.geo.UnitBlocks
 }
 
-// readCopy reads from one of the copies: a near one first, else spread over the columns by page.
-func (e *Engine) readCopy(x *extent) {
+// bestCopy is the copy of a page to read: a near one first, else they are spread over the columns by page; -1
+// if none is healthy.
+func (e *Engine) bestCopy(page uint64) int {
 	best := -1
 	for i := range e.p + 1 {
-		c := (i + int(x.page)) % (e.p + 1)
-		if !e.plain(x.page, c) {
+		c := (i + int(page)) % (e.p + 1)
+		if !e.plain(page, c) {
 			continue
 		}
-		if best < 0 || e.cfg.Near[e.home(x.page, c).Device] && !e.cfg.Near[e.home(x.page, best).Device] {
+		if best < 0 || e.cfg.Near[e.home(page, c).Device] && !e.cfg.Near[e.home(page, best).Device] {
 			best = c
 		}
 	}
+	return best
+}
+
+// readCopy reads from one of the copies.
+func (e *Engine) readCopy(x *extent) {
+	best := e.bestCopy(x.page)
 	if best < 0 {
 		e.degrade(x)
 		return
@@ -107,6 +126,8 @@ func (e *Engine) readDone(x *extent, d *device, r *chunk.Request) {
 		e.finish(x, PathGone)
 	case x.failed:
 		e.degrade(x)
+	case e.packs():
+		e.finish(x, e.unpackRead(x))
 	default:
 		if !x.partial || len(x.absent) == 0 {
 			e.unbounce(x)
@@ -166,8 +187,8 @@ func (e *Engine) rowsRead(x *extent, g *gather) {
 		return
 	}
 	worst := cellFact
-	for i := range x.count {
-		c, row := e.geo.Cell(uint64(x.off + i))
+	for off, end := x.cells(); off < end; off++ {
+		c, row := e.geo.Cell(uint64(off))
 		worst = max(worst, g.cell(c, row).state)
 	}
 	switch worst {
@@ -178,6 +199,10 @@ func (e *Engine) rowsRead(x *extent, g *gather) {
 	default:
 		x.kind = extRead
 		e.park(x)
+		return
+	}
+	if e.packs() {
+		e.finish(x, e.unpackRows(x, g))
 		return
 	}
 	for i := range x.count {

@@ -9,13 +9,19 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
-// resolving is one row on its way to a state in which every column agrees about its newest version: that goes
-// forward (it is completed on every column of its write set) or back (it is removed), see [stripe.Resolve].
+// resolving is one row, or those of a packed unit, on its way to a state in which every column agrees about
+// its newest version: that goes forward (it is completed on every column of its write set) or back (it is
+// removed), see [stripe.Resolve].
 // An acknowledged version always goes forward while at most p columns are lost: its write set has at least
 // p + 1 columns, so one that names it is there. Older versions need no decision: a row write begins when the
 // one before is complete, so where any column has a newer version, all older ones are.
+//
+// All rows of a unit were written under one w with one write set, but a device may have some of them and not
+// the others: it is told of data and of tombstones in two requests, and power failures tear single blocks. So
+// the unit goes forward if all its rows can, else back. What was acknowledged was complete in every row.
 type resolving struct {
-	key     rowKey
+	key     rowKey // the first row
+	rows    uint16
 	round   int
 	waiting int
 	failed  bool
@@ -38,7 +44,7 @@ func (e *Engine) startResolve() {
 			if !e.cfg.View.Sees(0, x.W) && !e.cfg.Mutant.Is(mutant.HiddenDecided) {
 				continue
 			}
-			k := rowKey{x.Page, x.Block}
+			k := rowKey{x.Page, x.Block - x.Block%e.decided()}
 			o.rows[k] = append(o.rows[k], holder{int(x.Column), x.W, stripe.Cols(x.Set), at, x.State == chunk.Torn})
 		}
 	}
@@ -47,6 +53,14 @@ func (e *Engine) startResolve() {
 	}
 	slices.SortFunc(o.keys, rowKey.compare)
 	e.resolveMore()
+}
+
+// decided is how many rows are decided about together.
+func (e *Engine) decided() uint16 {
+	if e.cfg.Mutant.Is(mutant.UnitsByRows) {
+		return 1
+	}
+	return e.unit
 }
 
 // resolveMore takes up rows while there is room, and goes on to judge when none is left. Rows that end
@@ -60,7 +74,7 @@ func (e *Engine) resolveMore() {
 		k := o.keys[0]
 		o.keys = o.keys[1:]
 		o.active++
-		e.resolve(&resolving{key: k, round: o.round}, o.rows[k])
+		e.resolve(&resolving{key: k, rows: e.decided(), round: o.round}, o.rows[k])
 	}
 	if o.active == 0 && len(o.keys) == 0 && !o.failed && !o.stuck && o.phase == openResolve {
 		o.phase = openJudge
@@ -73,9 +87,14 @@ func (e *Engine) resolved(rv *resolving) {
 	e.resolveMore()
 }
 
-// over reports that the attempt that a row belongs to has failed, and ends the row if so.
+// isOver reports that the attempt that a row belongs to has failed.
+func (e *Engine) isOver(rv *resolving) bool {
+	return e.mode != modeOpening || rv.round != e.open.round || e.open.failed || rv.failed
+}
+
+// over is isOver, and ends the row if so.
 func (e *Engine) over(rv *resolving) bool {
-	if e.mode == modeOpening && rv.round == e.open.round && !e.open.failed && !rv.failed {
+	if !e.isOver(rv) {
 		return false
 	}
 	if rv.round == e.open.round {
@@ -97,13 +116,17 @@ func (e *Engine) resolve(rv *resolving, holders []holder) {
 		e.resolved(rv)
 		return
 	}
-	if e.p == 0 {
+	if e.p == 0 && rv.rows == 1 {
 		e.resolveAlone(rv, holders)
 		return
 	}
-	g := &gather{page: rv.key.page, first: rv.key.row, count: 1, heads: true}
+	g := &gather{page: rv.key.page, first: rv.key.row, count: rv.rows, heads: true}
 	e.gather(g, func() {
-		if !e.over(rv) {
+		switch {
+		case e.over(rv):
+		case e.p == 0:
+			e.resolveUnits(rv, holders, g)
+		default:
 			e.decide(rv, top, g)
 		}
 	})
@@ -115,64 +138,114 @@ func (e *Engine) resolveAlone(rv *resolving, holders []holder) {
 	rv.waiting++
 	for _, h := range holders {
 		if h.torn {
-			rv.waiting++
-			e.Counters.Undone++
-			e.undoAt(h.at, rv.key, h.c, h.w, func(ok bool) {
-				rv.failed = rv.failed || !ok
-				e.undone(rv)
-			})
+			e.undoAlone(rv, h)
 		}
 	}
-	e.undone(rv)
+	e.stepDone(rv, true)
+}
+
+func (e *Engine) undoAlone(rv *resolving, h holder) {
+	rv.waiting++
+	e.Counters.Undone += uint64(rv.rows)
+	e.undoAt(h.at, rv.key, rv.rows, h.c, h.w, func(ok bool) { e.stepDone(rv, ok) })
+}
+
+// resolveUnits is resolveAlone for the units of columns: one of which a row is missing or torn is removed.
+func (e *Engine) resolveUnits(rv *resolving, holders []holder, g *gather) {
+	rv.waiting++
+	for c := range e.n {
+		var top holder
+		for _, h := range holders {
+			if h.c == c && h.w > top.w {
+				top = h
+			}
+		}
+		whole := true
+		for i := range g.cols[c].cells {
+			x := &g.cols[c].cells[i]
+			whole = whole && (x.info.W > top.w || x.info.W == top.w && x.info.State != chunk.Torn)
+		}
+		if !whole {
+			e.undoAlone(rv, top)
+		}
+	}
+	e.stepDone(rv, true)
+}
+
+// ballot is what all columns say of a version of one row.
+type ballot struct {
+	head     head
+	res      stripe.Resolution
+	answered int  // columns
+	missing  int  // columns
+	newer    bool // one has a later version: that began when this one was complete
+	refuted  bool // one of the write set lacks it, or has it torn: it was not acknowledged
+}
+
+// poll asks what the columns say of a version of the i-th row.
+func (e *Engine) poll(top *holder, g *gather, i int) (b ballot) {
+	b.head = head{w: top.w, set: top.set, sure: true}
+	named := false
+	for c := range g.cols {
+		x := &g.cols[c].cells[i]
+		b.newer = b.newer || x.found && x.info.W > top.w
+		if x.found && x.info.W == top.w {
+			b.head.mask, named = stripe.Cols(x.info.Mask), true
+		}
+	}
+	states := make([]stripe.ColumnState, e.n+e.p)
+	for c := range states {
+		switch x := &g.cols[c].cells[i]; {
+		case x.state == cellMissing:
+			b.missing++
+		case x.state != cellFact:
+			if x.found {
+				b.answered++
+				b.refuted = b.refuted || x.info.W == top.w &&
+					(x.info.State == chunk.Torn || e.cfg.Mutant.Is(mutant.RotUndone))
+			}
+		case x.info.W == top.w, named && x.info.State == chunk.Absent && e.empty(c, b.head.mask):
+			states[c] = stripe.Has
+			b.answered++
+		default:
+			states[c] = stripe.Old
+			b.answered++
+			b.refuted = b.refuted || c >= e.n || top.set.Has(c)
+		}
+	}
+	set := top.set
+	if e.cfg.Mutant.Is(mutant.ForwardAnyhow) {
+		set = 0
+	}
+	b.res = stripe.Resolve(e.n, e.p, set, states)
+	return b
 }
 
 // decide looks at what every column says of a version.
 func (e *Engine) decide(rv *resolving, top holder, g *gather) {
-	h := head{w: top.w, set: top.set, sure: true}
-	named := false
-	for c := range g.cols {
-		x := g.cell(c, rv.key.row)
-		if x.found && x.info.W > top.w { // a later write began when this one was complete
+	ballots := make([]ballot, rv.rows)
+	forward, complete, enough, refuted, missing := true, true, true, false, 0
+	for i := range ballots {
+		b := &ballots[i]
+		if *b = e.poll(&top, g, i); b.newer {
 			e.resolved(rv)
 			return
 		}
-		if x.found && x.info.W == top.w {
-			h.mask, named = stripe.Cols(x.info.Mask), true
-		}
+		forward = forward && b.res.Decision == stripe.Forward
+		complete = complete && b.res.Complete == 0
+		enough = enough && b.answered >= e.n
+		refuted = refuted || b.refuted
+		missing += b.missing
 	}
-	states := make([]stripe.ColumnState, e.n+e.p)
-	answered, missing, refuted, torn := 0, 0, false, false
-	for c := range states {
-		switch x := g.cell(c, rv.key.row); {
-		case x.state == cellMissing:
-			missing++
-		case x.state != cellFact:
-			if x.found {
-				answered++
-				torn = torn || x.info.W == top.w &&
-					(x.info.State == chunk.Torn || e.cfg.Mutant.Is(mutant.RotUndone))
-			}
-		case x.info.W == top.w, named && x.info.State == chunk.Absent && e.empty(c, h.mask):
-			states[c] = stripe.Has
-			answered++
-		default:
-			states[c] = stripe.Old
-			answered++
-			refuted = refuted || c >= e.n || top.set.Has(c)
-		}
-	}
-	if e.cfg.Mutant.Is(mutant.ForwardAnyhow) {
-		top.set = 0
-	}
-	res := stripe.Resolve(e.n, e.p, top.set, states)
 	switch {
-	case e.cfg.Mutant.Is(mutant.BackAnyhow) && res.Complete != 0:
+	case e.cfg.Mutant.Is(mutant.BackAnyhow) && !complete:
 		e.undo(rv, top.w)
-	case res.Decision == stripe.Forward:
-		e.forward(rv, h, res)
-	case res.Decision == stripe.Back, answered >= e.n && (refuted || torn):
-		// Undecided by what can be read, but a column of the write set lacks it, or a power failure tore it: it was
-		// not acknowledged. Who waited for those that are away would wait for ever when they are dead.
+	case forward:
+		e.forward(rv, ballots)
+	case enough && refuted:
+		// It cannot be had, or what can be read does not tell, but a column of the write set lacks it, or a power
+		// failure tore it: it was not acknowledged. Who waited for those that are away would wait for ever when
+		// they are dead.
 		e.undo(rv, top.w)
 	case missing > 0:
 		e.openStuck()
@@ -194,38 +267,41 @@ func (e *Engine) empty(c int, mask stripe.Cols) bool {
 	return mask == 0
 }
 
-// forward completes a version on the columns that lack it.
-func (e *Engine) forward(rv *resolving, h head, res stripe.Resolution) {
-	e.Counters.Forward++
-	if res.Complete == 0 {
-		e.resolved(rv)
-		return
+// forward completes a version on the columns that lack it, row by row.
+func (e *Engine) forward(rv *resolving, ballots []ballot) {
+	rv.waiting++
+	for i := range ballots {
+		e.Counters.Forward++
+		if b := &ballots[i]; b.res.Complete != 0 {
+			rv.waiting++
+			e.forwardRow(rv, rv.key.row+uint16(i), b)
+		}
 	}
-	g := &gather{page: rv.key.page, first: rv.key.row, count: 1, want: res.Complete, not: res.Complete,
-		given: &h}
+	e.stepDone(rv, true)
+}
+
+func (e *Engine) forwardRow(rv *resolving, row uint16, b *ballot) {
+	lacking := b.res.Complete
+	g := &gather{page: rv.key.page, first: row, count: 1, want: lacking, not: lacking, given: &b.head}
 	e.gather(g, func() {
-		if e.over(rv) {
+		if e.isOver(rv) {
+			e.stepDone(rv, true)
 			return
 		}
-		for c := range res.Complete.All() {
-			if g.cell(c, rv.key.row).state != cellFact { // a source failed meanwhile
+		for c := range lacking.All() {
+			if g.cell(c, row).state != cellFact { // a source failed meanwhile
 				e.openStuck()
-				e.resolved(rv)
+				e.stepDone(rv, true)
 				return
 			}
 		}
-		e.complete(rv.key.page, rv.key.row, res.Complete, g, func(ok bool) {
-			rv.failed = !ok
-			if !e.over(rv) {
-				e.resolved(rv)
-			}
-		})
+		e.complete(rv.key.page, row, lacking, g, func(ok bool) { e.stepDone(rv, ok) })
 	})
 }
 
 // undo removes a version from every place of every column.
 func (e *Engine) undo(rv *resolving, w cluster.Seq) {
-	e.Counters.Undone++
+	e.Counters.Undone += uint64(rv.rows)
 	rv.waiting++
 	for c := range e.n + e.p {
 		for _, at := range e.chain(rv.key.page, c).places {
@@ -233,24 +309,23 @@ func (e *Engine) undo(rv *resolving, w cluster.Seq) {
 				continue
 			}
 			rv.waiting++
-			e.undoAt(at, rv.key, c, w, func(ok bool) {
-				rv.failed = rv.failed || !ok
-				e.undone(rv)
-			})
+			e.undoAt(at, rv.key, rv.rows, c, w, func(ok bool) { e.stepDone(rv, ok) })
 		}
 	}
-	e.undone(rv)
+	e.stepDone(rv, true)
 }
 
-func (e *Engine) undoAt(at chunk.Place, k rowKey, c int, w cluster.Seq, done func(ok bool)) {
-	r := e.requestAt(chunk.OpUndo, at, k.page, c, k.row, 1, control(func(d *device, r *chunk.Request) {
+func (e *Engine) undoAt(at chunk.Place, k rowKey, rows uint16, c int, w cluster.Seq, done func(ok bool)) {
+	r := e.requestAt(chunk.OpUndo, at, k.page, c, k.row, rows, control(func(d *device, r *chunk.Request) {
 		done(!e.lost(d, r))
 	}))
 	r.W = w
 	e.send(r)
 }
 
-func (e *Engine) undone(rv *resolving) {
+// stepDone counts down what is under way for a row, or for one of several.
+func (e *Engine) stepDone(rv *resolving, ok bool) {
+	rv.failed = rv.failed || !ok
 	if rv.waiting--; rv.waiting == 0 && !e.over(rv) {
 		e.resolved(rv)
 	}

@@ -21,11 +21,13 @@ import (
 //
 //	volume rs 4+2 devices=7         a new volume and its first owner; with "closed", without; min=5:
 //	                                min_columns, blocks=64: of a device
+//	                                units=4: stripe units of 4 blocks, packed: zeroes at their end are left out
 //	                                clone=64: of so many blocks of a parent, whose block 5 holds ^5, and 13
 //	                                zeroes
 //	open                            a new owner; the one before goes on. patience=5, awaited=p0,p1, doubted=d0
 //	write|read|zero CELLS           a host's operation, owner=1 at that owner. CELLS: d1, d0-d2, row, each of
-//	                                row 0; d1/3 of row 3, row/3+2 from row 3, B:d1 of page B
+//	                                row 0; d1/3 of row 3, row/3+2 from row 3, B:d1 of page B; with units
+//	                                d0/4+3: so many blocks in the order of the volume
 //	write d1 sectors=2+3            a part of a block
 //	read d1 asof=1.7                as of a pin
 //	hold d0 p1 [op=write]           what is sent to these devices is on its way until released;
@@ -197,7 +199,7 @@ func (s *story) devicesOf(key string) map[cluster.DeviceID]bool {
 }
 
 func (s *story) volume() {
-	x := shape{code: cluster.Code(s.args[0]), blocks: 4096}
+	x := shape{code: cluster.Code(s.args[0]), blocks: 4096, unit: 1}
 	x.n, x.p = s.pair(s.args[1])
 	x.devices = x.n + x.p
 	for key, to := range map[string]*int{"devices": &x.devices, "min": &x.minColumns} {
@@ -207,6 +209,9 @@ func (s *story) volume() {
 	}
 	if v := s.keys["blocks"]; v != "" {
 		x.blocks = uint64(s.number(v))
+	}
+	if v := s.keys["units"]; v != "" {
+		x.unit = uint64(s.number(v))
 	}
 	of := shape{p: x.n + x.p, devices: x.devices}
 	if s.tables[of] == nil {
@@ -270,6 +275,9 @@ func (s *story) cells(text string) (page uint64, c int, row uint16, blocks int) 
 		to = from
 	}
 	c = s.number(from[1:])
+	if s.unit > 1 {
+		return page, c, uint16(first), count
+	}
 	return page, c, uint16(first), s.number(to[1:]) - c + 1
 }
 

@@ -46,6 +46,7 @@ type rowPlan struct {
 	old  stripe.Cols // data columns not in full that hold data before
 	// Of a clone: void are data columns that hold a tombstone before, bare those of part that hold nothing.
 	void, bare stripe.Cols
+	held       stripe.Cols // data columns that were read and hold data before
 	// delta: the parities are changed by what changes, instead of being computed from all columns. base is the
 	// version of the parities read for that.
 	delta bool
@@ -158,10 +159,11 @@ func (e *Engine) plan(b *batch) {
 			}
 		}
 	}
+	e.wholeUnits(b)
 	for i := range b.plans {
 		e.choose(&b.plans[i])
 	}
-	if x := b.members[0]; e.copies && len(b.members) == 1 && !x.partial && x.data != nil {
+	if x := b.members[0]; e.copies && !e.packs() && len(b.members) == 1 && !x.partial && x.data != nil {
 		for c := range b.shards {
 			b.shards[c] = x.data
 		}
@@ -299,7 +301,7 @@ func (p *rowPlan) noteOld(e *Engine, c int, s chunk.State) {
 	bit := stripe.ColsOf(c)
 	switch {
 	case s == chunk.Data:
-		p.old |= bit
+		p.old, p.held = p.old|bit, p.held|bit
 	case e.masked(s):
 		p.void |= bit
 	case s == chunk.Absent && e.cloned():
@@ -337,7 +339,7 @@ func (e *Engine) gatherOld(b *batch) {
 		worst := cellFact
 		for i := range b.plans {
 			p := &b.plans[i]
-			p.old, p.void, p.bare = 0, 0, 0
+			p.old, p.void, p.bare, p.held = 0, 0, 0, 0
 			for c := range e.needs(p).All() {
 				x := g.cell(c, b.row+uint16(i))
 				worst = max(worst, x.state)
@@ -359,6 +361,10 @@ func (e *Engine) gatherOld(b *batch) {
 // compose lays the new data over the old and asks for credit.
 func (e *Engine) compose(b *batch) {
 	e.addDeltas(b, true) // takes the old data out of the parities
+	if !e.unpackOld(b) {
+		e.endBatch(b, Media)
+		return
+	}
 	for _, x := range b.members {
 		if b.shards[0] != nil && x.data != nil && &b.shards[0][0] == &x.data[0] {
 			break // the host's buffer is the shard
@@ -379,6 +385,7 @@ func (e *Engine) compose(b *batch) {
 			}
 		}
 	}
+	e.pack(b)
 	e.addDeltas(b, false) // and the new data in
 	e.claim(b)
 }

@@ -93,6 +93,8 @@ const (
 	SparseUnnoticed  Name = "sparse-unnoticed"  // an owner of a clone does not note that a page holds something
 	ParentUnlocked   Name = "parent-unlocked"   // a block is written while its parent is read
 	ParentFailedZero Name = "parent-zeroes"     // what the parent does not give is zeroes
+	UnitsByRows      Name = "units-by-rows"     // an open decides about the rows of a unit one by one
+	UnitsRemadeRow   Name = "units-remade-row"  // parities of a unit are made anew row by row
 )
 
 // Bugs of the page store, which its own crash tests must find: see PageStore.
@@ -154,6 +156,7 @@ func Engine() []Name {
 		TombUncovered, WritesUnheld, PinOverlooked, RevertOverlooked,
 		TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
 		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept, SparseUnnoticed,
+		UnitsByRows, UnitsRemadeRow,
 	}
 }
 
@@ -162,7 +165,8 @@ func Rare(n Name) bool {
 	switch n {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
-		HiddenDecided, ReturnUnviewed, WritesUnheld, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept:
+		HiddenDecided, ReturnUnviewed, WritesUnheld, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept,
+		UnitsRemadeRow:
 		return true
 	}
 	return false

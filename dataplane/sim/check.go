@@ -259,8 +259,12 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 		want[c] = make([]byte, cluster.BlockSize)
 	}
 	zero := make([]byte, cluster.BlockSize)
-	if v.origin != nil {
-		w.checkMask(v, page, row, want)
+	switch {
+	case v.origin != nil:
+		w.checkMask(v, page, row, want, true)
+	case w.shape.Packed:
+		w.packed(page, row, data, want)
+		w.checkMask(v, page, row, want, false)
 	}
 	codec.Encode(want)
 	for c := range g.Width() {
@@ -279,13 +283,13 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 	}
 }
 
-// checkMask proves that in a row of a clone every parity knows which columns hide the parent. Those that do
-// not hold zeroes as far as the code goes.
-func (w *World) checkMask(v *volume, page uint64, row uint16, want [][]byte) {
+// checkMask proves that in a row of a clone every parity knows which columns hide the parent, and else which
+// hold data, as far as that matters. Those that do not hold zeroes as far as the code goes.
+func (w *World) checkMask(v *volume, page uint64, row uint16, want [][]byte, tombstones bool) {
 	var held stripe.Cols
 	for c := range w.shape.Data {
 		x, _ := w.home(v.index, page, uint8(c)).disk.newest(v.key, page, uint8(c), row)
-		if x.State == chunk.Absent {
+		if x.State == chunk.Absent || x.State == chunk.Tombstone && !tombstones {
 			want[c] = make([]byte, cluster.BlockSize)
 			continue
 		}
@@ -294,7 +298,7 @@ func (w *World) checkMask(v *volume, page uint64, row uint16, want [][]byte) {
 	for c := w.shape.Data; c < w.shape.width(); c++ {
 		x, _ := w.home(v.index, page, uint8(c)).disk.newest(v.key, page, uint8(c), row)
 		if stripe.Cols(x.Mask) != held {
-			w.failf("clone %d page %d row %d: column %d (%v %v) has mask %b, columns %b hide the parent", v.index,
+			w.failf("volume %d page %d row %d: column %d (%v %v) has mask %b, columns %b are there", v.index,
 				page, row, c, x.State, x.W, x.Mask, held)
 		}
 	}

@@ -30,6 +30,12 @@
 // of an ancestor that it shows must be the one that it began with. In half of these the clones are flattened
 // meanwhile, and their parents' pins given up as soon as the owner record says that nobody needs them.
 //
+// # Packed units
+//
+// In a quarter of the schedules volumes pack their stripe units, so that every number of blocks comes up and
+// each block says what all of its unit must be (pack.go): whoever reads half of one unit and half of another
+// knows. What devices hold then is what the hosts' data packs to. Clones are not packed.
+//
 // # Themes
 //
 // The seed chooses a pool and one of eleven themes (theme.go). One is, by half, anything at random; the

@@ -23,13 +23,14 @@ type Shape struct {
 	Pages       uint64
 	MinColumns  int
 	Returns     bool // the devices that join leave again, and columns come back to where they were
+	Packed      bool // volumes pack their stripe units, but for clones
 }
 
 // String names the pool and the devices it is on.
 func (s Shape) String() string {
 	return fmt.Sprintf("%s %d+%d on %d nodes with %d devices each, %d gateways, chunks of %d blocks, "+
-		"units of %d, %d pages", s.Code, s.Data, s.Parity, s.Domains, s.PerNode, s.Gateways, s.ChunkBlocks,
-		s.UnitBlocks, s.Pages)
+		"units of %d (packed %v), %d pages", s.Code, s.Data, s.Parity, s.Domains, s.PerNode, s.Gateways,
+		s.ChunkBlocks, s.UnitBlocks, s.Packed, s.Pages)
 }
 
 func (s Shape) width() int { return s.Data + s.Parity }
@@ -73,10 +74,32 @@ func shapes() []Shape {
 }
 
 // NewPlan draws the schedule of a seed.
-func NewPlan(seed uint64) Plan { return newPlan(seed, false) }
+func NewPlan(seed uint64) Plan {
+	p := newPlan(seed, false)
+	p.pack(4)
+	return p
+}
+
+// NewPacked is NewPlan with volumes that always pack their stripe units.
+func NewPacked(seed uint64) Plan {
+	p := newPlan(seed, false)
+	p.pack(1)
+	return p
+}
+
+// pack makes one of so many schedules one with packed units, whatever else it is about.
+func (p *Plan) pack(oneIn int) {
+	if r := (chance{rand.New(rand.NewPCG(p.Seed, 3))}); r.IntN(oneIn) == 0 {
+		p.Shape.Packed, p.Shape.UnitBlocks = true, 2<<r.IntN(2)
+	}
+}
 
 // NewClones is NewPlan with clones wherever there can be some.
-func NewClones(seed uint64) Plan { return newPlan(seed, true) }
+func NewClones(seed uint64) Plan {
+	p := newPlan(seed, true)
+	p.pack(4)
+	return p
+}
 
 func newPlan(seed uint64, clones bool) Plan {
 	r := chance{rand.New(rand.NewPCG(seed, 1))}

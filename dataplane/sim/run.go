@@ -102,6 +102,8 @@ func (s *Stats) add(c engine.Counters) {
 	s.AuditPasses += c.AuditPasses
 	s.Inherited += c.Inherited
 	s.Flattened += c.Flattened
+	s.Packed += c.Packed
+	s.PackedInto += c.PackedInto
 }
 
 // Add sums the figures of schedules.

@@ -52,7 +52,7 @@ func newSession(g *gateway, vol int, r record) *session {
 	near, awaited, doubted, patience := g.outlook()
 	eng, err := engine.New(engine.Config{Vol: s.v.key, Owner: r.Owner.Clone(), Geometry: w.shape.geometry(),
 		Code: w.shape.Code, Tables: w.tables(g.table), View: s.v.view, Parent: s.v.inherits(), Flattened: s.v.flat,
-		MinColumns: w.shape.MinColumns, Near: near,
+		Packer: s.v.packer(w.shape), MinColumns: w.shape.MinColumns, Near: near,
 		Awaited: awaited, Doubted: doubted, Patience: patience, Mutant: w.mutant})
 	if err != nil {
 		w.failf("gateway %d cannot open volume %v: %v", g.n.id, s.v.key, err)

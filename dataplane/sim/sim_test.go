@@ -18,6 +18,7 @@ var (
 	linesFlag = flag.Int("sim.trace", 400, "print so many lines of a failure's trace")
 	backFlag  = flag.Bool("sim.returns", false, "play pools that change back before volumes have moved")
 	cloneFlag = flag.Bool("sim.clones", false, "make clones in every schedule that there is room in")
+	packFlag  = flag.Bool("sim.packed", false, "pack the stripe units in every schedule")
 	allFlag   = flag.Bool("sim.all", false, "go on after a failure and print one line for each")
 )
 
@@ -36,6 +37,9 @@ func TestSchedules(t *testing.T) {
 	}
 	if *cloneFlag {
 		r.plan = NewClones
+	}
+	if *packFlag {
+		r.plan = NewPacked
 	}
 	if *longFlag > 0 {
 		r.last = ^uint64(0)
