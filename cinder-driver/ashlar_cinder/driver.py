@@ -90,7 +90,7 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
         0.4.0 - Revert to snapshot
         0.5.0 - Volumes from snapshots and from volumes, without a copy
         0.6.0 - Login with Keystone
-        0.7.0 - Groups with consistent snapshots
+        0.7.0 - Groups with consistent snapshots; clones that are flattened
     """
 
     VERSION = '0.7.0'
@@ -189,6 +189,8 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
                     self._limit(volume.name_id, bounds)
                 if group_id is not None:
                     self._api.update_group(group_id, add=[volume.name_id])
+                if source and self.configuration.ashlar_flatten_clones:
+                    self._api.flatten_volume(volume.name_id)
             except errors.AshlarError:
                 # Cinder may go on to another back end, and forget this one.
                 with excutils.save_and_reraise_exception():

@@ -45,6 +45,14 @@ OPTS = [
                      'attach with it (cinder-volume itself always has it). '
                      'All others, and with False all hosts, attach with '
                      'os-brick\'s own nvmeof connector.'),
+    cfg.BoolOpt('ashlar_flatten_clones',
+                default=False,
+                help='Make volumes from snapshots and from volumes '
+                     'independent of what they began as: after they were '
+                     'created, and while they are used, the cluster copies '
+                     'in the background what they share. That takes the '
+                     'space of a copy. Without it they share for as long as '
+                     'they live, which is what most clouds want.'),
     cfg.FloatOpt('ashlar_api_connect_timeout',
                  default=5,
                  min=0.1,

@@ -158,6 +158,13 @@ class Client:
         """
         self._call('DELETE', ['volumes', volume_id])
 
+    def flatten_volume(self, volume_id):
+        """Have a clone let go of what it began as, copying in the background.
+
+        Any other volume stays as it is.
+        """
+        self._call('POST', ['volumes', volume_id, 'flatten'])
+
     def revert_volume(self, volume_id, snapshot_id):
         """Make a volume what its newest snapshot shows, without a copy.
 

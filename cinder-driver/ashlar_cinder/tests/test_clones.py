@@ -14,6 +14,7 @@
 
 import uuid
 
+from oslo_config import cfg
 from oslo_utils import units
 
 from ashlar_cinder.tests import base
@@ -56,6 +57,18 @@ class CloneTest(base.TestCase):
             self.assertEqual(
                 (size * units.Gi, self.snapshot.id),
                 (stored['size_bytes'], stored['parent']['snapshot']))
+
+    def test_independence_of_the_source(self):
+        self.assertNotIn('flatten', self.stored(self.clone())['parent'])
+        cfg.CONF.set_override('ashlar_flatten_clones', True,
+                              group='ashlar-1')
+        of_snapshot = self.make_volume(size=2)
+        self.driver.create_volume_from_snapshot(of_snapshot, self.snapshot)
+        for volume in (self.clone(), of_snapshot):
+            self.assertIn('flatten', self.stored(volume)['parent'])
+        self.cluster.calls.clear()
+        self.created()
+        self.assertEqual(['POST /v1/volumes'], self.cluster.calls)
 
     def test_source_has_no_more_room(self):
         """Cinder then makes its image cache another image volume."""

@@ -191,6 +191,15 @@ class Cluster:
             self.volumes[volume_id]['qos'] = bounds
         return self.show_volume(volume_id)
 
+    def flatten_volume(self, volume_id):
+        """Note that it is asked for; the twin has no data to copy."""
+        self.show_volume(volume_id)
+        parent = self.volumes[volume_id].get('parent')
+        if parent is not None:
+            parent['flatten'] = {'done_bytes': 0,
+                                 'total_bytes': parent['size_bytes']}
+        return (200 if parent is None else 202), self.show_volume(volume_id)[1]
+
     def revert_volume(self, volume_id, body, key):
         """Note what the volume was made again; the twin has no data."""
         hosts = self.show_volume(volume_id)[1]['hosts']
@@ -404,6 +413,8 @@ class Cluster:
                 return self.grow_volume(volume_id, body)
             case ('DELETE', ['volumes', volume_id]):
                 return self.delete_volume(volume_id)
+            case ('POST', ['volumes', volume_id, 'flatten']):
+                return self.flatten_volume(volume_id)
             case ('POST', ['volumes', volume_id, 'revert']):
                 return self.revert_volume(volume_id, body, key)
             case ('PUT', ['volumes', volume_id, 'qos']):

@@ -89,6 +89,17 @@ class ClientTest(unittest.TestCase):
         with self.assertRaises(errors.NotFound):
             api.volume(made.id)
 
+    def test_flatten(self):
+        api = self.start()
+        self.create(api)
+        clone = api.create_volume(str(uuid.uuid4()), name='clone',
+                                  pool='default', size_bytes=GiB,
+                                  source={'volume': self.volume_id})
+        for _again in range(2):
+            api.flatten_volume(clone.id)
+            api.flatten_volume(self.volume_id)  # begins as nothing
+        self.assertIn('flatten', self.cluster.volumes[clone.id]['parent'])
+
     def test_life_of_a_group(self):
         api = self.start()
         group_id, moment = str(uuid.uuid4()), str(uuid.uuid4())
