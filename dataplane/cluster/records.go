@@ -13,6 +13,8 @@ type ClusterInfo struct {
 	Created string `json:"created"` // RFC 3339, UTC
 	// EncryptNodes: nodes talk to each other over TLS.
 	EncryptNodes bool `json:"encrypt_nodes,omitempty"`
+	// EncryptEtcd: the embedded etcd is spoken to over TLS.
+	EncryptEtcd bool `json:"encrypt_etcd,omitempty"`
 }
 
 // Secret admits a node to the listeners between nodes. Written once, at bootstrap, read by nodes only.

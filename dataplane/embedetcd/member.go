@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"go.etcd.io/etcd/client/pkg/v3/tlsutil"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver"
 	"google.golang.org/grpc"
 )
 
@@ -50,6 +52,7 @@ type Config struct {
 	AdvertisePeer   string // URL members use; "" = ListenPeer
 	Peers           []Peer // the cluster to join, this member included; empty = found a new cluster
 	ClusterToken    string // keeps members of different clusters apart
+	TLS             *Files // nil: in clear; else URLs are https
 	Heartbeat       time.Duration
 	Election        time.Duration
 	QuotaBytes      int64
@@ -58,23 +61,44 @@ type Config struct {
 
 // Member is a running etcd member. Its methods may be called from any goroutine.
 type Member struct {
-	etcd  *embed.Etcd
 	cfg   Config
 	ready chan struct{}
 	done  chan struct{}
-	stop  sync.Once
-	hang  context.CancelFunc // ends the streams of clients
+	life  sync.Mutex // of who ends a run
 
 	mu struct {
 		sync.Mutex
+		run *run
 		err error
 	}
+}
+
+// run is the member from one start to the next end.
+type run struct {
+	etcd *embed.Etcd
+	hang context.CancelFunc // ends the streams of clients
+	once sync.Once          // of stop
+	over chan struct{}      // closed when it ended
+	why  error              // set before
+	// followed: Restart ends it, to start another one. Guarded by the member's mu.
+	followed bool
 }
 
 // Start opens the member's listeners and starts it. The error names the setting that is wrong, or is etcd's
 // own (data directory of another cluster, address in use ...). Nothing keeps running after an error.
 func Start(cfg Config) (*Member, error) {
-	ec, err := cfg.embed()
+	r, err := cfg.run()
+	if err != nil {
+		return nil, err
+	}
+	m := &Member{cfg: cfg, ready: make(chan struct{}), done: make(chan struct{})}
+	m.mu.run = r
+	go m.watch(r, m.ready)
+	return m, nil
+}
+
+func (c Config) run() (*run, error) {
+	ec, err := c.embed()
 	if err != nil {
 		return nil, err
 	}
@@ -83,36 +107,85 @@ func Start(cfg Config) (*Member, error) {
 	e, err := embed.StartEtcd(ec)
 	if err != nil {
 		hang()
-		return nil, fmt.Errorf("start etcd member %q: %w", cfg.Name, err)
+		return nil, fmt.Errorf("start etcd member %q: %w", c.Name, err)
 	}
-	m := &Member{etcd: e, cfg: cfg, ready: make(chan struct{}), done: make(chan struct{}), hang: hang}
-	go m.watch()
-	return m, nil
+	r := &run{etcd: e, hang: hang, over: make(chan struct{})}
+	go r.watch()
+	return r, nil
 }
 
-// watch closes ready and done when their time comes.
-func (m *Member) watch() {
-	readyC := m.etcd.Server.ReadyNotify()
-	for {
+func (r *run) watch() {
+	select {
+	case r.why = <-r.etcd.Err():
+	case <-r.etcd.Server.StopNotify():
+	}
+	if r.why == nil {
+		r.why = errors.New("etcd member stopped")
+	}
+	close(r.over)
+}
+
+// watch closes ready when the first run is, and done when a run ended that none follows.
+func (m *Member) watch(r *run, ready chan struct{}) {
+	if ready != nil {
 		select {
-		case <-readyC:
-			close(m.ready)
-			readyC = nil
-		case err := <-m.etcd.Err():
-			m.fail(err)
-			return
-		case <-m.etcd.Server.StopNotify():
-			m.fail(errors.New("etcd member stopped"))
-			return
+		case <-r.etcd.Server.ReadyNotify():
+			close(ready)
+		case <-r.over:
 		}
 	}
+	<-r.over
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !r.followed {
+		m.end(r.why)
+	}
 }
 
-func (m *Member) fail(err error) {
-	m.mu.Lock()
-	m.mu.err = err
-	m.mu.Unlock()
+// end is called with mu held.
+func (m *Member) end(why error) {
+	m.mu.err = why
 	close(m.done)
+}
+
+// Restart ends the member and starts it again on its data, with whom Config.TLS trusts by now. Clients find
+// it again by themselves. It returns when the member serves its cluster again; an error of ctx leaves it on
+// its way there, every other error has ended the member.
+func (m *Member) Restart(ctx context.Context) error {
+	m.life.Lock()
+	defer m.life.Unlock()
+	m.mu.Lock()
+	before, err := m.mu.run, m.mu.err
+	before.followed = err == nil
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	before.stop()
+	next, err := m.cfg.run()
+	m.mu.Lock()
+	if err != nil {
+		m.end(err)
+		m.mu.Unlock()
+		return err
+	}
+	m.mu.run = next
+	m.mu.Unlock()
+	var ready chan struct{}
+	select {
+	case <-m.ready:
+	default: // the run before had not come that far
+		ready = m.ready
+	}
+	go m.watch(next, ready)
+	select {
+	case <-next.etcd.Server.ReadyNotify():
+		return nil
+	case <-next.over:
+		return next.why
+	case <-ctx.Done():
+		return fmt.Errorf("etcd member %q is not ready again: %w", m.cfg.Name, ctx.Err())
+	}
 }
 
 // Ready is closed when the member serves its cluster.
@@ -128,11 +201,17 @@ func (m *Member) Err() error {
 	return m.mu.err
 }
 
+func (m *Member) server() *etcdserver.EtcdServer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.run.etcd.Server
+}
+
 // ID is the member's number in its cluster.
-func (m *Member) ID() uint64 { return uint64(m.etcd.Server.MemberID()) }
+func (m *Member) ID() uint64 { return uint64(m.server().MemberID()) }
 
 // IsLeader says whether this member leads the cluster now.
-func (m *Member) IsLeader() bool { return m.etcd.Server.Leader() == m.etcd.Server.MemberID() }
+func (m *Member) IsLeader() bool { s := m.server(); return s.Leader() == s.MemberID() }
 
 // ClientURL is where clients reach this member.
 func (m *Member) ClientURL() string { return orElse(m.cfg.AdvertiseClient, m.cfg.ListenClient) }
@@ -156,13 +235,23 @@ func (m *Member) WaitReady(ctx context.Context) error {
 // directory. It waits for requests in flight and for a successor for politeStop at most. Later calls do
 // nothing.
 func (m *Member) Stop() {
-	m.stop.Do(func() {
-		m.hang()
-		hurry := time.AfterFunc(politeStop, m.etcd.Server.HardStop)
-		m.etcd.Close()
+	m.life.Lock()
+	defer m.life.Unlock()
+	m.mu.Lock()
+	r := m.mu.run
+	m.mu.Unlock()
+	r.stop()
+	<-m.done
+}
+
+func (r *run) stop() {
+	r.once.Do(func() {
+		r.hang()
+		hurry := time.AfterFunc(politeStop, r.etcd.Server.HardStop)
+		r.etcd.Close()
 		hurry.Stop()
-		<-m.done
 	})
+	<-r.over
 }
 
 // endWith ends every stream when ctx is done. Left alone, the watches of other nodes keep a stopping member
@@ -205,7 +294,7 @@ func (c Config) embed() (*embed.Config, error) {
 	} {
 		parsed, err := url.Parse(u.raw)
 		if err != nil || parsed.Host == "" {
-			return nil, fmt.Errorf("etcd %s %q: want http://host:port", u.what, u.raw)
+			return nil, fmt.Errorf("etcd %s %q: want http(s)://host:port", u.what, u.raw)
 		}
 		*u.to = []url.URL{*parsed}
 	}
@@ -222,6 +311,10 @@ func (c Config) embed() (*embed.Config, error) {
 	ec.BackendBatchInterval = backendBatch
 	ec.MaxLearners = maxLearners
 	ec.EnableGRPCGateway = false // nobody speaks JSON to it, and it would be one more door
+	if c.TLS != nil {
+		ec.ClientTLSInfo, ec.PeerTLSInfo = c.TLS.info(), c.TLS.info()
+		ec.TlsMinVersion = string(tlsutil.TLSVersion13)
+	}
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapToLogrus(c.Log))
 	return ec, nil
 }

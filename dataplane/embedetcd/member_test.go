@@ -49,7 +49,7 @@ func start(t testing.TB, cfg Config) *Member {
 
 func dial(t testing.TB, endpoints ...string) *clientv3.Client {
 	t.Helper()
-	c, err := Dial(endpoints, false, nil)
+	c, err := Dial(endpoints, false, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestStartRefusesBadSettings(t *testing.T) {
 			t.Errorf("%s: the error does not name it: %v", name, err)
 		}
 	}
-	if _, err := Dial(nil, false, nil); err == nil {
+	if _, err := Dial(nil, false, nil, nil); err == nil {
 		t.Error("a client without endpoints was made")
 	}
 }

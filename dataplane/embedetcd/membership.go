@@ -36,8 +36,9 @@ var ErrHasRun = errors.New("an etcd member at this peer URL has run before and n
 
 // Dial makes a client of the cluster behind endpoints (client URLs, any non-empty part of the members). It
 // does not wait for a connection. With follow the client learns the endpoints of members that join later;
-// leave it false when etcd is reached through addresses the members do not know (a proxy, NAT).
-func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*Client, error) {
+// leave it false when etcd is reached through addresses the members do not know (a proxy, NAT). Without
+// encryption, nil, endpoints are http URLs, else https.
+func Dial(endpoints []string, follow bool, encryption Encryption, log logrus.FieldLogger) (*Client, error) {
 	if len(endpoints) == 0 {
 		return nil, errors.New("no etcd endpoint given")
 	}
@@ -52,6 +53,9 @@ func Dial(endpoints []string, follow bool, log logrus.FieldLogger) (*Client, err
 				MaxDelay: reconnectMax},
 			MinConnectTimeout: dialTimeout,
 		})},
+	}
+	if encryption != nil {
+		cfg.DialOptions = append(cfg.DialOptions, grpc.WithTransportCredentials(encryption))
 	}
 	if follow {
 		cfg.AutoSyncInterval = endpointSync

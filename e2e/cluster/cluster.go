@@ -126,7 +126,7 @@ func (c *Cluster) start(o Options) error {
 func (c *Cluster) etcdSettled(ctx context.Context) error {
 	once, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	etcd, err := embedetcd.Dial([]string{c.Nodes[0].etcd}, false, quiet())
+	etcd, err := embedetcd.Dial([]string{c.Nodes[0].etcd}, false, nil, quiet())
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func TestOneAuthority(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			found[i] = a.Fingerprint()
+			found[i] = a.Certificate + a.Key
 		})
 	}
 	wg.Wait()

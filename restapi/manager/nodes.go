@@ -32,6 +32,8 @@ type Bootstrap struct {
 	Secret       []byte
 	AdminToken   auth.Secret
 	Node         wire.JoinRequest // Token is not looked at
+	// Authority is that of a cluster whose embedded etcd is encrypted, drawn by the node, too; else nil.
+	Authority *cluster.Authority
 }
 
 // Bootstrap makes the cluster with its first node. Repeating it for the same cluster and node succeeds;
@@ -52,12 +54,15 @@ func (m *Manager) Bootstrap(ctx context.Context, b Bootstrap) (cluster.NodeID, e
 		Hash: b.AdminToken.Hash(), Created: m.stamp()}
 	puts := []store.Put{
 		put(cluster.KeyCluster, cluster.ClusterInfo{ID: b.ClusterID, Name: b.ClusterName, Created: m.stamp(),
-			EncryptNodes: b.EncryptNodes}),
+			EncryptNodes: b.EncryptNodes, EncryptEtcd: b.Authority != nil}),
 		put(cluster.KeySecret, cluster.Secret{Secret: b.Secret}),
 		put(cluster.KeyMapEpoch, cluster.Epoch(1)),
 		put(cluster.KeyCounterNode, first),
 		put(cluster.KeyNode(first), node),
 		put(cluster.KeyToken(token.ID), token),
+	}
+	if b.Authority != nil {
+		puts = append(puts, put(cluster.KeyAuthority, b.Authority))
 	}
 	txn := store.Txn{Put: puts}
 	for _, p := range puts {
@@ -159,6 +164,7 @@ func (m *Manager) Join(ctx context.Context,
 		if err != nil {
 			return err
 		}
+		r = encrypted(v.Cluster, r)
 		node, created, err = m.admit(ctx, v, secret, &r)
 		return err
 	})
@@ -170,6 +176,11 @@ func (m *Manager) Join(ctx context.Context,
 		return res, false, err
 	}
 	res = wire.JoinResult{Node: node.Number, ClusterID: v.Cluster.ID, ClusterSecret: sec.Secret}
+	if v.Cluster.EncryptEtcd {
+		if err := m.certify(ctx, &r, &res); err != nil {
+			return res, false, err
+		}
+	}
 	if node.EtcdMember && r.EtcdPeerURL != "" {
 		peers, err := m.members.Add(ctx, node.Name, r.EtcdPeerURL)
 		if err != nil {

@@ -99,11 +99,8 @@ func ParseAuthority(certificate, key string) (*Authority, error) {
 
 // PEM is the authority as text; whoever has the key can be any node.
 func (a *Authority) PEM() (certificate, key string, err error) {
-	der, err := x509.MarshalPKCS8PrivateKey(a.key)
-	if err != nil {
-		return "", "", fmt.Errorf("the authority's key: %w", err)
-	}
-	return a.Certificate(), string(pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: der})), nil
+	key, err = encodeKey(a.key)
+	return a.Certificate(), key, err
 }
 
 // Certificate is what to trust, as PEM.
@@ -118,6 +115,16 @@ func (a *Authority) Issue(node string, hosts []string, now time.Time) (*tls.Cert
 	if err != nil {
 		return nil, fmt.Errorf("draw a key: %w", err)
 	}
+	leaf, err := a.vouch(&key.PublicKey, node, hosts, now)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{leaf.Raw, a.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// vouch signs a node's certificate.
+func (a *Authority) vouch(key *ecdsa.PublicKey, node string, hosts []string,
+	now time.Time) (*x509.Certificate, error) {
 	c := &x509.Certificate{
 		Subject:  pkix.Name{Organization: []string{"Ashlar"}, CommonName: node},
 		NotAfter: now.Add(LeafLife), BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature,
@@ -130,7 +137,7 @@ func (a *Authority) Issue(node string, hosts []string, now time.Time) (*tls.Cert
 			c.DNSNames = append(c.DNSNames, h)
 		}
 	}
-	der, err := sign(c, a.cert, a.key, &key.PublicKey, now)
+	der, err := sign(c, a.cert, a.key, key, now)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +145,7 @@ func (a *Authority) Issue(node string, hosts []string, now time.Time) (*tls.Cert
 	if err != nil {
 		return nil, fmt.Errorf("the certificate that was made: %w", err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	return leaf, nil
 }
 
 func encode(c *x509.Certificate) string {

@@ -11,7 +11,10 @@ import (
 )
 
 // retryEvery spaces attempts to renew a certificate: there are weeks left when the first one is made.
-const retryEvery = time.Minute
+const (
+	retryEvery = time.Minute
+	renewMin   = time.Second // between two renewals
+)
 
 // Source presents a certificate and renews it. Present may be used from any goroutine.
 type Source struct {
@@ -39,22 +42,32 @@ func (s *Source) Present(*tls.ClientHelloInfo) (*tls.Certificate, error) { retur
 func (s *Source) Run(ctx context.Context) {
 	wait := s.untilRenewal()
 	for sleep(ctx, wait) {
-		next, err := s.issue(ctx)
-		if err != nil {
+		if wait = s.untilRenewal(); wait > renewMin {
+			continue // it was replaced meanwhile
+		}
+		if err := s.Renew(ctx); err != nil {
 			s.say(fmt.Errorf("renew the certificate, which ends at %v: %w", s.now.Load().Leaf.NotAfter, err))
 			wait = retryEvery
 			continue
 		}
-		s.now.Store(next)
 		wait = s.untilRenewal()
 	}
+}
+
+// Renew issues another certificate now; after an error the present one stays.
+func (s *Source) Renew(ctx context.Context) error {
+	next, err := s.issue(ctx)
+	if err == nil {
+		s.now.Store(next)
+	}
+	return err
 }
 
 // untilRenewal leaves a third of the certificate's life.
 func (s *Source) untilRenewal() time.Duration {
 	leaf := s.now.Load().Leaf
 	third := leaf.NotAfter.Sub(leaf.NotBefore) / 3
-	return max(time.Until(leaf.NotAfter.Add(-third)), time.Second)
+	return max(time.Until(leaf.NotAfter.Add(-third)), renewMin)
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

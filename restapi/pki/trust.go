@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 )
 
 // Fingerprint names the first certificate of a PEM text: "sha256:" and 64 hexadecimal digits.
@@ -24,6 +25,46 @@ func Fingerprint(text string) (string, error) {
 		return "", err
 	}
 	return fingerprint(c), nil
+}
+
+// Trust is a set of authorities that may change between two connections. It reaches servers over HTTPS as a
+// http.RoundTripper. All of it may be used from any goroutine.
+type Trust struct{ now atomic.Pointer[trusted] }
+
+type trusted struct {
+	text      string
+	pool      *x509.CertPool
+	transport *http.Transport
+}
+
+// NewTrust trusts the authorities in a PEM text, and no others.
+func NewTrust(text string) (*Trust, error) {
+	t := new(Trust)
+	return t, t.Set(text)
+}
+
+// Set replaces whom to trust, for connections that are made from now on.
+func (t *Trust) Set(text string) error {
+	pool := x509.NewCertPool()
+	transport, err := transport(pool, text)
+	if err != nil {
+		return err
+	}
+	if before := t.now.Swap(&trusted{text: text, pool: pool, transport: transport}); before != nil {
+		before.transport.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Pool is whom to trust now.
+func (t *Trust) Pool() *x509.CertPool { return t.now.Load().pool }
+
+// Text is whom to trust now, as PEM.
+func (t *Trust) Text() string { return t.now.Load().text }
+
+// RoundTrip implements http.RoundTripper.
+func (t *Trust) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.now.Load().transport.RoundTrip(r)
 }
 
 // Transport is an HTTP transport that trusts the authorities in a PEM text, and no others.

@@ -10,6 +10,9 @@ type JoinRequest struct {
 	Addresses   cluster.Addresses `json:"addresses"`
 	Domain      string            `json:"domain,omitempty"`
 	EtcdPeerURL string            `json:"etcd_peer_url,omitempty"`
+	// CertificateRequest (PEM, PKCS 10) is what the node wants a certificate for, should it need one to reach
+	// etcd.
+	CertificateRequest string `json:"certificate_request,omitempty"`
 }
 
 // JoinResult is what a node needs to take part.
@@ -18,6 +21,9 @@ type JoinResult struct {
 	ClusterID     cluster.UUID   `json:"cluster_id"`
 	ClusterSecret []byte         `json:"cluster_secret"`
 	Etcd          JoinEtcd       `json:"etcd"`
+	// Certificate (PEM, with its issuer's) and whom to trust (PEM) are there if etcd is encrypted.
+	Certificate string `json:"certificate,omitempty"`
+	Authorities string `json:"authorities,omitempty"`
 }
 
 // JoinEtcd says where etcd is and whether the node is to run a member.

@@ -62,6 +62,11 @@ func (d *daemon) conceive() error {
 		if s.EtcdMember && !d.opt.Etcd.Member {
 			return errors.New("a new cluster needs an etcd: set etcd-member, or give etcd-endpoints")
 		}
+		if s.EncryptEtcd = s.EtcdMember && first.EncryptNodes; s.EncryptEtcd {
+			if err := d.draw(s); err != nil {
+				return err
+			}
+		}
 	case len(first.JoinURLs) == 0:
 		return ErrNoCluster
 	}
@@ -72,10 +77,22 @@ func (d *daemon) conceive() error {
 	return nil
 }
 
+// receive keeps the certificate that the cluster gave, for etcd to be reached with.
+func (d *daemon) receive(key string, res *wire.JoinResult) error {
+	err := writeFile(filepath.Join(d.opt.DataDir, nodeFile), []byte(key+res.Certificate))
+	if err == nil {
+		err = writeFile(filepath.Join(d.opt.DataDir, authorityFile), []byte(res.Authorities))
+	}
+	return err
+}
+
 // birth brings the node to stage Member, with etcd open.
 func (d *daemon) birth(ctx context.Context) error {
 	if d.state.Stage == Joining {
 		if err := d.join(ctx); err != nil {
+			return err
+		}
+		if err := d.opt.validateOpenness(d.state); err != nil {
 			return err
 		}
 	}
@@ -102,11 +119,15 @@ func (d *daemon) found(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("admin token in %s: %w", stateFile, err)
 	}
+	var authority *cluster.Authority
+	if d.state.EncryptEtcd {
+		authority = &d.cred.record
+	}
 	var node cluster.NodeID
 	err = d.persist(ctx, "found the cluster", func() error {
 		node, err = d.manager.Bootstrap(ctx, manager.Bootstrap{ClusterID: d.state.ClusterID,
 			ClusterName: d.state.ClusterName, EncryptNodes: d.opt.First.EncryptNodes,
-			Secret: d.state.Secret, AdminToken: token, Node: d.introduction()})
+			Secret: d.state.Secret, AdminToken: token, Node: d.introduction(), Authority: authority})
 		return err
 	})
 	if err != nil {
@@ -117,7 +138,13 @@ func (d *daemon) found(ctx context.Context) error {
 		return err
 	}
 	d.log.Infof("founded cluster %s; the administrator's token is in %s", d.state.ClusterID, path)
-	return d.update(func(s *State) { s.Stage, s.Node, s.AdminToken = Member, node, "" })
+	if err := d.update(func(s *State) { s.Stage, s.Node, s.AdminToken = Member, node, "" }); err != nil {
+		return err
+	}
+	if d.cred != nil {
+		return d.cred.source.Renew(ctx) // now that the node has a number
+	}
+	return nil
 }
 
 // join asks the cluster to take the node in, until it answers.
@@ -128,6 +155,10 @@ func (d *daemon) join(ctx context.Context) error {
 	}
 	req := d.introduction()
 	req.Token = d.opt.First.JoinToken
+	var key string
+	if req.CertificateRequest, key, err = pki.Request(); err != nil {
+		return err
+	}
 	var res wire.JoinResult
 	err = d.persist(ctx, "join the cluster", func() error {
 		res, err = c.JoinNode(ctx, req)
@@ -136,10 +167,17 @@ func (d *daemon) join(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("join the cluster at %v: %w", d.opt.First.JoinURLs, err)
 	}
+	encrypted := res.Certificate != ""
+	if encrypted {
+		if err := d.receive(key, &res); err != nil {
+			return err
+		}
+	}
 	d.log.Infof("joined cluster %s as node %d", res.ClusterID, res.Node)
 	return d.update(func(s *State) {
 		s.Stage, s.Node, s.ClusterID, s.Secret = Member, res.Node, res.ClusterID, res.ClusterSecret
 		s.EtcdMember, s.EtcdEndpoints = res.Etcd.Member != nil, res.Etcd.Endpoints
+		s.EncryptEtcd = encrypted
 	})
 }
 
@@ -147,9 +185,9 @@ func (d *daemon) join(ctx context.Context) error {
 func (d *daemon) introduction() wire.JoinRequest {
 	member := d.opt.Etcd.Member && !d.opt.external()
 	r := wire.JoinRequest{UUID: d.state.NodeUUID, Name: d.state.NodeName, Domain: d.opt.Domain,
-		Addresses: d.opt.addresses(member)}
+		Addresses: d.opt.addresses(d.etcdURL(member))}
 	if member {
-		r.EtcdPeerURL = "http://" + d.opt.Advertise.EtcdPeer
+		r.EtcdPeerURL = d.etcdScheme() + d.opt.Advertise.EtcdPeer
 	}
 	return r
 }

@@ -41,6 +41,9 @@ type daemon struct {
 	manager  *manager.Manager
 	keys     *keyring.Ring
 
+	credMu sync.Mutex
+	cred   *credentials // nil: the node has not needed them yet
+
 	plane atomic.Pointer[DataPlane] // nil until it is made
 
 	stateMu sync.Mutex
@@ -66,6 +69,9 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	if err := opt.tryPorts(); err != nil {
+		return err
+	}
+	if err := d.opt.validateOpenness(d.state); err != nil {
 		return err
 	}
 	if err := d.conceive(); err != nil {

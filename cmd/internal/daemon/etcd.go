@@ -29,6 +29,12 @@ func (d *daemon) openEtcd(ctx context.Context) error {
 	if d.opt.external() {
 		endpoints = slices.Clone(d.opt.Etcd.Endpoints)
 	}
+	if d.state.EncryptEtcd {
+		var err error
+		if d.cred, err = d.openCredentials(ctx); err != nil {
+			return err
+		}
+	}
 	if d.state.EtcdMember {
 		if err := d.startMember(ctx, endpoints); err != nil {
 			return err
@@ -38,7 +44,7 @@ func (d *daemon) openEtcd(ctx context.Context) error {
 		}
 	}
 	var err error
-	d.client, err = embedetcd.Dial(endpoints, !d.opt.external(), d.log)
+	d.client, err = embedetcd.Dial(endpoints, !d.opt.external(), d.etcdTLS(), d.log)
 	return err
 }
 
@@ -57,7 +63,7 @@ func (d *daemon) startMember(ctx context.Context, seeds []string) error {
 		return fmt.Errorf("the data of this node's etcd member is gone from %s: restore the directory, or "+
 			"remove the node from the cluster and join it again with an empty data-dir", cfg.DataDir)
 	}
-	client, err := embedetcd.Dial(seeds, false, d.log)
+	client, err := embedetcd.Dial(seeds, false, d.etcdTLS(), d.log)
 	if err != nil {
 		return err
 	}
@@ -77,13 +83,34 @@ func (d *daemon) startMember(ctx context.Context, seeds []string) error {
 }
 
 func (d *daemon) memberConfig() embedetcd.Config {
-	return embedetcd.Config{
+	at := d.etcdScheme()
+	c := embedetcd.Config{
 		Name: d.state.NodeName, DataDir: filepath.Join(d.opt.DataDir, etcdDir),
-		ListenClient: "http://" + d.opt.Listen.EtcdClient, ListenPeer: "http://" + d.opt.Listen.EtcdPeer,
-		AdvertiseClient: "http://" + d.opt.Advertise.EtcdClient, AdvertisePeer: "http://" + d.opt.Advertise.EtcdPeer,
+		ListenClient: at + d.opt.Listen.EtcdClient, ListenPeer: at + d.opt.Listen.EtcdPeer,
+		AdvertiseClient: at + d.opt.Advertise.EtcdClient, AdvertisePeer: at + d.opt.Advertise.EtcdPeer,
 		ClusterToken: d.state.ClusterID.String(),
 		Heartbeat:    d.opt.Etcd.Heartbeat, Election: d.opt.Etcd.Election, Log: d.log,
 	}
+	if d.state.EncryptEtcd {
+		c.TLS = &embedetcd.Files{Certificate: d.cred.path(nodeFile), Authorities: d.cred.path(authorityFile)}
+	}
+	return c
+}
+
+// etcdScheme begins the URLs of the embedded etcd.
+func (d *daemon) etcdScheme() string {
+	if d.state.EncryptEtcd {
+		return "https://"
+	}
+	return "http://"
+}
+
+// etcdURL is where clients reach the node's member; empty without one.
+func (d *daemon) etcdURL(member bool) string {
+	if member {
+		return d.etcdScheme() + d.opt.Advertise.EtcdClient
+	}
+	return ""
 }
 
 // tendMember brings a member that just joined into the cluster, then keeps an eye on the number of voters

@@ -30,7 +30,7 @@ func TestTheFounderDiesRightAfterTheOthersJoined(t *testing.T) {
 		start(t, o)
 		others = append(others, o)
 	}
-	etcd, err := embedetcd.Dial([]string{"http://" + a.Listen.EtcdClient}, false, a.Log)
+	etcd, err := embedetcd.Dial([]string{"http://" + a.Listen.EtcdClient}, false, nil, a.Log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,30 +146,32 @@ func (o *Options) validate() error {
 				name)
 		}
 	})
-	if err != nil {
-		return err
-	}
-	return o.validateOpenness()
+	return err
 }
 
 // validateOpenness refuses to offer unencrypted REST and etcd, which carry credentials and take any
-// command, to a network, unless the operator says that this network is trusted.
-func (o *Options) validateOpenness() error {
+// command, to a network, unless the operator says that this network is trusted. Whether etcd is encrypted
+// the state knows, or the founder; who joins asks again when the cluster has told.
+func (o *Options) validateOpenness(s *State) error {
 	if o.InsecureHTTP {
 		return nil
+	}
+	encrypted := o.First.EncryptNodes || len(o.First.JoinURLs) > 0
+	if s != nil && s.Stage == Member {
+		encrypted = s.EncryptEtcd
 	}
 	open := map[string]string{}
 	if !o.encrypted() {
 		open["REST"] = o.Listen.REST
 	}
-	if o.Etcd.Member && len(o.Etcd.Endpoints) == 0 {
+	if o.Etcd.Member && len(o.Etcd.Endpoints) == 0 && !encrypted {
 		open["etcd client"], open["etcd peer"] = o.Listen.EtcdClient, o.Listen.EtcdPeer
 	}
 	for what, addr := range open {
 		host, _, _ := net.SplitHostPort(addr)
 		if !loopback(host) {
 			return fmt.Errorf("%s would listen on %s without encryption: listen on 127.0.0.1 (for REST, "+
-				"rest-tls encrypts), or set insecure-http if every machine that reaches this address is trusted",
+				"rest-tls encrypts; for etcd, the cluster is founded with encrypt-nodes), or set insecure-http if every machine that reaches this address is trusted",
 				what, addr)
 		}
 	}
@@ -204,14 +206,11 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
-// addresses is what the cluster's records keep of the advertised services.
-func (o *Options) addresses(member bool) cluster.Addresses {
-	a := cluster.Addresses{Host: o.Advertise.Hosts, Discovery: o.Advertise.Discovery, Peer: o.Advertise.Nodes,
-		REST: o.restURL()}
-	if member {
-		a.Etcd = "http://" + o.Advertise.EtcdClient
-	}
-	return a
+// addresses is what the cluster's records keep of the advertised services; etcd is that of the node's member,
+// empty without one.
+func (o *Options) addresses(etcd string) cluster.Addresses {
+	return cluster.Addresses{Host: o.Advertise.Hosts, Discovery: o.Advertise.Discovery, Peer: o.Advertise.Nodes,
+		REST: o.restURL(), Etcd: etcd}
 }
 
 // external says that etcd is somebody else's.

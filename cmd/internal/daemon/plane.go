@@ -89,7 +89,7 @@ func (d *daemon) arbiter() (*store.Arbiter, error) {
 	if d.member == nil {
 		return store.NewArbiter(store.NewEtcd(d.client)), nil
 	}
-	own, err := embedetcd.Dial([]string{d.member.ClientURL()}, false, d.log)
+	own, err := embedetcd.Dial([]string{d.member.ClientURL()}, false, d.etcdTLS(), d.log)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func alarms(st cluster.NodeStats) cluster.NodeStats {
 
 // announce records where this node is reached now, until etcd has taken it.
 func (d *daemon) announce(ctx context.Context) {
-	addr := d.opt.addresses(d.state.EtcdMember)
+	addr := d.opt.addresses(d.etcdURL(d.state.EtcdMember))
 	for {
 		err := d.manager.UpdateAddresses(ctx, d.state.Node, addr)
 		if err == nil || ctx.Err() != nil {

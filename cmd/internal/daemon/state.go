@@ -50,6 +50,8 @@ type State struct {
 	EtcdMember    bool     `json:"etcd_member"`
 	EtcdStarted   bool     `json:"etcd_started"`
 	EtcdEndpoints []string `json:"etcd_endpoints,omitempty"` // as last known
+	// EncryptEtcd: the embedded etcd is spoken to over TLS, as the cluster's record says, too.
+	EncryptEtcd bool `json:"encrypt_etcd,omitempty"`
 }
 
 // LoadState reads the state of a data directory; nil when there is none.

@@ -7,10 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/api"
@@ -23,9 +22,6 @@ const (
 	TLSOff     = "off"
 	TLSCluster = "cluster" // by the cluster's own authority
 )
-
-// authorityFile is where a node leaves the certificate of the cluster's authority, for its clients.
-const authorityFile = "ca.pem"
 
 // certificateFiles splits Options.RESTTLS; ok is false when it names no files.
 func (o *Options) certificateFiles() (certificate, key string, ok bool) {
@@ -45,13 +41,15 @@ func (o *Options) restURL() string {
 
 // peerTransport reaches other nodes' APIs; whom it trusts is known only when etcd has told.
 type peerTransport struct {
-	known atomic.Pointer[http.Transport]
+	known atomic.Pointer[http.RoundTripper]
 }
+
+func (p *peerTransport) use(t http.RoundTripper) { p.known.Store(&t) }
 
 // RoundTrip implements http.RoundTripper.
 func (p *peerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t := p.known.Load(); t != nil {
-		return t.RoundTrip(r)
+		return (*t).RoundTrip(r)
 	}
 	return http.DefaultTransport.RoundTrip(r)
 }
@@ -87,72 +85,51 @@ func (d *daemon) certificates(ctx context.Context, peers *peerTransport) (presen
 			return nil, err
 		}
 		transport, err := pki.TransportBesideSystem(string(text))
-		peers.known.Store(transport)
-		return files.Present, err
+		if err != nil {
+			return nil, err
+		}
+		peers.use(transport)
+		return files.Present, nil
 	}
-	authority, err := d.authority(ctx)
+	c, err := d.certified(ctx)
 	if err != nil {
 		return nil, err
 	}
-	transport, err := pki.Transport(authority.Certificate())
+	peers.use(c.trust)
+	fingerprint, err := pki.Fingerprint(c.trust.Text())
 	if err != nil {
 		return nil, err
 	}
-	peers.known.Store(transport)
-	source, err := pki.NewSource(ctx, func(context.Context) (*tls.Certificate, error) {
-		return authority.Issue(d.state.NodeName, d.opt.restHosts(), time.Now())
-	}, func(err error) { d.log.WithError(err).Error("TLS of the REST API") })
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(d.opt.DataDir, authorityFile)
-	if err := writeFile(path, []byte(authority.Certificate())); err != nil {
-		return nil, err
-	}
-	d.log.Infof("the authority that vouches for this API is in %s; its fingerprint is %s", path,
-		authority.Fingerprint())
-	go source.Run(ctx)
-	return source.Present, nil
+	d.log.Infof("the authority that vouches for this API is in %s; its fingerprint is %s", c.path(authorityFile),
+		fingerprint)
+	return c.source.Present, nil
 }
 
-// authority reads the cluster's certificate authority, as soon as etcd answers.
-func (d *daemon) authority(ctx context.Context) (a *pki.Authority, err error) {
-	err = d.persist(ctx, "read the cluster's certificate authority", func() error {
-		a, err = d.manager.Authority(ctx)
-		return err
-	})
-	return a, err
-}
-
-// peerTLS is how nodes talk to each other; nil: in clear. The certificate is renewed until ctx is done.
-func (d *daemon) peerTLS(ctx context.Context, c *cluster.ClusterInfo) (*tls.Config, error) {
-	if !c.EncryptNodes {
+// peerTLS is how nodes talk to each other; nil: in clear.
+func (d *daemon) peerTLS(ctx context.Context, info *cluster.ClusterInfo) (*tls.Config, error) {
+	if !info.EncryptNodes {
 		return nil, nil
 	}
-	authority, err := d.authority(ctx)
+	c, err := d.certified(ctx)
 	if err != nil {
 		return nil, err
 	}
-	name := cluster.NodeServerName(c.ID, d.state.Node)
-	source, err := pki.NewSource(ctx, func(context.Context) (*tls.Certificate, error) {
-		return authority.Issue(d.state.NodeName, []string{name}, time.Now())
-	}, func(err error) { d.log.WithError(err).Error("TLS between nodes") })
-	if err != nil {
-		return nil, err
-	}
-	go source.Run(ctx)
-	return pki.Mutual(authority.Certificate(), source)
+	return pki.Mutual(c.trust, c.source), nil
 }
 
-// restHosts are the names and addresses by which the API is reached.
-func (o *Options) restHosts() []string {
+// hosts are the names and addresses by which the node is reached: by clients of its API and of its etcd
+// member, by other members, and, by its number, by other nodes.
+func (d *daemon) hosts() []string {
 	var out []string
-	for _, addr := range []string{o.Advertise.REST, o.Listen.REST} {
+	for _, addr := range []string{d.opt.Advertise.REST, d.opt.Listen.REST, d.opt.Advertise.EtcdClient,
+		d.opt.Advertise.EtcdPeer} {
 		host, _, err := net.SplitHostPort(addr)
-		if err != nil || unspecified(host) || len(out) == 1 && out[0] == host {
-			continue
+		if err == nil && !unspecified(host) && !slices.Contains(out, host) {
+			out = append(out, host)
 		}
-		out = append(out, host)
+	}
+	if d.state.Node != 0 {
+		out = append(out, cluster.NodeServerName(d.state.ClusterID, d.state.Node))
 	}
 	return out
 }

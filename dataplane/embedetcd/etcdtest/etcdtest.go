@@ -65,7 +65,7 @@ func (s *Server) Wipe() {
 // Client makes a client that is closed when the test ends.
 func (s *Server) Client() *clientv3.Client {
 	s.tb.Helper()
-	c, err := embedetcd.Dial([]string{s.URL()}, false, nil)
+	c, err := embedetcd.Dial([]string{s.URL()}, false, nil, nil)
 	if err != nil {
 		s.tb.Fatal(err)
 	}

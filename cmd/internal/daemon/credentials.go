@@ -1,0 +1,194 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
+	"github.com/ashlar-storage/ashlar/restapi/pki"
+)
+
+// Names in the data directory. Where etcd is encrypted, a node needs its certificate before etcd can tell it
+// anything: then all three are there. Else only authorityFile is, for clients of the API.
+const (
+	authorityFile = "ca.pem"         // the authorities that are trusted
+	issuerFile    = "authority.json" // the record as last seen: cluster.Authority
+	nodeFile      = "node.pem"       // the node's key, its certificate and the issuer's
+)
+
+// credentials are the node's certificate, which the node issues itself, and the authorities that it trusts.
+type credentials struct {
+	dir   string
+	kept  bool // in dir, for etcd
+	name  string
+	hosts func() []string // at which the node is reached now
+	log   logrus.FieldLogger
+
+	trust  *pki.Trust
+	source *pki.Source
+
+	issuer atomic.Pointer[pki.Authority] // nil: there is only what the cluster gave when the node joined
+
+	mu     sync.Mutex
+	record cluster.Authority
+}
+
+// openCredentials reads what a former start, or joining, left in the data directory; the certificate is
+// renewed until ctx is done.
+func (d *daemon) openCredentials(ctx context.Context) (*credentials, error) {
+	c := d.newCredentials(true)
+	var rec cluster.Authority
+	raw, err := os.ReadFile(filepath.Join(c.dir, issuerFile))
+	switch {
+	case err == nil:
+		if err = json.Unmarshal(raw, &rec); err == nil {
+			err = c.adopt(ctx, rec)
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		err = c.given(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the node's certificate in %s: %w", c.dir, err)
+	}
+	return c, nil
+}
+
+func (d *daemon) newCredentials(kept bool) *credentials {
+	return &credentials{dir: d.opt.DataDir, kept: kept, name: d.state.NodeName, hosts: d.hosts, log: d.log}
+}
+
+// given takes the certificate that the cluster gave when the node joined.
+func (c *credentials) given(ctx context.Context) error {
+	text, err := os.ReadFile(filepath.Join(c.dir, authorityFile))
+	if err != nil {
+		return err
+	}
+	return c.begin(ctx, string(text))
+}
+
+func (c *credentials) begin(ctx context.Context, trusted string) (err error) {
+	if c.trust, err = pki.NewTrust(trusted); err != nil {
+		return err
+	}
+	c.source, err = pki.NewSource(ctx, c.issue, func(err error) { c.log.WithError(err).Error("TLS") })
+	if err == nil {
+		go c.source.Run(ctx)
+	}
+	return err
+}
+
+// issue makes a certificate by the issuer that is known.
+func (c *credentials) issue(context.Context) (*tls.Certificate, error) {
+	issuer := c.issuer.Load()
+	if issuer == nil {
+		pair, err := tls.LoadX509KeyPair(c.path(nodeFile), c.path(nodeFile))
+		return &pair, err
+	}
+	pair, err := issuer.Issue(c.name, c.hosts(), time.Now())
+	if err != nil || !c.kept {
+		return pair, err
+	}
+	text, err := pki.Bundle(pair)
+	if err != nil {
+		return nil, err
+	}
+	return pair, writeFile(c.path(nodeFile), []byte(text))
+}
+
+func (c *credentials) path(file string) string { return filepath.Join(c.dir, file) }
+
+// adopt follows the record of the authority.
+func (c *credentials) adopt(ctx context.Context, rec cluster.Authority) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	issuer, err := pki.ParseAuthority(rec.Certificate, rec.Key)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(c.path(authorityFile), []byte(rec.Certificate)); err != nil {
+		return err
+	}
+	if err := c.keep(rec); err != nil {
+		return err
+	}
+	c.issuer.Store(issuer)
+	c.record = rec
+	if c.source == nil {
+		return c.begin(ctx, rec.Certificate)
+	}
+	return errors.Join(c.trust.Set(rec.Certificate), c.source.Renew(ctx))
+}
+
+// keep writes the record for the next start.
+func (c *credentials) keep(rec cluster.Authority) error {
+	if !c.kept {
+		return nil
+	}
+	raw, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(c.path(issuerFile), append(raw, '\n'))
+}
+
+// complete says whether the node issues its certificates itself.
+func (c *credentials) complete() bool { return c.issuer.Load() != nil }
+
+// draw makes the authority of a new cluster, for its founder.
+func (d *daemon) draw(s *State) error {
+	a, err := pki.NewAuthority(s.ClusterID.String(), time.Now())
+	if err != nil {
+		return err
+	}
+	var rec cluster.Authority
+	if rec.Certificate, rec.Key, err = a.PEM(); err != nil {
+		return err
+	}
+	return (&credentials{dir: d.opt.DataDir, kept: true}).keep(rec)
+}
+
+// certified gives the node's credentials as soon as it knows the authority: at the latest when etcd answers.
+func (d *daemon) certified(ctx context.Context) (*credentials, error) {
+	d.credMu.Lock()
+	defer d.credMu.Unlock()
+	if d.cred != nil && d.cred.complete() {
+		return d.cred, nil
+	}
+	var rec cluster.Authority
+	err := d.persist(ctx, "read the cluster's certificate authority", func() (err error) {
+		rec, err = d.manager.Authority(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := d.cred
+	if c == nil {
+		c = d.newCredentials(false)
+	}
+	if err := c.adopt(ctx, rec); err != nil {
+		return nil, err
+	}
+	d.cred = c
+	return c, nil
+}
+
+// etcdTLS is how this node's etcd client talks; nil: in clear.
+func (d *daemon) etcdTLS() embedetcd.Encryption {
+	if d.state.EncryptEtcd {
+		return func() *tls.Config { return pki.Client(d.cred.trust, d.cred.source) }
+	}
+	return nil
+}
