@@ -52,6 +52,8 @@ func settings() []setting {
 			"the first nodes must; the cluster takes only as many as it needs"},
 		{"etcd-endpoints", []string{}, "client URLs of an external etcd, which is then used instead",
 			"empty: nothing else needs to be operated"},
+		{"etcd-tls", "", "how an external etcd is spoken to over TLS: authorities-file,certificate-file,key-file",
+			"empty: in clear if its URLs are http; the embedded one has certificates of the cluster"},
 		{"etcd-heartbeat-ms", 100, "heartbeat of the embedded etcd, in milliseconds",
 			"etcd's default; an idle member takes 0.5 % of a core with it"},
 		{"etcd-election-ms", 1000, "silence of the leader before an election, in milliseconds",
@@ -188,6 +190,11 @@ func options(v *viper.Viper) (daemon.Options, error) {
 		o.Name = host
 	}
 	var err error
+	if files := v.GetString("etcd-tls"); files != "" {
+		if o.Etcd.TLS, err = daemon.EtcdFiles(files); err != nil {
+			return o, fmt.Errorf("etcd-tls: %w", err)
+		}
+	}
 	if o.Keystone, err = keystoneOptions(v); err != nil {
 		return o, err
 	}

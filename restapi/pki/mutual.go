@@ -6,11 +6,11 @@ import (
 	"errors"
 )
 
-// Mutual is for connections of which both ends are nodes: each shows the certificate of its source, and takes
-// only those that its trust vouches for, both as they are when the connection is made. Who dials sets
+// Mutual is for connections of which both ends are nodes: each shows its own certificate, and takes only those
+// that its trust vouches for, both as they are when the connection is made. Who dials sets
 // ServerName to whom it wants, which must be a name and no IP address.
-func Mutual(trust *Trust, source *Source) *tls.Config {
-	c := mutual(source)
+func Mutual(trust *Trust, own Certificate) *tls.Config {
+	c := mutual(own)
 	// Whom to trust is not a matter of the configuration, which is one for all connections.
 	c.InsecureSkipVerify = true
 	c.VerifyConnection = func(s tls.ConnectionState) error {
@@ -20,7 +20,7 @@ func Mutual(trust *Trust, source *Source) *tls.Config {
 		return trust.verify(s)
 	}
 	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		server := mutual(source)
+		server := mutual(own)
 		server.ClientCAs, server.ClientAuth = trust.Pool(), tls.RequireAndVerifyClientCert
 		return server, nil
 	}
@@ -29,17 +29,20 @@ func Mutual(trust *Trust, source *Source) *tls.Config {
 
 // Client is for one connection of a node to a server that wants to see a certificate and may be called by an
 // IP address.
-func Client(trust *Trust, source *Source) *tls.Config {
-	c := mutual(source)
+func Client(trust *Trust, own Certificate) *tls.Config {
+	c := mutual(own)
 	c.RootCAs = trust.Pool()
 	return c
 }
 
-func mutual(source *Source) *tls.Config {
+// Certificate gives what to show now, as Present of a [Source] or of [Files].
+type Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+func mutual(own Certificate) *tls.Config {
 	return &tls.Config{
-		GetCertificate: source.Present,
+		GetCertificate: own,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return source.Present(nil)
+			return own(nil)
 		},
 		MinVersion: tls.VersionTLS13,
 		// Connections live long and carry much: neither tickets nor small first records are of use.

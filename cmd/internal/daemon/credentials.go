@@ -16,7 +16,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
-	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
 	"github.com/ashlar-storage/ashlar/restapi/pki"
 )
 
@@ -185,10 +184,3 @@ func (d *daemon) certified(ctx context.Context) (*credentials, error) {
 	return c, nil
 }
 
-// etcdTLS is how this node's etcd client talks; nil: in clear.
-func (d *daemon) etcdTLS() embedetcd.Encryption {
-	if d.state.EncryptEtcd {
-		return func() *tls.Config { return pki.Client(d.cred.trust, d.cred.source) }
-	}
-	return nil
-}

@@ -252,3 +252,72 @@ func TestRenewedCertificateReachesEtcd(t *testing.T) {
 		}
 	}
 }
+
+// TestExternalEtcdOverTLS: an operator's etcd wants certificates of the operator's authority; files that are
+// replaced count from the next connection on.
+func TestExternalEtcdOverTLS(t *testing.T) {
+	ctx := testContext(t)
+	dir := t.TempDir()
+	authority, err := pki.NewAuthority("operator", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	pair, err := authority.Issue("etcd", []string{"127.0.0.1"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := pki.Bundle(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, trusted := write("own.pem", bundle), write("ca.pem", authority.Certificate())
+	at := freeServices(t)
+	m, err := embedetcd.Start(embedetcd.Config{Name: "external", DataDir: filepath.Join(dir, "etcd"),
+		ListenClient: "https://" + at.EtcdClient, ListenPeer: "https://" + at.EtcdPeer,
+		TLS: &embedetcd.Files{Certificate: own, Authorities: trusted}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Stop)
+	for _, bad := range []string{own, own + "," + own, "/nowhere," + own + "," + own,
+		trusted + "," + trusted + "," + own, write("empty", "") + "," + own + "," + own} {
+		if _, err := EtcdFiles(bad); err == nil {
+			t.Errorf("took %q", bad)
+		}
+	}
+	o := testOptions(t, "a")
+	o.First.Bootstrap = true
+	if o.Etcd.TLS, err = EtcdFiles(trusted + "," + own + "," + own); err != nil {
+		t.Fatal(err)
+	}
+	if err := Run(ctx, o); err == nil || !strings.Contains(err.Error(), "etcd-tls") {
+		t.Errorf("etcd-tls without etcd-endpoints: %v", err)
+	}
+	o.Etcd.Endpoints = []string{"https://" + at.EtcdClient}
+	start(t, o)
+	waitUp(t, ctx, o)
+	eventually(t, ctx, "it uses that etcd", func() error {
+		c, err := embedetcd.Dial(o.Etcd.Endpoints, false, o.Etcd.TLS, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		got, err := c.Get(ctx, cluster.KeyCluster)
+		if err == nil && got.Count != 1 {
+			err = errors.New("no cluster in it")
+		}
+		return err
+	})
+	write("ca.pem", "in the middle of being replaced")
+	if o.Etcd.TLS().RootCAs == nil {
+		t.Error("trusts nobody while the file is replaced")
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/keystone"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
@@ -57,6 +58,7 @@ func (s *Services) Override(m map[string]string) error {
 type Etcd struct {
 	Member    bool     // offer to run a member of the embedded cluster
 	Endpoints []string // client URLs of an external cluster; then no node runs a member
+	TLS       embedetcd.Encryption // of Endpoints; nil: in clear
 	Heartbeat time.Duration
 	Election  time.Duration
 }
@@ -115,6 +117,9 @@ func (o *Options) validate() error {
 		return errors.New("bootstrap and join exclude each other: a node either founds a cluster or joins one")
 	case len(o.First.JoinURLs) > 0 && o.First.JoinToken == "":
 		return errors.New("join: needs a token; `ashlar node join-token` makes one")
+	case o.Etcd.TLS != nil && !o.external():
+		return errors.New("etcd-tls is for an external etcd (etcd-endpoints); the embedded one is encrypted with " +
+			"certificates of the cluster, if that was founded with encrypt-nodes")
 	case o.KeyFile != "" && o.KeyCloud != "":
 		return errors.New("key-file and key-cloud exclude each other: cluster keys come from one place")
 	case o.Shutdown <= 0:

@@ -54,9 +54,6 @@ func (p *peerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// present gives a certificate for a connection.
-type present = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-
 // serveREST answers on ln; with TLS, once there is a certificate: at the latest when etcd answers. The data
 // plane does not wait for that.
 func (d *daemon) serveREST(ctx context.Context, server *api.Server, ln net.Listener,
@@ -74,7 +71,7 @@ func (d *daemon) serveREST(ctx context.Context, server *api.Server, ln net.Liste
 }
 
 // certificates gives what to present, renewed until ctx is done, and tells peers whom to trust.
-func (d *daemon) certificates(ctx context.Context, peers *peerTransport) (present, error) {
+func (d *daemon) certificates(ctx context.Context, peers *peerTransport) (pki.Certificate, error) {
 	if certificate, key, ok := d.opt.certificateFiles(); ok {
 		files, err := pki.OpenFiles(certificate, key)
 		if err != nil {
@@ -114,7 +111,7 @@ func (d *daemon) peerTLS(ctx context.Context, info *cluster.ClusterInfo) (*tls.C
 	if err != nil {
 		return nil, err
 	}
-	return pki.Mutual(c.trust, c.source), nil
+	return pki.Mutual(c.trust, c.source.Present), nil
 }
 
 // hosts are the names and addresses by which the node is reached: by clients of its API and of its etcd
