@@ -78,7 +78,7 @@ func runCommand() *cobra.Command {
 	c.Flags().Bool("bootstrap", false, "first start: found a new cluster")
 	c.Flags().String("cluster-name", "", "first start with --bootstrap: name of the cluster, for people")
 	c.Flags().Bool("encrypt-nodes", false, "first start with --bootstrap: nodes of this cluster talk to each "+
-		"other over TLS, for good; see docs/security.md for its price")
+		"other and to their etcd over TLS, for good; see docs/security.md for its price")
 	c.Flags().StringSlice("join", nil, "first start: join the cluster of these nodes (http://NODE:7443,...)")
 	c.Flags().String("token", "",
 		"first start with --join: the join token (better: ASHLARD_TOKEN or --token-file)")

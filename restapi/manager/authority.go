@@ -57,8 +57,8 @@ func encrypted(c cluster.ClusterInfo, r wire.JoinRequest) wire.JoinRequest {
 	return r
 }
 
-// certify gives a node that joins what it needs to reach an encrypted etcd: a certificate for the addresses of
-// its member. The node issues its own as soon as it can read the authority's record.
+// certify gives a node that joins what it needs to reach an encrypted etcd: a certificate for the addresses
+// of its member. The node issues its own as soon as it can read the authority's record.
 func (m *Manager) certify(ctx context.Context, r *wire.JoinRequest, res *wire.JoinResult) error {
 	if r.CertificateRequest == "" {
 		return refuse(wire.InvalidField, "certificate_request", "must be set: this cluster's etcd is encrypted")

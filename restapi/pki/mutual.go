@@ -6,9 +6,9 @@ import (
 	"errors"
 )
 
-// Mutual is for connections of which both ends are nodes: each shows its own certificate, and takes only those
-// that its trust vouches for, both as they are when the connection is made. Who dials sets
-// ServerName to whom it wants, which must be a name and no IP address.
+// Mutual is for connections of which both ends are nodes: each shows its own certificate, and takes only
+// those that its trust vouches for, both as they are when the connection is made. Who dials sets ServerName
+// to whom it wants, which must be a name and no IP address.
 func Mutual(trust *Trust, own Certificate) *tls.Config {
 	c := mutual(own)
 	// Whom to trust is not a matter of the configuration, which is one for all connections.

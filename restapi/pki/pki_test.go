@@ -3,8 +3,10 @@ package pki
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -214,4 +216,143 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("half gone", c2)
+}
+
+// TestRequest: of a request the key counts, and who asks must have it.
+func TestRequest(t *testing.T) {
+	a := newAuthority(t, "a")
+	request, key, err := Request()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := a.Sign(request, "node2", []string{"127.0.0.1"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair([]byte(text), []byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := Bundle(&pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pair, err = tls.X509KeyPair([]byte(bundle), []byte(bundle)); err != nil {
+		t.Fatal(err)
+	}
+	url := serve(t, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil })
+	if err := get(t, url, a.Certificate()); err != nil {
+		t.Error(err)
+	}
+	block, _ := pem.Decode([]byte(request))
+	block.Bytes[len(block.Bytes)-1] ^= 1 // the signature by which the asker shows that the key is his
+	forged := string(pem.EncodeToMemory(block))
+	for _, bad := range []string{"", a.Certificate(), forged, request[:100]} {
+		if _, err := a.Sign(bad, "node2", nil, time.Now()); err == nil {
+			t.Errorf("signed %q", bad)
+		}
+	}
+}
+
+// FuzzSign: what a node sends before anybody knows it must not bring the one down that reads it.
+func FuzzSign(f *testing.F) {
+	a, err := NewAuthority("a", time.Now())
+	if err != nil {
+		f.Fatal(err)
+	}
+	request, _, err := Request()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(request)
+	f.Add(a.Certificate())
+	f.Fuzz(func(t *testing.T, text string) {
+		signed, err := a.Sign(text, "node", nil, time.Now())
+		if err == nil && !strings.HasPrefix(signed, "-----BEGIN "+pemCertificate) {
+			t.Errorf("signed %q as %q", text, signed)
+		}
+	})
+}
+
+// TestTrustChanges: who called before goes on calling, and trusts whom it is told to trust by then.
+func TestTrustChanges(t *testing.T) {
+	a, b := newAuthority(t, "a"), newAuthority(t, "b")
+	trust, err := NewTrust(a.Certificate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: trust}
+	ofA, ofB := serve(t, issued(t, a, "127.0.0.1")), serve(t, issued(t, b, "127.0.0.1"))
+	calls := func(url string) bool {
+		resp, err := client.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err == nil
+	}
+	for _, c := range []struct {
+		text string
+		a, b bool
+	}{{a.Certificate(), true, false}, {a.Certificate() + b.Certificate(), true, true},
+		{b.Certificate(), false, true}} {
+		if err := trust.Set(c.text); err != nil {
+			t.Fatal(err)
+		}
+		if gotA, gotB := calls(ofA), calls(ofB); gotA != c.a || gotB != c.b {
+			t.Errorf("trusts a %v, b %v, want %v, %v", gotA, gotB, c.a, c.b)
+		}
+	}
+	if err := trust.Set("nobody"); err == nil || trust.Text() != b.Certificate() {
+		t.Errorf("after %v trusts %q", err, trust.Text())
+	}
+}
+
+// TestMutual: both ends of a connection between nodes look at the other's certificate, with whom they trust
+// at that moment.
+func TestMutual(t *testing.T) {
+	a, b := newAuthority(t, "a"), newAuthority(t, "b")
+	node := func(by *Authority, name, trusted string) *tls.Config {
+		t.Helper()
+		trust, err := NewTrust(trusted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Mutual(trust, issued(t, by, name))
+	}
+	both := a.Certificate() + b.Certificate()
+	for _, c := range []struct {
+		name           string
+		server, client *tls.Config
+		want           string // the server that is called
+		ok             bool
+	}{
+		{"of one authority", node(a, "s", a.Certificate()), node(a, "c", a.Certificate()), "s", true},
+		{"old and new, trusting both", node(b, "s", both), node(a, "c", both), "s", true},
+		{"a client of another", node(a, "s", a.Certificate()), node(b, "c", both), "s", false},
+		{"a server of another", node(b, "s", both), node(a, "c", a.Certificate()), "s", false},
+		{"another server", node(a, "s", both), node(a, "c", both), "t", false},
+		{"no name", node(a, "s", both), node(a, "c", both), "", false},
+		{"a client without a certificate", node(a, "s", both),
+			&tls.Config{RootCAs: mustPool(t, both), MinVersion: tls.VersionTLS13}, "s", false},
+	} {
+		near, far := net.Pipe()
+		server, config := tls.Server(far, c.server), c.client.Clone()
+		config.ServerName = c.want
+		done := make(chan error, 1)
+		go func() { err := server.Handshake(); _ = far.Close(); done <- err }()
+		err := tls.Client(near, config).Handshake()
+		_ = near.Close()
+		if err = errors.Join(err, <-done); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func mustPool(t *testing.T, text string) *x509.CertPool {
+	t.Helper()
+	trust, err := NewTrust(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust.Pool()
 }

@@ -14,8 +14,8 @@ import (
 
 const pemRequest = "CERTIFICATE REQUEST"
 
-// Request draws a key and asks for a certificate of it, both as PEM: for a node that has no authority yet. The
-// key stays with the node.
+// Request draws a key and asks for a certificate of it, both as PEM: for a node that has no authority yet.
+// The key stays with the node.
 func Request() (request, key string, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -183,4 +183,3 @@ func (d *daemon) certified(ctx context.Context) (*credentials, error) {
 	d.cred = c
 	return c, nil
 }
-

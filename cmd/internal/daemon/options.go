@@ -56,8 +56,8 @@ func (s *Services) Override(m map[string]string) error {
 
 // Etcd says how the node reaches etcd.
 type Etcd struct {
-	Member    bool     // offer to run a member of the embedded cluster
-	Endpoints []string // client URLs of an external cluster; then no node runs a member
+	Member    bool                 // offer to run a member of the embedded cluster
+	Endpoints []string             // client URLs of an external cluster; then no node runs a member
 	TLS       embedetcd.Encryption // of Endpoints; nil: in clear
 	Heartbeat time.Duration
 	Election  time.Duration
@@ -176,8 +176,8 @@ func (o *Options) validateOpenness(s *State) error {
 		host, _, _ := net.SplitHostPort(addr)
 		if !loopback(host) {
 			return fmt.Errorf("%s would listen on %s without encryption: listen on 127.0.0.1 (for REST, "+
-				"rest-tls encrypts; for etcd, the cluster is founded with encrypt-nodes), or set insecure-http if every machine that reaches this address is trusted",
-				what, addr)
+				"rest-tls encrypts; for etcd, found the cluster with encrypt-nodes), or set insecure-http if every "+
+				"machine that reaches this address is trusted", what, addr)
 		}
 	}
 	return nil

@@ -80,7 +80,7 @@ func Command() *cobra.Command {
 	f.BoolVar(&o.fresh, "fresh", false, "wipe the cluster that is in the directory first")
 	f.BoolVar(&o.tls, "tls", false,
 		"encrypt the REST API, by an authority of the cluster's own, and in a new cluster what goes "+
-			"between nodes")
+			"between nodes and what goes to etcd")
 	f.BoolVar(&o.once, "exit-after-ready", false, "stop again as soon as everything is ready")
 	f.StringVar(&o.binary, "ashlard", "", "the daemon (default: beside this program, else from PATH)")
 	f.StringVar(&o.host, "host-nqn", "", "host to allow on the volume (default: the one in "+cli.HostNQNFile+")")
