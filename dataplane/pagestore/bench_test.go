@@ -72,9 +72,10 @@ func loop(depth, n int, record bool, slot func(done func()) (submit func(k int))
 	return took
 }
 
-// writer writes to half of the device: random pieces of so many blocks, or one after the other.
+// writer writes random pieces of so many blocks, or one after the other, to half of the device at first.
 type writer struct {
 	s      *Store
+	chunks uint64 // of the device that are written
 	rng    *rand.Rand
 	blocks uint16
 	inRow  bool
@@ -83,7 +84,8 @@ type writer struct {
 }
 
 func newWriter(s *Store, blocks uint16, depth int, inRow bool) *writer {
-	w := &writer{s: s, rng: rand.New(rand.NewPCG(1, 1)), blocks: blocks, inRow: inRow}
+	w := &writer{s: s, chunks: s.lay.dataBlocks / 2 / 64, rng: rand.New(rand.NewPCG(1, 1)),
+		blocks: blocks, inRow: inRow}
 	for i := range depth {
 		data, crc := fill(blocks, uint64(i))
 		w.writes = append(w.writes, &Write{Data: data, CRC: crc, Columns: columnsOf(2, blocks)})
@@ -93,7 +95,7 @@ func newWriter(s *Store, blocks uint16, depth int, inRow bool) *writer {
 
 // run sends n writes and waits for all.
 func (w *writer) run(n int, record bool) (took []int64) {
-	chunks, per := w.s.lay.dataBlocks/2/64, 64/uint64(w.blocks)
+	per := 64 / uint64(w.blocks)
 	depth := len(w.writes)
 	i := 0
 	return loop(depth, n, record, func(done func()) func(int) {
@@ -106,9 +108,9 @@ func (w *writer) run(n int, record bool) (took []int64) {
 			done()
 		}
 		return func(int) {
-			at := w.n % (chunks * per)
+			at := w.n % (w.chunks * per)
 			if !w.inRow {
-				at = w.rng.Uint64N(chunks * per)
+				at = w.rng.Uint64N(w.chunks * per)
 			}
 			w.n++
 			x.Extent = ext(1, at/per, uint16(at%per)*w.blocks, w.blocks)
@@ -121,7 +123,8 @@ func (w *writer) run(n int, record bool) (took []int64) {
 // settle fills what is going to be overwritten, and writes on until checkpoints have become what they stay.
 func (w *writer) settle() {
 	first := newWriter(w.s, 64, 4, true)
-	first.run(int(w.s.lay.dataBlocks/2/64), false)
+	first.chunks = w.chunks
+	first.run(int(w.chunks), false)
 	w.n = first.n
 	from := w.s.Stats().Traffic.Checkpoints
 	for w.s.Stats().Traffic.Checkpoints < from+3 {
@@ -129,9 +132,9 @@ func (w *writer) settle() {
 	}
 }
 
-// BenchmarkAmplification shows what is written beside the data, with the device's own counters: log-% and
-// ckpt-% of the data, both copies of the checkpoint ring included, and all writes of the device per byte
-// written.
+// BenchmarkAmplification shows what is written beside the data, half of the device or all but a sixteenth
+// being overwritten, with the device's own counters: log-% and ckpt-% of the data, both copies of the
+// checkpoint ring included, and all writes of the device per byte written.
 func BenchmarkAmplification(b *testing.B) {
 	for _, unit := range []int{512, BlockSize} {
 		for _, c := range []struct {
@@ -139,14 +142,20 @@ func BenchmarkAmplification(b *testing.B) {
 			blocks uint16
 			depth  int
 			inRow  bool
-		}{{"4K-random/qd1", 1, 1, false}, {"4K-random/qd32", 1, 32, false}, {"4K-random/qd128", 1, 128, false},
-			{"64K-random/qd8", 16, 8, false}, {"256K-in-order/qd1", 64, 1, true}, {"256K-in-order/qd4", 64, 4, true}} {
+			full   bool
+		}{{"4K-random/qd1", 1, 1, false, false}, {"4K-random/qd32", 1, 32, false, false},
+			{"4K-random/qd128", 1, 128, false, false}, {"4K-random/full", 1, 32, false, true},
+			{"64K-random/qd8", 16, 8, false, false}, {"64K-random/full", 16, 8, false, true},
+			{"256K-in-order/qd1", 64, 1, true, false}, {"256K-in-order/qd4", 64, 4, true, false}} {
 			b.Run(fmt.Sprintf("%d/%s", unit, c.name), func(b *testing.B) {
 				dev := benchMem(unit, false)
 				defer dev.Close()
 				must(b, Format(b.Context(), dev, formatOptions()))
 				s := open(b, dev)
 				w := newWriter(s, c.blocks, c.depth, c.inRow)
+				if c.full {
+					w.chunks = s.lay.dataBlocks / 64 / 16 * 15
+				}
 				w.settle()
 				w.run(b.N/4, false)
 				b.SetBytes(int64(c.blocks) * BlockSize)

@@ -16,7 +16,8 @@ import (
 // chunks, in the order of their keys. When the shares have gone round once, everything before the beginning
 // of that round has been told again or is void, and the tail of the ring moves there. The steps:
 //
-//  1. Begin, when three quarters of the log are used. The checkpoint is of the map as it is now.
+//  1. Begin, when three quarters of the log are used, or it has as many records as recovery is to replay. The
+//     checkpoint is of the map as it is now.
 //  2. Changes, metadata and the share are encoded in bounded pieces, while I/O goes on. A chunk about to
 //     change is encoded first.
 //  3. Flush. Both superblocks are written to name the checkpoint, one after the other, each followed by a
@@ -105,7 +106,7 @@ func (c *checkpointer) behind() bool { return c.stage == writing && c.enc.nReady
 // maybeCheckpoint begins one when it is time, and moves the one being taken on.
 func (s *Store) maybeCheckpoint(b *box) {
 	c, l := &s.mu.ckpt, &s.mu.log
-	due := c.wanted || l.durable-l.tail >= l.ring.units/4*3
+	due := c.wanted || l.durable-l.tail >= l.ring.units/4*3 || l.records >= s.lay.replay()
 	if due && c.stage == idle && s.mu.failed == nil && !s.mu.closed {
 		c.begin()
 	}
@@ -146,6 +147,7 @@ func (c *checkpointer) begin() {
 	c.snap = m.BeginSnapshot(c.taking.number, &c.enc)
 	c.s.mu.meta.begin(c.taking.number, c.enc.meta)
 	c.s.mu.traffic.Checkpoints++
+	c.s.mu.log.records = 0
 }
 
 // pull encodes a piece of the checkpoint.

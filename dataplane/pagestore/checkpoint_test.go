@@ -46,3 +46,25 @@ func TestCheckpointLeavesNothingToReplay(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 }
+
+// TestADenseLogIsBounded: a log that is far from full is not to be longer in records than recovery may take.
+func TestADenseLogIsBounded(t *testing.T) {
+	const writes = 5 * minReplay
+	dev := blockdev.NewMem(blockdev.MemOptions{Size: 8192 * BlockSize, LogicalBlock: BlockSize})
+	o := formatOptions()
+	o.LogBlocks = 2048 // of 4 KiB: they hold some 200,000 records
+	must(t, Format(t.Context(), dev, o))
+	s := open(t, dev)
+	newWriter(s, 1, 64, false).run(writes, false)
+	if n := s.Stats().Traffic.Checkpoints; n < writes/minReplay {
+		t.Errorf("%d checkpoints of %d writes", n, writes)
+	}
+	clone := dev.CrashClone(1)
+	defer clone.Close()
+	rep, err := Check(t.Context(), clone, CheckOptions{Data: true})
+	must(t, err)
+	if rep.LogRecords == 0 || rep.LogRecords > 3*minReplay/2 {
+		t.Errorf("%d records are to be replayed", rep.LogRecords)
+	}
+	must(t, s.Close())
+}

@@ -28,7 +28,7 @@
 //	| 0          |          | ring, copy 0 |             | ring, copy 1 | the last   |
 //	+------------+----------+--------------+-------------+--------------+------------+
 //
-// The log is 1/256 of the device by default, 1/128 where the logical block is 4 KiB. A checkpoint ring has
+// The log is 1/256 of the device by default, 1/64 where the logical block is 4 KiB. A checkpoint ring has
 // room for two checkpoints of the largest map, at 36 bytes per data block, and of at most 256 MiB of
 // metadata: both copies together take 3.6 % of a large device. They lie far apart and are never written at
 // the same time, so that no one write, torn or gone astray, spoils both.

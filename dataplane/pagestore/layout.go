@@ -6,12 +6,13 @@ import (
 	"math/bits"
 )
 
-// Limits of the layout, in blocks of 4 KiB.
+// Limits of the layout, in blocks of 4 KiB if not said otherwise.
 const (
 	minLogBlocks  = 16
 	defaultMinLog = 64
 	minDataBlocks = 16
 	smallDevice   = 1 << 15
+	minReplay     = 1 << 12 // records: some milliseconds
 )
 
 // What the map and the rest of a checkpoint may take, in bytes.
@@ -92,14 +93,20 @@ func wholeBlocks(total, data uint64) uint64 {
 // being written.
 func ckptBlocks(total, data uint64) uint64 { return 2 * wholeBlocks(total, data) }
 
-// defaultLog is 1/256 of a device; of one with blocks of 4 KiB, in which records are not as dense, 1/128.
-// What is written between two checkpoints is then several times the device, and half a minute replays it.
+// defaultLog is 1/256 of a device; of one with blocks of 4 KiB, in which records are not as dense, 1/64. So
+// that random writes at depth 32, of a full device, cost 5 % metadata at most: half of that is the log, and
+// the fuller it may become, the fewer are the checkpoints that are the other half.
 func defaultLog(total uint64, unit int) uint64 {
 	if unit == BlockSize {
-		total *= 2
+		total *= 4
 	}
 	return max(total/256, defaultMinLog)
 }
+
+// replay is how many records of the log a crash may leave for recovery, about: a log of dense records would
+// hold many times as many. Writes of one block, all over the device, fill 1/64 of it with so many, 32 to a
+// block.
+func (l *layout) replay() uint64 { return max(l.dataBlocks/5*2, minReplay) }
 
 // newLayout divides a device of so many blocks.
 func newLayout(total, logBlocks uint64, unit int) (layout, error) {

@@ -71,10 +71,10 @@ type group struct {
 type groupCommit struct {
 	s       *Store
 	ring    ring
-	size    int    // largest block, in bytes
 	tail    uint64 // position that recovery begins with, per the durable superblock
 	next    uint64 // position of the next log block
 	durable uint64 // all log blocks before this position, and their data, are durable and applied
+	records uint64 // since the last checkpoint began
 
 	waiting, lastWaiting *request // pushed, not in a group
 	nWaiting, lastSize   int      // how many; requests of the group before
@@ -95,7 +95,7 @@ type markKey struct {
 }
 
 func (l *groupCommit) init(s *Store, maxGroup int) {
-	l.s, l.maxGroup, l.markOf, l.ring, l.size = s, maxGroup, map[markKey]int{}, s.lay.log(), s.lay.maxGroup()
+	l.s, l.maxGroup, l.markOf, l.ring = s, maxGroup, map[markKey]int{}, s.lay.log()
 	l.flush = blockdev.Op{Kind: blockdev.Flush, Done: func(_ *blockdev.Op, err error) {
 		s.locked(func(b *box) { l.flushed(b, err) })
 	}}
@@ -176,7 +176,7 @@ func (s *Store) noteMark(vol cluster.VolumeKey, mark pagemap.Mark) {
 func (s *Store) commit(b *box) {
 	l := &s.mu.log
 	for s.mu.failed == nil && l.nGroups < l.maxGroup && (l.waiting != nil || len(l.marks) > 0) {
-		room := int(min(uint64(l.size), (l.tail+l.ring.units-l.next)*uint64(l.ring.unit)))
+		room := int(min(uint64(l.s.lay.maxGroup()), (l.tail+l.ring.units-l.next)*uint64(l.ring.unit)))
 		if room == 0 || s.mu.ckpt.behind() || l.early() {
 			return
 		}
@@ -199,7 +199,7 @@ func (s *Store) commit(b *box) {
 func (l *groupCommit) newGroup() *group {
 	g := l.spare
 	if g == nil {
-		g = &group{s: l.s, buf: make([]byte, l.size)}
+		g = &group{s: l.s, buf: make([]byte, l.s.lay.maxGroup())}
 		g.onLog = func(_ *blockdev.Op, err error) { g.s.locked(func(b *box) { g.logWritten(b, err) }) }
 	} else {
 		l.spare = g.next
@@ -306,6 +306,7 @@ func (l *groupCommit) write(g *group, b *box) {
 	t.LogBytes += uint64(len(g.buf))
 	t.Commits++
 	t.Records += g.records
+	l.records += g.records
 	if l.s.mutant.Is(mutant.ApplyEarly) {
 		for r := g.reqs; r != nil; r = r.next {
 			l.s.apply(r)

@@ -68,10 +68,10 @@ func fillings() []struct {
 	}{{"in-order", 0}, {"at-random", 4}}
 }
 
-// BenchmarkRecovery recovers a device that is full, with a log that is three quarters full of the records of
-// random writes: as much as there ever is, for then a checkpoint begins. The map is made in memory and the
-// device holds metadata only, in the places and in the amount that a device of that capacity has. The largest
-// takes 5 GiB of memory, and minutes to prepare.
+// BenchmarkRecovery recovers a device that is full, with a log of the records of random writes that is as
+// full as it gets before a checkpoint begins. The map is made in memory and the device holds metadata only,
+// in the places and in the amount that a device of that capacity has. The largest takes 5 GiB of memory, and
+// minutes to prepare.
 func BenchmarkRecovery(b *testing.B) {
 	for _, gib := range []uint64{8, 256} {
 		for _, f := range fillings() {
@@ -163,7 +163,7 @@ func (s *Store) synthesize(over uint64) (records uint64) {
 	l := &s.mu.log
 	done := make(chan error, 1)
 	r := &request{done: func(err error) { done <- err }}
-	for l.used() < l.ring.units*uint64(l.ring.unit)/4*3-maxBlock {
+	for l.used() < l.ring.units*uint64(l.ring.unit)/4*3-maxBlock && records+64 < s.lay.replay() {
 		r.recs = r.recs[:0]
 		for i := range crcs {
 			r.recs = append(r.recs, put(random(), crcs[i][:1]))
