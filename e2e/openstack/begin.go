@@ -45,6 +45,51 @@ func (c *Cinder) BeginDeleteSnapshot(ctx context.Context, id string) error {
 	return snapshots.Delete(ctx, c.admin, id).Err
 }
 
+// BeginExtend asks for a larger volume.
+func (c *Cinder) BeginExtend(ctx context.Context, id string, gib int) error {
+	if err := volumes.ExtendSize(ctx, c.admin, id, volumes.ExtendSizeOpts{NewSize: gib}).Err; err != nil {
+		return fmt.Errorf("extend volume %s: %w", id, err)
+	}
+	return nil
+}
+
+// BeginRetype asks for another type of a volume, where it is.
+func (c *Cinder) BeginRetype(ctx context.Context, id, volumeType string) error {
+	opts := volumes.ChangeTypeOpts{NewType: volumeType, MigrationPolicy: volumes.MigrationPolicyNever}
+	if err := volumes.ChangeType(ctx, c.admin, id, opts).Err; err != nil {
+		return fmt.Errorf("retype volume %s: %w", id, err)
+	}
+	return nil
+}
+
+// BeginRevert asks for what the newest snapshot of a volume shows.
+func (c *Cinder) BeginRevert(ctx context.Context, volume, snapshot string) error {
+	body := map[string]any{"revert": map[string]string{"snapshot_id": snapshot}}
+	if err := c.post(ctx, body, nil, "volumes", volume, "action"); err != nil {
+		return fmt.Errorf("revert volume %s: %w", volume, err)
+	}
+	return nil
+}
+
+// Reset gives a volume the status available, whatever it is in, as an operator does: Cinder does not go on
+// with a change of a volume that a crash interrupted.
+func (c *Cinder) Reset(ctx context.Context, id string) error {
+	err := volumes.ResetStatus(ctx, c.admin, id, volumes.ResetStatusOpts{Status: "available"}).Err
+	if err != nil {
+		return fmt.Errorf("reset volume %s: %w", id, err)
+	}
+	return nil
+}
+
+// ResetSnapshot gives a snapshot the status available, as Reset does for volumes.
+func (c *Cinder) ResetSnapshot(ctx context.Context, id string) error {
+	err := snapshots.ResetStatus(ctx, c.admin, id, snapshots.ResetStatusOpts{Status: "available"}).Err
+	if err != nil {
+		return fmt.Errorf("reset snapshot %s: %w", id, err)
+	}
+	return nil
+}
+
 // Settled waits until cinder-volume is not at work with a volume any more, and returns its status; "" when it
 // is gone.
 func (c *Cinder) Settled(ctx context.Context, id string) (status string, err error) {

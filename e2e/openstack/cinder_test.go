@@ -66,6 +66,7 @@ func TestCinder(t *testing.T) {
 	t.Run("a token that was revoked is renewed", c.tokenIsRenewed)
 	t.Run("what differs is found", c.leftoversAreFound)
 	t.Run("cinder-volume is killed", c.volumeServiceKilled)
+	t.Run("cinder-volume is killed amid changes", c.changesKilled)
 	t.Run("an API node is lost", c.nodeLost)
 	t.Run("no log has a token", c.tokensStaySecret)
 }

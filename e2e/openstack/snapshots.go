@@ -68,13 +68,10 @@ func (c *Cinder) DeleteSnapshot(ctx context.Context, id string) error {
 
 // Revert makes a volume again what its newest snapshot shows, and waits until it is available.
 func (c *Cinder) Revert(ctx context.Context, volumeID, snapshotID string) error {
-	resp, err := c.admin.Post(ctx, c.admin.ServiceURL("volumes", volumeID, "action"),
-		map[string]any{"revert": map[string]string{"snapshot_id": snapshotID}}, nil,
-		&gophercloud.RequestOpts{OkCodes: []int{http.StatusAccepted}})
-	if _, _, err = gophercloud.ParseResponse(resp, err); err != nil {
-		return fmt.Errorf("revert volume %s: %w", volumeID, err)
+	if err := c.BeginRevert(ctx, volumeID, snapshotID); err != nil {
+		return err
 	}
-	_, err = c.waitFor(ctx, volumeID, "available")
+	_, err := c.waitFor(ctx, volumeID, "available")
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/qos"
-	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumetypes"
 )
 
@@ -35,9 +34,8 @@ func (c *Cinder) Retype(ctx context.Context, id, volumeType string) error {
 	if err != nil {
 		return err
 	}
-	opts := volumes.ChangeTypeOpts{NewType: volumeType, MigrationPolicy: volumes.MigrationPolicyNever}
-	if err := volumes.ChangeType(ctx, c.admin, id, opts).Err; err != nil {
-		return fmt.Errorf("retype volume %s: %w", id, err)
+	if err := c.BeginRetype(ctx, id, volumeType); err != nil {
+		return err
 	}
 	after, err := c.waitFor(ctx, id, before.Status)
 	if err == nil && after.Type != volumeType {

@@ -110,8 +110,8 @@ func (c *Cinder) Extend(ctx context.Context, id string, gib int) (Volume, error)
 	if err != nil {
 		return Volume{}, err
 	}
-	if err := volumes.ExtendSize(ctx, c.admin, id, volumes.ExtendSizeOpts{NewSize: gib}).Err; err != nil {
-		return Volume{}, fmt.Errorf("extend volume %s: %w", id, err)
+	if err := c.BeginExtend(ctx, id, gib); err != nil {
+		return Volume{}, err
 	}
 	return c.waitFor(ctx, id, before.Status)
 }
@@ -125,15 +125,34 @@ func (c *Cinder) Delete(ctx context.Context, id string) error {
 	return err
 }
 
-// Attach gives a volume to a host, in the three steps of Nova: reserve, connect, complete. The instance is
-// invented: Cinder asks nobody about it.
+// Attach gives a volume to a host, in the three steps of Nova: reserve, connect, complete.
 func (c *Cinder) Attach(ctx context.Context, volumeID string, to Connector) (Attachment, error) {
+	a, err := c.Reserve(ctx, volumeID)
+	if err != nil {
+		return a, err
+	}
+	if a, err = c.Connect(ctx, a, to); err != nil {
+		return a, err
+	}
+	if err := attachments.Complete(ctx, c.nova, a.ID).Err; err != nil {
+		return a, fmt.Errorf("complete attachment %s: %w", a.ID, err)
+	}
+	_, err = c.waitFor(ctx, volumeID, "in-use")
+	return a, err
+}
+
+// Reserve begins to attach a volume. The instance is invented: Cinder asks nobody about it.
+func (c *Cinder) Reserve(ctx context.Context, volumeID string) (Attachment, error) {
 	reserved, err := attachments.Create(ctx, c.nova,
 		attachments.CreateOpts{VolumeUUID: volumeID, InstanceUUID: uuid.NewString()}).Extract()
 	if err != nil {
 		return Attachment{}, fmt.Errorf("reserve volume %s: %w", volumeID, err)
 	}
-	a := Attachment{ID: reserved.ID, VolumeID: volumeID}
+	return Attachment{ID: reserved.ID, VolumeID: volumeID}, nil
+}
+
+// Connect lets a host use a volume that was reserved; Cinder's API answers when cinder-volume is done.
+func (c *Cinder) Connect(ctx context.Context, a Attachment, to Connector) (Attachment, error) {
 	connector := map[string]any{
 		"host": to.Host, "ip": to.IP, "mountpoint": "/dev/vdb", "os_type": "linux", "platform": "x86_64",
 		"multipath": true, "do_local_attach": false,
@@ -143,15 +162,9 @@ func (c *Cinder) Attach(ctx context.Context, volumeID string, to Connector) (Att
 	}
 	updated, err := attachments.Update(ctx, c.nova, a.ID, attachments.UpdateOpts{Connector: connector}).Extract()
 	if err != nil {
-		return a, fmt.Errorf("attach volume %s to %s: %w", volumeID, to.Host, err)
+		return a, fmt.Errorf("attach volume %s to %s: %w", a.VolumeID, to.Host, err)
 	}
-	if a.Info, err = connectionInfo(updated.ConnectionInfo); err != nil {
-		return a, err
-	}
-	if err := attachments.Complete(ctx, c.nova, a.ID).Err; err != nil {
-		return a, fmt.Errorf("complete attachment %s: %w", a.ID, err)
-	}
-	_, err = c.waitFor(ctx, volumeID, "in-use")
+	a.Info, err = connectionInfo(updated.ConnectionInfo)
 	return a, err
 }
 
