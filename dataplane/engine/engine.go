@@ -22,6 +22,7 @@ type Config struct {
 	Parent uint64 // blocks of the parent that show where the volume, a clone, holds nothing
 	// Flattened is how far a flatten of the volume was recorded to be.
 	Flattened cluster.Flattened
+	Cut       Cut // what a shrink cuts off
 	// MinColumns is how many columns of a row must be writable for a host write to begin; 0 means n.
 	MinColumns int
 	Near       map[cluster.DeviceID]bool // devices to read from by preference (the gateway's own node)
@@ -138,6 +139,7 @@ func New(cfg Config) (*Engine, error) {
 	e.cfg.MinColumns = max(cfg.MinColumns, e.n)
 	e.win.next, e.win.base = 1, 1
 	e.flat.done = cfg.Flattened
+	e.SetCut(cfg.Cut)
 	e.rec.have = cfg.Owner.Clone()
 	if err := e.takeLayout(); err != nil {
 		return nil, fmt.Errorf("open volume %v: %w", cfg.Vol, err)
@@ -151,15 +153,24 @@ func New(cfg Config) (*Engine, error) {
 func (e *Engine) Epoch() uint32 { return e.cfg.Owner.Epoch }
 
 // Submit hands in a host operation. It comes back through Ready.Done, perhaps at the next Drain.
-// The range must lie within the volume.
+// The range must lie within the volume; what a shrink cuts off (SetCut) does not, for changes.
 func (e *Engine) Submit(op *Op) {
-	op.Status, op.parts = OK, 0
-	if e.mode != modeServing {
+	op.parts, op.then = 0, nil
+	switch {
+	case e.mode != modeServing:
 		op.Status = PathGone
 		e.out.Done = append(e.out.Done, op)
-		return
+	case e.cutOff(op):
+		op.Status = OutOfRange
+		e.out.Done = append(e.out.Done, op)
+	default:
+		e.begin(op)
 	}
-	op.parts = 1 // keeps the operation open while it is split
+}
+
+// begin splits an operation into extents.
+func (e *Engine) begin(op *Op) {
+	op.Status, op.parts = OK, 1 // keeps the operation open while it is split
 	e.split(op)
 	e.partDone(op, OK)
 }
@@ -169,9 +180,14 @@ func (e *Engine) partDone(op *Op, s Status) {
 	if op.Status == OK {
 		op.Status = s
 	}
-	if op.parts--; op.parts == 0 {
-		e.out.Done = append(e.out.Done, op)
+	if op.parts--; op.parts > 0 {
+		return
 	}
+	if op.then != nil {
+		op.then()
+		return
+	}
+	e.out.Done = append(e.out.Done, op)
 }
 
 // Drain moves what is ready into r, reusing its slices.
@@ -245,6 +261,7 @@ func (e *Engine) Tick() {
 		e.tickAudit()
 		e.tickFlatten()
 		e.tickSparse()
+		e.tickCut()
 		if !e.cfg.Mutant.Is(mutant.ViewSentOnce) {
 			e.spreadView()
 		}

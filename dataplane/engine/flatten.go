@@ -32,6 +32,7 @@ type walks struct {
 	audit auditor
 	flat  flattener
 	pages sparse
+	cut   *cutter // nil: nothing is cut off
 }
 
 // Flatten allows so many more block rows to be looked at, and copied from the parent where it shows.

@@ -132,7 +132,7 @@ func (e *Engine) tickMove() {
 		for _, d := range e.order {
 			if d.state == devUp {
 				m.listing++
-				e.listPages(d, m.round, chunk.Cursor{})
+				e.listMoving(d, m.round, chunk.Cursor{})
 			}
 		}
 		e.pagesListed()
@@ -158,7 +158,7 @@ func (e *Engine) mayList() bool {
 	return true
 }
 
-func (e *Engine) listPages(d *device, round int, after chunk.Cursor) {
+func (e *Engine) listMoving(d *device, round int, after chunk.Cursor) {
 	r := e.request(chunk.OpList, d, control(func(d *device, r *chunk.Request) {
 		m := &e.move
 		failed := e.lost(d, r)
@@ -175,7 +175,7 @@ func (e *Engine) listPages(d *device, round int, after chunk.Cursor) {
 			e.notePage(x.Page)
 		}
 		if n := len(r.Entries); r.More && n > 0 {
-			e.listPages(d, round, r.Entries[n-1].Cursor)
+			e.listMoving(d, round, r.Entries[n-1].Cursor)
 			return
 		}
 		e.pagesListed()

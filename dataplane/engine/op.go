@@ -24,6 +24,8 @@ const (
 	PathGone        // this engine no longer serves; the host must use another path
 	NoSpace         // capacity exceeded, nothing was written
 	Media           // a block cannot be had from any n columns
+	// OutOfRange: a shrink has cut off what was to be changed.
+	OutOfRange
 )
 
 // Op is one host operation. The submitter keeps it alive and leaves Data alone until it comes back in
@@ -37,7 +39,8 @@ type Op struct {
 	Status  Status
 	Tag     any // the submitter's
 
-	parts int // extents not finished
+	parts int    // extents not finished
+	then  func() // of the engine's own operations: called at the end, instead of Ready.Done
 }
 
 const sectorsPerBlock = cluster.BlockSize / cluster.LBASize

@@ -46,6 +46,8 @@ import (
 //	fill s0 free=3 | unfill s0      somebody else uses its space
 //	scrub d0 [s0]                   these devices read all they hold, and tell the owner what is bad
 //	flatten [rows]                  the owner copies what the parent shows in so many rows, by default all
+//	cut d0/4 [to=d0/8] [look]       what lies from here on, in page A unless another is named, is cut off;
+//	                                "cut on": goes on, "cut end": nothing is; allow=N: only so many blocks
 //	audit [rows]                    the owner compares so many rows, by default all, column by column
 //	tick [n]                        time passes for all owners
 //	table remove=d0 | table add     the pool has a new group table, which owners hear of: without a device, or
@@ -133,6 +135,8 @@ func (s *story) play(command string) {
 	case "flatten":
 		s.current().Flatten(s.number(append(s.args, "4096")[0]))
 		s.tick()
+	case "cut":
+		s.cut()
 	case "audit":
 		s.current().Audit(s.number(append(s.args, "4096")[0]))
 		s.tick()
@@ -240,6 +244,44 @@ func (s *story) open() {
 		cfg.Patience = s.number(v)
 	}
 	s.world.open(s.t, cfg)
+}
+
+// cut cuts off what lies from a block on, up to another one or to the end of the last page that has a name.
+func (s *story) cut() {
+	o, g := s.current(), s.geometry()
+	at := func(text string) uint64 {
+		page, c, row, _ := s.cells(text)
+		return page*g.PageBlocks() + g.Offset(c, row)
+	}
+	if s.args[0] == "end" {
+		s.world.cut = engine.Cut{}
+	} else if s.args[0] != "on" {
+		s.world.cut = engine.Cut{From: at(s.args[0]), To: (slices.Max(s.pages) + 1) * g.PageBlocks(),
+			Look: slices.Contains(s.args, "look")}
+		if to := s.keys["to"]; to != "" {
+			s.world.cut.To = at(to)
+		}
+	}
+	o.SetCut(s.world.cut)
+	allow := s.keys["allow"]
+	if allow == "" {
+		allow = "100000"
+	}
+	o.AllowCut(s.number(allow))
+	s.drain(o)
+	s.run()
+	s.tick()
+	s.tick()
+	switch x := o.CutState(); {
+	case s.world.cut.To == 0:
+		s.say(o, "cuts nothing off")
+	case x.Found:
+		s.say(o, "finds something where the cut is to be")
+	case x.End:
+		s.say(o, "has done the cut")
+	default:
+		s.say(o, fmt.Sprintf("has done %d blocks of the cut", x.Until-s.world.cut.From))
+	}
 }
 
 // current is the owner that a command is for: the last one, unless another is named.

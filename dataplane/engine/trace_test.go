@@ -286,7 +286,7 @@ func opName(r *chunk.Request) string {
 // host notes the answer to a host.
 func (w *world) host(o *owner, op *engine.Op) {
 	text := w.written[op] + ": " + [...]string{engine.OK: "ok", engine.PathGone: "path gone",
-		engine.NoSpace: "no space", engine.Media: "media error"}[op.Status]
+		engine.NoSpace: "no space", engine.Media: "media error", engine.OutOfRange: "out of range"}[op.Status]
 	delete(w.written, op)
 	if op.Kind == engine.Read && op.Status == engine.OK {
 		text += ","

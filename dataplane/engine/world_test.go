@@ -40,6 +40,7 @@ type world struct {
 	view    chunk.View
 	parent  uint64 // blocks of the parent, of a clone
 	asked   []asked
+	cut     engine.Cut
 	written map[*engine.Op]string // what is under way for hosts
 	story   []line
 }
@@ -180,7 +181,7 @@ func (w *world) open(t *testing.T, cfg engine.Config) {
 	w.owner.Epoch++
 	w.owner.Gateway = cluster.NodeID(w.owner.Epoch)
 	cfg.Vol, cfg.Owner, cfg.Geometry, cfg.Code = w.key, w.owner.Clone(), w.geometry(), w.code
-	cfg.View, cfg.Parent, cfg.MinColumns = w.view, w.parent, w.minColumns
+	cfg.View, cfg.Parent, cfg.Cut, cfg.MinColumns = w.view, w.parent, w.cut, w.minColumns
 	if w.unit > 1 {
 		cfg.Packer = trimmer{}
 	}

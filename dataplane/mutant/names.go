@@ -92,6 +92,9 @@ const (
 	FlattenKept      Name = "flatten-kept"      // a flatten goes on behind a revert where it was
 	SparseUnnoticed  Name = "sparse-unnoticed"  // an owner of a clone does not note that a page holds something
 	ParentUnlocked   Name = "parent-unlocked"   // a block is written while its parent is read
+	CutOpen          Name = "cut-open"          // hosts may change what a shrink cuts off
+	CutUnquiet       Name = "cut-unquiet"       // a cut does not wait for what hosts have under way
+	CutUnlisted      Name = "cut-unlisted"      // pages that only the journal knows of are not looked at
 	ParentFailedZero Name = "parent-zeroes"     // what the parent does not give is zeroes
 	UnitsByRows      Name = "units-by-rows"     // an open decides about the rows of a unit one by one
 	UnitsRemadeRow   Name = "units-remade-row"  // parities of a unit are made anew row by row
@@ -156,7 +159,7 @@ func Engine() []Name {
 		TombUncovered, WritesUnheld, PinOverlooked, RevertOverlooked,
 		TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
 		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept, SparseUnnoticed,
-		UnitsByRows, UnitsRemadeRow,
+		UnitsByRows, UnitsRemadeRow, CutOpen, CutUnquiet, CutUnlisted,
 	}
 }
 
@@ -166,7 +169,7 @@ func Rare(n Name) bool {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
 		HiddenDecided, ReturnUnviewed, WritesUnheld, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept,
-		UnitsRemadeRow:
+		UnitsRemadeRow, CutOpen, CutUnquiet, CutUnlisted:
 		return true
 	}
 	return false
