@@ -22,7 +22,8 @@
 //	projects/<name>                           Project: what it may use, and what it uses
 //	provisioned/<pool>                        Provisioned: what the volumes of the pool ask for together
 //	owners/<vuid>.<generation>                Owner: who serves the volume, where its journal is, which table
-//	                                          places which group, what of its past is kept
+//	                                          places which group, what of its past is kept, how far its
+//	                                          flatten or shrink is
 //	snapshots/<uuid>                          Snapshot
 //	snapnames/<volume's uuid>/<name>          the uuid of the volume's snapshot of that name
 //	hidden/volumes/<uuid>                     a volume that was deleted and is kept for clones
@@ -30,6 +31,7 @@
 //	                                          taken for one
 //	hidden/unclaimed/<uuid>                   a snapshot that was taken for a clone which is not made yet
 //	flattening/<uuid>                         a clone that is being flattened
+//	shrinking/<uuid>                          a volume of which something is being cut off
 //	erasures/<uuid>                           Erasure of a volume; restapi only, ends by itself
 //	groups/<uuid>                             Group
 //	groupnames/<name>                         the uuid of the group of that name that is in no project

@@ -42,6 +42,7 @@ const (
 	PrefixHiddenSnapshots = Prefix + "hidden/snapshots/"
 	PrefixUnclaimed       = Prefix + "hidden/unclaimed/"
 	PrefixFlattening      = Prefix + "flattening/"
+	PrefixShrinking       = Prefix + "shrinking/"
 	PrefixErasures        = Prefix + "erasures/"
 
 	PrefixGroups             = Prefix + "groups/"
@@ -118,6 +119,9 @@ func KeyErasure(u UUID) string { return PrefixErasures + u.String() }
 
 // KeyFlattening lists a clone that is being flattened.
 func KeyFlattening(u UUID) string { return PrefixFlattening + u.String() }
+
+// KeyShrinking lists a volume that is being shrunk.
+func KeyShrinking(u UUID) string { return PrefixShrinking + u.String() }
 
 // KeyGroup is where the record of a group of volumes lives.
 func KeyGroup(u UUID) string { return PrefixGroups + u.String() }

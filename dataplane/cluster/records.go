@@ -207,6 +207,8 @@ type Volume struct {
 	QoS *QoS `json:"qos,omitempty"`
 	// Revert is what it was asked last to become again; nil: nothing ever.
 	Revert *Revert `json:"revert,omitempty"`
+	// Cut is what a shrink cuts off; nil: none is under way.
+	Cut *Cut `json:"cut,omitempty"`
 	// Group that it is in; zero: none.
 	Group UUID `json:"group,omitzero"`
 	// Request is a digest of the request that created the volume, by which its repetition is recognised
@@ -246,6 +248,8 @@ type Owner struct {
 	View View `json:"view,omitzero"`
 	// Flattened is how far the flatten of a clone is. A revert sets it back.
 	Flattened Flattened `json:"flattened,omitzero"`
+	// Cleared is how far the cut of a shrink is, the last one that there was.
+	Cleared Cleared `json:"cleared,omitzero"`
 }
 
 // Journal names the devices that keep a volume's placement journal.

@@ -120,6 +120,9 @@ func (v *Volume) Validate() error {
 	if err := v.Parent.validate(v); err != nil {
 		return err
 	}
+	if err := v.Cut.validate(v); err != nil {
+		return err
+	}
 	if err := v.Encryption.Validate(); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 
 // Cut is a range of blocks, [From, To), that hosts change no more. To 0: there is none.
 type Cut struct {
+	ID       cluster.UUID
 	From, To uint64
 	Look     bool   // only look whether anything is there that is not zero
 	Done     uint64 // up to here an earlier owner has done it
@@ -53,13 +54,13 @@ type cutter struct {
 	buf     []byte
 }
 
-// SetCut begins with a cut, or ends it. One that goes on being the same goes on where it is.
+// SetCut begins with a cut, or ends it. The one that there is goes on.
 func (e *Engine) SetCut(c Cut) {
 	if c.To <= c.From {
 		e.cut = nil
 		return
 	}
-	if e.cut != nil && e.cut.From == c.From && e.cut.To == c.To && e.cut.Look == c.Look {
+	if e.cut != nil && e.cut.ID == c.ID && e.cut.Look == c.Look {
 		return
 	}
 	e.cut = &cutter{Cut: c, first: c.From / e.geo.PageBlocks(), CutState: CutState{Until: max(c.From, c.Done)}}
@@ -72,6 +73,14 @@ func (e *Engine) AllowCut(blocks int) {
 		c.allowed = min(c.allowed+blocks, cutMost)
 		e.tickCut()
 	}
+}
+
+// Cut is the cut that was set last.
+func (e *Engine) Cut() Cut {
+	if e.cut == nil {
+		return Cut{}
+	}
+	return e.cut.Cut
 }
 
 // CutState tells how far the cut is that was set last.
@@ -214,4 +223,3 @@ func (e *Engine) allZero(data []byte) bool {
 	}
 	return true
 }
-

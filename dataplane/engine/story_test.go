@@ -256,8 +256,8 @@ func (s *story) cut() {
 	if s.args[0] == "end" {
 		s.world.cut = engine.Cut{}
 	} else if s.args[0] != "on" {
-		s.world.cut = engine.Cut{From: at(s.args[0]), To: (slices.Max(s.pages) + 1) * g.PageBlocks(),
-			Look: slices.Contains(s.args, "look")}
+		s.world.cut = engine.Cut{ID: cluster.UUID{1}, From: at(s.args[0]),
+			To: (slices.Max(s.pages) + 1) * g.PageBlocks(), Look: slices.Contains(s.args, "look")}
 		if to := s.keys["to"]; to != "" {
 			s.world.cut.To = at(to)
 		}

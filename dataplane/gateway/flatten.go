@@ -32,6 +32,7 @@ type flattening struct {
 type walking struct {
 	audit   audit
 	flatten flattening
+	cut     clearing
 }
 
 // flattenTurn lets the clones that are to be flattened go on. Of the tick goroutine.

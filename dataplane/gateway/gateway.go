@@ -159,9 +159,8 @@ func (g *Gateway) Apply(s *cluster.State) error {
 		return nil
 	}
 	g.mu.state = s
-	var resized []*Volume
+	var reshaped []*Volume
 	var lost []*session
-	var flattened []*Volume
 	moved, firstErr := g.followPools(s)
 	for key, rec := range s.Volumes {
 		v := g.mu.volumes[key]
@@ -174,14 +173,11 @@ func (g *Gateway) Apply(s *cluster.State) error {
 			continue
 		}
 		v.encryption.Store(rec.Encryption)
-		if was := v.parent.Swap(rec.Parent); was != nil && rec.Parent == nil {
-			flattened = append(flattened, v)
+		if v.reshapes(rec) {
+			reshaped = append(reshaped, v)
 		}
 		if s := v.session.Load(); s != nil && v.keyDestroyed() {
 			lost = append(lost, s)
-		}
-		if v.blocks.Swap(rec.Size/cluster.LBASize) != rec.Size/cluster.LBASize {
-			resized = append(resized, v)
 		}
 	}
 	for key, v := range g.mu.volumes {
@@ -210,11 +206,10 @@ func (g *Gateway) Apply(s *cluster.State) error {
 		ses.settleSnapshots()
 		ses.takeGroups()
 	}
-	for _, v := range flattened {
-		v.withoutParent()
-	}
-	for _, v := range resized {
-		g.announce(v)
+	for _, v := range reshaped {
+		if v.reshape(s.Volumes[v.key]) {
+			g.announce(v)
+		}
 	}
 	g.followQoS(s)
 	return firstErr
@@ -368,6 +363,7 @@ func (g *Gateway) tick() {
 		}
 		g.auditTurn(time.Now(), sessions)
 		g.flattenTurn(time.Now(), sessions)
+		g.cutTurn(time.Now(), sessions)
 	}
 }
 

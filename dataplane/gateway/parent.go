@@ -143,13 +143,6 @@ func (i *inherited) end(status engine.Status) {
 	s.withEngine(func(e *engine.Engine) { e.ParentDone(read, status) })
 }
 
-// withoutParent tells the engine that nothing shows any more where the volume holds nothing.
-func (v *Volume) withoutParent() {
-	if s := v.session.Load(); s != nil {
-		s.withEngine(func(e *engine.Engine) { e.SetParent(0) })
-	}
-}
-
 // lent is a read of a volume that is owned here for a clone that is owned elsewhere. Whoever asked is
 // answered in time, so the engine reads into a buffer of its own. Reused.
 type lent struct {

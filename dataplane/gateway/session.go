@@ -78,6 +78,13 @@ func (s *session) submit(h *hostIO) {
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.ops++
+	if h.outdated() {
+		s.mu.Unlock()
+		s.v.g.pools.ready.Put(rd)
+		op.Status = engine.PathGone
+		s.finish(h)
+		return
+	}
 	s.eng.Submit(op)
 	s.drain(rd)
 	s.mu.Unlock()

@@ -193,13 +193,13 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	s.settling.pins, s.settling.done = make(map[cluster.UUID]cluster.Seq), make(map[cluster.UUID]int64)
 	s.ctx, s.stop = context.WithCancel(g.ctx)
 	s.walking.audit.due = time.Now().Add(g.o.Audit.Interval / auditFirst)
-	s.walking.flatten.recorded = next.Flattened
+	s.walking.flatten.recorded, s.walking.cut.recorded = next.Flattened, next.Cleared
 	s.rec.owner = next
 	s.rec.rev.Store(rev)
 	near, awaited, doubted, patience := g.outlook()
 	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Code: v.code,
 		Tables: g.tables(v), View: next.View, Parent: v.inherits(), Flattened: next.Flattened,
-		MinColumns: v.minColumns, Near: near, Patience: int(patience / tickEvery), Awaited: awaited,
+		Cut: s.cut(), MinColumns: v.minColumns, Near: near, Patience: int(patience / tickEvery), Awaited: awaited,
 		Doubted: doubted})
 	if err != nil {
 		s.stop()
@@ -210,7 +210,8 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 		return fmt.Errorf("open volume %v: %w: it was deleted, has a newer owner, or this node stops", v.key,
 			cluster.ErrConflict)
 	}
-	s.followTables() // those that came between
+	s.followTables() // what came between
+	s.followShape()
 	s.log().WithFields(logrus.Fields{"from": prev.Gateway}).Info("taking the volume over")
 	g.counts.taken.Add(1)
 	g.wg.Add(1)

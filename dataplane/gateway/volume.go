@@ -47,6 +47,7 @@ type Volume struct {
 	locked     atomic.Pointer[string]         // why it cannot be opened, as found last
 	opening    atomic.Bool                    // a take-over is under way
 	asked      asked
+	shrinking  shrinking
 	vacant     vacancy
 	// attempts to become owner since the last success. Owned by the take-over under way.
 	attempts int
@@ -59,6 +60,7 @@ func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool) *Volume {
 	v.blocks.Store(rec.Size / cluster.LBASize)
 	v.encryption.Store(rec.Encryption)
 	v.parent.Store(rec.Parent)
+	v.shrinking.cut.Store(cuttingOf(rec))
 	return v
 }
 
@@ -101,7 +103,7 @@ func (v *Volume) submit(r *nvmet.Request, asOf cluster.Seq) {
 		return
 	}
 	h := v.g.pools.hostIO.Get().(*hostIO)
-	h.s, h.req, h.asOf = s, r, asOf
+	h.s, h.req, h.asOf, h.shrinks = s, r, asOf, v.shrinking.times.Load()
 	if f := v.flow.Load(); f != nil && r.Cmd.Opcode() != nvme.OpFlush {
 		f.t.submit(f.f, h)
 		return
@@ -138,21 +140,27 @@ const zeroStack = 64
 
 // hostIO is one host command on its way through the engine. Reused.
 type hostIO struct {
-	op     engine.Op
-	s      *session
-	req    *nvmet.Request
-	asOf   cluster.Seq // of a snapshot: its pin
-	ranges int         // Dataset Management: ranges of the command
-	at     int         // Dataset Management: range being worked on
-	lba    uint64      // Zero: what is left of the range
-	left   uint64
-	pieces int
-	began  int64   // when the engine got op, by the gateway's clock
-	next   *hostIO // in session.held
-	wait   qos.Item
+	op   engine.Op
+	s    *session
+	req  *nvmet.Request
+	asOf cluster.Seq // of a snapshot: its pin
+	// shrinks are those of the volume before it came.
+	shrinks uint32
+	ranges  int    // Dataset Management: ranges of the command
+	at      int    // Dataset Management: range being worked on
+	lba     uint64 // Zero: what is left of the range
+	left    uint64
+	pieces  int
+	began   int64   // when the engine got op, by the gateway's clock
+	next    *hostIO // in session.held
+	wait    qos.Item
 }
 
 func (h *hostIO) begin(k engine.Kind, lba, blocks uint64, data []byte) {
+	if k != engine.Read && lba+blocks > h.s.v.blocks.Load() { // it was there when the command came
+		h.complete(nvme.LBAOutOfRange.NoRetry())
+		return
+	}
 	h.op = engine.Op{Kind: k, LBA: lba, Sectors: uint32(blocks), Data: data, AsOf: h.asOf, Tag: h}
 	h.s.submit(h)
 }
@@ -207,6 +215,8 @@ func statusOf(s engine.Status) nvme.Status {
 		return nvme.CapacityExceeded.NoRetry()
 	case engine.Media:
 		return nvme.UnrecoveredReadError.NoRetry()
+	case engine.OutOfRange:
+		return nvme.LBAOutOfRange.NoRetry()
 	default:
 		return nvme.AsymmetricAccessInaccessible
 	}

@@ -60,6 +60,7 @@ type world struct {
 
 // policies are those of the volume and of its pool.
 type policies struct {
+	shrink *cluster.Cut
 	sealed *cluster.Encryption
 	keys   Keys
 	bound  *cluster.QoS     // of the volume
@@ -130,7 +131,7 @@ func (w *world) state() *cluster.State {
 	if !w.deleted {
 		o := cluster.OwnerAt{Owner: w.record.Clone(), Revision: w.record.Revision}
 		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: w.size,
-			Encryption: w.sealed, QoS: w.bound}
+			Cut: w.shrink, Encryption: w.sealed, QoS: w.bound}
 		s.Owners[key()] = &o
 	}
 	s.Snapshots = map[cluster.UUID]*cluster.SnapshotAt{}
@@ -473,11 +474,17 @@ type command struct {
 
 // host hands a command on the first block to a gateway, whether it is ready for it or not.
 func (w *world) host(n cluster.NodeID, opcode uint8, stamp uint64) *command {
+	return w.hostAt(n, opcode, 0, stamp)
+}
+
+// hostAt hands over one on any block.
+func (w *world) hostAt(n cluster.NodeID, opcode uint8, block, stamp uint64) *command {
 	c := &command{done: make(chan struct{}), data: make([]byte, cluster.BlockSize)}
 	binary.LittleEndian.PutUint64(c.data, stamp)
 	var cmd nvme.Command
 	cmd.SetOpcode(opcode)
 	cmd.SetNSID(1)
+	cmd.SetSLBA(block * (cluster.BlockSize / cluster.LBASize))
 	cmd.SetNLB(cluster.BlockSize / cluster.LBASize)
 	w.volume(n).Submit(nvmet.NewRequest(cmd, c.data,
 		func(_ *nvmet.Request, st nvme.Status, _, _ uint32) {
