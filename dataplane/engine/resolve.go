@@ -19,6 +19,12 @@ import (
 // All rows of a unit were written under one w with one write set, but a device may have some of them and not
 // the others: it is told of data and of tombstones in two requests, and power failures tear single blocks. So
 // the unit goes forward if all its rows can, else back. What was acknowledged was complete in every row.
+//
+// A device that was settled by an open which then came to nothing takes versions of before for stable as it
+// gets them, row by row: it frees what is older, and lists them no more. So that no unit ends up half new and
+// half old there, what that open found stays: it had completed what such a device has some of, and found
+// against what such a device should have and has not (wholeAt, deniedBy); and none of them stands in for
+// another (cover).
 type resolving struct {
 	key     rowKey // the first row
 	rows    uint16
@@ -178,8 +184,9 @@ type ballot struct {
 	res      stripe.Resolution
 	answered int  // columns
 	missing  int  // columns
-	newer    bool // one has a later version: that began when this one was complete
+	over     bool // one has a later version, which began when this one was complete, or has it stable
 	refuted  bool // one of the write set lacks it, or has it torn: it was not acknowledged
+	denied   bool // an earlier open has found against it
 }
 
 // poll asks what the columns say of a version of the i-th row.
@@ -188,8 +195,9 @@ func (e *Engine) poll(top *holder, g *gather, i int) (b ballot) {
 	named := false
 	for c := range g.cols {
 		x := &g.cols[c].cells[i]
-		b.newer = b.newer || x.found && x.info.W > top.w
+		b.over = b.over || x.found && x.info.W > top.w
 		if x.found && x.info.W == top.w {
+			b.over = b.over || e.wholeAt(x.at, top.w)
 			b.head.mask, named = stripe.Cols(x.info.Mask), true
 		}
 	}
@@ -210,7 +218,9 @@ func (e *Engine) poll(top *holder, g *gather, i int) (b ballot) {
 		default:
 			states[c] = stripe.Old
 			b.answered++
-			b.refuted = b.refuted || c >= e.n || top.set.Has(c)
+			if c >= e.n || top.set.Has(c) {
+				b.refuted, b.denied = true, b.denied || e.deniedBy(g.page, c, top.w)
+			}
 		}
 	}
 	set := top.set
@@ -221,17 +231,37 @@ func (e *Engine) poll(top *holder, g *gather, i int) (b ballot) {
 	return b
 }
 
+// settledSince reports that an open has settled a device since a version was written: the device takes it for
+// stable, whenever it gets it.
+func (e *Engine) settledSince(at chunk.Place, w cluster.Seq) bool {
+	return e.devices[at.Device].settled > w.Epoch()
+}
+
+// wholeAt reports that a place has all of a unit's version, of which it has a row: an open has settled it
+// since. (At an alternate, no tombstone is missing.)
+func (e *Engine) wholeAt(at chunk.Place, w cluster.Seq) bool {
+	return e.unit > 1 && !at.Residency.Overlay() && e.settledSince(at, w) &&
+		!e.cfg.Mutant.Is(mutant.UnitsSettled)
+}
+
+// deniedBy reports that a column has not got a unit's version because an open has found against it: that has
+// settled its device since.
+func (e *Engine) deniedBy(page uint64, c int, w cluster.Seq) bool {
+	at, ok := e.writePlace(page, c)
+	return e.unit > 1 && ok && e.settledSince(at, w) && !e.cfg.Mutant.Is(mutant.UnitsForwarded)
+}
+
 // decide looks at what every column says of a version.
 func (e *Engine) decide(rv *resolving, top holder, g *gather) {
 	ballots := make([]ballot, rv.rows)
 	forward, complete, enough, refuted, missing := true, true, true, false, 0
 	for i := range ballots {
 		b := &ballots[i]
-		if *b = e.poll(&top, g, i); b.newer {
+		if *b = e.poll(&top, g, i); b.over {
 			e.resolved(rv)
 			return
 		}
-		forward = forward && b.res.Decision == stripe.Forward
+		forward = forward && b.res.Decision == stripe.Forward && !b.denied
 		complete = complete && b.res.Complete == 0
 		enough = enough && b.answered >= e.n
 		refuted = refuted || b.refuted
