@@ -3,6 +3,7 @@ module github.com/ashlar-storage/ashlar
 go 1.26.0
 
 require (
+	github.com/adhocore/gronx v1.20.4
 	github.com/cockroachdb/datadriven v1.0.3
 	github.com/gin-gonic/gin v1.12.0
 	github.com/google/uuid v1.6.0
