@@ -38,6 +38,13 @@
 //	groupnames/<name>/<project>               and of the one in that project
 //	groupsnaps/<uuid>                         GroupSnapshot
 //	groupsnapnames/<group's uuid>/<name>      the uuid of the group's snapshot of that name
+//	schedules/<uuid>                          Schedule
+//	scheduleruns/<uuid>                       ScheduleRuns: what has become of it, when it is looked at next
+//	schedulenames/<name>                      the uuid of the schedule of that name that is in no project
+//	schedulenames/<name>/<project>            and of the one in that project
+//	schedulesof/volumes/<uuid>                the uuids of the schedules of a volume
+//	schedulesof/groups/<uuid>                 and of a group
+//	scheduledue/<time>/<uuid>                 lists a schedule by the time at which it is looked at next
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing is decided by it

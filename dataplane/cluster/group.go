@@ -57,7 +57,9 @@ type GroupSnapshot struct {
 	Description string   `json:"description,omitempty"`
 	Metadata    Metadata `json:"metadata,omitempty"`
 	Created     string   `json:"created"`
-	Request     string   `json:"request,omitempty"`
+	// Schedule has made it, and removes it again; zero: people did.
+	Schedule UUID   `json:"schedule,omitzero"`
+	Request  string `json:"request,omitempty"`
 }
 
 // Validate checks the fields of a record.

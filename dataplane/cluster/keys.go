@@ -50,6 +50,13 @@ const (
 	PrefixGroupSnapshots     = Prefix + "groupsnaps/"
 	PrefixGroupSnapshotNames = Prefix + "groupsnapnames/"
 
+	PrefixSchedule      = Prefix + "schedule" // begins all keys of schedules
+	PrefixSchedules     = PrefixSchedule + "s/"
+	PrefixScheduleRuns  = PrefixSchedule + "runs/"
+	PrefixScheduleNames = PrefixSchedule + "names/"
+	PrefixSchedulesOf   = PrefixSchedule + "sof/"
+	PrefixScheduleDue   = PrefixSchedule + "due/"
+
 	PrefixProjects    = Prefix + "projects/"
 	PrefixProvisioned = Prefix + "provisioned/"
 	PrefixEvents      = Prefix + "events/"
@@ -146,6 +153,29 @@ func PrefixGroupSnapshotsOf(group UUID) string {
 func KeyGroupSnapshotName(group UUID, name string) string {
 	return PrefixGroupSnapshotsOf(group) + name
 }
+
+// KeySchedule is where the record of a schedule lives.
+func KeySchedule(u UUID) string { return PrefixSchedules + u.String() }
+
+// KeyScheduleRuns is where what has become of a schedule is kept.
+func KeyScheduleRuns(u UUID) string { return PrefixScheduleRuns + u.String() }
+
+// KeyScheduleName reserves the name of a schedule within its project; no project: "".
+func KeyScheduleName(name, project string) string {
+	if project == "" {
+		return PrefixScheduleNames + name
+	}
+	return PrefixScheduleNames + name + "/" + project
+}
+
+// KeySchedulesOfVolume lists the schedules of a volume.
+func KeySchedulesOfVolume(u UUID) string { return PrefixSchedulesOf + "volumes/" + u.String() }
+
+// KeySchedulesOfGroup lists the schedules of a group.
+func KeySchedulesOfGroup(u UUID) string { return PrefixSchedulesOf + "groups/" + u.String() }
+
+// KeyScheduleDue lists a schedule by the time (RFC 3339, in UTC) at which it is looked at next.
+func KeyScheduleDue(at string, u UUID) string { return PrefixScheduleDue + at + "/" + u.String() }
 
 // KeyNodeStats is where a node publishes its figures.
 func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uint64(n), 10) }

@@ -40,6 +40,8 @@ type Snapshot struct {
 	Hidden bool   `json:"hidden,omitempty"`
 	// Set is the group snapshot that it is part of; nil: none.
 	Set *SnapshotSet `json:"set,omitempty"`
+	// Schedule has made it, and removes it again; zero: people did.
+	Schedule UUID `json:"schedule,omitzero"`
 	// Request is a digest of the request that created it, by which its repetition is recognised.
 	Request string `json:"request,omitempty"`
 }

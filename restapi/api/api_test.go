@@ -70,6 +70,7 @@ func TestEveryOperation(t *testing.T) {
 	ok(204, "DELETE", at+"/exports", "")
 	w.snapshotsOverHTTP(ok, vol.ID)
 	w.groupsOverHTTP(ok, vol.ID)
+	w.schedulesOverHTTP(ok, vol.ID)
 	ok(204, "DELETE", at, "", "If-Match", "*")
 	if r.header.Get("ETag") == "" {
 		t.Error("no ETag after a resize")

@@ -21,7 +21,8 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		store.All(cluster.PrefixHiddenSnapshots), store.All(cluster.PrefixUnclaimed),
 		store.All(cluster.PrefixFlattening), store.All(cluster.PrefixProvisioned),
 		store.All(cluster.PrefixGroups), store.All(cluster.PrefixGroupNames),
-		store.All(cluster.PrefixGroupSnapshots), store.All(cluster.PrefixGroupSnapshotNames))
+		store.All(cluster.PrefixGroupSnapshots), store.All(cluster.PrefixGroupSnapshotNames),
+		store.All(cluster.PrefixSchedule))
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +57,9 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 	names = v.extra[16]
 	names.Items = slices.Concat(names.Items, v.extra[18].Items)
 	if err := a.groups(v.extra[15], v.extra[17], names, v.extra[0], v.extra[8]); err != nil {
+		return nil, err
+	}
+	if err := a.schedules(v.extra[19], v.extra[0], v.extra[15]); err != nil {
 		return nil, err
 	}
 	return a.broken, nil

@@ -114,7 +114,7 @@ type doer = func(ctx context.Context) error
 
 func changes() []change {
 	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), renaming(),
-		snapshotChanges(), cloneChanges(), hiddenChanges(), groupChanges())
+		snapshotChanges(), cloneChanges(), hiddenChanges(), groupChanges(), scheduleChanges())
 }
 
 // poolChanges: pool gold is on devices 1 to 3, there is a fourth, and another pool on all.

@@ -36,7 +36,7 @@ func resource(key string) (s wire.Subject, ok bool) {
 		{cluster.PrefixVolumes, "volume"}, {cluster.PrefixPools, "pool"}, {cluster.PrefixDevices, "device"},
 		{cluster.PrefixNodes, "node"}, {cluster.PrefixProjects, "project"},
 		{cluster.PrefixSnapshots, "snapshot"}, {cluster.PrefixGroups, "group"},
-		{cluster.PrefixGroupSnapshots, "group-snapshot"},
+		{cluster.PrefixGroupSnapshots, "group-snapshot"}, {cluster.PrefixSchedules, "schedule"},
 	} {
 		if id, ok := strings.CutPrefix(key, x.prefix); ok {
 			return wire.Subject{Type: x.kind, ID: id}, true

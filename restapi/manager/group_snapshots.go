@@ -75,6 +75,21 @@ func (m *Manager) sameGroupSnapshot(ctx context.Context, it store.Item, request 
 // the group snapshot, its group, and its name.
 func (m *Manager) makeGroupSnapshot(ctx context.Context, read store.Snapshot,
 	rec cluster.GroupSnapshot) ([]store.Item, error) {
+	var txn store.Txn
+	parts, err := m.addGroupSnapshot(ctx, &txn, read, rec)
+	if err != nil {
+		return nil, err
+	}
+	rev, err := m.store.Commit(ctx, txn)
+	for i := range parts {
+		parts[i].Rev = rev
+	}
+	return parts, err
+}
+
+// addGroupSnapshot adds to a transaction the records of a group snapshot and its parts, and returns these.
+func (m *Manager) addGroupSnapshot(ctx context.Context, txn *store.Txn, read store.Snapshot,
+	rec cluster.GroupSnapshot) ([]store.Item, error) {
 	missing := refuse(wire.InvalidField, "group", "group %s does not exist", rec.Group)
 	at, name := read.One(1), read.One(2)
 	if at.Rev == 0 {
@@ -92,15 +107,16 @@ func (m *Manager) makeGroupSnapshot(ctx context.Context, read store.Snapshot,
 		return nil, refuse(wire.Conflict, "group", "group %s has no volumes", group.UUID)
 	}
 	key, nameKey := cluster.KeyGroupSnapshot(rec.UUID), cluster.KeyGroupSnapshotName(rec.Group, rec.Name)
-	txn := store.Txn{If: []store.Cond{{Key: key}, {Key: nameKey}, {Key: at.Key, Rev: at.Rev}}}
+	txn.If = append(txn.If, store.Cond{Key: key}, store.Cond{Key: nameKey}, store.Cond{Key: at.Key, Rev: at.Rev})
 	rec.Project, rec.Created = group.Project, m.stamp()
 	var parts []store.Item
 	for _, volume := range group.Volumes {
 		part := cluster.Snapshot{UUID: derived("part of group snapshot "+rec.UUID.String(), volume),
 			Name:   rec.Name,
 			Volume: volume, State: cluster.SnapshotCreating, Description: rec.Description, Created: rec.Created,
-			Set: &cluster.SnapshotSet{UUID: rec.UUID, Volumes: uint32(len(group.Volumes))}}
-		it, err := m.addPart(ctx, &txn, part)
+			Schedule: rec.Schedule,
+			Set:      &cluster.SnapshotSet{UUID: rec.UUID, Volumes: uint32(len(group.Volumes))}}
+		it, err := m.addPart(ctx, txn, part)
 		if err != nil {
 			return nil, err
 		}
@@ -110,13 +126,9 @@ func (m *Manager) makeGroupSnapshot(ctx context.Context, read store.Snapshot,
 		return nil, invalid(err)
 	}
 	txn.Put = append(txn.Put, put(key, rec), put(nameKey, rec.UUID))
-	m.note(&txn, wire.Info, "group.snapshot", about("group", rec.Group), rec.Project,
+	m.note(txn, wire.Info, "group.snapshot", about("group", rec.Group), rec.Project,
 		"snapshot %s (%s) of group %s asked for, of %d volumes", rec.Name, rec.UUID, group.Name, len(parts))
-	rev, err := m.store.Commit(ctx, txn)
-	for i := range parts {
-		parts[i].Rev = rev
-	}
-	return parts, err
+	return parts, nil
 }
 
 // addPart adds to a transaction the snapshot of one volume of a group, and returns its record.
@@ -202,7 +214,7 @@ func (g *groupSnapshot) draw() wire.GroupSnapshot {
 	w := wire.GroupSnapshot{Versioned: wire.Versioned{ETag: etag(g.version())}, ID: g.rec.UUID,
 		Name:    g.rec.Name,
 		Project: g.rec.Project, Group: g.rec.Group, State: g.state(), Snapshots: []wire.GroupPart{},
-		Description: g.rec.Description, Metadata: g.rec.Metadata, Created: g.rec.Created}
+		Schedule: g.rec.Schedule, Description: g.rec.Description, Metadata: g.rec.Metadata, Created: g.rec.Created}
 	for _, p := range g.parts {
 		w.Snapshots = append(w.Snapshots, wire.GroupPart{Volume: p.Volume, Snapshot: p.UUID, Size: p.Size})
 	}
@@ -359,21 +371,10 @@ func (m *Manager) DeleteGroupSnapshot(ctx context.Context, id cluster.UUID, ifMa
 		if err != nil {
 			return err
 		}
-		name := cluster.KeyGroupSnapshotName(g.rec.Group, g.rec.Name)
-		txn := store.Txn{If: []store.Cond{{Key: g.at.Key, Rev: g.at.Rev}}, Delete: []string{g.at.Key, name},
-			Blind: []string{name}} // the name is its alone
-		going = going[:0]
-		for i, part := range g.parts {
-			it, err := dropPart(&txn, g.items[i], part)
-			if err != nil {
-				return err
-			}
-			if part.Clones == 0 {
-				going = append(going, it)
-			}
+		var txn store.Txn
+		if going, err = m.dropGroupSnapshot(&txn, g); err != nil {
+			return err
 		}
-		m.note(&txn, wire.Info, "group.snapshot_deleted", about("group", g.rec.Group), g.rec.Project,
-			"snapshot %s (%s) of a group deleted", g.rec.Name, id)
 		rev, err := m.store.Commit(ctx, txn)
 		for i := range going {
 			going[i].Rev = rev
@@ -390,4 +391,25 @@ func (m *Manager) DeleteGroupSnapshot(ctx context.Context, id cluster.UUID, ifMa
 		}
 	}
 	return nil
+}
+
+// dropGroupSnapshot adds to a transaction that a group snapshot is gone and its parts are to go, or refuses.
+// It returns the records of the parts that their owners have to let go of.
+func (m *Manager) dropGroupSnapshot(txn *store.Txn, g *groupSnapshot) (going []store.Item, err error) {
+	name := cluster.KeyGroupSnapshotName(g.rec.Group, g.rec.Name)
+	txn.If = append(txn.If, store.Cond{Key: g.at.Key, Rev: g.at.Rev})
+	txn.Delete = append(txn.Delete, g.at.Key, name)
+	txn.Blind = append(txn.Blind, name) // the name is its alone
+	for i, part := range g.parts {
+		it, err := dropPart(txn, g.items[i], part)
+		if err != nil {
+			return nil, err
+		}
+		if part.Clones == 0 {
+			going = append(going, it)
+		}
+	}
+	m.note(txn, wire.Info, "group.snapshot_deleted", about("group", g.rec.Group), g.rec.Project,
+		"snapshot %s (%s) of a group deleted", g.rec.Name, g.rec.UUID)
+	return going, nil
 }

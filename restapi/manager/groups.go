@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"maps"
 	"reflect"
 	"slices"
 
@@ -277,22 +276,7 @@ func changedGroup(g cluster.Group, r wire.GroupUpdate) (cluster.Group, error) {
 	if r.Description != nil {
 		g.Description = *r.Description
 	}
-	if len(r.Metadata) > 0 {
-		pairs := maps.Clone(g.Metadata)
-		if pairs == nil {
-			pairs = make(cluster.Metadata)
-		}
-		for key, value := range r.Metadata {
-			if value == nil {
-				delete(pairs, key)
-			} else {
-				pairs[key] = *value
-			}
-		}
-		if g.Metadata = pairs; len(pairs) == 0 {
-			g.Metadata = nil
-		}
-	}
+	g.Metadata = patched(g.Metadata, r.Metadata)
 	volumes := slices.Clone(g.Volumes)
 	for _, u := range r.Add {
 		if slices.Contains(r.Remove, u) {
@@ -344,6 +328,9 @@ func (m *Manager) DeleteGroup(ctx context.Context, id cluster.UUID, ifMatch stri
 		name := cluster.KeyGroupName(rec.Name, rec.Project)
 		txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: snapshots}},
 			Delete: []string{it.Key, name}, Blind: []string{name}} // the name is the group's alone
+		if err := m.dropSchedules(ctx, &txn, cluster.KeySchedulesOfGroup(id)); err != nil {
+			return err
+		}
 		m.note(&txn, wire.Info, "group.deleted", about("group", id), rec.Project, "group %s deleted", rec.Name)
 		_, err = m.store.Commit(ctx, txn)
 		return err

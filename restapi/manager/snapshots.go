@@ -66,6 +66,17 @@ func sameSnapshot(ctx context.Context, it store.Item, request string) error {
 // snapshot, its name and the volume.
 func (m *Manager) makeSnapshot(ctx context.Context, read store.Snapshot, rec cluster.Snapshot) (store.Item,
 	error) {
+	var txn store.Txn
+	it, err := m.addSnapshot(ctx, &txn, read, rec)
+	if err == nil {
+		it.Rev, err = m.store.Commit(ctx, txn)
+	}
+	return it, err
+}
+
+// addSnapshot adds to a transaction the record of a new snapshot, and returns it.
+func (m *Manager) addSnapshot(ctx context.Context, txn *store.Txn, read store.Snapshot,
+	rec cluster.Snapshot) (store.Item, error) {
 	name, volume := read.One(1), read.One(2)
 	missing := refuse(wire.InvalidField, "volume", "volume %s does not exist", rec.Volume)
 	if volume.Rev == 0 {
@@ -89,17 +100,17 @@ func (m *Manager) makeSnapshot(ctx context.Context, read store.Snapshot, rec clu
 	}
 	nameKey := rec.NameKey()
 	record := put(cluster.KeySnapshot(rec.UUID), rec)
-	txn := store.Txn{If: []store.Cond{{Key: record.Key}, {Key: nameKey}, {Key: volume.Key, Rev: volume.Rev}},
-		Put: []store.Put{record, put(nameKey, rec.UUID)}}
+	txn.If = append(txn.If, store.Cond{Key: record.Key}, store.Cond{Key: nameKey},
+		store.Cond{Key: volume.Key, Rev: volume.Rev})
+	txn.Put = append(txn.Put, record, put(nameKey, rec.UUID))
 	if rec.Hidden { // until its clone is made
 		key := cluster.KeyUnclaimed(rec.UUID)
-		txn.Put, txn.Blind = append(txn.Put, put(key, rec.UUID)), []string{key}
+		txn.Put, txn.Blind = append(txn.Put, put(key, rec.UUID)), append(txn.Blind, key)
 	} else {
-		m.note(&txn, wire.Info, "snapshot.created", aboutVolume(&vol), vol.Project,
+		m.note(txn, wire.Info, "snapshot.created", aboutVolume(&vol), vol.Project,
 			"snapshot %s (%s) of volume %s asked for", rec.Name, rec.UUID, vol.Name)
 	}
-	rev, err := m.store.Commit(ctx, txn)
-	return store.Item{Key: record.Key, Value: record.Value, Rev: rev}, err
+	return store.Item{Key: record.Key, Value: record.Value}, nil
 }
 
 // roomForPins refuses a snapshot of a volume that has as many as it can have.
@@ -144,7 +155,7 @@ func drawSnapshot(rec cluster.Snapshot, rev int64) wire.Snapshot {
 	w := wire.Snapshot{Versioned: wire.Versioned{ETag: etag(rev)}, ID: rec.UUID, Name: rec.Name,
 		Project: rec.Project, Volume: rec.Volume, State: rec.State, Size: rec.Size,
 		NQN: cluster.SnapshotNQN(rec.UUID), Hosts: append([]string{}, rec.Hosts...), Clones: rec.Clones,
-		Description: rec.Description, Metadata: rec.Metadata, Created: rec.Created}
+		Schedule: rec.Schedule, Description: rec.Description, Metadata: rec.Metadata, Created: rec.Created}
 	if rec.Set != nil {
 		w.GroupSnapshot = rec.Set.UUID
 	}

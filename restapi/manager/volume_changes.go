@@ -66,22 +66,7 @@ func changed(v cluster.Volume, r wire.VolumeUpdate) (cluster.Volume, error) {
 	if r.ReadOnly != nil {
 		v.ReadOnly = *r.ReadOnly
 	}
-	if len(r.Metadata) > 0 {
-		pairs := maps.Clone(v.Metadata)
-		if pairs == nil {
-			pairs = make(cluster.Metadata)
-		}
-		for key, value := range r.Metadata {
-			if value == nil {
-				delete(pairs, key)
-			} else {
-				pairs[key] = *value
-			}
-		}
-		if v.Metadata = pairs; len(pairs) == 0 {
-			v.Metadata = nil
-		}
-	}
+	v.Metadata = patched(v.Metadata, r.Metadata)
 	return v, invalid(v.Validate(), "size", "size_bytes")
 }
 
@@ -143,4 +128,26 @@ func described(was, is *cluster.Volume) (what []string) {
 		what = append(what, "provisioning: "+provisioning(is.Thick))
 	}
 	return what
+}
+
+// patched is pairs after a merge patch: those that it names are set, or removed where it says nil.
+func patched(pairs cluster.Metadata, patch map[string]*string) cluster.Metadata {
+	if len(patch) == 0 {
+		return pairs
+	}
+	out := maps.Clone(pairs)
+	if out == nil {
+		out = make(cluster.Metadata)
+	}
+	for key, value := range patch {
+		if value == nil {
+			delete(out, key)
+		} else {
+			out[key] = *value
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }

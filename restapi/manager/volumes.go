@@ -256,6 +256,9 @@ func (m *Manager) deletion(ctx context.Context, it store.Item, rec *cluster.Volu
 	name := cluster.KeyVolumeName(rec.Pool, rec.Name, rec.Project)
 	txn = store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}, {Key: cluster.PrefixSnapshotsOf(rec.UUID)}},
 		Delete: []string{name}, Blind: []string{name}} // belongs to the volume alone
+	if err := m.dropSchedules(ctx, &txn, cluster.KeySchedulesOfVolume(rec.UUID)); err != nil {
+		return txn, err
+	}
 	if hide {
 		hideVolume(&txn, it, *rec)
 	} else if err := m.removeVolume(ctx, &txn, it, rec); err != nil {

@@ -66,11 +66,13 @@ type GroupSnapshot struct {
 	Project string       `json:"project,omitempty"` // the group's
 	Group   cluster.UUID `json:"group"`
 	// State is that of the snapshots; reverting as long as one of them is.
-	State       cluster.SnapshotState `json:"state"`
-	Snapshots   []GroupPart           `json:"snapshots"`
-	Description string                `json:"description"`
-	Metadata    cluster.Metadata      `json:"metadata"`
-	Created     string                `json:"created"`
+	State     cluster.SnapshotState `json:"state"`
+	Snapshots []GroupPart           `json:"snapshots"`
+	// Schedule that has made it, and removes it again; it may be gone.
+	Schedule    cluster.UUID     `json:"schedule,omitzero"`
+	Description string           `json:"description"`
+	Metadata    cluster.Metadata `json:"metadata"`
+	Created     string           `json:"created"`
 }
 
 // GroupPart is the snapshot of one volume.

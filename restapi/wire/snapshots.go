@@ -34,6 +34,8 @@ type Snapshot struct {
 	Clones  uint32                `json:"clones"` // volumes that began as it
 	// GroupSnapshot that it is a part of.
 	GroupSnapshot cluster.UUID `json:"group_snapshot,omitzero"`
+	// Schedule that has made it, and removes it again; it may be gone. Of a part it is the group snapshot's.
+	Schedule cluster.UUID `json:"schedule,omitzero"`
 
 	Description string           `json:"description"`
 	Metadata    cluster.Metadata `json:"metadata"`
