@@ -26,6 +26,7 @@ func (g *global) completions() map[string]names {
 		"VOLUME":    volumeNames,
 		"VOLUME...": volumeNames,
 		"GROUP":     groupNames,
+		"SCHEDULE":  scheduleNames,
 		"POOL":      poolNames,
 		"DEVICE":    deviceNumbers,
 		"DEVICE...": deviceNumbers,
@@ -38,6 +39,8 @@ func (g *global) completions() map[string]names {
 		"--pool":    poolNames,
 
 		"--from-volume": volumeNames,
+		"--volume":      volumeNames,
+		"--group":       groupNames,
 		"--node":        nodeNames,
 		"--device":      deviceNumbers,
 		"--context":     g.contextNames,
@@ -173,6 +176,15 @@ func groupNames(ctx context.Context, c *client.Client) ([]string, error) {
 	var out []string
 	for _, g := range all {
 		out = append(out, g.Name+"\t"+g.ID.String())
+	}
+	return out, err
+}
+
+func scheduleNames(ctx context.Context, c *client.Client) ([]string, error) {
+	all, err := c.FindSchedules(ctx, client.ScheduleListOpts{})
+	var out []string
+	for _, x := range all {
+		out = append(out, x.Name+"\t"+whenText(x))
 	}
 	return out, err
 }

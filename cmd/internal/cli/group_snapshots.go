@@ -77,6 +77,9 @@ func groupSnapshotTable(s wire.GroupSnapshot) table {
 	t.add("NAME", s.Name)
 	t.add("GROUP", s.Group)
 	t.add("STATE", s.State)
+	if !s.Schedule.IsZero() {
+		t.add("SCHEDULE", s.Schedule)
+	}
 	for _, p := range s.Snapshots {
 		t.add("SNAPSHOT", fmt.Sprintf("%s of volume %s, %s", p.Snapshot, p.Volume, bytesText(p.Size)))
 	}

@@ -129,6 +129,9 @@ func snapshotTable(s wire.Snapshot) table {
 	t.add("STATE", s.State)
 	t.add("SIZE", fmt.Sprintf("%s (%d bytes)", bytesText(s.Size), s.Size))
 	t.add("CLONES", s.Clones)
+	if !s.Schedule.IsZero() {
+		t.add("SCHEDULE", s.Schedule)
+	}
 	if s.Description != "" {
 		t.add("DESCRIPTION", s.Description)
 	}
