@@ -135,7 +135,7 @@ func (d *device) storeFence(v *guard.Volume, r *chunk.Request) {
 func (d *device) ended(v *guard.Volume, r *chunk.Request, err error) {
 	var room [2]guard.Act
 	d.mu.Lock()
-	acts := v.Ended(r, d.store.Free(), room[:0])
+	acts := v.Ended(r, d.store.Spare(r.Vol), room[:0])
 	d.mu.Unlock()
 	r.Complete(statusOf(err))
 	d.act(v, acts)

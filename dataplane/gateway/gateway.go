@@ -316,6 +316,18 @@ func (g *Gateway) tables(v *Volume) map[uint32]*placement.Table {
 	return out
 }
 
+// Shares tells which part of a pool's data every device is to have, 0 to 1; nil for a pool that it does not
+// know.
+func (g *Gateway) Shares(pool string) map[cluster.DeviceID]float64 {
+	g.mu.Lock()
+	tables := g.mu.tables[pool]
+	g.mu.Unlock()
+	if len(tables) == 0 {
+		return nil
+	}
+	return tables[len(tables)-1].Shares()
+}
+
 // Volume finds a volume; nil when there is none.
 func (g *Gateway) Volume(key cluster.VolumeKey) *Volume {
 	g.mu.Lock()

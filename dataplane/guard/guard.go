@@ -185,7 +185,7 @@ func (v *Volume) release(out []Act) []Act {
 }
 
 // Ended tells that a request was carried out, before it is answered. It fills Known and Granted; free is what
-// is free on the device now.
+// is free on the device now, for this volume.
 func (v *Volume) Ended(r *chunk.Request, free uint64, out []Act) []Act {
 	if r.Op == chunk.OpWrite {
 		v.use(uint64(r.Count))

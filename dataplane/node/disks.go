@@ -29,6 +29,7 @@ type disks struct {
 	mu struct {
 		sync.Mutex
 		open    map[cluster.DeviceID]*disk
+		owed    promises // to thick volumes
 		purging bool
 		again   bool // purge once more: the state changed meanwhile
 		closed  bool
@@ -138,6 +139,7 @@ func (d *disks) bringUp(ctx context.Context, k *disk) bool {
 		k.err = err
 		if err == nil {
 			k.dev, k.store = dev, store
+			store.Promise(d.mu.owed[k.rec.Number])
 			d.n.chunks.Attach(k.rec.Number, store)
 			k.scrub = d.n.startScrub(ctx, k.newest, store)
 			d.purge(ctx)

@@ -36,6 +36,7 @@ type Store struct {
 	boxes       *sync.Pool    // on its own, so that the list of all pools does not hold on to a closed store
 	repaired    uint64        // segments of the checkpoint ring that one copy had lost
 	free        atomic.Uint64 // blocks, for who does not want to wait for the lock
+	promises    atomic.Pointer[promises]
 	spawn       func(func())
 	stepwise    int        // versions to purge with each group, in tests; else 0
 	quiet       *sync.Cond // on mu: something ended that Close or mount waits for
@@ -145,6 +146,7 @@ func (s *Store) progress(b *box) {
 	s.commit(b)
 	s.maybeCheckpoint(b)
 	s.free.Store(s.mu.m.Usage().Free)
+	s.recount()
 	if s.mu.closed {
 		s.quiet.Broadcast()
 	}

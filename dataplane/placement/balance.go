@@ -34,6 +34,17 @@ func (t *Table) Balance() []Fill {
 	return out
 }
 
+// Shares tells which part of all slots every device has that has some, 0 to 1.
+func (t *Table) Shares() map[cluster.DeviceID]float64 {
+	out := make(map[cluster.DeviceID]float64)
+	for pos, n := range t.held(len(t.roster.Members)) {
+		if n > 0 {
+			out[t.roster.Members[pos].Device] = float64(n) / float64(len(t.slots))
+		}
+	}
+	return out
+}
+
 // held counts slots by position, for at least as many devices as t knows.
 func (t *Table) held(devices int) []int {
 	have := make([]int, devices)

@@ -1,0 +1,52 @@
+package node
+
+import (
+	"maps"
+	"math"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+// promises are the blocks of devices that volumes can count on.
+type promises map[cluster.DeviceID]map[cluster.VolumeKey]uint64
+
+// promisesOf is what devices owe to thick volumes: of every page its chunks, spread as the newest group table
+// of the pool spreads them. Chance puts a few more chunks here and a few less there; what finds no room on
+// its device goes to another.
+func promisesOf(s *cluster.State, shares func(pool string) map[cluster.DeviceID]float64) promises {
+	var out promises
+	known := make(map[string]map[cluster.DeviceID]float64)
+	for key, v := range s.Volumes {
+		p := s.Map.Pools[v.Pool]
+		if !v.Thick || p == nil {
+			continue
+		}
+		if known[v.Pool] == nil {
+			known[v.Pool] = shares(v.Pool)
+		}
+		pages := (v.Size + p.PageSize() - 1) / p.PageSize()
+		blocks := float64(pages) * float64(p.Width()) * float64(p.ChunkSize/cluster.BlockSize)
+		for id, share := range known[v.Pool] {
+			if out[id] == nil {
+				if out == nil {
+					out = make(promises)
+				}
+				out[id] = make(map[cluster.VolumeKey]uint64)
+			}
+			out[id][key] = uint64(math.Ceil(blocks * share))
+		}
+	}
+	return out
+}
+
+// promise tells the open devices what they owe, and keeps it for those that will be open.
+func (d *disks) promise(owed promises) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, k := range d.mu.open {
+		if k.store != nil && !maps.Equal(owed[id], d.mu.owed[id]) {
+			k.store.Promise(owed[id])
+		}
+	}
+	d.mu.owed = owed
+}
