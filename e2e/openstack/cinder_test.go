@@ -67,6 +67,7 @@ func TestCinder(t *testing.T) {
 	t.Run("what differs is found", c.leftoversAreFound)
 	t.Run("cinder-volume is killed", c.volumeServiceKilled)
 	t.Run("cinder-volume is killed amid changes", c.changesKilled)
+	t.Run("cinder-volume is killed amid calls about groups", c.groupCallsKilled)
 	t.Run("an API node is lost", c.nodeLost)
 	t.Run("no log has a token", c.tokensStaySecret)
 }
@@ -264,8 +265,8 @@ func (c cloud) expectExport(t *testing.T, a openstack.Attachment, nqn string) {
 		t.Fatal(err)
 	}
 	info := a.Info
-	if info.TargetNQN != export.NQN || info.VolUUID != a.VolumeID || info.HostNQN != nqn ||
-		len(info.Portals) != len(c.cluster.Nodes) {
+	if info.Type != "nvmeof" || info.TargetNQN != export.NQN || info.VolUUID != a.VolumeID ||
+		info.HostNQN != nqn || len(info.Portals) != len(c.cluster.Nodes) {
 		t.Errorf("connection info %+v, export %+v", info, export)
 	}
 	known := map[string]bool{}

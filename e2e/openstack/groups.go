@@ -28,12 +28,16 @@ func (c *Cinder) CreateGroupType(ctx context.Context, name string) (id string, e
 
 // CreateGroup makes a group for volumes of one type, and waits for it.
 func (c *Cinder) CreateGroup(ctx context.Context, name, groupType, volumeType string) (id string, err error) {
-	id, err = c.begin(ctx, "groups", "group", map[string]any{
-		"name": name, "group_type": groupType, "volume_types": []string{volumeType}})
-	if err == nil {
+	if id, err = c.BeginGroup(ctx, name, groupType, volumeType); err == nil {
 		err = c.waitForGroup(ctx, "groups", id, "available")
 	}
 	return id, err
+}
+
+// BeginGroup asks for a group. As with all that begins, nobody waits.
+func (c *Cinder) BeginGroup(ctx context.Context, name, groupType, volumeType string) (id string, err error) {
+	return c.begin(ctx, "groups", "group", map[string]any{
+		"name": name, "group_type": groupType, "volume_types": []string{volumeType}})
 }
 
 // CreateInGroup makes a volume in a group, and waits for it.
@@ -48,6 +52,14 @@ func (c *Cinder) CreateInGroup(ctx context.Context, name, volumeType, group stri
 
 // UpdateGroup puts volumes into a group and takes others out (ids, separated by commas), and waits.
 func (c *Cinder) UpdateGroup(ctx context.Context, id, add, remove string) error {
+	if err := c.BeginUpdateGroup(ctx, id, add, remove); err != nil {
+		return err
+	}
+	return c.waitForGroup(ctx, "groups", id, "available")
+}
+
+// BeginUpdateGroup asks for other volumes in a group.
+func (c *Cinder) BeginUpdateGroup(ctx context.Context, id, add, remove string) error {
 	change := map[string]string{}
 	for key, volumes := range map[string]string{"add_volumes": add, "remove_volumes": remove} {
 		if volumes != "" {
@@ -59,7 +71,7 @@ func (c *Cinder) UpdateGroup(ctx context.Context, id, add, remove string) error 
 	if _, _, err = gophercloud.ParseResponse(resp, err); err != nil {
 		return fmt.Errorf("update group %s: %w", id, err)
 	}
-	return c.waitForGroup(ctx, "groups", id, "available")
+	return nil
 }
 
 // Members lists the volumes of a group.
@@ -77,16 +89,28 @@ func (c *Cinder) Members(ctx context.Context, group string) ([]Member, error) {
 
 // CreateGroupSnapshot takes a snapshot of all volumes of a group, and waits for it.
 func (c *Cinder) CreateGroupSnapshot(ctx context.Context, group, name string) (id string, err error) {
-	id, err = c.begin(ctx, "group_snapshots", "group_snapshot", map[string]any{"group_id": group, "name": name})
-	if err == nil {
+	if id, err = c.BeginGroupSnapshot(ctx, group, name); err == nil {
 		err = c.waitForGroup(ctx, "group_snapshots", id, "available")
 	}
 	return id, err
 }
 
+// BeginGroupSnapshot asks for a group snapshot.
+func (c *Cinder) BeginGroupSnapshot(ctx context.Context, group, name string) (id string, err error) {
+	return c.begin(ctx, "group_snapshots", "group_snapshot", map[string]any{"group_id": group, "name": name})
+}
+
 // CreateGroupFrom makes a group of volumes that begin as those of a group snapshot or of another group (key
 // group_snapshot_id or source_group_id), and waits for it.
 func (c *Cinder) CreateGroupFrom(ctx context.Context, name, key, source string) (id string, err error) {
+	if id, err = c.BeginGroupFrom(ctx, name, key, source); err == nil {
+		err = c.waitForGroup(ctx, "groups", id, "available")
+	}
+	return id, err
+}
+
+// BeginGroupFrom asks for a group that is made from another one.
+func (c *Cinder) BeginGroupFrom(ctx context.Context, name, key, source string) (id string, err error) {
 	var answer struct {
 		Group struct {
 			ID string `json:"id"`
@@ -96,25 +120,50 @@ func (c *Cinder) CreateGroupFrom(ctx context.Context, name, key, source string) 
 	if err = c.post(ctx, body, &answer, "groups", "action"); err != nil {
 		return "", fmt.Errorf("create group %s: %w", name, err)
 	}
-	return answer.Group.ID, c.waitForGroup(ctx, "groups", answer.Group.ID, "available")
+	return answer.Group.ID, nil
 }
 
 // DeleteGroup deletes a group with its volumes, and waits until it is gone.
 func (c *Cinder) DeleteGroup(ctx context.Context, id string) error {
-	body := map[string]any{"delete": map[string]bool{"delete-volumes": true}}
-	if err := c.post(ctx, body, nil, "groups", id, "action"); err != nil {
-		return fmt.Errorf("delete group %s: %w", id, err)
+	if err := c.BeginDeleteGroup(ctx, id); err != nil {
+		return err
 	}
 	return c.waitForGroup(ctx, "groups", id, "")
 }
 
+// BeginDeleteGroup asks for the end of a group and its volumes, in whatever status it is.
+func (c *Cinder) BeginDeleteGroup(ctx context.Context, id string) error {
+	body := map[string]any{"delete": map[string]bool{"delete-volumes": true}}
+	if err := c.post(ctx, body, nil, "groups", id, "action"); err != nil {
+		return fmt.Errorf("delete group %s: %w", id, err)
+	}
+	return nil
+}
+
 // DeleteGroupSnapshot deletes a group snapshot, and waits until it is gone.
 func (c *Cinder) DeleteGroupSnapshot(ctx context.Context, id string) error {
+	if err := c.BeginDeleteGroupSnapshot(ctx, id); err != nil {
+		return err
+	}
+	return c.waitForGroup(ctx, "group_snapshots", id, "")
+}
+
+// EndGroupSnapshot deletes a group snapshot whatever status it is in, as an operator does.
+func (c *Cinder) EndGroupSnapshot(ctx context.Context, id string) error {
+	body := map[string]any{"reset_status": map[string]string{"status": "error"}}
+	if err := c.post(ctx, body, nil, "group_snapshots", id, "action"); err != nil {
+		return fmt.Errorf("reset group snapshot %s: %w", id, err)
+	}
+	return c.DeleteGroupSnapshot(ctx, id)
+}
+
+// BeginDeleteGroupSnapshot asks for the end of a group snapshot.
+func (c *Cinder) BeginDeleteGroupSnapshot(ctx context.Context, id string) error {
 	resp, err := c.admin.Delete(ctx, c.admin.ServiceURL("group_snapshots", id), nil)
 	if _, _, err = gophercloud.ParseResponse(resp, err); err != nil {
 		return fmt.Errorf("delete group snapshot %s: %w", id, err)
 	}
-	return c.waitForGroup(ctx, "group_snapshots", id, "")
+	return nil
 }
 
 // begin asks for a resource, and returns its id.

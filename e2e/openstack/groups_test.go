@@ -66,6 +66,56 @@ func (c cloud) groupsLive(t *testing.T) {
 	c.expectNoGroups(t)
 }
 
+// groupCallsKilled kills cinder-volume with the calls about groups under way. Cinder goes on with none of
+// them, and all of it can be deleted.
+func (c cloud) groupCallsKilled(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), openstack.Patience)
+	defer cancel()
+	must := func(id string, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	must("", c.CreateType(ctx, "crash-grouped", nil))
+	kind := must(c.CreateGroupType(ctx, "crash-consistent"))
+	var groups [5]string
+	for i := range groups {
+		groups[i] = must(c.CreateGroup(ctx, "crash-group", kind, "crash-grouped"))
+		v, err := c.CreateInGroup(ctx, "crash-member", "crash-grouped", groups[i])
+		must(v.ID, err)
+	}
+	added, err := c.CreateVolumeOfType(ctx, "crash-added", 1, "crash-grouped")
+	must(added.ID, err)
+	source := must(c.CreateGroupSnapshot(ctx, groups[0], "source"))
+	going := must(c.CreateGroupSnapshot(ctx, groups[1], "going"))
+	var begun, cloned, taken string
+	c.killAmid(t, 6, func() {
+		begun = must(c.BeginGroup(ctx, "crash-new", kind, "crash-grouped"))
+		cloned = must(c.BeginGroupFrom(ctx, "crash-clone", "group_snapshot_id", source))
+		taken = must(c.BeginGroupSnapshot(ctx, groups[2], "taken"))
+		must("", c.BeginDeleteGroupSnapshot(ctx, going))
+		must("", c.BeginUpdateGroup(ctx, groups[3], added.ID, ""))
+		must("", c.BeginDeleteGroup(ctx, groups[4]))
+	})
+
+	c.audit(ctx, t)
+	for _, id := range []string{begun, cloned} {
+		must("", c.DeleteGroup(ctx, id))
+	}
+	for _, id := range []string{taken, going, source} {
+		must("", c.EndGroupSnapshot(ctx, id))
+	}
+	for _, id := range groups {
+		must("", c.DeleteGroup(ctx, id))
+	}
+	must("", c.Delete(ctx, added.ID)) // of which Cinder does not know that it is in a group, if it is
+	c.expectGone(t, added.ID)
+	c.expectNoGroups(t)
+	c.audit(ctx, t)
+}
+
 // countOnBoth has a host write rising numbers, each to one volume and then to the other, until end is called,
 // which returns the last.
 func (c cloud) countOnBoth(ctx context.Context, t *testing.T, first, second string) (end func() uint64) {

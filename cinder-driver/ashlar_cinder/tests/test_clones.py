@@ -19,6 +19,7 @@ from oslo_utils import units
 
 from ashlar_cinder.tests import base
 from cinder import exception
+from cinder.db import api as db_api
 
 
 class CloneTest(base.TestCase):
@@ -79,6 +80,14 @@ class CloneTest(base.TestCase):
         # One of the snapshot takes no room.
         self.driver.create_volume_from_snapshot(self.make_volume(size=2),
                                                 self.snapshot)
+
+    def test_of_an_image_volume(self):
+        """Cinder gives it as a row of its tables."""
+        image = self.recorded_volume()
+        self.driver.create_volume(image)
+        self.source = db_api.volume_get(self.admin, image.id)
+        self.assertEqual(image.id,
+                         self.stored(self.clone())['parent']['volume'])
 
     def test_of_what_was_there_before_cinder(self):
         volume = self.created(_name_id=str(uuid.uuid4()))
