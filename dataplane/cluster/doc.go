@@ -47,9 +47,9 @@
 //	scheduledue/<time>/<uuid>                 lists a schedule by the time at which it is looked at next
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
-//	                                          to people, nothing is decided by it
+//	                                          to people, nothing about data is decided by it
 //	secret                                    Secret: what admits a node to the listeners between nodes
-//	authority                                 Authority: what issues the nodes' certificates
+//	authority                                 Authority: who issues the nodes' certificates
 //	tokens/<id>                               credentials of the REST API, written and read by restapi only
 //	events/<id>                               what happened, newest first; restapi only, ends by itself
 //	seen/nodes/<number>                       whether a node was up when it was looked at last; restapi only

@@ -24,6 +24,7 @@ type State struct {
 	// Snapshots are those that nodes have to do with: on their way to another state, or shown to hosts.
 	Snapshots   map[UUID]*SnapshotAt
 	ClusterKeys ClusterKeys
+	Authority   AuthorityMark
 	// LastSerial is the counter of volume keys at the same revision: a key up to it without a record was
 	// deleted.
 	LastSerial uint64

@@ -22,13 +22,6 @@ type Secret struct {
 	Secret []byte `json:"secret"` // 32 random bytes, base64 in JSON
 }
 
-// Authority issues the nodes' certificates (package pki). Written once, by the first node that needs it, read
-// by nodes only.
-type Authority struct {
-	Certificate string `json:"certificate"` // PEM
-	Key         string `json:"key"`         // PEM, PKCS 8
-}
-
 // VoterList names the nodes that grant leases and keep fences. It is fixed when the first pool is made,
 // while no volume and so no lease exists; docs/decisions says why it does not change yet.
 type VoterList struct {
@@ -355,4 +348,6 @@ type NodeStats struct {
 	Volumes []VolumeStats `json:"volumes,omitempty"`
 	// Keys are the ids of the cluster keys that the node has found.
 	Keys []string `json:"keys,omitempty"`
+	// Authority is the generation of the authority's record that the node follows.
+	Authority uint64 `json:"authority,omitempty"`
 }

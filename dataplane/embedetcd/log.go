@@ -88,7 +88,8 @@ func routine(message string) bool {
 		"prober detected unhealthy status",
 		"retrying of unary invoker failed", "request stats",
 		"setting up serving from embedded etcd failed.",
-		"stopping insecure grpc server due to error", "stopped insecure grpc server due to error":
+		"stopping insecure grpc server due to error", "stopped insecure grpc server due to error",
+		"stopping secure grpc server due to error", "stopped secure grpc server due to error":
 		return true
 	}
 	return false

@@ -22,9 +22,7 @@ func (f *Files) info() transport.TLSInfo {
 	return transport.TLSInfo{CertFile: f.Certificate, KeyFile: f.Certificate, TrustedCAFile: f.Authorities,
 		ClientCertAuth: true,
 		// A certificate of the cluster is enough: behind NAT, nobody is seen at the address it names.
-		SkipClientSANVerify: true,
-		// Refused strangers are their own business; what a member cannot reach is logged by raft.
-		HandshakeFailure: func(*tls.Conn, error) {}}
+		SkipClientSANVerify: true}
 }
 
 // Encryption gives what a client uses for its next connection: its certificate and whom it trusts.

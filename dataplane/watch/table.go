@@ -63,6 +63,8 @@ func (t *table) put(kv *mvccpb.KeyValue) (changed bool, err error) {
 		err = decode(kv, &t.m.Voters)
 	case key == cluster.KeyClusterKeys:
 		err = decode(kv, &t.next.ClusterKeys)
+	case key == cluster.KeyAuthority:
+		err = decode(kv, &t.next.Authority)
 	case key == cluster.KeyMapEpoch:
 		err = decodeNumber(kv, &t.m.Epoch)
 	case key == cluster.KeyCounterVUID:

@@ -29,6 +29,11 @@ func (w *world) protectOverHTTP(ok func(int, string, string, string, ...string) 
 // encryptOverHTTP makes an encrypted volume, for which the cluster needs a key.
 func (w *world) encryptOverHTTP(ok func(int, string, string, string, ...string) reply) {
 	w.Key("k1")
+	if _, err := w.Manager.Authority(w.T.Context()); err != nil {
+		w.T.Fatal(err)
+	}
+	ok(200, "GET", "/v1/authority", "")
+	ok(200, "POST", "/v1/authority/rotate", `{"overlap_seconds":0,"leave_absent":true}`)
 	ok(200, "POST", "/v1/keys/rotate", `{"to":"k1"}`)
 	ok(201, "POST", "/v1/volumes",
 		`{"name":"sealed","pool":"gold","size_bytes":4096,"encryption":"aes-256-xts"}`)

@@ -151,6 +151,8 @@ func otherRoutes() []route {
 		change("PUT", "/v1/projects/:project", (*Server).putProject),
 		change("PUT", "/v1/volumes/:volume/qos", (*Server).putVolumeQoS),
 		change("DELETE", "/v1/volumes/:volume/qos", (*Server).deleteVolumeQoS),
+		show("/v1/authority", (*Server).getAuthority),
+		act("/v1/authority/rotate", (*Server).rotateAuthority),
 		show("/v1/keys", (*Server).listKeys),
 		act("/v1/keys/rotate", (*Server).rotateKey),
 		list("/v1/tokens", (*Server).listTokens),

@@ -80,6 +80,6 @@ func (m *Manager) certify(ctx context.Context, r *wire.JoinRequest, res *wire.Jo
 	if res.Certificate, err = issuer.Sign(r.CertificateRequest, r.Name, hosts, m.now()); err != nil {
 		return refuse(wire.InvalidField, "certificate_request", "%v", err)
 	}
-	res.Authorities = rec.Certificate
+	res.Authorities = rec.Trusted()
 	return nil
 }

@@ -12,19 +12,39 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Fingerprint names the first certificate of a PEM text: "sha256:" and 64 hexadecimal digits.
 func Fingerprint(text string) (string, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil || block.Type != pemCertificate {
-		return "", errors.New("no certificate (PEM) in it")
-	}
-	c, err := x509.ParseCertificate(block.Bytes)
+	c, err := first(text)
 	if err != nil {
 		return "", err
 	}
 	return fingerprint(c), nil
+}
+
+func first(text string) (*x509.Certificate, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil || block.Type != pemCertificate {
+		return nil, errors.New("no certificate (PEM) in it")
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+// Description is what people see of an authority.
+type Description struct {
+	Fingerprint string
+	Expires     time.Time
+}
+
+// Describe tells of the first certificate of a PEM text.
+func Describe(text string) (Description, error) {
+	c, err := first(text)
+	if err != nil {
+		return Description{}, err
+	}
+	return Description{Fingerprint: fingerprint(c), Expires: c.NotAfter}, nil
 }
 
 // Trust is a set of authorities that may change between two connections. It reaches servers over HTTPS as a
@@ -54,6 +74,17 @@ func (t *Trust) Set(text string) error {
 		before.transport.CloseIdleConnections()
 	}
 	return nil
+}
+
+// Knows says whether the authority with a fingerprint is trusted now.
+func (t *Trust) Knows(want string) bool {
+	for block, rest := pem.Decode([]byte(t.Text())); block != nil; block, rest = pem.Decode(rest) {
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err == nil && strings.EqualFold(fingerprint(c), strings.TrimSpace(want)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Pool is whom to trust now.

@@ -192,6 +192,10 @@ func (g *global) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return g.connect(ctx)
+}
+
+func (g *global) connect(ctx entry) (_ *client.Client, err error) {
 	o := client.Options{Endpoints: ctx.Endpoints, Token: ctx.Token, Timeout: g.v.GetDuration("timeout")}
 	if ctx.CA != "" {
 		if o.Transport, err = pki.Transport(ctx.CA); err != nil {

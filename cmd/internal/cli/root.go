@@ -31,7 +31,7 @@ func New(more ...*cobra.Command) *cobra.Command {
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
 		snapshotCommand(g), groupCommand(g), scheduleCommand(g), placementCommand(g), projectCommand(g),
-		keyCommand(g), tokenCommand(g), auditCommand(g), eventsCommand(g), taskCommand(g),
+		keyCommand(g), caCommand(g), tokenCommand(g), auditCommand(g), eventsCommand(g), taskCommand(g),
 		openstackCommand(g), contextCommand(g), supportCommand(g), versionCommand(g))
 	root.AddCommand(more...)
 	g.finish(root)

@@ -77,15 +77,6 @@ func (d *daemon) conceive() error {
 	return nil
 }
 
-// receive keeps the certificate that the cluster gave, for etcd to be reached with.
-func (d *daemon) receive(key string, res *wire.JoinResult) error {
-	err := writeFile(filepath.Join(d.opt.DataDir, nodeFile), []byte(key+res.Certificate))
-	if err == nil {
-		err = writeFile(filepath.Join(d.opt.DataDir, authorityFile), []byte(res.Authorities))
-	}
-	return err
-}
-
 // birth brings the node to stage Member, with etcd open.
 func (d *daemon) birth(ctx context.Context) error {
 	if d.state.Stage == Joining {
@@ -121,7 +112,8 @@ func (d *daemon) found(ctx context.Context) error {
 	}
 	var authority *cluster.Authority
 	if d.state.EncryptEtcd {
-		authority = &d.cred.record
+		known := d.cred.known()
+		authority = &known
 	}
 	var node cluster.NodeID
 	err = d.persist(ctx, "found the cluster", func() error {
@@ -147,29 +139,15 @@ func (d *daemon) found(ctx context.Context) error {
 	return nil
 }
 
-// join asks the cluster to take the node in, until it answers.
+// join makes the node a member of the cluster.
 func (d *daemon) join(ctx context.Context) error {
-	c, err := d.joinClient(ctx)
+	key, res, err := d.askToJoin(ctx, d.introduction())
 	if err != nil {
-		return fmt.Errorf("join: %w", err)
-	}
-	req := d.introduction()
-	req.Token = d.opt.First.JoinToken
-	var key string
-	if req.CertificateRequest, key, err = pki.Request(); err != nil {
 		return err
-	}
-	var res wire.JoinResult
-	err = d.persist(ctx, "join the cluster", func() error {
-		res, err = c.JoinNode(ctx, req)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("join the cluster at %v: %w", d.opt.First.JoinURLs, err)
 	}
 	encrypted := res.Certificate != ""
 	if encrypted {
-		if err := d.receive(key, &res); err != nil {
+		if err := receive(d.opt.DataDir, key, &res); err != nil {
 			return err
 		}
 	}
@@ -179,6 +157,28 @@ func (d *daemon) join(ctx context.Context) error {
 		s.EtcdMember, s.EtcdEndpoints = res.Etcd.Member != nil, res.Etcd.Endpoints
 		s.EncryptEtcd = encrypted
 	})
+}
+
+// askToJoin asks the cluster to take the node in, until it answers; key belongs to the certificate that may
+// come with the answer.
+func (d *daemon) askToJoin(ctx context.Context, req wire.JoinRequest) (key string, res wire.JoinResult,
+	err error) {
+	c, err := d.joinClient(ctx)
+	if err != nil {
+		return "", res, fmt.Errorf("join: %w", err)
+	}
+	req.Token = d.opt.First.JoinToken
+	if req.CertificateRequest, key, err = pki.Request(); err != nil {
+		return "", res, err
+	}
+	err = d.persist(ctx, "join the cluster", func() error {
+		res, err = c.JoinNode(ctx, req)
+		return err
+	})
+	if err != nil {
+		return "", res, fmt.Errorf("join the cluster at %v: %w", d.opt.First.JoinURLs, err)
+	}
+	return key, res, nil
 }
 
 // introduction is what the node says of itself.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/pki"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
 // Names in the data directory. Where etcd is encrypted, a node needs its certificate before etcd can tell it
@@ -116,7 +117,10 @@ func (c *credentials) adopt(ctx context.Context, rec cluster.Authority) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(c.path(authorityFile), []byte(rec.Certificate)); err != nil {
+	if c.complete() && rec.Generation == c.record.Generation {
+		return nil
+	}
+	if err := writeFile(c.path(authorityFile), []byte(rec.Trusted())); err != nil {
 		return err
 	}
 	if err := c.keep(rec); err != nil {
@@ -125,9 +129,39 @@ func (c *credentials) adopt(ctx context.Context, rec cluster.Authority) error {
 	c.issuer.Store(issuer)
 	c.record = rec
 	if c.source == nil {
-		return c.begin(ctx, rec.Certificate)
+		return c.begin(ctx, rec.Trusted())
 	}
-	return errors.Join(c.trust.Set(rec.Certificate), c.source.Renew(ctx))
+	return errors.Join(c.trust.Set(rec.Trusted()), c.source.Renew(ctx))
+}
+
+// accept takes a certificate that the cluster gave in place of what the node had.
+func (c *credentials) accept(ctx context.Context, key string, res *wire.JoinResult) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := receive(c.dir, key, res); err != nil {
+		return err
+	}
+	if err := os.Remove(c.path(issuerFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	c.issuer.Store(nil)
+	return errors.Join(c.trust.Set(res.Authorities), c.source.Renew(ctx))
+}
+
+// receive keeps a certificate that the cluster gave, for etcd to be reached with.
+func receive(dir, key string, res *wire.JoinResult) error {
+	err := writeFile(filepath.Join(dir, nodeFile), []byte(key+res.Certificate))
+	if err == nil {
+		err = writeFile(filepath.Join(dir, authorityFile), []byte(res.Authorities))
+	}
+	return err
+}
+
+// known is the record that the node follows.
+func (c *credentials) known() cluster.Authority {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.record
 }
 
 // keep writes the record for the next start.

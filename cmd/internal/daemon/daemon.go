@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -43,6 +44,9 @@ type daemon struct {
 
 	credMu sync.Mutex
 	cred   *credentials // nil: the node has not needed them yet
+	// authorityFollowed is the generation of the authority's record that the node follows.
+	authorityFollowed atomic.Uint64
+	memberTrusts      *x509.CertPool // by the running etcd member
 
 	plane atomic.Pointer[DataPlane] // nil until it is made
 
@@ -147,6 +151,8 @@ func (d *daemon) live(ctx context.Context) error {
 	front.start(func(ctx context.Context) error { return d.serveREST(ctx, server, ln, peers) })
 	front.start(func(ctx context.Context) error { d.announce(ctx); return nil })
 	base.start(func(ctx context.Context) error { d.lookAround(ctx); return nil })
+	base.start(func(ctx context.Context) error { d.tendAuthority(ctx); return nil })
+	base.start(d.noticeStrangers)
 	for _, f := range []func(context.Context) error{own, traced} {
 		if f != nil {
 			front.start(f)

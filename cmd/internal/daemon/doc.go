@@ -6,6 +6,10 @@
 //	ashlard.json   who this node is and how far its birth got ([State]); replaced atomically, synced
 //	admin-token    the first administrator's token, on the node that founded the cluster; mode 0600
 //	etcd/          the node's etcd member, if it runs one
+//	ca.pem         the authorities that vouch for nodes, for clients of an encrypted API
+//	authority.json the record of the cluster's authority, key and all, where etcd is encrypted: the node
+//	               issues its certificate by it before it reaches etcd; mode 0600
+//	node.pem       that certificate with its key, as etcd reads it; or the one given to a node that joined
 //	lock           held while a daemon runs on this directory
 //
 // Birth. Every step is recorded before the next one begins, and every step may be repeated, so a daemon

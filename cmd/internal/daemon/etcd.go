@@ -34,6 +34,12 @@ func (d *daemon) openEtcd(ctx context.Context) error {
 		if d.cred, err = d.openCredentials(ctx); err != nil {
 			return err
 		}
+		if d.estranged() {
+			if err := d.rejoin(ctx); err != nil {
+				return err
+			}
+		}
+		d.memberTrusts = d.cred.trust.Pool()
 	}
 	if d.state.EtcdMember {
 		if err := d.startMember(ctx, endpoints); err != nil {

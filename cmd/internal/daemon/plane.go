@@ -104,7 +104,7 @@ func (d *daemon) publish(ctx context.Context, plane DataPlane) {
 	var told cluster.NodeStats
 	for n := 1; pause(ctx, statsLook) == nil; n++ {
 		st := plane.Stats()
-		st.Keys = d.keys.Held()
+		st.Keys, st.Authority = d.keys.Held(), d.authorityFollowed.Load()
 		now := alarms(st)
 		if n%statsEvery != 0 && reflect.DeepEqual(now, told) {
 			continue
@@ -123,7 +123,7 @@ func (d *daemon) publish(ctx context.Context, plane DataPlane) {
 
 // alarms is what of stats says that something is well or not; figures that count on are left out.
 func alarms(st cluster.NodeStats) cluster.NodeStats {
-	out := cluster.NodeStats{Keys: st.Keys}
+	out := cluster.NodeStats{Keys: st.Keys, Authority: st.Authority}
 	for _, d := range st.Devices {
 		out.Devices = append(out.Devices, cluster.DeviceStats{Device: d.Device, Healthy: d.Healthy})
 	}
