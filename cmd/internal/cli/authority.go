@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/pki"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -198,6 +200,28 @@ func (g *global) learn(a wire.Authority) (*client.Client, error) {
 		}
 	}
 	return g.connect(ctx)
+}
+
+// issuerFingerprint names who issues now, by which a node that joins knows the cluster; for an API with an
+// operator's certificate that is who vouches for it.
+func issuerFingerprint(ctx context.Context, c *client.Client, trusted string) (string, error) {
+	fingerprint, err := pki.Fingerprint(trusted)
+	if err != nil {
+		return "", fmt.Errorf("certificates to trust: %w", err)
+	}
+	a, err := c.GetAuthority(ctx)
+	switch {
+	case client.Is(err, wire.NotFound):
+		return fingerprint, nil
+	case err != nil:
+		return "", err
+	}
+	for _, x := range a.Authorities {
+		if x.Fingerprint == fingerprint {
+			return a.Authorities[0].Fingerprint, nil
+		}
+	}
+	return fingerprint, nil
 }
 
 func authorityTable(a wire.Authority) table {

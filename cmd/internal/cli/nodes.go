@@ -11,7 +11,6 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/client"
-	"github.com/ashlar-storage/ashlar/restapi/pki"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -118,9 +117,9 @@ func nodeJoinToken(g *global) *cobra.Command {
 			}
 			trust := ""
 			if ctx.CA != "" {
-				fingerprint, err := pki.Fingerprint(ctx.CA)
+				fingerprint, err := issuerFingerprint(cmd.Context(), c, ctx.CA)
 				if err != nil {
-					return fmt.Errorf("certificates to trust: %w", err)
+					return err
 				}
 				trust = " --ca-fingerprint " + fingerprint
 			}

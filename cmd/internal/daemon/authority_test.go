@@ -112,7 +112,8 @@ func (x *trio) call(t *testing.T, ctx context.Context) (stop func() (int, error)
 // TestReplacingTheAuthority of a running cluster: calls are answered all the time, every node ends up with
 // certificates of the new authority alone, and all start again with what is on their disks.
 func TestReplacingTheAuthority(t *testing.T) {
-	ctx := testContext(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience) // every node restarts its member, twice
+	defer cancel()
 	x := newTrio(t, ctx)
 	before, err := x.api(t, 0).GetAuthority(ctx)
 	if err != nil {
@@ -156,13 +157,14 @@ func TestReplacingTheAuthority(t *testing.T) {
 	eventually(t, ctx, "all are back", func() error { return online(ctx, x.api(t, 1), 3) })
 }
 
-// TestANodeThatWasAway while the authority was replaced: within the overlap it follows when it comes back; one
-// that was left behind says what to do, and that helps.
+// TestANodeThatWasAway while the authority was replaced: within the overlap it follows when it comes back;
+// one that was left behind says what to do, and that helps.
 func TestANodeThatWasAway(t *testing.T) {
 	if testing.Short() {
 		t.Skip("replaces the authority twice, node by node: nearly a minute")
 	}
-	ctx := testContext(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience) // every node restarts its member, twice
+	defer cancel()
 	x := newTrio(t, ctx)
 	last := &x.nodes[2]
 	last.First = First{}
@@ -205,7 +207,8 @@ func TestWhoDrivesAReplacement(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a node to count as down and for the others to go on")
 	}
-	ctx := testContext(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience) // every node restarts its member, twice
+	defer cancel()
 	x := newTrio(t, ctx)
 	a, err := x.api(t, 0).RotateAuthority(ctx, rotation(0, true))
 	if err != nil {
