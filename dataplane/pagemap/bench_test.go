@@ -265,6 +265,39 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 }
 
+// BenchmarkSurvey counts for whom a million versions are kept, half of them older than one of as many pins as
+// there may be: a volume in order, and random blocks of it between the pins. In pieces, as a store does; the
+// longest is what I/O may wait.
+func BenchmarkSurvey(b *testing.B) {
+	const blocks, pins = 1 << 19, cluster.MaxPins
+	rng := rand.New(rand.NewPCG(1, 1))
+	f := newFilling(benchMap(b, 4*blocks), 32)
+	f.sequential(blocks, benchBlocks)
+	var at []uint64
+	for i := range uint32(pins) {
+		at = append(at, f.w)
+		f.view(i+1, at...)
+		for range blocks / pins {
+			f.write(rng.Uint64N(blocks), 1)
+		}
+	}
+	f.stable(f.w)
+	st, _ := f.m.Volume(f.vol)
+	longest := time.Duration(0)
+	since := cpuTime()
+	for b.Loop() {
+		s := NewSurvey(f.vol, 1)
+		for more := true; more; {
+			begin := time.Now()
+			more = f.m.Survey(s, 1024)
+			longest = max(longest, time.Since(begin))
+		}
+	}
+	b.ReportMetric(float64((cpuTime()-since).Nanoseconds())/float64(b.N)/float64(st.Versions), "cpu-ns/version")
+	b.ReportMetric(float64(longest.Microseconds()), "longest-piece-us")
+	b.ReportMetric(float64(st.Versions), "versions")
+}
+
 func (f *filling) view(version uint32, pins ...uint64) {
 	v := Record{Kind: View, Extent: Extent{Vol: f.vol}}
 	v.View.Version = version

@@ -39,7 +39,8 @@
 //
 // Of the data blocks of a volume most answer reads at present; the pinned ones answer reads as of pins only;
 // the reclaimable ones answer nobody, and are kept until what lies above them is stable, settled or repaired.
-// VolumeState counts them (census). A write after a snapshot takes the blocks that it writes and no more.
+// VolumeState counts them (census). A write after a snapshot takes the blocks that it writes and no more. How
+// much each pin holds, alone or with others, is counted when somebody asks, in pieces (Survey).
 //
 // Every block of the device is free, live (referenced by exactly one version) or pending (allocated by a
 // write in flight, or of a dropped volume not yet purged); free + live + pending = total. Check proves it by

@@ -3,6 +3,7 @@ package pagemap
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -42,7 +43,59 @@ func (o *model) compareSpace(m *Map, key cluster.VolumeKey) error {
 		return fmt.Errorf("%d blocks, %d pinned, %d reclaimable; want %d, %d, %d", st.Blocks, st.Pinned,
 			st.Reclaimable, blocks, pinned, reclaimable)
 	}
+	got, want := surveyed(m, key, 1+len(o.blocks)/3), o.survey()
+	if !reflect.DeepEqual(got, want) {
+		return fmt.Errorf("space of %v hidden %v:\n got %+v\nwant %+v", o.view.Pins, o.view.Hidden, got, want)
+	}
 	return nil
+}
+
+// survey asks every viewpoint which version of each block it is answered with. Column 0 holds data.
+func (o *model) survey() Space {
+	var out Space
+	for _, pin := range o.view.Pins {
+		out.Pins = append(out.Pins, PinHolding{Pin: pin})
+	}
+	for ref, vs := range o.blocks {
+		seen := make([][]*Holding, len(vs))
+		ask := func(s cluster.Seq, h *Holding) {
+			i := slices.IndexFunc(vs, func(v modelVersion) bool { return o.view.Sees(s, v.w) })
+			if i >= 0 && !vs[i].tomb {
+				seen[i] = append(seen[i], h)
+			}
+		}
+		ask(0, &out.Present)
+		for i, pin := range o.view.Pins {
+			ask(pin, &out.Pins[i].Holding)
+		}
+		kind := min(int(ref.column), ofParity)
+		for i, who := range seen {
+			switch {
+			case vs[i].tomb:
+			case len(who) == 0:
+				*out.Reclaimable.of(kind)++
+			case len(who) == 1:
+				*who[0].Exclusive.of(kind)++
+			}
+			if len(who) > 0 && who[0] != &out.Present {
+				*out.Pinned.of(kind)++
+			}
+			for _, h := range who {
+				if len(who) > 1 {
+					*h.Shared.of(kind)++
+				}
+			}
+		}
+	}
+	return out
+}
+
+// surveyed counts in pieces.
+func surveyed(m *Map, key cluster.VolumeKey, piece int) Space {
+	s := NewSurvey(key, 1)
+	for m.Survey(s, piece) {
+	}
+	return s.Space()
 }
 
 // compare compares all that can be asked of a volume.

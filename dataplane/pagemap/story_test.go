@@ -129,6 +129,8 @@ func TestStories(t *testing.T) {
 				st, _ := m.Volume(r.Vol)
 				return fmt.Sprintf("%d blocks, %d pinned, %d reclaimable, %d free\n", st.Blocks, st.Pinned,
 					st.Reclaimable, m.Usage().Free)
+			case "survey":
+				return survey(m, r.Vol)
 			case "show":
 				return dump(m)
 			default:
@@ -142,6 +144,22 @@ func TestStories(t *testing.T) {
 	})
 }
 
+// survey prints for whom the blocks of a volume are kept. Column 0 holds data.
+func survey(m *Map, vol cluster.VolumeKey) string {
+	s := surveyed(m, vol, 1)
+	var b strings.Builder
+	blocks := func(x Blocks) string { return fmt.Sprintf("%d+%d", x.Data, x.Parity) }
+	hold := func(who string, h Holding) {
+		fmt.Fprintf(&b, "%s: exclusive %s, shared %s\n", who, blocks(h.Exclusive), blocks(h.Shared))
+	}
+	hold("present", s.Present)
+	for _, p := range s.Pins {
+		hold("pin "+p.Pin.String(), p.Holding)
+	}
+	fmt.Fprintf(&b, "pinned %s, reclaimable %s\n", blocks(s.Pinned), blocks(s.Reclaimable))
+	return b.String()
+}
+
 func storyRecord(t *testing.T, d *datadriven.TestData) Record {
 	r := Record{Extent: Extent{Vol: cluster.VolumeKey{VUID: 1, Generation: 1}, N: 1, Residency: chunk.Home(0)}}
 	for _, a := range d.CmdArgs {
@@ -152,6 +170,8 @@ func storyRecord(t *testing.T, d *datadriven.TestData) Record {
 			d.ScanArgs(t, "gen", &r.Vol.Generation)
 		case "page":
 			d.ScanArgs(t, "page", &r.Page)
+		case "column":
+			d.ScanArgs(t, "column", &r.Column)
 		case "b":
 			d.ScanArgs(t, "b", &r.First)
 		case "n":

@@ -1,0 +1,46 @@
+package pagemap
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/ashlar-storage/ashlar/dataplane/chunk"
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
+
+// TestASurveyBeginsAnewWithTheViewList: what was counted for a pin that goes meanwhile is not added to what
+// the others hold.
+func TestASurveyBeginsAnewWithTheViewList(t *testing.T) {
+	m := newMap(t, 100)
+	vol := cluster.VolumeKey{VUID: 1, Generation: 1}
+	view := func(version uint32, pins ...cluster.Seq) {
+		v := Record{Kind: View, Extent: Extent{Vol: vol}}
+		v.View = chunk.View{Version: version, Pins: pins}
+		m.Apply(&v)
+	}
+	for page := range uint64(8) {
+		e := Extent{Vol: vol, Page: page, N: 1, Residency: chunk.Home(0)}
+		put(m, e, cluster.MakeSeq(1, page+1), false, false)
+	}
+	view(1, cluster.MakeSeq(1, 4), cluster.MakeSeq(1, 8))
+	s := NewSurvey(vol, 1)
+	for range 3 {
+		if !m.Survey(s, 1) {
+			t.Fatal("eight chunks are no three pieces")
+		}
+	}
+	view(2, cluster.MakeSeq(1, 8))
+	for m.Survey(s, 1) {
+	}
+	want := Space{Present: Holding{Shared: Blocks{Data: 8}}, Pins: []PinHolding{{Pin: cluster.MakeSeq(1, 8),
+		Holding: Holding{Shared: Blocks{Data: 8}}}}}
+	if got := s.Space(); !reflect.DeepEqual(got, want) || s.Version() != 2 {
+		t.Errorf("by list %d:\n%+v, want\n%+v", s.Version(), got, want)
+	}
+	s = NewSurvey(vol, 1)
+	m.Survey(s, 1)
+	m.Apply(&Record{Kind: Drop, Extent: Extent{Vol: vol}})
+	if m.Survey(s, 1) || !reflect.DeepEqual(s.Space(), Space{}) {
+		t.Errorf("of a volume that is gone there is %+v", s.Space())
+	}
+}
