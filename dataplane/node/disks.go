@@ -24,9 +24,10 @@ const (
 
 // disks opens the devices of this node and attaches them to the chunk server.
 type disks struct {
-	n  *Node
-	wg sync.WaitGroup
-	mu struct {
+	n      *Node
+	wg     sync.WaitGroup
+	survey chan struct{} // has one while somebody counts (Space)
+	mu     struct {
 		sync.Mutex
 		open    map[cluster.DeviceID]*disk
 		owed    promises // to thick volumes
@@ -49,6 +50,7 @@ type disk struct {
 
 func (d *disks) init(n *Node) {
 	d.n = n
+	d.survey = make(chan struct{}, 1)
 	d.mu.open = make(map[cluster.DeviceID]*disk)
 }
 

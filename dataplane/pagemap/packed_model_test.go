@@ -52,7 +52,7 @@ func (o *model) compareSpace(m *Map, key cluster.VolumeKey) error {
 
 // survey asks every viewpoint which version of each block it is answered with. Column 0 holds data.
 func (o *model) survey() Space {
-	var out Space
+	out := Space{Known: true, View: o.view.Version}
 	for _, pin := range o.view.Pins {
 		out.Pins = append(out.Pins, PinHolding{Pin: pin})
 	}

@@ -9,6 +9,8 @@ import (
 
 // Space tells for whom the data blocks of a volume are kept.
 type Space struct {
+	Known       bool         // the map knows the volume; else it holds nothing of it
+	View        uint32       // version of the view list by which it was counted
 	Present     Holding      // of reads at present
 	Pins        []PinHolding // of reads as of each pin, ascending
 	Pinned      Blocks       // answer reads as of pins only
@@ -73,9 +75,6 @@ type counts struct {
 
 // NewSurvey begins to count a volume whose first so many columns hold data.
 func NewSurvey(vol cluster.VolumeKey, data uint8) *Survey { return &Survey{vol: vol, data: data} }
-
-// Version is that of the view list by which the survey counts; 0: none.
-func (s *Survey) Version() uint32 { return s.view.Version }
 
 // Survey counts about limit versions more, and reports whether there are more. A volume that the map does not
 // know has none.
@@ -188,7 +187,7 @@ func (s *Survey) step(to *counts, w cluster.Seq, data bool) {
 
 // Space is what was counted so far: all when there was no more.
 func (s *Survey) Space() Space {
-	var out Space
+	out := Space{Known: s.begun, View: s.view.Version}
 	for _, pin := range s.view.Pins {
 		out.Pins = append(out.Pins, PinHolding{Pin: pin})
 	}
