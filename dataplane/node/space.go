@@ -20,7 +20,8 @@ const (
 	listLook = 20 * time.Millisecond
 )
 
-var errBehind = errors.New("has not got the newest list of snapshots from the volume's owner yet")
+// ErrBehind is of a device that would count for other snapshots than there are.
+var ErrBehind = errors.New("has not got the newest list of snapshots from the volume's owner yet")
 
 // DeviceSpace is what one device keeps of a volume, and for whom.
 type DeviceSpace struct {
@@ -67,7 +68,7 @@ func survey(ctx context.Context, store *pagestore.Store, vol cluster.VolumeKey, 
 		case <-ctx.Done():
 			return pagemap.Space{}, ctx.Err()
 		case <-late:
-			return pagemap.Space{}, errBehind
+			return pagemap.Space{}, ErrBehind
 		case <-time.After(listLook):
 		}
 	}

@@ -102,7 +102,7 @@ func TestADeviceWithoutTheListIsNotCounted(t *testing.T) {
 	w.snapshot(vol, 1)
 	node := w.running[1].node
 	parts, err := node.Space(t.Context(), vol.Key, w.owner(vol).View.Version+1)
-	if err != nil || len(parts) != 1 || !errors.Is(parts[0].Err, errBehind) {
+	if err != nil || len(parts) != 1 || !errors.Is(parts[0].Err, ErrBehind) {
 		t.Errorf("%+v, %v", parts, err)
 	}
 	if _, err := node.Space(t.Context(), cluster.VolumeKey{VUID: 77, Generation: 1}, 0); err == nil {

@@ -105,6 +105,7 @@ func volumeRoutes() []route {
 		act("/v1/volumes/:volume/revert", (*Server).revertVolume),
 		act("/v1/volumes/:volume/flatten", (*Server).flattenVolume),
 		show("/v1/volumes/:volume/statistics", (*Server).getVolumeStatistics, "history"),
+		show("/v1/volumes/:volume/space", (*Server).getVolumeSpace),
 		list("/v1/volumes/:volume/snapshots", (*Server).listVolumeSnapshots, "name"),
 		show("/v1/volumes/:volume/exports", (*Server).listExports),
 		change("DELETE", "/v1/volumes/:volume/exports", (*Server).deleteExports),

@@ -47,6 +47,7 @@ type Options struct {
 	Runtime   Runtime
 	Observer  Observer
 	Inspector Inspector
+	Surveyor  Surveyor
 	Self      cluster.NodeID // the node this server runs on
 	Version   wire.Version   // API is filled in
 	Log       logrus.FieldLogger

@@ -2,19 +2,13 @@ package api
 
 import (
 	"cmp"
-	"context"
-	"encoding/json"
-	"io"
-	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
-	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -32,11 +26,8 @@ const (
 	maxHistory     = time.Hour
 )
 
-// The other nodes are asked for their part fanWidth at a time, and have fanTimeout together.
-const (
-	fanWidth   = 32
-	fanTimeout = 3 * time.Second
-)
+// fanTimeout is how long all nodes together may take.
+const fanTimeout = 3 * time.Second
 
 // historyOf reads how far back a call wants to see.
 func historyOf(c *gin.Context) (time.Duration, error) {
@@ -127,56 +118,23 @@ func (s *Server) getPoolStatistics(c *gin.Context) error {
 }
 
 // gather adds what the other nodes say to what this one says. Who does not answer in time is named.
-func (s *Server) gather(c *gin.Context, sum wire.Statistics) (wire.Statistics, error) {
+func (s *Server) gather(c *gin.Context, own wire.Statistics) (sum wire.Statistics, err error) {
 	nodes, err := s.o.Manager.AllNodes(c.Request.Context())
 	if err != nil {
 		return sum, err
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), fanTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	turns := make(chan struct{}, fanWidth)
-	for _, n := range nodes {
-		if n.Number == s.o.Self {
-			continue
-		}
-		if n.Status != manager.NodeOnline { // it would only take time
-			mu.Lock()
+	sum = own
+	nodes = slices.DeleteFunc(nodes, func(n wire.Node) bool { return n.Number == s.o.Self })
+	fan(s, c, nodes, fanTimeout, nil, func(n wire.Node, part wire.Statistics, err error) {
+		if err != nil {
 			sum.Missing = append(sum.Missing, n.Number)
-			mu.Unlock()
-			continue
+			return
 		}
-		turns <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-turns }()
-			st, err := s.statisticsOf(ctx, c, n)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				sum.Missing = append(sum.Missing, n.Number)
-			} else {
-				sum = combine(sum, st)
-			}
-		})
-	}
-	wg.Wait()
+		sum = combine(sum, part)
+	})
 	slices.Sort(sum.Nodes)
 	slices.Sort(sum.Missing)
 	return sum, nil
-}
-
-func (s *Server) statisticsOf(ctx context.Context, c *gin.Context,
-	n wire.Node) (st wire.Statistics, err error) {
-	resp, err := s.ask(ctx, c, n, nil)
-	if err != nil {
-		return st, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return st, refuse(wire.Unavailable, "", "node %d answers %s", n.Number, resp.Status)
-	}
-	return st, json.NewDecoder(io.LimitReader(resp.Body, maxForwarded)).Decode(&st)
 }
 
 // combine adds up what two nodes count of one pool. Samples are aligned to the clock.

@@ -121,6 +121,7 @@ func TestStatisticsComeFromWhoCounts(t *testing.T) {
 func (w *world) observed(ok func(int, string, string, string, ...string) reply, device cluster.DeviceID,
 	volume string) {
 	ok(200, "GET", volume+"/statistics?fields=totals", "")
+	ok(200, "GET", volume+"/space", "")
 	ok(200, "GET", "/v1/pools/gold/statistics", "")
 	ok(200, "GET", "/v1/nodes?name=node2", "")
 	ok(200, "GET", "/v1/nodes/2", "")

@@ -197,7 +197,8 @@ func (c *Cluster) Serve(self cluster.NodeID) (*api.Server, string) {
 	s, err := api.New(api.Options{
 		Audit:   trail,
 		Manager: c.Manager, Verifier: verifier, Runtime: &Disks{Node: self},
-		Observer: &Counts{Node: self, cluster: c}, Inspector: &Process{Node: self}, Self: self,
+		Observer: &Counts{Node: self, cluster: c}, Inspector: &Process{Node: self},
+		Surveyor: &Kept{Node: self, cluster: c}, Self: self,
 		Version: wire.Version{Version: "test", Go: "go"}, Log: log, Limits: c.Limits,
 	})
 	if err != nil {

@@ -126,3 +126,8 @@ func newUUID() (u cluster.UUID) {
 	u[8] = u[8]&0x3f | 0x80 // variant 10
 	return u
 }
+
+// GetVolumeSpace tells for whom devices keep the blocks of a volume. They count when they are asked.
+func (c *Client) GetVolumeSpace(ctx context.Context, id cluster.UUID) (wire.VolumeSpace, error) {
+	return get[wire.VolumeSpace](ctx, c, "/v1/volumes/"+id.String()+"/space", nil)
+}

@@ -12,11 +12,16 @@ func TestSnapshotsOfAVolume(t *testing.T) {
 	x.c.Pool()
 	x.c.Volume(1, "disk1")
 	x.c.Own()
-	out := x.run("snapshot", "create", "disk1", "monday", "--description", "first", "--meta", "by=me")
-	contains(t, out, "monday", "available", "first", "by=me", "nqn.2026-11.io.ashlar:snap:")
+	made := x.run("snapshot", "create", "disk1", "monday", "--description", "first", "--meta", "by=me")
+	contains(t, made, "monday", "available", "first", "by=me", "nqn.2026-11.io.ashlar:snap:")
 	x.run("snapshot", "create", "gold/disk1", "tuesday", "--id", apitest.UUID(12).String())
 	contains(t, x.run("snapshot", "list", "disk1"), "monday", "tuesday", "16 MiB")
 	contains(t, x.run("snapshot", "list"), "monday", "tuesday")
+	out, notes, err := x.try("volume", "space", "disk1")
+	if contains(t, out, "disk1@monday", "4 KiB", "8 KiB", "(snapshots alone)"); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, notes, "not counted: device 2 of node 2: its node does not answer")
 	contains(t, x.run("snapshot", "update", "disk1@monday", "--name", "sunday"), "sunday", "first", "by=me")
 	contains(t, x.run("snapshot", "show", "gold/disk1@sunday"), "sunday")
 	x.fails(`no snapshot "monday"`, "snapshot", "show", "disk1@monday")

@@ -19,7 +19,8 @@ func volumeCommand(g *global) *cobra.Command {
 			"pool/name when several pools have one of that name.",
 	}
 	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeUpdate(g), volumeResize(g),
-		volumeDelete(g), volumeDisconnect(g), volumeStats(g), volumeQoS(g), volumeRevert(g), volumeFlatten(g))
+		volumeDelete(g), volumeDisconnect(g), volumeSpace(g), volumeStats(g), volumeQoS(g), volumeRevert(g),
+		volumeFlatten(g))
 	c.AddCommand(volumeExport().commands(g)...)
 	return c
 }

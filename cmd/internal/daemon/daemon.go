@@ -133,7 +133,7 @@ func (d *daemon) live(ctx context.Context) error {
 	}
 	past := history.New(history.Options{Node: d.state.Node, Figures: d.figures, Now: time.Now})
 	server, err := api.New(api.Options{Manager: d.manager, Verifier: verifier, Audit: trail,
-		Runtime: d, Observer: past, Inspector: d.inspect(counted.Handler()), Self: d.state.Node,
+		Runtime: d, Surveyor: d, Observer: past, Inspector: d.inspect(counted.Handler()), Self: d.state.Node,
 		Version: d.opt.Version, Log: d.log, Metrics: shown, Limits: d.opt.Limits,
 		Tracer: tracer, Transport: peers})
 	if err != nil {

@@ -34,6 +34,9 @@ func (s still) Figures() node.Figures         { return node.Figures{} }
 func (s still) Purge(context.Context, cluster.VolumeKey, []cluster.DeviceID) ([]cluster.DeviceID, error) {
 	return nil, nil
 }
+func (s still) Space(context.Context, cluster.VolumeKey, uint32) ([]node.DeviceSpace, error) {
+	return nil, nil
+}
 
 func testOptions(t testing.TB, name string) Options {
 	t.Helper()
@@ -433,5 +436,8 @@ func (s stuck) Stats() cluster.NodeStats { return cluster.NodeStats{} }
 
 func (s stuck) Figures() node.Figures { return node.Figures{} }
 func (s stuck) Purge(context.Context, cluster.VolumeKey, []cluster.DeviceID) ([]cluster.DeviceID, error) {
+	return nil, nil
+}
+func (s stuck) Space(context.Context, cluster.VolumeKey, uint32) ([]node.DeviceSpace, error) {
 	return nil, nil
 }

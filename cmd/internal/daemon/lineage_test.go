@@ -160,6 +160,59 @@ func TestClonesOutliveTheirSource(t *testing.T) {
 	}
 }
 
+// space wants a volume to hold so many megabytes now, alone and with snapshots, and each of them likewise.
+func (w *whole) space(v wire.Volume, want ...[2]uint64) {
+	w.t.Helper()
+	eventually(w.t, w.ctx, "what is not stable yet to come back", func() error {
+		s, err := w.c.GetVolumeSpace(w.ctx, v.ID)
+		if err != nil {
+			return err
+		}
+		got := [][2]uint64{}
+		for _, h := range append([]wire.SnapshotSpace{{Holding: s.Present}}, s.Snapshots...) {
+			got = append(got, [2]uint64{h.Exclusive.Data >> 20, h.Shared.Data >> 20})
+		}
+		if !slices.Equal(got, want) || len(s.Missing) > 0 || s.Reclaimable.Raw > 0 {
+			return fmt.Errorf("%d MiB alone and shared, want %d; %+v", got, want, s)
+		}
+		return nil
+	})
+}
+
+// TestSpaceIsTold: what a volume and its snapshots hold, alone and together, after writes, after a revert, and
+// when a snapshot is deleted that a clone needs.
+func TestSpaceIsTold(t *testing.T) {
+	w := newWhole(t, testOptions(t, "a"))
+	w.space(w.volume, [2]uint64{0, 0})
+	w.put(w.volume, 0, 1)
+	w.put(w.volume, 1<<20, 2)
+	w.space(w.volume, [2]uint64{2, 0})
+	s := w.snapshot(w.volume, "s")
+	w.put(w.volume, 0, 3)
+	w.put(w.volume, 3<<20, 3)
+	w.space(w.volume, [2]uint64{2, 1}, [2]uint64{1, 1})
+	later := w.snapshot(w.volume, "later")
+	w.put(w.volume, 0, 4)
+	w.space(w.volume, [2]uint64{1, 2}, [2]uint64{1, 1}, [2]uint64{1, 2})
+	if _, err := w.c.RevertVolume(w.ctx, w.volume.ID, wire.VolumeRevert{Snapshot: s.ID, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.space(w.volume, [2]uint64{0, 2}, [2]uint64{0, 2}, [2]uint64{2, 1})
+	clone := w.clone("clone", 0, wire.Source{Snapshot: later.ID})
+	w.put(clone, 0, 5)
+	w.space(clone, [2]uint64{1, 0})
+	for _, x := range []wire.Snapshot{s, later} {
+		if err := w.c.DeleteSnapshot(w.ctx, x.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.space(w.volume, [2]uint64{1, 1}, [2]uint64{2, 1})
+	if err := w.c.DeleteVolume(w.ctx, clone.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.space(w.volume, [2]uint64{2, 0})
+}
+
 // BenchmarkLineage is what a client waits for over loopback until a snapshot is taken, until a clone of a
 // snapshot or of a volume is made and answers its first read, and until a volume is reverted: one node, etcd
 // and a device included. The median and the 99th percentile.
@@ -205,7 +258,7 @@ func BenchmarkLineage(b *testing.B) {
 
 // BenchmarkChain takes a thousand snapshots of a volume, a host writing 4 KiB to a megabyte in turn between
 // them, and reports what the first and the last hundred took, and what a host's reads of the present and of
-// the oldest snapshot took after ten and after a thousand; medians.
+// the oldest snapshot took after ten and after a thousand, medians; and what a snapshot takes of a device of one copy.
 func BenchmarkChain(b *testing.B) {
 	const chain, few, blocks = 1000, 10, 256
 	for b.Loop() {
@@ -230,6 +283,7 @@ func BenchmarkChain(b *testing.B) {
 			}
 		}
 		w.detach(w.volume, open)
+		w.reportSpace(b)
 		old := w.attachSnapshot(first)
 		b.ReportMetric(w.readTime(old), "read-oldest-us")
 		_ = old.Close()
@@ -242,6 +296,22 @@ func BenchmarkChain(b *testing.B) {
 		b.ReportMetric(median(took[:100]), "first-ms")
 		b.ReportMetric(median(took[chain-100:]), "last-ms")
 	}
+}
+
+// reportSpace reports what the volume's snapshots take and how long it takes to be told.
+func (w *whole) reportSpace(b *testing.B) {
+	var took []time.Duration
+	var s wire.VolumeSpace
+	for range 9 {
+		begin := time.Now()
+		var err error
+		if s, err = w.c.GetVolumeSpace(w.ctx, w.volume.ID); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(begin))
+	}
+	b.ReportMetric(median(took), "space-ms")
+	b.ReportMetric(float64(s.Pinned.Raw)/float64(len(s.Snapshots)), "B/snapshot")
 }
 
 // readTime is how long reads of 4 KiB take a host, in microseconds.

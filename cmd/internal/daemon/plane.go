@@ -30,6 +30,9 @@ type DataPlane interface {
 	// Purge removes what devices of this node hold of a deleted volume, and names those on which nothing is
 	// left, durably.
 	Purge(ctx context.Context, vol cluster.VolumeKey, devices []cluster.DeviceID) ([]cluster.DeviceID, error)
+	// Space counts what devices of this node keep of a volume, for those who look at it by the view list of that
+	// version.
+	Space(ctx context.Context, vol cluster.VolumeKey, view uint32) ([]node.DeviceSpace, error)
 }
 
 // DataPlaneOptions are what a data plane gets from its daemon. Maps has a first state.
