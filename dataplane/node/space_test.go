@@ -36,8 +36,8 @@ func (w *world) space(vol *cluster.Volume) map[cluster.Seq]pagemap.Holding {
 	return sum
 }
 
-// TestSpaceOfSnapshots: what a snapshot was said to hold alone is what devices get back when it goes, data and
-// parity.
+// TestSpaceOfSnapshots: what a snapshot was said to hold alone is what devices get back when it goes, data
+// and parity.
 func TestSpaceOfSnapshots(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	p := w.ctl.Newest().Map.Pools["p"]

@@ -17,8 +17,8 @@ import (
 // fanWidth is how many nodes are asked at a time for their part of an answer.
 const fanWidth = 32
 
-// fan asks nodes the same call, all together for so long, and tells each what it gets, one at a time. This node is
-// asked by own.
+// fan asks nodes the same call, all together for so long, and tells each what it gets, one at a time. This
+// node is asked by own.
 func fan[T any](s *Server, c *gin.Context, nodes []wire.Node, limit time.Duration,
 	own func(context.Context) (T, error), each func(n wire.Node, part T, err error)) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), limit)

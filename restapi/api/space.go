@@ -14,8 +14,8 @@ import (
 
 // Surveyor counts on the devices of the node it runs on. The daemon provides it.
 type Surveyor interface {
-	// VolumeSpace tells what each device keeps of a volume, or why it is missing. They must have the view list of
-	// that version.
+	// VolumeSpace tells what each device keeps of a volume, or why it is missing. They must have the view list
+	// of that version.
 	VolumeSpace(ctx context.Context, vol cluster.VolumeKey, view uint32) ([]wire.VolumeSpace, error)
 }
 

@@ -31,8 +31,9 @@ func TestSpaceOfAVolume(t *testing.T) {
 	first := w.Snapshot(v.ID, 11, "b")
 	second := w.Snapshot(v.ID, 12, "a")
 	got := ask()
-	if !slices.Equal(got.Devices, []cluster.DeviceID{1}) || len(got.Missing) != 2 || got.Missing[0].Device != 2 ||
-		got.Missing[1].Node != 3 || got.Missing[1].Reason == "" || got.Present.Shared != blocks(1) {
+	if !slices.Equal(got.Devices, []cluster.DeviceID{1}) || len(got.Missing) != 2 ||
+		got.Missing[0].Device != 2 || got.Missing[1].Node != 3 || got.Missing[1].Reason == "" ||
+		got.Present.Shared != blocks(1) {
 		t.Fatalf("two nodes are away: %+v", got)
 	}
 	w.serveAll()

@@ -10,8 +10,9 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// Kept is what the devices of a node keep, in memory: of every volume a block that it shows, of every snapshot
-// one block more that it shows alone and one that it shares with the volume, each with a parity block.
+// Kept is what the devices of a node keep, in memory: of every volume a block that it shows, of every
+// snapshot one block more that it shows alone and one that it shares with the volume, each with a parity
+// block.
 type Kept struct {
 	Node    cluster.NodeID
 	cluster *Cluster

@@ -17,8 +17,8 @@ type VolumeSpace struct {
 	Missing     []Uncounted        `json:"missing"`   // empty: it is all
 }
 
-// Amount is the bytes of blocks that were written, without and with their redundancy. Zeros and what was never
-// written take none.
+// Amount is the bytes of blocks that were written, without and with their redundancy. Zeros and what was
+// never written take none.
 type Amount struct {
 	Data uint64 `json:"data_bytes"` // in data columns, or the first copy
 	Raw  uint64 `json:"raw_bytes"`  // of devices: parities, or the other copies, too

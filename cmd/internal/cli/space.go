@@ -11,9 +11,10 @@ import (
 
 func volumeSpace(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use: "space VOLUME", Short: "Show what a volume and each of its snapshots take", Args: cobra.ExactArgs(1),
-		Long: "Show what a volume and each of its snapshots take: EXCLUSIVE is shown by nothing else, so deleting " +
-			"the snapshot frees it; SHARED is shown by the volume or another snapshot, too. Both are of data; RAW " +
+		Use: "space VOLUME", Short: "Show what a volume and each of its snapshots take",
+		Args: cobra.ExactArgs(1),
+		Long: "Show what a volume and each of its snapshots take: EXCLUSIVE is shown by nothing else, so " +
+			"deleting the snapshot frees it; SHARED is shown by the volume or another snapshot, too. Both are of data; RAW " +
 			"is what lies on devices, with parities or all copies. All devices count now; those that could not " +
 			"are named, and what they keep is in no figure.",
 		Example: "  ashlar volume space disk1\n  ashlar volume space disk1 -o json",
@@ -27,7 +28,8 @@ func volumeSpace(g *global) *cobra.Command {
 				return err
 			}
 			for _, m := range s.Missing {
-				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "not counted: device %d of node %d: %s\n", m.Device, m.Node, m.Reason)
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "not counted: device %d of node %d: %s\n", m.Device, m.Node,
+					m.Reason)
 			}
 			return g.print(cmd, s, spaceTable(v.Name, s))
 		}),

@@ -179,8 +179,8 @@ func (w *whole) space(v wire.Volume, want ...[2]uint64) {
 	})
 }
 
-// TestSpaceIsTold: what a volume and its snapshots hold, alone and together, after writes, after a revert, and
-// when a snapshot is deleted that a clone needs.
+// TestSpaceIsTold: what a volume and its snapshots hold, alone and together, after writes, after a revert,
+// and when a snapshot is deleted that a clone needs.
 func TestSpaceIsTold(t *testing.T) {
 	w := newWhole(t, testOptions(t, "a"))
 	w.space(w.volume, [2]uint64{0, 0})
@@ -194,7 +194,8 @@ func TestSpaceIsTold(t *testing.T) {
 	later := w.snapshot(w.volume, "later")
 	w.put(w.volume, 0, 4)
 	w.space(w.volume, [2]uint64{1, 2}, [2]uint64{1, 1}, [2]uint64{1, 2})
-	if _, err := w.c.RevertVolume(w.ctx, w.volume.ID, wire.VolumeRevert{Snapshot: s.ID, Force: true}); err != nil {
+	back := wire.VolumeRevert{Snapshot: s.ID, Force: true}
+	if _, err := w.c.RevertVolume(w.ctx, w.volume.ID, back); err != nil {
 		t.Fatal(err)
 	}
 	w.space(w.volume, [2]uint64{0, 2}, [2]uint64{0, 2}, [2]uint64{2, 1})
@@ -258,7 +259,8 @@ func BenchmarkLineage(b *testing.B) {
 
 // BenchmarkChain takes a thousand snapshots of a volume, a host writing 4 KiB to a megabyte in turn between
 // them, and reports what the first and the last hundred took, and what a host's reads of the present and of
-// the oldest snapshot took after ten and after a thousand, medians; and what a snapshot takes of a device of one copy.
+// the oldest snapshot took after ten and after a thousand, medians; and what a snapshot takes of a device of
+// one copy.
 func BenchmarkChain(b *testing.B) {
 	const chain, few, blocks = 1000, 10, 256
 	for b.Loop() {

@@ -42,7 +42,8 @@ func (d *daemon) drawSpace(s *node.DeviceSpace) wire.VolumeSpace {
 	out := wire.VolumeSpace{Present: holding(s.Present), Pinned: amount(s.Pinned),
 		Reclaimable: amount(s.Reclaimable), Devices: []cluster.DeviceID{s.Device}}
 	for _, pin := range s.Pins {
-		out.Snapshots = append(out.Snapshots, wire.SnapshotSpace{Pin: pin.Pin.String(), Holding: holding(pin.Holding)})
+		out.Snapshots = append(out.Snapshots, wire.SnapshotSpace{Pin: pin.Pin.String(),
+			Holding: holding(pin.Holding)})
 	}
 	return out
 }
