@@ -14,9 +14,9 @@ func volumeSpace(g *global) *cobra.Command {
 		Use: "space VOLUME", Short: "Show what a volume and each of its snapshots take",
 		Args: cobra.ExactArgs(1),
 		Long: "Show what a volume and each of its snapshots take: EXCLUSIVE is shown by nothing else, so " +
-			"deleting the snapshot frees it; SHARED is shown by the volume or another snapshot, too. Both are of data; RAW " +
-			"is what lies on devices, with parities or all copies. All devices count now; those that could not " +
-			"are named, and what they keep is in no figure.",
+			"deleting the snapshot frees it; SHARED is shown by the volume or another snapshot, too. Both are of " +
+			"data; RAW is what lies on devices, with parities or all copies. All devices count now; those that " +
+			"could not are named, and what they keep is in no figure.",
 		Example: "  ashlar volume space disk1\n  ashlar volume space disk1 -o json",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
