@@ -251,6 +251,7 @@ func TestBirthGoesOnWhereItStopped(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	open := func(loopback string) string { return strings.Replace(loopback, "127.0.0.1", "0.0.0.0", 1) }
 	for name, c := range map[string]struct {
 		change func(*Options)
 		want   string
@@ -259,8 +260,8 @@ func TestRefusals(t *testing.T) {
 		"both": {func(o *Options) { o.First = First{Bootstrap: true, JoinURLs: []string{"x"}} },
 			"exclude"},
 		"no token":          {func(o *Options) { o.First.JoinURLs = []string{"http://127.0.0.1:1"} }, "token"},
-		"open REST":         {func(o *Options) { o.Listen.REST = "0.0.0.0:7443" }, "insecure-http"},
-		"open etcd":         {func(o *Options) { o.Listen.EtcdPeer = "[::]:2380" }, "insecure-http"},
+		"open REST":         {func(o *Options) { o.Listen.REST = open(o.Listen.REST) }, "insecure-http"},
+		"open etcd":         {func(o *Options) { o.Listen.EtcdPeer = open(o.Listen.EtcdPeer) }, "insecure-http"},
 		"advertise nothing": {func(o *Options) { o.Advertise.Hosts = "0.0.0.0:4420" }, "advertise-address"},
 		"bad name":          {func(o *Options) { o.Name = "a b" }, "name"},
 		"no etcd at all":    {func(o *Options) { o.First.Bootstrap, o.Etcd.Member = true, false }, "etcd"},
