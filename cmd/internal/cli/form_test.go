@@ -18,8 +18,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -427,4 +429,35 @@ func TestSupportBundle(t *testing.T) {
 	x.fails("exists", "support", "bundle", "--file", file)
 	contains(t, x.run("node", "log", "node1", "--level", "debug"), "LEVEL", "debug")
 	contains(t, x.run("node", "log", "1", "-o", "json"), `"level": "debug"`)
+}
+
+// TestChangesOfPoolsAreWaitedFor: with --wait a change of a pool shows how far it is, until the pool is at
+// rest.
+func TestChangesOfPoolsAreWaitedFor(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	_, notes, err := x.try("pool", "reweight", "gold", "1", "8", "--wait")
+	if err != nil || !strings.Contains(notes, "100 %  nothing moves") {
+		t.Errorf("at rest: %q, %v", notes, err)
+	}
+	_, notes, err = x.try("pool", "reweight", "gold", "1", "9")
+	if err != nil || notes != "" {
+		t.Errorf("without --wait: %q, %v", notes, err)
+	}
+	v := x.c.Volume(1, "restless")
+	key := cluster.VolumeKey{VUID: v.VUID, Generation: v.Generation}
+	arbiter := store.NewArbiter(x.c.Store)
+	o, rev, err := arbiter.Owner(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Gateway, o.Epoch = 1, o.Epoch+1 // has not said so far that the volume is well
+	if _, err := arbiter.SwapOwner(t.Context(), key, rev, o); err != nil {
+		t.Fatal(err)
+	}
+	seen, stop := x.watch("pool", "reweight", "gold", "1", "10", "--wait")
+	wait(t, seen, "unknown")
+	if err := stop(); err == nil {
+		t.Error("did not wait")
+	}
 }

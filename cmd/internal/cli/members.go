@@ -2,6 +2,7 @@ package cli
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,19 +13,31 @@ import (
 
 // changeCommand makes a command that changes who belongs to a pool; devices are its arguments after the pool.
 func changeCommand(g *global, kind cluster.ChangeKind, c *cobra.Command) *cobra.Command {
+	var wait bool
 	c.Args = cobra.MinimumNArgs(2)
+	restFlag(c, &wait)
 	c.RunE = g.run(func(cmd *cobra.Command, api *client.Client, args []string) error {
 		devices, err := parseDevices(args[1:])
 		if err != nil {
 			return err
 		}
-		return g.change(cmd, api, args[0], wire.PoolChange{Kind: kind, Devices: devices})
+		return g.change(cmd, api, args[0], wire.PoolChange{Kind: kind, Devices: devices}, wait)
 	})
 	return c
 }
 
-func (g *global) change(cmd *cobra.Command, api *client.Client, pool string, r wire.PoolChange) error {
+func restFlag(c *cobra.Command, to *bool) {
+	c.Flags().BoolVar(to, "wait", false,
+		"wait until nothing moves and nothing lacks redundancy, and show how far that is")
+}
+
+// change changes who belongs to a pool, and waits for what moves because of that if asked to.
+func (g *global) change(cmd *cobra.Command, api *client.Client, pool string, r wire.PoolChange,
+	wait bool) error {
 	p, err := api.ChangePool(cmd.Context(), pool, r)
+	if err == nil && wait {
+		p, err = awaitPool(cmd, api, pool, time.Second)
+	}
 	if err != nil {
 		return err
 	}
@@ -47,7 +60,7 @@ func poolAddDevice(g *global) *cobra.Command {
 		Use: "add-device POOL DEVICE...", Short: "Let devices join a pool; volumes move their share to them",
 		Long: "Let devices join a pool; volumes move their share to them, while hosts go on. Name all devices " +
 			"of one event (those of a new node) at once: then nothing moves twice.",
-		Example: "  ashlar pool add-device ec42 10 11 12",
+		Example: "  ashlar pool add-device ec42 10 11 12\n  ashlar pool add-device ec42 10 11 12 --wait",
 	})
 }
 
@@ -57,12 +70,13 @@ func poolRemoveDevice(g *global) *cobra.Command {
 		Long: "Take devices from a pool; volumes move away from them, while hosts go on. The devices are read " +
 			"until nothing is on them: leave them where they are until no volume of the pool is moving. A device " +
 			"that is lost already is `ashlar device fail`.",
-		Example: "  ashlar pool remove-device ec42 3",
+		Example: "  ashlar pool remove-device ec42 3 --wait",
 	})
 }
 
 func poolReweight(g *global) *cobra.Command {
-	return &cobra.Command{
+	var wait bool
+	c := &cobra.Command{
 		Use: "reweight POOL DEVICE WEIGHT", Short: "Give a device another share of a pool's data",
 		Long: "Give a device another share of a pool's data. A weight is in units of 64 MiB; at first it is the " +
 			"device's size.",
@@ -78,9 +92,11 @@ func poolReweight(g *global) *cobra.Command {
 				return usage("%q is no weight", args[2])
 			}
 			return g.change(cmd, api, args[0], wire.PoolChange{Kind: cluster.ChangeReweight, Devices: devices,
-				Weight: uint32(weight)})
+				Weight: uint32(weight)}, wait)
 		}),
 	}
+	restFlag(c, &wait)
+	return c
 }
 
 func deviceFail(g *global) *cobra.Command {

@@ -56,30 +56,36 @@ func poolWait(g *global) *cobra.Command {
 			if interval < leastInterval {
 				return usage("--interval must be at least %v", leastInterval)
 			}
-			p := progress{w: cmd.ErrOrStderr()}
-			defer p.end()
-			tick := time.NewTicker(interval)
-			defer tick.Stop()
-			for {
-				pool, err := c.GetPool(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				part, text, done := poolProgress(pool)
-				p.show(part, text)
-				if done {
-					return nil
-				}
-				select {
-				case <-cmd.Context().Done():
-					return cmd.Context().Err()
-				case <-tick.C:
-				}
-			}
+			_, err := awaitPool(cmd, c, args[0], interval)
+			return err
 		}),
 	}
 	c.Flags().DurationVar(&interval, "interval", time.Second, "time between two looks")
 	return c
+}
+
+// awaitPool shows how far a pool is until it is at rest.
+func awaitPool(cmd *cobra.Command, c *client.Client, name string, interval time.Duration) (wire.Pool, error) {
+	p := progress{w: cmd.ErrOrStderr()}
+	defer p.end()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		pool, err := c.GetPool(cmd.Context(), name)
+		if err != nil {
+			return pool, err
+		}
+		part, text, done := poolProgress(pool)
+		p.show(part, text)
+		if done {
+			return pool, nil
+		}
+		select {
+		case <-cmd.Context().Done():
+			return pool, cmd.Context().Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // poolProgress is how far a pool is on the way to rest.
