@@ -14,39 +14,55 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// Bounds of one look at the schedules, and of the snapshots that one transaction has removed: four keys are
-// written for each of them, some for the schedule.
+// Bounds of what is read at once of the schedules that are due, and of the snapshots that one transaction has
+// removed: four keys are written for each of them, some for the schedule.
 const (
 	schedulesAtOnce = 64
 	expiredAtOnce   = droppedAtOnce - 4
 )
 
-// RunSchedules has snapshots taken that are due, and removed that are not to be kept. Any number of nodes
-// may call it, as often as they like: what is done is one transaction with the record that says so, for each
-// of the schedules whose time it is.
+// RunSchedules has snapshots taken that are due, and removed that are not to be kept. Any number of nodes may
+// call it, as often as they like: what is done is one transaction with the record that says so, for each of
+// the schedules whose time it is. What fails for one of them does not keep it from the others.
 func (m *Manager) RunSchedules(ctx context.Context) error {
-	read, err := m.store.Read(ctx, store.Query{Prefix: cluster.PrefixScheduleDue, Limit: schedulesAtOnce})
-	if err != nil {
-		return err
-	}
-	var due []cluster.UUID
-	for _, it := range read.Results[0].Items {
-		at, _, _ := strings.Cut(strings.TrimPrefix(it.Key, cluster.PrefixScheduleDue), "/")
-		if at > m.stamp() { // times of one form sort as they follow
-			break
-		}
-		id, err := decode[cluster.UUID](it)
+	var failed []error
+	q := store.Query{Prefix: cluster.PrefixScheduleDue, Limit: schedulesAtOnce}
+	for more := true; more; {
+		read, err := m.store.Read(ctx, q)
 		if err != nil {
-			return err
+			return errors.Join(append(failed, err)...)
 		}
-		due = append(due, id)
+		var due []cluster.UUID
+		more = read.Results[0].More
+		for _, it := range read.Results[0].Items {
+			q.After = it.Key
+			at, _, _ := strings.Cut(strings.TrimPrefix(it.Key, cluster.PrefixScheduleDue), "/")
+			if at > m.stamp() { // times of one form sort as they follow
+				more = false
+				break
+			}
+			id, err := decode[cluster.UUID](it)
+			if err != nil {
+				failed = append(failed, err)
+				continue
+			}
+			due = append(due, id)
+		}
+		failed = append(failed, m.runAll(ctx, due))
 	}
-	// Another order on every node: they share the work, rather than the conflicts.
+	return errors.Join(failed...)
+}
+
+// runAll runs schedules, in another order on every node: they share the work, rather than the conflicts.
+func (m *Manager) runAll(ctx context.Context, due []cluster.UUID) error {
 	mrand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
 	var failed []error
 	for _, id := range due {
 		if err := m.runSchedule(ctx, id); err != nil {
 			failed = append(failed, fmt.Errorf("schedule %s: %w", id, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
 	return errors.Join(failed...)

@@ -410,6 +410,41 @@ func TestManyExpire(t *testing.T) {
 	c.Audit()
 }
 
+// TestManySchedules: all that are due are run by one look, however many.
+func TestManySchedules(t *testing.T) {
+	c := apitest.New(t)
+	c.Pool()
+	c.Own()
+	for n := range 150 {
+		c.Volume(100+n, fmt.Sprint("v", n))
+		if _, _, err := c.Manager.CreateSchedule(t.Context(), wire.ScheduleCreate{Name: fmt.Sprint("s", n),
+			Volume: apitest.UUID(100 + n), Every: "1h", Keep: cluster.Retention{Last: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Advance(time.Hour)
+	look(c)
+	page, err := c.Manager.Snapshots(t.Context(), manager.Page{Limit: manager.MaxLimit})
+	if err != nil || len(page.Items) != 150 {
+		t.Errorf("%d snapshots, %v", len(page.Items), err)
+	}
+	var all []wire.Schedule
+	for p := (manager.Page{Limit: 40}); ; {
+		page, err := c.Manager.Schedules(t.Context(), p, manager.ScheduleFilter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, page.Items...)
+		if p.Cursor = page.Next; p.Cursor == "" {
+			break
+		}
+	}
+	if len(all) != 150 || all[0].LastRun == "" {
+		t.Errorf("%d schedules, the first %+v", len(all), all[0])
+	}
+	c.Audit()
+}
+
 // TestSchedulesEndWithWhatTheyAreOf, and there are not too many of them.
 func TestSchedulesEndWithWhatTheyAreOf(t *testing.T) {
 	c := apitest.New(t)

@@ -153,6 +153,7 @@ func (d *daemon) live(ctx context.Context) error {
 	base.start(func(ctx context.Context) error { d.lookAround(ctx); return nil })
 	base.start(func(ctx context.Context) error { d.tendAuthority(ctx); return nil })
 	base.start(d.noticeStrangers)
+	base.start(func(ctx context.Context) error { d.runSchedules(ctx); return nil })
 	for _, f := range []func(context.Context) error{own, traced} {
 		if f != nil {
 			front.start(f)

@@ -169,9 +169,6 @@ func (d *daemon) lookAround(ctx context.Context) {
 		if err := d.manager.LookAtNodes(ctx); err != nil {
 			d.log.WithError(err).Debug("nodes not looked at")
 		}
-		if err := d.manager.RunSchedules(ctx); err != nil {
-			d.log.WithError(err).Warn("not all schedules of snapshots could be run; they are tried again")
-		}
 		if n%sweepEvery == 0 {
 			if err := d.manager.Sweep(ctx); err != nil {
 				d.log.WithError(err).Debug("what clones leave behind is not swept")
