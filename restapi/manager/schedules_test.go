@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -379,6 +380,50 @@ func TestAllNodesRunSchedules(t *testing.T) {
 	}
 	if got := kinds(c, "snapshot.deleted"); strings.Count(got, "\n") != 3 {
 		t.Errorf("removed were\n%s", got)
+	}
+	c.Audit()
+}
+
+// meeting is a store in which the first commits wait for each other: whoever makes them has read before.
+type meeting struct {
+	*store.Mem
+	arrived sync.WaitGroup
+	first   atomic.Int32 // commits that still wait
+}
+
+func (m *meeting) Commit(ctx context.Context, t store.Txn) (int64, error) {
+	if m.first.Add(-1) >= 0 {
+		m.arrived.Done()
+		m.arrived.Wait()
+	}
+	return m.Mem.Commit(ctx, t)
+}
+
+// TestTwoNodesAtOnce: both have seen that a snapshot is due when the first one takes it. Their clocks differ,
+// and so would the names.
+func TestTwoNodesAtOnce(t *testing.T) {
+	s := &meeting{Mem: store.NewMem()}
+	c := apitest.NewOn(t, s)
+	c.Pool()
+	c.Own()
+	c.Volume(1, "v1")
+	hourly(c)
+	c.Advance(time.Hour)
+	late := manager.New(manager.Options{Store: s, Members: c.Members, Keys: c.Keys,
+		Now: func() time.Time { return c.Now().Add(3 * time.Second) }})
+	s.arrived.Add(2)
+	s.first.Store(2)
+	var nodes sync.WaitGroup
+	for _, m := range []*manager.Manager{c.Manager, late} {
+		nodes.Go(func() {
+			if err := m.RunSchedules(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	nodes.Wait()
+	if got := names(c, 1); len(strings.Fields(got)) != 1 {
+		t.Errorf("taken are %q", got)
 	}
 	c.Audit()
 }
