@@ -301,6 +301,25 @@ func (c *Client) MaxTransfer() int {
 	return maxTransfer
 }
 
+// maxWriteZeroes is the most that one Write Zeroes may clear, in bytes (WZSL). A controller that does not
+// tell, as before NVMe 2.0, is taken to mean what it takes of data.
+func (c *Client) maxWriteZeroes(ctx context.Context) (int64, error) {
+	b := make([]byte, nvme.IdentifySize)
+	err := c.Identify(ctx, nvme.CNSControllerCSI, 0, b)
+	var refused nvme.Status
+	if errors.As(err, &refused) {
+		return int64(c.MaxTransfer()), nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	id, err := nvme.DecodeIdentifyControllerNVM(b)
+	if err != nil {
+		return 0, fmt.Errorf("identify controller, NVM command set: %w", err)
+	}
+	return id.MaxWriteZeroes(c.cap.MPSMIN), nil
+}
+
 // Identify fills b (nvme.IdentifySize bytes) with a data structure of the controller or of a namespace.
 func (c *Client) Identify(ctx context.Context, cns uint8, nsid uint32, b []byte) error {
 	var cmd nvme.Command

@@ -380,6 +380,8 @@ func (c *peerConn) adminCommand(cmd *nvme.Command) {
 				OAES: nvme.AECANAChange | nvme.AECNamespaceAttr, CMIC: nvme.CMICANA, ANATT: 10,
 				IOCCSZ: (64 + c.inCapsule) / 16, IORCSZ: 1, ONCS: nvme.ONCSDSM | nvme.ONCSWriteZeroes,
 			}).Encode(b)
+		case nvme.CNSControllerCSI:
+			nvme.IdentifyControllerNVM{WZSL: 5}.Encode(b)
 		case nvme.CNSActiveNSList:
 			nvme.EncodeNSList(b, []uint32{1})
 		case nvme.CNSNamespace:

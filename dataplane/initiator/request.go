@@ -26,7 +26,7 @@ type Request struct {
 	Op   uint8  // nvme.OpRead, OpWrite, OpWriteZeroes, OpDSM (deallocate) or OpFlush
 	Off  int64  // bytes
 	Data []byte // OpRead, OpWrite: at most Volume.MaxTransfer
-	Len  int64  // OpWriteZeroes, OpDSM: bytes, at most 65536 or 2^31 blocks
+	Len  int64  // OpWriteZeroes, OpDSM: bytes, at most what the controllers take (WZSL), or 2^31 blocks
 	// Ctx ends the wait for a path; a command that has been sent is waited for. nil: no end but GiveUp.
 	Ctx  context.Context
 	Done func(*Request, error) // as IO.Done: exactly once, must not block
@@ -86,7 +86,7 @@ func (v *Volume) build(r *Request) error {
 		}
 		r.io.Cmd.ReadWrite(r.Op, nsid, slba, uint32(blocks))
 		r.io.Data = r.Data
-	case r.Op == nvme.OpWriteZeroes && blocks <= maxZeroes:
+	case r.Op == nvme.OpWriteZeroes && n <= v.zeroes.Load():
 		r.io.Cmd.ReadWrite(r.Op, nsid, slba, uint32(blocks))
 	default:
 		return fmt.Errorf("opcode %02Xh of %d blocks: %w", r.Op, blocks, ErrRange)
@@ -308,7 +308,7 @@ func (v *Volume) step() int64 { return int64(min(v.MaxTransfer(), maxZeroes<<v.n
 
 // WriteZeroes makes n bytes at off read as zeroes.
 func (v *Volume) WriteZeroes(ctx context.Context, off, n int64) error {
-	return v.each(ctx, nvme.OpWriteZeroes, off, n, maxZeroes<<v.ns.shift, nil)
+	return v.each(ctx, nvme.OpWriteZeroes, off, n, v.zeroes.Load(), nil)
 }
 
 // Deallocate tells that n bytes at off are no longer needed.

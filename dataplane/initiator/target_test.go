@@ -216,6 +216,12 @@ func compare(t *testing.T, v *initiator.Volume, size int64) {
 	if err := v.Read(ctx, all, 0); err != nil || !bytes.Equal(all, model) {
 		t.Fatalf("at the end: %v", err)
 	}
+	if err := v.WriteZeroes(ctx, 0, size); err != nil { // more than a target clears at once
+		t.Fatal(err)
+	}
+	if err := v.Read(ctx, all, 0); err != nil || !bytes.Equal(all, make([]byte, size)) {
+		t.Fatalf("zeroed: %v", err)
+	}
 }
 
 // TestTargetRefuses: a host that is not on the list, and a subsystem that is not there.

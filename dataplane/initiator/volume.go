@@ -50,6 +50,7 @@ type Volume struct {
 	known   chan struct{} // closed when ns is set
 	blocks  atomic.Uint64 // size
 	limit   atomic.Int64  // MaxTransfer of the most modest path
+	zeroes  atomic.Int64  // bytes of one Write Zeroes, as the most modest path takes it
 }
 
 // namespace is what all paths must agree on.
@@ -135,6 +136,10 @@ func (p *portal) prepare(ctx context.Context, c *Client) error {
 	if err != nil {
 		return err
 	}
+	zeroes, err := c.maxWriteZeroes(ctx)
+	if err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.ns == nil {
@@ -148,6 +153,9 @@ func (p *portal) prepare(ctx context.Context, c *Client) error {
 	}
 	if n := int64(c.MaxTransfer()); v.limit.Load() == 0 || n < v.limit.Load() {
 		v.limit.Store(n)
+	}
+	if n := min(zeroes, maxZeroes<<ns.shift); v.zeroes.Load() == 0 || n < v.zeroes.Load() {
+		v.zeroes.Store(n)
 	}
 	p.ana = state
 	return nil

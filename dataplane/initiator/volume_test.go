@@ -69,17 +69,20 @@ func TestVolumeForms(t *testing.T) {
 		if n := cl["a"].count(nvme.OpWrite); n != 3 {
 			t.Errorf("%d commands for 700 KiB, 256 KiB each", n)
 		}
-		if err := v.WriteZeroes(ctx, 8192, 4096); err != nil {
+		if err := v.WriteZeroes(ctx, 8192, 300<<10); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Deallocate(ctx, 20480, 512); err != nil {
+		if n := cl["a"].count(nvme.OpWriteZeroes); n != 3 {
+			t.Errorf("%d commands for 300 KiB of zeroes, 128 KiB each", n)
+		}
+		if err := v.Deallocate(ctx, 409600, 512); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.Flush(ctx); err != nil {
 			t.Fatal(err)
 		}
-		clear(want[4096:8192])
-		clear(want[16384:16896])
+		clear(want[4096 : 4096+300<<10])
+		clear(want[405504:406016])
 		got := make([]byte, len(want))
 		if err := v.Read(ctx, got, 4096); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("read: %v", err)

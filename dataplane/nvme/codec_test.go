@@ -3,6 +3,7 @@ package nvme
 import (
 	"bytes"
 	"encoding/hex"
+	"math"
 	"reflect"
 	"testing"
 )
@@ -280,6 +281,11 @@ func TestOfferedLimits(t *testing.T) {
 		id := IdentifyController{MDTS: mdts}
 		if got := id.MaxTransfer(0); got != want {
 			t.Errorf("MDTS %d: %d, want %d", mdts, got, want)
+		}
+	}
+	for wzsl, want := range map[uint8]int64{0: math.MaxInt64, 9: 2 << 20, 255: math.MaxInt64} {
+		if got := (IdentifyControllerNVM{WZSL: wzsl}).MaxWriteZeroes(0); got != want {
+			t.Errorf("WZSL %d: %d, want %d", wzsl, got, want)
 		}
 	}
 	ns := IdentifyNamespace{LBAF: []LBAFormat{{LBADS: 9}, {MS: 8, LBADS: 9}, {LBADS: 63}}}

@@ -1,5 +1,7 @@
 package nvme
 
+import "math"
+
 // IdentifySize is the size of every Identify data structure.
 const IdentifySize = 4096
 
@@ -253,6 +255,15 @@ type IdentifyControllerNVM struct {
 	DMRL  uint8  // DSM ranges per command; 0 no limit
 	DMRSL uint32 // logical blocks per DSM range; 0 no limit
 	DMSL  uint64 // logical blocks per DSM command; 0 no limit
+}
+
+// MaxWriteZeroes returns what WZSL means in bytes; without a limit the largest number there is.
+func (c IdentifyControllerNVM) MaxWriteZeroes(mpsmin uint8) int64 {
+	shift := uint(c.WZSL) + 12 + uint(mpsmin)
+	if c.WZSL == 0 || shift > 62 {
+		return math.MaxInt64
+	}
+	return 1 << shift
 }
 
 // Encode writes the IdentifySize bytes of c to b.
