@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// pollInterval is how often waits look again.
+// pollInterval is how often waits look again, unless told.
 const pollInterval = 100 * time.Millisecond
 
 // processes are the services of one test bed. Each has a session of its own, so its children end with it.
@@ -24,6 +24,7 @@ type processes struct {
 	logDir string
 	spawn  chan func() // run by the spawner's thread
 	failed chan struct{}
+	poll   time.Duration // how often waits look again
 
 	mu      sync.Mutex
 	running []*service
@@ -43,7 +44,8 @@ type service struct {
 // newProcesses logs into logDir. The kernel ends a child with Pdeathsig when the thread that started it ends,
 // so one thread that lives as long as the test bed starts them all.
 func newProcesses(logDir string) *processes {
-	p := &processes{logDir: logDir, spawn: make(chan func()), failed: make(chan struct{})}
+	p := &processes{logDir: logDir, spawn: make(chan func()), failed: make(chan struct{}),
+		poll: pollInterval}
 	go func() {
 		runtime.LockOSThread()
 		for f := range p.spawn {
@@ -145,7 +147,7 @@ func (p *processes) spawned(cmd *exec.Cmd) error {
 
 // wait polls ready until it answers nil. It gives up when ctx ends or a service has ended.
 func (p *processes) wait(ctx context.Context, what string, ready func(context.Context) error) error {
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(p.poll)
 	defer tick.Stop()
 	for {
 		err := ready(ctx)

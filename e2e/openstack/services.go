@@ -27,6 +27,7 @@ type site struct {
 	Endpoints string // of the cluster's API, separated by commas
 	Token     string // of the cluster's API
 	Pool      string
+	Idle      bool
 }
 
 // newSite finds ports and a state directory.
@@ -60,6 +61,16 @@ func (s *site) clouds() string {
 // Socket of mariadbd; Backend is the section of cinder.conf and the volume_backend_name.
 func (s *site) Socket() string  { return filepath.Join(s.State, "mysql.sock") }
 func (s *site) Backend() string { return "ashlar-1" }
+
+// Idle is the backend beside it whose driver (directory idle) does nothing, and its pool.
+const Idle = "idle"
+
+func (s *site) backends() []string {
+	if s.Idle {
+		return []string{s.Backend(), Idle}
+	}
+	return []string{s.Backend()}
+}
 
 // KeystoneURL and CinderURL are what the catalog has.
 func (s *site) KeystoneURL() string { return fmt.Sprintf("http://127.0.0.1:%d/v3", s.Ports.Keystone) }
@@ -207,7 +218,8 @@ const cinderVolume = "cinder-volume"
 // startOneOfCinder starts a service, with the driver of this tree.
 func (s *site) startOneOfCinder(p *processes, root, name string) error {
 	env := []string{"PYTHONPATH=" + filepath.Join(root, "cinder-driver") + ":" +
-		filepath.Join(root, "os-brick-connector"), "PYTHONDONTWRITEBYTECODE=1"}
+		filepath.Join(root, "os-brick-connector") + ":" + filepath.Join(root, "e2e", "openstack", "idle"),
+		"PYTHONDONTWRITEBYTECODE=1"}
 	return p.start(name, env, "/usr/bin/"+name, "--config-file", s.path("cinder.conf"))
 }
 

@@ -29,6 +29,9 @@ type Options struct {
 	Endpoints []string // base URLs of the cluster's API
 	Token     string   // for it; empty: the driver logs in with Keystone as the user cinder
 	Pool      string   // pool that the backend offers
+
+	Idle bool          // have a second backend, Idle, with a driver that does nothing
+	Poll time.Duration // how often waits look again; 0: every 100 ms
 }
 
 // Plan is where the services of a Cinder will be.
@@ -102,7 +105,11 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	}
 	s := o.Plan.site
 	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
+	s.Idle = o.Idle
 	c = &Cinder{site: s, procs: newProcesses(logs)}
+	if o.Poll > 0 {
+		c.procs.poll = o.Poll
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("logs:\n%s", c.procs.tails(15))
@@ -224,14 +231,21 @@ func (c *Cinder) servicesUp(ctx context.Context) error {
 	}
 	up := map[string]bool{}
 	for _, one := range list {
-		up[one.Binary] = one.State == "up"
+		up[one.Binary+" "+one.Host] = one.State == "up"
 	}
-	for _, binary := range []string{"cinder-scheduler", "cinder-volume"} {
-		if !up[binary] {
-			return fmt.Errorf("%s is not up", binary)
+	names, wanted := []string{"cinder-scheduler vm"}, c.site.backends()
+	for _, backend := range wanted {
+		names = append(names, "cinder-volume vm@"+backend)
+	}
+	for _, name := range names {
+		if !up[name] {
+			return fmt.Errorf("%s is not up", name)
 		}
 	}
-	_, err = c.Pool(ctx)
+	pools, err := c.pools(ctx)
+	if err == nil && len(pools) != len(wanted) {
+		err = fmt.Errorf("pools: %d, should be %d", len(pools), len(wanted))
+	}
 	return err
 }
 

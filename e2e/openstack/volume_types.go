@@ -28,6 +28,15 @@ func (c *Cinder) CreateType(ctx context.Context, name string, bounds map[string]
 	return nil
 }
 
+// CreateTypeWith makes a volume type with extra specs.
+func (c *Cinder) CreateTypeWith(ctx context.Context, name string, specs map[string]string) error {
+	if err := volumetypes.Create(ctx, c.admin,
+		volumetypes.CreateOpts{Name: name, ExtraSpecs: specs}).Err; err != nil {
+		return fmt.Errorf("create volume type %s: %w", name, err)
+	}
+	return nil
+}
+
 // Retype gives a volume another type where it is, and waits.
 func (c *Cinder) Retype(ctx context.Context, id, volumeType string) error {
 	before, err := c.Show(ctx, id)

@@ -40,7 +40,7 @@ type Portal struct {
 
 // ConnectionInfo is what Cinder gives Nova to attach with.
 type ConnectionInfo struct {
-	Type      string // "nvmeof"
+	Type      string // "nvmeof"; of another driver the rest is empty
 	TargetNQN string // of the volume's subsystem
 	VolUUID   string // of its namespace
 	HostNQN   string // the host that may connect
@@ -176,20 +176,27 @@ func (c *Cinder) Detach(ctx context.Context, a Attachment) error {
 	return nil
 }
 
-// Pool is a pool's capacity as the scheduler knows it.
+// Pool is the pool's capacity as the scheduler knows it.
 func (c *Cinder) Pool(ctx context.Context) (schedulerstats.Capabilities, error) {
+	pools, err := c.pools(ctx)
+	for _, pool := range pools {
+		if pool.Name == c.place() {
+			return pool.Capabilities, nil
+		}
+	}
+	return schedulerstats.Capabilities{}, errors.Join(err, errors.New("the scheduler does not know "+c.place()))
+}
+
+func (c *Cinder) pools(ctx context.Context) ([]schedulerstats.StoragePool, error) {
 	pages, err := schedulerstats.List(c.admin, schedulerstats.ListOpts{Detail: true}).AllPages(ctx)
 	if err != nil {
-		return schedulerstats.Capabilities{}, fmt.Errorf("pools: %w", err)
+		return nil, fmt.Errorf("pools: %w", err)
 	}
 	pools, err := schedulerstats.ExtractStoragePools(pages)
 	if err != nil {
-		return schedulerstats.Capabilities{}, fmt.Errorf("pools: %w", err)
+		return nil, fmt.Errorf("pools: %w", err)
 	}
-	if len(pools) != 1 {
-		return schedulerstats.Capabilities{}, fmt.Errorf("pools: %d, should be one", len(pools))
-	}
-	return pools[0].Capabilities, nil
+	return pools, nil
 }
 
 // waitFor waits until a volume has the status ("": is gone) and no longer something between.
@@ -259,8 +266,8 @@ func connectionInfo(raw map[string]any) (ConnectionInfo, error) {
 	for _, p := range wire.Portals {
 		info.Portals = append(info.Portals, Portal{Address: p[0], Port: p[1], Transport: p[2]})
 	}
-	if info.Type != "nvmeof" || info.TargetNQN == "" || info.VolUUID == "" || len(info.Portals) == 0 {
-		return info, errors.New("connection info: not one of nvmeof: " + string(data))
+	if info.Type == "nvmeof" && (info.TargetNQN == "" || info.VolUUID == "" || len(info.Portals) == 0) {
+		return info, errors.New("connection info: too little for nvmeof: " + string(data))
 	}
 	return info, nil
 }
