@@ -78,7 +78,8 @@
 //
 // Inherit is no request to a device: the owner of a clone asks the owner of its parent for blocks as of the
 // pin W. The page field is the number of the first one in the volume; what is absent there is data of zeroes.
-// The blocks are raw, as they lie in rows: those of an encrypted volume are ciphertext. NotMine: not owned
+// The blocks are raw, as they lie in rows: those of an encrypted volume are ciphertext. (Of a compressed one
+// they are unpacked, and sealed one by one.) NotMine: not owned
 // there, or not to be had in time; IOError: lost for good.
 //
 //	block record, 20 bytes

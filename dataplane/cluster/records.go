@@ -153,6 +153,8 @@ type Pool struct {
 	MinColumns int `json:"min_columns,omitempty"`
 	// Encryption of volumes that do not say otherwise; empty: none.
 	Encryption string `json:"encryption,omitempty"`
+	// Compression of volumes that do not say otherwise; empty: none.
+	Compression string `json:"compression,omitempty"`
 	// QoS bounds the hosts of its volumes.
 	QoS *PoolQoS `json:"qos,omitempty"`
 	// Thick are volumes that do not say otherwise.
@@ -192,8 +194,7 @@ type Volume struct {
 	Hidden bool `json:"hidden,omitempty"`
 	// Encryption of its blocks; nil: none.
 	Encryption *Encryption `json:"encryption,omitempty"`
-	// Thick: its whole size is set aside in the pool.
-	Thick bool `json:"thick,omitempty"`
+	Storing
 	// ReadOnly: hosts may not write. Whoever manages it may still revert, resize and flatten it.
 	ReadOnly bool `json:"read_only,omitempty"`
 	// QoS bounds its hosts; nil: as the pool says.
@@ -338,6 +339,9 @@ type VolumeStats struct {
 	Unrepaired   uint64     `json:"unrepaired,omitempty"`    // bad blocks that could not be repaired so far
 	Compared     uint64     `json:"compared,omitempty"`      // times that this owner has compared all rows
 	Disagreed    uint64     `json:"disagreed,omitempty"`     // rows with wrong parities, written anew
+	// Packed is what is stored of the stripe units that were compressed by this owner, in percent of them; 0:
+	// there are none.
+	Packed uint8 `json:"packed,omitempty"`
 }
 
 // NodeStats is published by every node when it changes, at most every few seconds.

@@ -126,6 +126,12 @@ func (v *Volume) Validate() error {
 	if err := v.Encryption.Validate(); err != nil {
 		return err
 	}
+	if err := ValidateCompression("compression", v.Compression); err != nil {
+		return err
+	}
+	if v.Compression != "" && v.Parent != nil {
+		return bad("compression", "is %s, but a clone has none", v.Compression)
+	}
 	if err := v.QoS.Validate("qos"); err != nil {
 		return err
 	}
@@ -181,6 +187,9 @@ func (p *Pool) ValidatePolicy() error {
 		return err
 	}
 	if err := ValidateOvercommit("overcommit", p.Overcommit); err != nil {
+		return err
+	}
+	if err := p.Compressible("compression", p.Compression); err != nil {
 		return err
 	}
 	return ValidateEncryption("encryption", p.Encryption)

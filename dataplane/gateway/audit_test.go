@@ -14,7 +14,8 @@ func TestVolumesTakeTurns(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	var all []*session
 	for i := range 3 {
-		s := &session{v: &Volume{g: g, geometry: stripe.Geometry{Data: 1, Parity: 1}}, eng: new(engine.Engine)}
+		s := &session{v: &Volume{g: g, shape: shape{geometry: stripe.Geometry{Data: 1, Parity: 1}}},
+			eng: new(engine.Engine)}
 		s.walking.audit.due = start.Add(time.Duration(i) * time.Minute)
 		s.serving.Store(true)
 		all = append(all, s)

@@ -18,7 +18,8 @@ import (
 //	                            '--> Peers --> node of the parent's owner: Inherit --> lent --> its engine
 //
 // The parent, when it is a clone itself, asks its own parent in turn. Blocks are passed on as they lie in
-// rows: a clone has its parent's data key, and the place of a block is the same in both. No lease is asked
+// rows: a clone has its parent's data key, and the place of a block is the same in both. (A compressed parent
+// unpacks what it lends, and seals the blocks as they would lie in rows that are not.) No lease is asked
 // for: what is seen as of a pin never changes, and devices refuse an owner that others have replaced.
 
 // Peers carries to the gateways of other nodes requests, each of which comes back through its Completer
@@ -48,7 +49,8 @@ type errand interface {
 type inherited struct {
 	s    *session
 	read *engine.ParentRead
-	op   engine.Op     // if the parent is owned here
+	from *session // that owns the parent, if it is owned here:
+	op   engine.Op
 	req  chunk.Request // else
 }
 
@@ -67,6 +69,7 @@ func (s *session) inherit(read *engine.ParentRead) {
 	owner, at := g.ownerOf(parent.Key)
 	switch {
 	case owner != nil:
+		i.from = owner
 		i.op = engine.Op{Kind: engine.Read, LBA: read.Block * (cluster.BlockSize / cluster.LBASize),
 			Sectors: uint32(len(read.Data) / cluster.LBASize), Data: read.Data, AsOf: parent.Pin, Tag: i}
 		if !owner.submitPinned(&i.op) {
@@ -116,7 +119,12 @@ func (s *session) submitPinned(op *engine.Op) (ok bool) {
 }
 
 // returned implements errand: the parent's engine here is done.
-func (i *inherited) returned() { i.end(i.op.Status) }
+func (i *inherited) returned() {
+	if i.op.Status == engine.OK {
+		i.from.sealLent(i.op.Data, i.op.LBA)
+	}
+	i.end(i.op.Status)
+}
 
 // ChunkDone implements chunk.Completer: another node has answered.
 func (i *inherited) ChunkDone(r *chunk.Request) {
@@ -215,6 +223,7 @@ func (l *lent) returned() {
 func (l *lent) answer() {
 	switch l.op.Status {
 	case engine.OK:
+		l.s.sealLent(l.buf, l.op.LBA)
 		copy(l.r.Data, l.buf)
 		table := crc32.MakeTable(crc32.Castagnoli)
 		for i := range l.r.Blocks {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 )
 
 type lentTo chan *chunk.Request
@@ -113,6 +115,38 @@ func TestALenderHasABound(t *testing.T) {
 		w.stall(false)
 		for _, done := range all {
 			w.lends(done, 0)
+		}
+	})
+}
+
+// TestACompressedVolumeLendsSealedBlocks: of an encrypted one a clone gets what it can open with the same key,
+// and zeroes where nothing was written.
+func TestACompressedVolumeLendsSealedBlocks(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.packed = true
+		w.encrypt()
+		w.start(1)
+		w.until("serving", func() bool { return w.serving(1) })
+		data := marked(8, "lent")
+		write := func(what []byte) {
+			if st := w.io(1, nvme.OpWrite, 0, 8, bytes.Clone(what)); st != nvme.Success {
+				t.Fatal(st)
+			}
+		}
+		write(data)
+		w.take(1)
+		write(marked(8, "later"))
+		r := <-w.borrow(1, w.snap(1).Pin)
+		got := r.Data
+		c, err := w.keys.Cipher(t.Context(), w.sealed)
+		if err != nil || r.Status != chunk.OK {
+			t.Fatalf("%v, %v", r.Status, err)
+		}
+		if bytes.Contains(got, []byte("plaintext")) || !bytes.Equal(got[4096:], make([]byte, 4096)) {
+			t.Error("it lends plaintext, or something that was never written")
+		}
+		if c.Open(got, 0); !bytes.Equal(got[:4096], data) {
+			t.Error("it lends something else")
 		}
 	})
 }

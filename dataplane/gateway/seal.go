@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
+	"github.com/ashlar-storage/ashlar/dataplane/pack"
 	"github.com/ashlar-storage/ashlar/dataplane/seal"
 )
 
@@ -72,16 +74,51 @@ func (g *Gateway) refusal(v *Volume) (cluster.VolumeStats, bool) {
 	return cluster.VolumeStats{Key: v.key, Epoch: o.Epoch, State: "refusing", Reason: *why}, true
 }
 
+// sealing are the ciphers of a volume, nil where nothing is to be done.
+type sealing struct {
+	hosts  *seal.Cipher // between hosts and the engine
+	clones *seal.Cipher // of what a compressed volume lends
+}
+
+// protect takes the volume's cipher, nil if it is not encrypted, and makes the packer of a compressed volume:
+// that compresses what hosts have sent, and seals what comes of it. The engine has such a volume in the
+// clear.
+func (s *session) protect(c *seal.Cipher) engine.Packer {
+	if !s.v.compressed {
+		s.seal.hosts = c
+		return nil
+	}
+	s.seal.clones = c
+	return pack.New(s.v.geometry.UnitBlocks, c)
+}
+
+// packedPercent is what is stored of the units that were packed, rounded up.
+func packedPercent(c *engine.Counters) uint8 {
+	return uint8((100*c.PackedInto + c.Packed - 1) / max(c.Packed, 1))
+}
+
+// sealLent makes of blocks that a clone's owner asked for, as they are read here, what lies in the clone's
+// rows: its blocks are sealed with the same key, and in the same place. Blocks of zeroes pass, as if they had
+// never been written.
+func (s *session) sealLent(data []byte, lba uint64) {
+	for c := s.seal.clones; c != nil && len(data) > 0; data = data[cluster.BlockSize:] {
+		if b := data[:cluster.BlockSize]; b[0] != 0 || !bytes.Equal(b[1:], b[:len(b)-1]) {
+			c.Seal(b, lba)
+		}
+		lba += cluster.BlockSize / cluster.LBASize
+	}
+}
+
 // seal encrypts what the host sent, in the target's buffer: nobody reads it in the clear again.
 func (h *hostIO) seal() {
-	if c := h.s.seal; c != nil {
+	if c := h.s.seal.hosts; c != nil {
 		c.Seal(h.req.Data, h.req.Cmd.SLBA())
 	}
 }
 
 // unseal decrypts what the engine read, in the buffer that goes to the host.
 func (h *hostIO) unseal() {
-	if c := h.s.seal; c != nil && h.op.Kind == engine.Read && h.op.Status == engine.OK {
+	if c := h.s.seal.hosts; c != nil && h.op.Kind == engine.Read && h.op.Status == engine.OK {
 		c.Open(h.op.Data, h.op.LBA)
 	}
 }

@@ -85,9 +85,21 @@ func (w *world) onDisk(text string) bool {
 
 // TestEncryptedVolume: hosts read what they wrote in every size, at every place, over blocks that were never
 // written and that were deallocated; on the devices there is no plaintext of it.
-func TestEncryptedVolume(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
+func TestEncryptedVolume(t *testing.T) { testStored(t, (*world).encrypt) }
+
+// TestCompressedVolume and TestCompressedEncryptedVolume: the same, and less is written than hosts write.
+func TestCompressedVolume(t *testing.T) { testStored(t, func(w *world) { w.packed = true }) }
+
+func TestCompressedEncryptedVolume(t *testing.T) {
+	testStored(t, func(w *world) {
+		w.packed = true
 		w.encrypt()
+	})
+}
+
+func testStored(t *testing.T, policy func(*world)) {
+	inBubble(t, func(t *testing.T, w *world) {
+		policy(w)
 		w.start(1)
 		w.until("served", func() bool { return w.serving(1) })
 		model := make([]byte, 1<<20)
@@ -136,8 +148,11 @@ func TestEncryptedVolume(t *testing.T) {
 		everything()
 		check(3, 1)
 		check(1040, 2)
-		if w.onDisk("plaintext") {
+		if w.onDisk("plaintext") && w.sealed != nil {
 			t.Error("there is plaintext on the devices")
+		}
+		if st := w.gateway(1).Stats(); w.packed != (st[0].Packed > 0 && st[0].Packed < 70) {
+			t.Errorf("%d %% of what was written is stored", st[0].Packed)
 		}
 		w.stop(1)
 		w.start(2) // another node has the key, too

@@ -12,7 +12,6 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
-	"github.com/ashlar-storage/ashlar/dataplane/seal"
 	"github.com/ashlar-storage/ashlar/dataplane/stats"
 )
 
@@ -32,7 +31,7 @@ func attemptTimeout(n int) time.Duration { return min(arbiterFirst<<min(n, 8), a
 type session struct {
 	v     *Volume
 	epoch uint32
-	seal  *seal.Cipher    // nil: the volume is not encrypted
+	seal  sealing
 	ctx   context.Context // ends with the session
 	stop  context.CancelFunc
 	ended atomic.Bool
@@ -429,7 +428,7 @@ func (s *session) stats() cluster.VolumeStats {
 	st := cluster.VolumeStats{Key: s.v.key, Epoch: s.epoch, State: "opening", Down: now.Down,
 		Away: uint64(now.Away), Stale: uint64(now.Stale), MovingTo: now.MovingTo, MovedGroups: now.Cursor,
 		Copied: c.Copied * cluster.BlockSize, RepairedBad: c.Repaired, DegradedRead: c.Degraded,
-		Unrepaired: uint64(now.Bad), Disagreed: c.Disagreed, Compared: c.AuditPasses}
+		Unrepaired: uint64(now.Bad), Disagreed: c.Disagreed, Compared: c.AuditPasses, Packed: packedPercent(&c)}
 	if s.serving.Load() {
 		st.State = "serving"
 	}

@@ -189,7 +189,8 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 		return fmt.Errorf("become owner of volume %v: %w", v.key, err)
 	}
 	v.attempts = 0
-	s := &session{v: v, epoch: next.Epoch, seal: cipher}
+	s := &session{v: v, epoch: next.Epoch}
+	packer := s.protect(cipher)
 	s.settling.pins, s.settling.done = make(map[cluster.UUID]cluster.Seq), make(map[cluster.UUID]int64)
 	s.ctx, s.stop = context.WithCancel(g.ctx)
 	s.walking.audit.due = time.Now().Add(g.o.Audit.Interval / auditFirst)
@@ -200,7 +201,7 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Code: v.code,
 		Tables: g.tables(v), View: next.View, Parent: v.inherits(), Flattened: next.Flattened,
 		Cut: s.cut(), MinColumns: v.minColumns, Near: near, Patience: int(patience / tickEvery), Awaited: awaited,
-		Doubted: doubted})
+		Doubted: doubted, Packer: packer})
 	if err != nil {
 		s.stop()
 		return err

@@ -29,15 +29,11 @@ type vacancy struct {
 // Volume is a volume as the hosts of this node see it: an nvmet.Namespace, on the owner and on every other
 // node.
 type Volume struct {
-	g        *Gateway
-	key      cluster.VolumeKey
-	uuid     cluster.UUID
-	geometry stripe.Geometry
-	geoErr   error
-	pool     string
-	code     cluster.Code
-	// minColumns of a row must be writable for a host write to begin; 0: as many as there are data columns.
-	minColumns int
+	g    *Gateway
+	key  cluster.VolumeKey
+	uuid cluster.UUID
+	pool string
+	shape
 	blocks     atomic.Uint64           // of 512 B
 	session    atomic.Pointer[session] // nil: not the owner
 	encryption atomic.Pointer[cluster.Encryption]
@@ -53,9 +49,19 @@ type Volume struct {
 	attempts int
 }
 
+// shape is what of a volume stays as it was made.
+type shape struct {
+	geometry stripe.Geometry
+	geoErr   error
+	code     cluster.Code
+	// minColumns of a row must be writable for a host write to begin; 0: as many as there are data columns.
+	minColumns int
+	compressed bool
+}
+
 func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool) *Volume {
-	v := &Volume{g: g, key: rec.Key, uuid: rec.UUID, pool: pool.Name, code: pool.Code,
-		minColumns: pool.MinColumns}
+	v := &Volume{g: g, key: rec.Key, uuid: rec.UUID, pool: pool.Name, shape: shape{code: pool.Code,
+		minColumns: pool.MinColumns, compressed: rec.Compression != ""}}
 	v.geometry, v.geoErr = stripe.New(pool)
 	v.blocks.Store(rec.Size / cluster.LBASize)
 	v.encryption.Store(rec.Encryption)

@@ -62,6 +62,7 @@ type world struct {
 type policies struct {
 	shrink *cluster.Cut
 	sealed *cluster.Encryption
+	packed bool // units of 16 KiB, compressed
 	keys   Keys
 	bound  *cluster.QoS     // of the volume
 	pool   *cluster.PoolQoS // of its pool
@@ -132,6 +133,9 @@ func (w *world) state() *cluster.State {
 		o := cluster.OwnerAt{Owner: w.record.Clone(), Revision: w.record.Revision}
 		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: w.size,
 			Cut: w.shrink, Encryption: w.sealed, QoS: w.bound}
+		if w.packed {
+			pool.StripeUnit, s.Volumes[key()].Compression = 16<<10, cluster.CompressionS2
+		}
 		s.Owners[key()] = &o
 	}
 	s.Snapshots = map[cluster.UUID]*cluster.SnapshotAt{}
