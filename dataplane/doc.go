@@ -5,7 +5,8 @@
 //	   restapi: api -> manager -> store ==> etcd ==> watch
 //	                                                   |
 //	host --NVMe/TCP--> nvmet --> gateway --------.   cluster map (by epoch)
-//	                  (nvme P)    qos P, seal    |     |
+//	                  (nvme P)    qos P, seal,   |     |
+//	                              pack           |     |
 //	                              engine    P    |     |
 //	                              stripe    P    |   node: assembles a daemon, swaps maps
 //	                              placement P    |
@@ -31,6 +32,7 @@
 //   - xts: AES-256-XTS at the speed of the processor.
 //   - qos: when commands may begin, so that volumes and pools keep to their limits.
 //   - seal: what encryption of a volume is: blocks, zeroes, wrapped keys.
+//   - pack: compression of stripe units.
 //   - keyring: where the keys are found that wrap those of volumes.
 //   - gateway: ownership, fencing and hand-over; drives an engine per volume.
 //   - peer: the traffic between nodes, both sides of it: chunk requests, lease renewals, fences.

@@ -119,8 +119,8 @@ func TestALenderHasABound(t *testing.T) {
 	})
 }
 
-// TestACompressedVolumeLendsSealedBlocks: of an encrypted one a clone gets what it can open with the same key,
-// and zeroes where nothing was written.
+// TestACompressedVolumeLendsSealedBlocks: of an encrypted one a clone gets what it can open with the same
+// key, and zeroes where nothing was written.
 func TestACompressedVolumeLendsSealedBlocks(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.packed = true

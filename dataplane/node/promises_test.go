@@ -18,7 +18,7 @@ func TestAThickVolumeFindsRoom(t *testing.T) {
 	w.inMemory(2, device)
 	w.startAll(2)
 	_, thickAt := w.createBy(&cluster.Volume{Name: "thick", Pool: "p", Size: thick, Hosts: []string{testHost},
-		Thick: true}, 1)
+		Storing: cluster.Storing{Thick: true}}, 1)
 	_, thinAt := w.create(2 * device)
 	fills, counts := open(t, thinAt), open(t, thickAt)
 	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i), 0x5c, byte(i >> 8)}, piece)[:piece] }

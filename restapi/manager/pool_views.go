@@ -107,6 +107,7 @@ func (v *view) pool(p *cluster.Pool, c *census) wire.Pool {
 		ChunkSize: p.ChunkSize, StripeUnit: p.StripeUnit,
 		PoolPolicy: wire.PoolPolicy{Relax: p.Relax, MinColumns: p.MinColumns,
 			Encryption: cmp.Or(p.Encryption, cluster.EncryptionNone), QoS: drawPoolQoS(p.QoS),
+			Compression:  cmp.Or(p.Compression, cluster.CompressionNone),
 			Provisioning: provisioning(p.Thick), Overcommit: p.Overcommit},
 		Usable: float64(p.Data) / float64(p.Width()), Domains: domainsOf(p, members), Devices: p.Devices(),
 		Table: uint32(len(p.Changes)), Description: p.Description,

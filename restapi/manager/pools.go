@@ -35,6 +35,7 @@ func policyFrom(r wire.PoolCreate) (cluster.Pool, error) {
 		Name: r.Name, Code: r.Code, Data: r.Data, Domain: r.Domain, ChunkSize: r.ChunkSize,
 		StripeUnit: r.StripeUnit, Relax: r.Relax, MinColumns: r.MinColumns, Description: r.Description,
 		Encryption: r.Encryption, Thick: r.Provisioning == wire.Thick, Overcommit: r.Overcommit,
+		Compression: orNone(r.Compression),
 	}
 	if p.Code == "" {
 		p.Code = cluster.CodeReplica
@@ -128,7 +129,7 @@ func samePool(have, want *cluster.Pool, devices []cluster.DeviceID) bool {
 	return have.Code == want.Code && have.Data == want.Data && have.Parity == want.Parity &&
 		have.Domain == want.Domain && have.ChunkSize == want.ChunkSize && have.StripeUnit == want.StripeUnit &&
 		have.Relax == want.Relax && have.MinColumns == want.MinColumns && have.Description == want.Description &&
-		have.Encryption == want.Encryption &&
+		have.Encryption == want.Encryption && have.Compression == want.Compression &&
 		(len(devices) == 0 || slices.Equal(have.FirstDevices(), devices))
 }
 

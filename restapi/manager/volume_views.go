@@ -113,7 +113,7 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 		w.Owner = &wire.Owner{Gateway: owner.Gateway, Epoch: owner.Epoch}
 	}
 	if st := s.of(&rec, &owner); st != nil {
-		w.State = st.State
+		w.State, w.Stored = st.State, st.Packed
 	}
 	return w
 }

@@ -61,6 +61,9 @@ func (m *Manager) CreateVolume(ctx context.Context, r wire.VolumeCreate) (
 		if err := asProvisioned(snap, &rec, r.Provisioning); err != nil {
 			return err
 		}
+		if err := asCompressed(snap, &rec, r.Compression); err != nil {
+			return err
+		}
 		vol, err = m.makeVolume(ctx, snap, rec, nil)
 		return err
 	})

@@ -14,6 +14,8 @@ type PoolCreate struct {
 	Relax      bool                `json:"relax,omitempty"`
 	MinColumns int                 `json:"min_columns,omitempty"`
 	Encryption string              `json:"encryption,omitempty"`
+	// Compression, "s2" or "none", is of volumes that do not say otherwise.
+	Compression string `json:"compression,omitempty"`
 	// Provisioning, Thin or Thick, is of volumes that do not say otherwise.
 	Provisioning string             `json:"provisioning,omitempty"`
 	Overcommit   float64            `json:"overcommit_ratio,omitempty"`
@@ -57,6 +59,8 @@ type PoolPolicy struct {
 	MinColumns int      `json:"min_columns"`
 	Encryption string   `json:"encryption"` // of volumes that do not say otherwise: "none" or "aes-256-xts"
 	QoS        *PoolQoS `json:"qos,omitempty"`
+	// Compression is of volumes that do not say otherwise: "none" or "s2".
+	Compression string `json:"compression"`
 	// Provisioning, Thin or Thick, is of volumes that do not say otherwise.
 	Provisioning string  `json:"provisioning"`
 	Overcommit   float64 `json:"overcommit_ratio"` // 0: not bounded
@@ -64,6 +68,7 @@ type PoolPolicy struct {
 
 // PoolUpdate changes what it names of a pool, as a JSON merge patch (RFC 7396): the rest stays.
 type PoolUpdate struct {
+	Compression  string   `json:"compression,omitempty"`
 	Provisioning string   `json:"provisioning,omitempty"`
 	Overcommit   *float64 `json:"overcommit_ratio,omitempty"`
 }

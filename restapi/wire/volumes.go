@@ -18,6 +18,8 @@ type VolumeCreate struct {
 	Metadata cluster.Metadata `json:"metadata,omitempty"`
 	// Encryption is "aes-256-xts", "none", or empty: as the pool says, or the source.
 	Encryption string `json:"encryption,omitempty"`
+	// Compression is "s2", "none", or empty: as the pool says. A clone has none.
+	Compression string `json:"compression,omitempty"`
 	// Provisioning is Thin, Thick, or empty: as the pool says.
 	Provisioning string `json:"provisioning,omitempty"`
 	// ReadOnly: hosts may not write, from the beginning on.
@@ -97,6 +99,9 @@ type VolumePolicy struct {
 	Provisioning string `json:"provisioning"` // Thin or Thick
 	ReadOnly     bool   `json:"read_only"`
 	QoS          *QoS   `json:"qos,omitempty"` // of its own; absent: as the pool says
+	Compression  string `json:"compression"`   // "none" or "s2"
+	// Stored is what is stored of the data that was compressed since the owner began, in percent of it.
+	Stored uint8 `json:"stored_percent,omitempty"`
 }
 
 // Sealing is how a volume is encrypted.

@@ -69,6 +69,8 @@ func poolCreate(g *global) *cobra.Command {
 	f.StringVar(&p.unit, "stripe-unit", "", "power of two from 4KiB to the chunk size (default 16KiB)")
 	f.StringVar(&p.opts.Encryption, "encryption", "",
 		"of volumes that do not say otherwise: aes-256-xts or none (default none)")
+	f.StringVar(&p.opts.Compression, "compression", "",
+		"of volumes that do not say otherwise: s2 or none (default none)")
 	f.StringVar(&p.opts.Provisioning, "provisioning", "",
 		"of volumes that do not say otherwise: thin (default) or thick")
 	f.Float64Var(&p.opts.Overcommit, "overcommit", 0, "how much larger than what is free for them thin volumes "+
@@ -177,6 +179,7 @@ func poolTable(p wire.Pool) table {
 	t.add("CHUNK SIZE", bytesText(uint64(p.ChunkSize)))
 	t.add("STRIPE UNIT", bytesText(uint64(p.StripeUnit)))
 	t.add("ENCRYPTION", p.Encryption)
+	t.add("COMPRESSION", p.Compression)
 	if q := p.QoS; q != nil {
 		t.add("LIMITS", "of each volume "+qosText(orEmpty(q.Volume))+"; of all "+qosText(orEmpty(q.Total)))
 	}

@@ -13,13 +13,15 @@ func poolUpdate(g *global) *cobra.Command {
 	var ratio float64
 	var u wire.PoolUpdate
 	c := &cobra.Command{
-		Use: "update POOL", Short: "Change how volumes of a pool are provisioned", Args: cobra.ExactArgs(1),
+		Use: "update POOL", Short: "Change how volumes of a pool are provisioned and compressed",
+		Args: cobra.ExactArgs(1),
 		Long: "Change how volumes of a pool are provisioned. A thick volume has its whole size set aside; thin " +
 			"ones share the rest, and may together be as many times larger as --overcommit says. What is there " +
-			"already stays as it is.",
+			"already stays as it is: a volume is compressed for good, or never.",
 		Example: "  ashlar pool update fast --overcommit 3\n" +
 			"  ashlar pool update fast --overcommit 0   # not bounded\n" +
-			"  ashlar pool update db --provisioning thick",
+			"  ashlar pool update db --provisioning thick\n" +
+			"  ashlar pool update logs --compression s2",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			if cmd.Flags().Changed("overcommit") {
 				u.Overcommit = &ratio
@@ -33,6 +35,8 @@ func poolUpdate(g *global) *cobra.Command {
 	}
 	c.Flags().StringVar(&u.Provisioning, "provisioning", "",
 		"thin or thick, of volumes made from now on that do not say otherwise")
+	c.Flags().StringVar(&u.Compression, "compression", "",
+		"s2 or none, of volumes made from now on that do not say otherwise")
 	c.Flags().Float64Var(&ratio, "overcommit", 0, "1 to 1000, or 0: not bounded")
 	return c
 }

@@ -26,7 +26,7 @@ func volumeCommand(g *global) *cobra.Command {
 }
 
 func volumeCreate(g *global) *cobra.Command {
-	var id, project, encryption, provisioning, description string
+	var id, project, encryption, compression, provisioning, description string
 	var readOnly bool
 	var from origin
 	var meta map[string]string
@@ -39,7 +39,7 @@ func volumeCreate(g *global) *cobra.Command {
 			"  ashlar volume create disk3 --from-volume disk1 --size 20GiB",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			opts := wire.VolumeCreate{Name: args[0], Project: project, Metadata: meta, Encryption: encryption,
-				Provisioning: provisioning, Description: description, ReadOnly: readOnly}
+				Compression: compression, Provisioning: provisioning, Description: description, ReadOnly: readOnly}
 			err := from.apply(cmd.Context(), c, &opts)
 			if err != nil {
 				return err
@@ -62,6 +62,7 @@ func volumeCreate(g *global) *cobra.Command {
 	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
 	f.StringVar(&description, "description", "", "words to keep with it")
 	f.StringVar(&encryption, "encryption", "", "aes-256-xts or none (default: as the pool says, or the source)")
+	f.StringVar(&compression, "compression", "", "s2 or none (default: as the pool says; a clone has none)")
 	f.StringVar(&provisioning, "provisioning", "", "thin or thick: its whole size is set aside (default: as "+
 		"the pool says)")
 	f.BoolVar(&readOnly, "read-only", false, "hosts may not write to it")
@@ -163,6 +164,13 @@ func encryptionText(v wire.Volume) string {
 	return v.Encryption + ", wrapped by cluster key " + v.ClusterKey
 }
 
+func compressionText(v wire.Volume) string {
+	if v.Stored == 0 {
+		return v.Compression
+	}
+	return fmt.Sprintf("%s, %d %% of what was written since its owner began is stored", v.Compression, v.Stored)
+}
+
 func volumeTable(v wire.Volume) table {
 	var t table
 	t.add("ID", v.ID)
@@ -188,6 +196,9 @@ func volumeTable(v wire.Volume) table {
 	}
 	if v.Encryption != cluster.EncryptionNone {
 		t.add("ENCRYPTION", encryptionText(v))
+	}
+	if v.Compression != cluster.CompressionNone {
+		t.add("COMPRESSION", compressionText(v))
 	}
 	if p := v.Parent; p != nil {
 		t.add("PARENT", fmt.Sprintf("volume %s, as of snapshot %s", p.Volume, p.Snapshot))

@@ -89,6 +89,7 @@ func (s scrape) volume(v *gateway.VolumeFigures, name string) {
 		"degraded_reads": c.Degraded, "repaired_blocks": c.Repaired, "journal_entries": c.Entries,
 		"copied_bytes": c.Copied * cluster.BlockSize, "comparisons": c.AuditPasses, "disagreed_rows": c.Disagreed,
 		"inherited_bytes": c.Inherited * cluster.BlockSize, "flattened_bytes": c.Flattened * cluster.BlockSize,
+		"packed_bytes": c.Packed * cluster.BlockSize, "packed_into_bytes": c.PackedInto * cluster.BlockSize,
 	} {
 		s.count("ashlar_volume_"+name+"_total", value, id, v.Pool)
 	}

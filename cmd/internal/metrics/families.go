@@ -57,6 +57,8 @@ func volumeFamilies() []family {
 		{"ashlar_volume_copied_bytes_total", counter, volume, "bytes brought home or moved"},
 		{"ashlar_volume_inherited_bytes_total", counter, volume, "bytes that a clone asked its parent for"},
 		{"ashlar_volume_flattened_bytes_total", counter, volume, "of these, bytes copied by a flatten"},
+		{"ashlar_volume_packed_bytes_total", counter, volume, "bytes of stripe units that were compressed"},
+		{"ashlar_volume_packed_into_bytes_total", counter, volume, "bytes that are stored of them"},
 		{"ashlar_volume_opened_rows_total", counter, volume + " outcome",
 			"row versions that the open found unfinished: completed (forward) or undone"},
 		{"ashlar_volume_comparisons_total", counter, volume, "passes that compared all rows"},
