@@ -8,6 +8,8 @@
 //   - The first member of a cluster starts with Config.Peers empty. Every later one first calls AddLearner
 //     with a client of the running cluster and starts with the peers that call returned. Peers matters only
 //     while the data directory is empty, so a restart may pass anything there.
+//   - With Config.TLS members take clients and each other with certificates of its authorities only. What a
+//     member shows follows the file; whom it trusts, Restart.
 //   - A learner does not vote and does not serve clients. Settle promotes learners so that the number of
 //     voters stays odd: with an even number one more member can fail no more, but one more can do harm. Two
 //     nodes therefore have one voter, and the third node brings two.

@@ -228,3 +228,36 @@ func TestStartRefusesBadSettings(t *testing.T) {
 		t.Error("a client without endpoints was made")
 	}
 }
+
+// TestRestart: a member that starts again in the same process keeps what it had, clients find it by
+// themselves, and nobody takes it for one that ended; then it stops like any other.
+func TestRestart(t *testing.T) {
+	ctx := testContext(t)
+	m := start(t, memberConfig(t, "a"))
+	if err := m.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, m.ClientURL())
+	id := m.ID()
+	for i := range 2 {
+		if _, err := c.Put(ctx, "k", fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Get(ctx, "k")
+		if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != fmt.Sprint(i) || m.ID() != id {
+			t.Fatalf("after restart %d: %v, %v", i, got, err)
+		}
+		if m.Err() != nil {
+			t.Fatalf("ended: %v", m.Err())
+		}
+	}
+	m.Stop()
+	<-m.Done()
+	if err := m.Restart(ctx); err == nil {
+		t.Error("a stopped member started again")
+	}
+	m.Stop() // changes nothing
+}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/url"
@@ -19,6 +20,10 @@ const (
 	greetingTimeout = 2 * time.Second        // for one of them to answer
 	refusalTimeout  = 300 * time.Millisecond // for one of them to refuse this node's certificate
 )
+
+// alertUnknownCA is what a server says to a certificate of an authority that it does not trust (RFC 8446,
+// section 6).
+const alertUnknownCA = tls.AlertError(48)
 
 // ErrLeftBehind says that the cluster's authority was replaced without this node.
 var ErrLeftBehind = errors.New("the other etcd members trust another authority: the cluster's was replaced " +
@@ -146,8 +151,8 @@ func meets(ctx context.Context, addr string, c *tls.Config) (stranger, reached b
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: c}).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		var untrusted *tls.CertificateVerificationError
-		return errors.As(err, &untrusted), false
+		var unknown x509.UnknownAuthorityError // not: a clock that is wrong, or a name
+		return errors.As(err, &unknown), false
 	}
 	defer func() { _ = conn.Close() }()
 	if err := conn.SetReadDeadline(time.Now().Add(refusalTimeout)); err != nil {
@@ -157,7 +162,7 @@ func meets(ctx context.Context, addr string, c *tls.Config) (stranger, reached b
 	_, err = conn.Read(make([]byte, 1))
 	var alert *net.OpError
 	if errors.As(err, &alert) && alert.Op == "remote error" {
-		return true, true
+		return alert.Err.Error() == alertUnknownCA.Error(), true
 	}
 	return false, err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }

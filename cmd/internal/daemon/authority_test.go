@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/pki"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -225,4 +228,77 @@ func TestWhoDrivesAReplacement(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestMeets: only whoever does not trust the other's authority makes a stranger, not a clock or a name that
+// is wrong.
+func TestMeets(t *testing.T) {
+	now := time.Now()
+	a, b := newAuthority(t), newAuthority(t)
+	both := a.Certificate() + b.Certificate()
+	over := now.Add(-2 * pki.LeafLife)
+	for _, c := range []struct {
+		name                string
+		server, client      *pki.Authority
+		trusted             string // by the server
+		believed            string // by the client
+		issued              time.Time
+		host                string
+		stranger, reachable bool
+	}{
+		{"friends", a, a, a.Certificate(), a.Certificate(), now, "127.0.0.1", false, true},
+		{"old and new", b, a, both, both, now, "127.0.0.1", false, true},
+		{"a server of another", b, a, both, a.Certificate(), now, "127.0.0.1", true, false},
+		{"a server that refuses", b, a, b.Certificate(), both, now, "127.0.0.1", true, true},
+		{"a server whose certificate is over", a, a, both, both, over, "127.0.0.1", false, false},
+		{"a server somewhere else", a, a, both, both, now, "192.0.2.1", false, false},
+	} {
+		shown, err := c.server.Issue("server", []string{c.host}, c.issued)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := c.client.Issue("client", []string{"127.0.0.1"}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{*shown},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(t, c.trusted), MinVersion: tls.VersionTLS13})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			conn, err := ln.Accept()
+			if err == nil {
+				_, _ = conn.Read(make([]byte, 1)) // until the client has gone
+				_ = conn.Close()
+			}
+		}()
+		stranger, reached := meets(t.Context(), ln.Addr().String(), &tls.Config{RootCAs: pool(t, c.believed),
+			Certificates: []tls.Certificate{*own}})
+		if stranger != c.stranger || reached != c.reachable {
+			t.Errorf("%s: stranger %v, reached %v", c.name, stranger, reached)
+		}
+		_ = ln.Close()
+	}
+	if stranger, reached := meets(t.Context(), freeServices(t).REST, &tls.Config{}); stranger || reached {
+		t.Error("met somebody where nobody is")
+	}
+}
+
+func newAuthority(t *testing.T) *pki.Authority {
+	t.Helper()
+	a, err := pki.NewAuthority("test", time.Now().Add(-3*pki.LeafLife))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func pool(t *testing.T, text string) *x509.CertPool {
+	t.Helper()
+	trust, err := pki.NewTrust(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust.Pool()
 }
