@@ -122,23 +122,15 @@ func (o Options) withDefaults() Options {
 }
 
 // prepare makes the kernel ready (setup.sh) and writes the initramfs of this guest.
-func (m *machine) prepare(initrd string) error {
-	root, err := build.Root()
-	if err != nil {
-		return err
-	}
+func (m *machine) prepare(initrd string) (err error) {
 	flavour := "cloud"
 	if m.options.HostRoot {
 		flavour = "full"
 	}
-	setup := exec.Command(filepath.Join(root, "e2e", "guest", "setup.sh"), flavour)
-	var said bytes.Buffer
-	setup.Stderr = &said
-	dir, err := setup.Output()
-	if err != nil {
-		return fmt.Errorf("setup.sh: %w\n%s", err, said.Bytes())
+	if m.prepared, err = prepared(flavour); err != nil {
+		return err
 	}
-	m.prepared, m.initrd = strings.TrimSpace(string(dir)), initrd
+	m.initrd = initrd
 	files := []file{
 		{"/etc/nvme/hostnqn", 0o644, []byte(m.options.HostNQN + "\n")},
 		{"/etc/nvme/hostid", 0o644, []byte(m.options.HostID + "\n")},
@@ -158,6 +150,33 @@ func (m *machine) prepare(initrd string) error {
 		files = append(files, file{name, 0o755, data})
 	}
 	return writeInitrd(initrd, filepath.Join(m.prepared, "base.cpio"), files)
+}
+
+// prepared runs setup.sh and returns the directory that it made of a flavour.
+func prepared(flavour string) (string, error) {
+	root, err := build.Root()
+	if err != nil {
+		return "", err
+	}
+	setup := exec.Command(filepath.Join(root, "e2e", "guest", "setup.sh"), flavour)
+	var said bytes.Buffer
+	setup.Stderr = &said
+	dir, err := setup.Output()
+	if err != nil {
+		return "", fmt.Errorf("setup.sh: %w\n%s", err, said.Bytes())
+	}
+	return strings.TrimSpace(string(dir)), nil
+}
+
+// Image writes an initramfs, in which init is the first process and finds what setup.sh has put there, for a
+// machine that somebody else starts. It returns the path of the kernel.
+func Image(initrd string, init []byte) (kernel string, err error) {
+	dir, err := prepared("cloud")
+	if err != nil {
+		return "", err
+	}
+	files := []file{{"/init", 0o755, init}}
+	return filepath.Join(dir, "vmlinux"), writeInitrd(initrd, filepath.Join(dir, "base.cpio"), files)
 }
 
 // boot starts QEMU and the reader of its console.

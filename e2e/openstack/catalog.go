@@ -30,7 +30,7 @@ func (s *site) login(ctx context.Context, user, project string) (*gophercloud.Pr
 	return client, nil
 }
 
-// fillCatalog makes the service users (cinder, nova for those who attach, ashlar for its nodes) and Cinder's
+// fillCatalog makes the service users (one for each service, ashlar for the cluster's nodes) and Cinder's
 // endpoints.
 func (s *site) fillCatalog(ctx context.Context) error {
 	admin, err := s.login(ctx, "admin", "admin")
@@ -44,18 +44,21 @@ func (s *site) fillCatalog(ctx context.Context) error {
 	if err := makeServiceUsers(ctx, identity); err != nil {
 		return fmt.Errorf("fill the catalog: %w", err)
 	}
-	service, err := services.Create(ctx, identity,
-		services.CreateOpts{Name: "cinderv3", Type: "volumev3"}).Extract()
+	return register(ctx, identity, "cinderv3", "volumev3", s.CinderURL()+"/%(project_id)s")
+}
+
+// register enters a service into the catalog.
+func register(ctx context.Context, identity *gophercloud.ServiceClient, name, kind, url string) error {
+	service, err := services.Create(ctx, identity, services.CreateOpts{Name: name, Type: kind}).Extract()
 	if err != nil {
-		return fmt.Errorf("fill the catalog: service: %w", err)
+		return fmt.Errorf("fill the catalog: service %s: %w", name, err)
 	}
 	sides := []gophercloud.Availability{gophercloud.AvailabilityPublic, gophercloud.AvailabilityInternal}
 	for _, side := range sides {
 		if err := endpoints.Create(ctx, identity, endpoints.CreateOpts{
-			Availability: side, Region: region, ServiceID: service.ID,
-			URL: s.CinderURL() + "/%(project_id)s",
+			Availability: side, Region: region, ServiceID: service.ID, URL: url,
 		}).Err; err != nil {
-			return fmt.Errorf("fill the catalog: endpoint: %w", err)
+			return fmt.Errorf("fill the catalog: endpoint of %s: %w", name, err)
 		}
 	}
 	return nil
@@ -80,7 +83,7 @@ func makeServiceUsers(ctx context.Context, identity *gophercloud.ServiceClient) 
 	if err != nil {
 		return fmt.Errorf("roles: %w", err)
 	}
-	for _, name := range []string{"cinder", "nova", "ashlar"} {
+	for _, name := range []string{"cinder", "nova", "glance", "placement", "ashlar"} {
 		user, err := users.Create(ctx, identity, users.CreateOpts{
 			Name: name, DomainID: "default", Password: password,
 		}).Extract()

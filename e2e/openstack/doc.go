@@ -11,7 +11,16 @@
 // Processes are ended by the pids of their own sessions, and die with the test process even when that one is
 // killed; what it left on tmpfs then is removed by the next Start.
 //
-// There is no Nova: Cinder's log has the failed attempt to tell it when an attached volume was extended.
+// StartNova adds Nova with libvirt, Glance and Placement, and servers whose guests are a kernel and a shell
+// (guest-init). Volumes reach them as block devices of this machine by package loophost, which stands in for
+// a kernel's NVMe/TCP: with_loophost.py puts a connector into os-brick of the services that attach, and that
+// is all that differs from what Debian ships. There is no Neutron; what answers in its place has no networks.
+//
+//	nova-api --rabbit--> nova-scheduler, nova-compute --> libvirtd --> QEMU, emulated
+//	                                          | os-brick: nvmeof          | /dev/loopN
+//	                                          \----> loophost's agent --NVMe/TCP--> the test's cluster
+//
+// Without Nova, Cinder's log has the failed attempt to tell it when an attached volume was extended.
 //
 // setup.sh installs what is needed; Start calls it. Every wait is bounded by Patience, far above what an idle
 // machine needs, and ends at once when a process it depends on has ended.

@@ -16,7 +16,7 @@ import (
 
 // ports of one test bed, all on 127.0.0.1.
 type ports struct {
-	MySQL, Rabbit, RabbitDist, Epmd, Keystone, Cinder int
+	MySQL, Rabbit, RabbitDist, Epmd, Keystone, Cinder, Glance, Placement, Nova int
 }
 
 // site is what the templates of the configuration files see.
@@ -28,6 +28,7 @@ type site struct {
 	Token     string // of the cluster's API
 	Pool      string
 	Idle      bool
+	Loophost  string // socket of the host that attaches volumes; empty: nobody does
 }
 
 // newSite finds ports and a state directory.
@@ -72,9 +73,16 @@ func (s *site) backends() []string {
 	return []string{s.Backend()}
 }
 
-// KeystoneURL and CinderURL are what the catalog has.
-func (s *site) KeystoneURL() string { return fmt.Sprintf("http://127.0.0.1:%d/v3", s.Ports.Keystone) }
-func (s *site) CinderURL() string   { return fmt.Sprintf("http://127.0.0.1:%d/v3", s.Ports.Cinder) }
+// URL is that of a service at one of the ports; KeystoneURL and CinderURL are what the catalog has.
+func (s *site) URL(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+func (s *site) KeystoneURL() string { return s.URL(s.Ports.Keystone) + "/v3" }
+func (s *site) CinderURL() string   { return s.URL(s.Ports.Cinder) + "/v3" }
+
+// login is what the template auth sees: how a service user logs in.
+type login struct{ KeystoneURL, User string }
+
+// As is a login as a service user.
+func (s *site) As(user string) login { return login{s.KeystoneURL(), user} }
 
 func (s *site) path(name string) string { return filepath.Join(s.State, name) }
 
@@ -88,7 +96,8 @@ func freePorts() (ports, error) {
 			_ = ln.Close()
 		}
 	}()
-	for _, port := range []*int{&p.MySQL, &p.Rabbit, &p.RabbitDist, &p.Epmd, &p.Keystone, &p.Cinder} {
+	for _, port := range []*int{&p.MySQL, &p.Rabbit, &p.RabbitDist, &p.Epmd, &p.Keystone, &p.Cinder,
+		&p.Glance, &p.Placement, &p.Nova} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return ports{}, fmt.Errorf("find free ports: %w", err)
@@ -106,7 +115,9 @@ func (s *site) configure(templates string) error {
 		return fmt.Errorf("configure: %w", err)
 	}
 	for _, dir := range []string{"rabbit/mnesia", "rabbit/log", "keystone/fernet", "keystone/credential",
-		"cinder/lock", "cinder/conversion", "cinder/coordination"} {
+		"cinder/lock", "cinder/conversion", "cinder/coordination", "glance/images", "glance/staging",
+		"glance/tasks", "glance/lock", "nova/instances", "nova/lock", "libvirt/etc", "libvirt/run", "libvirt/lib",
+		"libvirt/cache", "libvirt/log", "libvirt/socket"} {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("configure: %w", err)
 		}
@@ -148,8 +159,13 @@ func (s *site) startDatabase(ctx context.Context, p *processes) error {
 	if err := p.wait(ctx, "MariaDB", listening("unix", s.Socket())); err != nil {
 		return err
 	}
+	return s.makeDatabases(ctx, p, "keystone", "cinder")
+}
+
+// makeDatabases makes empty databases that the services may use.
+func (s *site) makeDatabases(ctx context.Context, p *processes, names ...string) error {
 	sql := ""
-	for _, name := range []string{"keystone", "cinder"} {
+	for _, name := range names {
 		sql += fmt.Sprintf("create database %s; grant all on %s.* to 'os'@'%%' identified by 'os';", name, name)
 	}
 	return p.run(ctx, "mariadb-client", nil,
@@ -220,7 +236,18 @@ func (s *site) startOneOfCinder(p *processes, root, name string) error {
 	env := []string{"PYTHONPATH=" + filepath.Join(root, "cinder-driver") + ":" +
 		filepath.Join(root, "os-brick-connector") + ":" + filepath.Join(root, "e2e", "openstack", "idle"),
 		"PYTHONDONTWRITEBYTECODE=1"}
-	return p.start(name, env, "/usr/bin/"+name, "--config-file", s.path("cinder.conf"))
+	return p.start(name, env, s.command(root, name, "--config-file", s.path("cinder.conf"))...)
+}
+
+// command is the command line of a Python service; those that attach volumes do so with the loophost.
+func (s *site) command(root, name string, arguments ...string) []string {
+	module := map[string]string{cinderVolume: "cinder.cmd.volume", cinderBackup: "cinder.cmd.backup",
+		novaCompute: "nova.cmd.compute"}[name]
+	if s.Loophost == "" || module == "" {
+		return append([]string{"/usr/bin/" + name}, arguments...)
+	}
+	runner := filepath.Join(root, "e2e", "openstack", "with_loophost.py")
+	return append([]string{"/usr/bin/python3", runner, s.Loophost, module}, arguments...)
 }
 
 func tcpListening(port int) func(context.Context) error {

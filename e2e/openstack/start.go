@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ashlar-storage/ashlar/e2e/build"
+	"github.com/ashlar-storage/ashlar/e2e/loophost"
 )
 
 // Patience bounds every wait: bring-up as a whole, and each operation of the API.
@@ -25,10 +26,11 @@ const Patience = 4 * time.Minute
 
 // Options of a Cinder.
 type Options struct {
-	Plan      *Plan    // of where its Keystone will be, when the cluster has to know that
-	Endpoints []string // base URLs of the cluster's API
-	Token     string   // for it; empty: the driver logs in with Keystone as the user cinder
-	Pool      string   // pool that the backend offers
+	Plan      *Plan          // of where its Keystone will be, when the cluster has to know that
+	Endpoints []string       // base URLs of the cluster's API
+	Token     string         // for it; empty: the driver logs in with Keystone as the user cinder
+	Pool      string         // pool that the backend offers
+	Host      *loophost.Host // that attaches volumes for the services on this machine; nil: nobody does
 
 	Idle bool          // have a second backend, Idle, with a driver that does nothing
 	Poll time.Duration // how often waits look again; 0: every 100 ms
@@ -90,8 +92,8 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 		return nil, "", err
 	}
 	here := filepath.Join(root, "e2e", "openstack")
-	if out, err := exec.Command(filepath.Join(here, "setup.sh")).CombinedOutput(); err != nil {
-		return nil, "", fmt.Errorf("setup.sh: %w\n%s", err, out)
+	if err := setUp(root); err != nil {
+		return nil, "", err
 	}
 	logs := filepath.Join(root, ".build", "e2e", "openstack", strings.ReplaceAll(t.Name(), "/", "-"))
 	if err := os.RemoveAll(logs); err != nil {
@@ -106,6 +108,9 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	s := o.Plan.site
 	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
 	s.Idle = o.Idle
+	if o.Host != nil {
+		s.Loophost = o.Host.Socket()
+	}
 	c = &Cinder{site: s, procs: newProcesses(logs)}
 	if o.Poll > 0 {
 		c.procs.poll = o.Poll
@@ -120,6 +125,15 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 		return nil, "", err
 	}
 	return c, root, nil
+}
+
+// setUp installs the packages that are missing, and those of more.
+func setUp(root string, more ...string) error {
+	script := filepath.Join(root, "e2e", "openstack", "setup.sh")
+	if out, err := exec.Command(script, more...).CombinedOutput(); err != nil {
+		return fmt.Errorf("setup.sh: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // stateDir makes a directory on tmpfs where there is one: a database on a busy disk takes ten times as long.
