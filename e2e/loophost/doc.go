@@ -19,7 +19,10 @@
 //	PUT    /devices/ID          Target -> Device   attach; again: the same device
 //	GET    /devices/ID                 -> Device
 //	POST   /devices/ID/rescan          -> Device   with the size that the volume has now
-//	DELETE /devices/ID                             flush and detach; again: nothing
+//	DELETE /devices/ID                             detach; again: nothing
+//
+// Who detaches a device flushes it before, as os-brick does. The agent must not wait for its own devices: a
+// process that is killed while it waits for what only itself can answer does not end.
 //
 // ID is the UUID of the volume's namespace. Errors are {"error": "..."}: 400 for a request that makes no
 // sense, 404 for a device that is not attached, 409 for one that is in use, 502 for what the volume or the

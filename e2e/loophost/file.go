@@ -42,7 +42,8 @@ func mount(dir string, v *initiator.Volume) (*fuse.Server, error) {
 	root := &directory{file: &file{volume: v}}
 	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{
 		FsName: "ashlar", Name: "ashlar", DirectMountStrict: true, DisableXAttrs: true,
-		MaxWrite: maxTransfer, MaxBackground: 128,
+		DisableSplice: true, // whose pipes are as large as a request without its header
+		MaxWrite:      maxTransfer, MaxBackground: 128,
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("mount volume: %w", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -150,10 +151,25 @@ func (h *Host) Rescan(ctx context.Context, id uuid.UUID) (Device, error) {
 	return h.call(ctx, http.MethodPost, id.String()+"/rescan", nil)
 }
 
-// Detach takes a device away.
+// Detach flushes a device and takes it away.
 func (h *Host) Detach(ctx context.Context, id uuid.UUID) error {
-	_, err := h.call(ctx, http.MethodDelete, id.String(), nil)
+	d, err := h.Show(ctx, id)
+	if err == nil {
+		err = flush(d.Path)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = h.call(ctx, http.MethodDelete, id.String(), nil)
 	return err
+}
+
+func flush(path string) error {
+	dev, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dev.Sync(), dev.Close())
 }
 
 func (h *Host) call(ctx context.Context, method, what string, in any) (Device, error) {

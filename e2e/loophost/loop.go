@@ -17,7 +17,7 @@ const attempts = 32
 type loop struct{ dev *os.File }
 
 // newLoop finds a free device and gives it to the file. The ioctls are made here and not by losetup: a
-// process that serves FUSE must not wait for a child that closes FUSE files before it runs.
+// child has the FUSE file open until it runs another program, and closing that asks this process.
 func newLoop(f *os.File) (*loop, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
@@ -71,12 +71,9 @@ func (l *loop) size() (int64, error) { return l.dev.Seek(0, io.SeekEnd) }
 // errInUse is a device that somebody else has open.
 var errInUse = errors.New("the device is in use")
 
-// detach writes back what is cached of the device and clears it. While somebody else has it open it stays as
-// it is: a mistake that a kernel's own device would answer with I/O errors.
+// detach clears the device. While somebody else has it open it stays as it is: a mistake that a kernel's own
+// device would answer with I/O errors.
 func (l *loop) detach() error {
-	if err := l.dev.Sync(); err != nil {
-		return fmt.Errorf("flush %s: %w", l.path(), err)
-	}
 	if err := l.dev.Close(); err != nil {
 		return fmt.Errorf("close %s: %w", l.path(), err)
 	}

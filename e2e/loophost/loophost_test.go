@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +75,44 @@ func TestKilledHost(t *testing.T) {
 	b.gone(t, d.Path)
 }
 
+// TestKilledAtDetach kills a host while it waits for the write back of a device to nodes that stand still.
+func TestKilledAtDetach(t *testing.T) {
+	b := newBed(t)
+	d := b.attach(t.Context())
+	user := open(t, d.Path, 0)
+	if _, err := user.WriteAt(random(mib, 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := user.Close(); err != nil { // nobody has it now but the host
+		t.Fatal(err)
+	}
+	for _, n := range b.cluster.Nodes {
+		n.Pause()
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- b.host.Detach(t.Context(), b.id) }()
+	b.cluster.Eventually("the device is flushed", func() error {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("it was detached: %w", err)
+		default:
+		}
+		stat, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(d.Path), "inflight"))
+		if err == nil && strings.Join(strings.Fields(string(stat)), " ") == "0 0" {
+			err = errors.New("no I/O is in flight")
+		}
+		return err
+	})
+	b.host.Kill()
+	if err := <-ended; err == nil {
+		t.Error("detached by a host that was killed")
+	}
+	b.gone(t, d.Path)
+	for _, n := range b.cluster.Nodes {
+		n.Resume()
+	}
+}
+
 // TestRefused has attempts fail that cannot go well, and leave nothing behind.
 func TestRefused(t *testing.T) {
 	b := newBed(t)
@@ -95,9 +134,6 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := b.host.Show(ctx, b.id); err == nil {
 		t.Error("a device that is not attached is shown")
-	}
-	if err := b.host.Detach(ctx, b.id); err != nil {
-		t.Errorf("detach of nothing: %v", err)
 	}
 	b.attach(ctx)
 }
@@ -172,6 +208,9 @@ func (b *bed) zeroes(ctx context.Context, t *testing.T, path string) {
 	clear(want[4096 : mib/2])
 	const discard = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
 	if err := unix.Fallocate(int(dev.Fd()), discard, 32*mib+4096, mib/2-4096); err != nil {
+		t.Fatalf("discard: %v", err)
+	}
+	if err := unix.Fallocate(int(dev.Fd()), discard, 36*mib, 24*mib); err != nil { // more than one command does
 		t.Fatalf("discard: %v", err)
 	}
 	got := aligned(mib)
