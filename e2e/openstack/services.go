@@ -115,9 +115,9 @@ func (s *site) configure(templates string) error {
 		return fmt.Errorf("configure: %w", err)
 	}
 	for _, dir := range []string{"rabbit/mnesia", "rabbit/log", "keystone/fernet", "keystone/credential",
-		"cinder/lock", "cinder/conversion", "cinder/coordination", "glance/images", "glance/staging",
-		"glance/tasks", "glance/lock", "nova/instances", "nova/lock", "libvirt/etc", "libvirt/run", "libvirt/lib",
-		"libvirt/cache", "libvirt/log", "libvirt/socket"} {
+		"cinder/lock", "cinder/conversion", "cinder/coordination", "cinder/backup", "glance/images",
+		"glance/staging", "glance/tasks", "glance/lock", "nova/instances", "nova/lock", "libvirt/etc",
+		"libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket"} {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("configure: %w", err)
 		}
@@ -126,12 +126,8 @@ func (s *site) configure(templates string) error {
 		if t.Name() == "auth" {
 			continue // a part of cinder.conf
 		}
-		var out strings.Builder
-		if err := t.Execute(&out, s); err != nil {
-			return fmt.Errorf("configure %s: %w", t.Name(), err)
-		}
-		if err := os.WriteFile(s.path(t.Name()), []byte(out.String()), 0o600); err != nil {
-			return fmt.Errorf("configure: %w", err)
+		if err := s.write(t); err != nil {
+			return err
 		}
 	}
 	// Two fernet keys, the staged and the primary one, as keystone-manage fernet_setup would make them.
@@ -142,6 +138,18 @@ func (s *site) configure(templates string) error {
 		if err := os.WriteFile(s.path("keystone/fernet/"+name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("configure: %w", err)
 		}
+	}
+	return nil
+}
+
+// write writes the configuration file of a template.
+func (s *site) write(t *template.Template) error {
+	var out strings.Builder
+	if err := t.Execute(&out, s); err != nil {
+		return fmt.Errorf("configure %s: %w", t.Name(), err)
+	}
+	if err := os.WriteFile(s.path(t.Name()), []byte(out.String()), 0o600); err != nil {
+		return fmt.Errorf("configure: %w", err)
 	}
 	return nil
 }

@@ -29,8 +29,7 @@ uwsgi-plugin-python3
 "
 # nova-compute-kvm means QEMU for x86 only; with it, emulation works as well.
 NOVA_PACKAGES="
-busybox-static
-cpio
+cinder-backup
 glance-api
 libvirt-daemon-system
 nova-api
@@ -38,8 +37,8 @@ nova-compute
 nova-compute-kvm
 nova-conductor
 nova-scheduler
+nvme-cli
 placement-api
-xz-utils
 "
 
 check=

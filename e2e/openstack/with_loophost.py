@@ -22,6 +22,7 @@ SOCKET is where the agent of e2e/loophost listens. os-brick's connector for
 import http.client
 import importlib
 import json
+import os
 import socket
 import sys
 
@@ -41,6 +42,10 @@ def main(agent, module, arguments):
 
         def disconnect_volume(self, connection_properties, device_info,
                               force=False, ignore_errors=False):
+            fd = os.open(_call('GET', connection_properties)['path'],
+                         os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
             _call('DELETE', connection_properties)
 
         def extend_volume(self, connection_properties):
