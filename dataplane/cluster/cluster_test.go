@@ -49,6 +49,19 @@ func TestMalformedIdentifiers(t *testing.T) {
 			t.Errorf("UUID %q: %v", s, err)
 		}
 	}
+	u := UUID{1, 2, 3}
+	for _, snapshot := range []bool{false, true} {
+		name := map[bool]string{false: VolumeNQN(u), true: SnapshotNQN(u)}[snapshot]
+		if id, of, ok := ParseSubsystemNQN(name); id != u || of != snapshot || !ok {
+			t.Errorf("%s: %v %v %v", name, id, of, ok)
+		}
+	}
+	for _, s := range []string{"", NodeNQN(u, 1), VolumeNQNPrefix, SnapshotNQNPrefix + "x",
+		NQNPrefix + u.String()} {
+		if _, _, ok := ParseSubsystemNQN(s); ok {
+			t.Errorf("%q is read as a volume's or a snapshot's", s)
+		}
+	}
 	for _, s := range []string{"", NQNPrefix + "node:", NQNPrefix + "node:x:1", NodeNQN(UUID{}, 0)} {
 		if _, _, err := ParseNodeNQN(s); err == nil {
 			t.Errorf("node NQN %q was accepted", s)

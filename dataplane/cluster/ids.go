@@ -125,11 +125,29 @@ func ParseUUID(s string) (UUID, error) {
 // NQNPrefix begins every NVMe qualified name that Ashlar makes.
 const NQNPrefix = "nqn.2026-11.io.ashlar:"
 
+// What the names of subsystems begin with.
+const (
+	VolumeNQNPrefix   = NQNPrefix + "vol:"
+	SnapshotNQNPrefix = NQNPrefix + "snap:"
+)
+
 // VolumeNQN is the subsystem name of a volume.
-func VolumeNQN(volume UUID) string { return NQNPrefix + "vol:" + volume.String() }
+func VolumeNQN(volume UUID) string { return VolumeNQNPrefix + volume.String() }
 
 // SnapshotNQN is the subsystem name of a snapshot.
-func SnapshotNQN(snapshot UUID) string { return NQNPrefix + "snap:" + snapshot.String() }
+func SnapshotNQN(snapshot UUID) string { return SnapshotNQNPrefix + snapshot.String() }
+
+// ParseSubsystemNQN reads the name of a volume's or a snapshot's subsystem; false when it is neither.
+func ParseSubsystemNQN(s string) (id UUID, snapshot, ok bool) {
+	text, isVolume := strings.CutPrefix(s, VolumeNQNPrefix)
+	if !isVolume {
+		if text, snapshot = strings.CutPrefix(s, SnapshotNQNPrefix); !snapshot {
+			return UUID{}, false, false
+		}
+	}
+	id, err := ParseUUID(text)
+	return id, snapshot, err == nil
+}
 
 // NodeNQN is the name under which a node's chunk service is reached by other nodes, and by which a node
 // introduces itself as a host.

@@ -279,6 +279,9 @@ func (n *Node) Stats() cluster.NodeStats {
 	return cluster.NodeStats{Node: n.o.Self, Devices: n.disks.stats(), Volumes: n.gateway.Stats()}
 }
 
+// Associations lists the hosts that are connected to volumes and snapshots here.
+func (n *Node) Associations() []nvmet.Association { return n.hosts.Associations() }
+
 // HostAddr is where hosts connect; useful when the port was 0.
 func (n *Node) HostAddr() net.Addr { return n.listen[0].Addr() }
 

@@ -3,6 +3,7 @@ package nvmet_test
 import (
 	"crypto/rand"
 	"testing"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
@@ -118,6 +119,32 @@ func TestAccessTaken(t *testing.T) {
 	}
 	w.target.Remove(volumeNQN)
 	stays.ended(nvme.Fault{})
+}
+
+// TestAssociations lists who is connected, while it is.
+func TestAssociations(t *testing.T) {
+	w := newWorld(t, nvmet.Options{})
+	cfg := w.config()
+	cfg.AllowedHosts = []string{hostNQN, otherNQN}
+	w.put(cfg)
+	before := time.Now()
+	admin, q := w.volume(connection{})
+	other := w.admin(connection{hostnqn: otherNQN, hostid: [16]byte{7}})
+	all := w.target.Associations()
+	if len(all) != 2 || all[0].CNTLID != admin.cntlid || all[1].CNTLID != other.cntlid {
+		t.Fatalf("%+v", all)
+	}
+	want := nvmet.Association{SubNQN: volumeNQN, HostNQN: hostNQN, CNTLID: admin.cntlid, Queues: 1,
+		Remote: admin.c.LocalAddr().String(), Since: all[0].Since}
+	if all[0] != want || all[0].Since.Before(before) || all[1].HostNQN != otherNQN || all[1].Queues != 0 {
+		t.Errorf("%+v, want %+v and one of %s", all, want, otherNQN)
+	}
+	cfg.AllowedHosts = []string{otherNQN}
+	w.put(cfg)
+	q.ended(nvme.Fault{})
+	if all = w.target.Associations(); len(all) != 1 || all[0].HostNQN != otherNQN {
+		t.Errorf("after one lost access: %+v", all)
+	}
 }
 
 // TestSuccessorWaits opens a new association while a write of the old one is still with the namespace: the

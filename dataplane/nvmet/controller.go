@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 )
@@ -34,6 +35,7 @@ type controller struct {
 	id     uint16 // CNTLID
 	host   hostKey
 	admin  *conn
+	since  time.Time // of its Connect
 	alive  keepAlive
 
 	ready   atomic.Bool   // enabled and not shut down: I/O and admin commands are served
@@ -55,6 +57,7 @@ type controller struct {
 func newController(c *conn, sub *subsystem, id uint16, host hostKey, kato uint32) *controller {
 	ctrl := &controller{
 		target: c.target, sub: sub, id: id, host: host, admin: c, drained: make(chan struct{}),
+		since: time.Now(),
 	}
 	ctrl.mu.limit = c.target.options.Queues
 	ctrl.mu.queues = []*conn{c}

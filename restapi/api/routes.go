@@ -51,6 +51,9 @@ func change(method, path string, do call, query ...string) route {
 	return route{method: method, path: path, do: do, query: query, conditional: true}
 }
 
+// revoke ends what is in no record of its own, so it has no version.
+func revoke(path string, do call) route { return route{method: http.MethodDelete, path: path, do: do} }
+
 // set changes what is in no record, so it has no version.
 func set(path string, do call) route { return route{method: http.MethodPut, path: path, do: do} }
 
@@ -147,6 +150,9 @@ func otherRoutes() []route {
 		show("/v1/schedules/:schedule", (*Server).getSchedule),
 		change("PATCH", "/v1/schedules/:schedule", (*Server).updateSchedule),
 		change("DELETE", "/v1/schedules/:schedule", (*Server).deleteSchedule),
+		list("/v1/hosts", (*Server).listHosts, "connected"),
+		show("/v1/hosts/:host", (*Server).getHost),
+		revoke("/v1/hosts/:host", (*Server).deleteHost),
 		list("/v1/projects", (*Server).listProjects),
 		show("/v1/projects/:project", (*Server).getProject),
 		change("PUT", "/v1/projects/:project", (*Server).putProject),

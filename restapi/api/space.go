@@ -12,11 +12,14 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// Surveyor counts on the devices of the node it runs on. The daemon provides it.
+// Surveyor looks at the devices and the hosts of the node it runs on. The daemon provides it.
 type Surveyor interface {
 	// VolumeSpace tells what each device keeps of a volume, or why it is missing. They must have the view list
 	// of that version.
 	VolumeSpace(ctx context.Context, vol cluster.VolumeKey, view uint32) ([]wire.VolumeSpace, error)
+	// Connections lists the hosts that are connected to the node, with these connections: all, whoever may see
+	// them, and by their subsystems' names only.
+	Connections() []wire.Host
 }
 
 // surveyTimeout is how long all nodes together may count.

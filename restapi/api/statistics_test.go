@@ -117,11 +117,14 @@ func TestStatisticsComeFromWhoCounts(t *testing.T) {
 	}
 }
 
-// observed makes the calls that look at node 1, and at a device and a volume of it.
+// observed makes the calls that look at node 1, at a device and a volume of it, and at hosts.
 func (w *world) observed(ok func(int, string, string, string, ...string) reply, device cluster.DeviceID,
 	volume string) {
 	ok(200, "GET", volume+"/statistics?fields=totals", "")
 	ok(200, "GET", volume+"/space", "")
+	ok(200, "GET", "/v1/hosts", "")
+	ok(200, "GET", hostPath(apitest.HostA), "")
+	ok(204, "DELETE", hostPath(apitest.HostB), "")
 	ok(200, "GET", "/v1/pools/gold/statistics", "")
 	ok(200, "GET", "/v1/nodes?name=node2", "")
 	ok(200, "GET", "/v1/nodes/2", "")

@@ -3,6 +3,8 @@ package apitest
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
@@ -41,4 +43,30 @@ func (k *Kept) VolumeSpace(ctx context.Context, vol cluster.VolumeKey, view uint
 		out = append(out, part)
 	}
 	return out, nil
+}
+
+// Connections implements api.Surveyor: HostA is connected to everything there is, with one queue, since the
+// cluster's present.
+func (k *Kept) Connections() []wire.Host {
+	out := wire.Host{NQN: HostA}
+	since := k.cluster.Now().UTC().Format(time.RFC3339)
+	for _, prefix := range []string{cluster.PrefixVolumes, cluster.PrefixSnapshots} {
+		read, err := k.cluster.Store.Read(k.cluster.T.Context(), store.All(prefix))
+		if err != nil {
+			return nil
+		}
+		for _, it := range read.Results[0].Items {
+			id, err := cluster.ParseUUID(strings.TrimPrefix(it.Key, prefix))
+			if err != nil {
+				continue
+			}
+			nqn := cluster.VolumeNQN(id)
+			if prefix == cluster.PrefixSnapshots {
+				nqn = cluster.SnapshotNQN(id)
+			}
+			out.Connections = append(out.Connections, wire.HostConnection{Node: k.Node, NQN: nqn,
+				Address: "192.0.2.9:1000", Since: since, Queues: 1})
+		}
+	}
+	return []wire.Host{out}
 }

@@ -126,12 +126,18 @@ func (m *Manager) removeHosts(ctx context.Context, x Exported, ifMatch string,
 }
 
 func (m *Manager) commitHosts(ctx context.Context, l *hostList, hosts []string) error {
-	slices.Sort(hosts)
-	txn := store.Txn{If: []store.Cond{{Key: l.it.Key, Rev: l.it.Rev}},
-		Put: []store.Put{put(l.it.Key, l.with(hosts))}}
-	l.note(&txn, hosts)
-	_, err := m.store.Commit(ctx, txn)
+	var t store.Txn
+	l.set(&t, hosts)
+	_, err := m.store.Commit(ctx, t)
 	return err
+}
+
+// set adds to a transaction that other hosts may use it.
+func (l *hostList) set(t *store.Txn, hosts []string) {
+	slices.Sort(hosts)
+	t.If = append(t.If, store.Cond{Key: l.it.Key, Rev: l.it.Rev})
+	t.Put = append(t.Put, put(l.it.Key, l.with(hosts)))
+	l.note(t, hosts)
 }
 
 // Export says how a host reaches a volume or a snapshot that it may use.

@@ -34,6 +34,7 @@ func (g *global) completions() map[string]names {
 		"TOKEN":     tokenIDs,
 		"TASK":      taskIDs,
 		"PROJECT":   projectNames,
+		"HOST":      hostNames,
 		"--project": projectNames,
 		"CONTEXT":   g.contextNames,
 		"--pool":    poolNames,

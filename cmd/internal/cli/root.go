@@ -30,9 +30,9 @@ func New(more ...*cobra.Command) *cobra.Command {
 	}
 	g := newGlobal(root)
 	root.AddCommand(statusCommand(g), nodeCommand(g), deviceCommand(g), poolCommand(g), volumeCommand(g),
-		snapshotCommand(g), groupCommand(g), scheduleCommand(g), placementCommand(g), projectCommand(g),
-		keyCommand(g), caCommand(g), tokenCommand(g), auditCommand(g), eventsCommand(g), taskCommand(g),
-		openstackCommand(g), contextCommand(g), supportCommand(g), versionCommand(g))
+		hostCommand(g), snapshotCommand(g), groupCommand(g), scheduleCommand(g), placementCommand(g),
+		projectCommand(g), keyCommand(g), caCommand(g), tokenCommand(g), auditCommand(g), eventsCommand(g),
+		taskCommand(g), openstackCommand(g), contextCommand(g), supportCommand(g), versionCommand(g))
 	root.AddCommand(more...)
 	g.finish(root)
 	return root

@@ -42,6 +42,29 @@ func TestSnapshotsOfAVolume(t *testing.T) {
 	x.c.Audit()
 }
 
+// TestHostsOfVolumes shows hosts, and takes everything from one.
+func TestHostsOfVolumes(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	x.c.Volume(1, "disk1")
+	x.run("volume", "allow", "disk1", apitest.HostB)
+	out, notes, err := x.try("host", "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, out, apitest.HostA, apitest.HostB, "CONNECTED TO")
+	contains(t, notes, "not asked who is connected: node 2,3")
+	if out := x.run("host", "list", "--connected", "-o", "name"); out != apitest.HostA+"\n" {
+		t.Errorf("connected: %q", out)
+	}
+	contains(t, x.run("host", "show", apitest.HostA), "at node 1 from 192.0.2.9:1000", "1 I/O queues")
+	contains(t, x.run("host", "show", apitest.HostB), "MAY ATTACH", "disk1")
+	x.fails("repeat with --yes", "host", "revoke", apitest.HostB)
+	x.run("host", "revoke", apitest.HostB, "--yes")
+	x.fails("may attach nothing", "host", "show", apitest.HostB)
+	x.c.Audit()
+}
+
 // TestClonesOfAVolume walks through the life of clones, which outlive their source.
 func TestClonesOfAVolume(t *testing.T) {
 	x := newTerminal(t)

@@ -17,6 +17,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/node"
+	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
@@ -34,6 +35,7 @@ func (s still) Figures() node.Figures         { return node.Figures{} }
 func (s still) Purge(context.Context, cluster.VolumeKey, []cluster.DeviceID) ([]cluster.DeviceID, error) {
 	return nil, nil
 }
+func (s still) Associations() []nvmet.Association { return nil }
 func (s still) Space(context.Context, cluster.VolumeKey, uint32) ([]node.DeviceSpace, error) {
 	return nil, nil
 }
@@ -439,6 +441,7 @@ func (s stuck) Figures() node.Figures { return node.Figures{} }
 func (s stuck) Purge(context.Context, cluster.VolumeKey, []cluster.DeviceID) ([]cluster.DeviceID, error) {
 	return nil, nil
 }
+func (s stuck) Associations() []nvmet.Association { return nil }
 func (s stuck) Space(context.Context, cluster.VolumeKey, uint32) ([]node.DeviceSpace, error) {
 	return nil, nil
 }

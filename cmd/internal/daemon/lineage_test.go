@@ -214,6 +214,38 @@ func TestSpaceIsTold(t *testing.T) {
 	w.space(w.volume, [2]uint64{2, 0})
 }
 
+// TestAHostIsShownAndRevoked: a connected host is listed with what it is connected to, and loses it all at
+// once.
+func TestAHostIsShownAndRevoked(t *testing.T) {
+	w := newWhole(t, testOptions(t, "a"))
+	w.put(w.volume, 0, 1)
+	s := w.snapshot(w.volume, "s")
+	for _, open := range []*initiator.Volume{w.attach(w.volume), w.attachSnapshot(s)} {
+		defer func() { _ = open.Close() }()
+	}
+	h, err := w.c.GetHost(w.ctx, testHost)
+	if err != nil || len(h.Access) != 2 || len(h.Connections) != 2 || len(h.Missing) != 0 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	for i, nqn := range []string{s.NQN, w.volume.NQN} {
+		c := h.Connections[i]
+		since, err := time.Parse(time.RFC3339, c.Since)
+		if c.NQN != nqn || c.Volume != w.volume.ID || c.Node != 1 || c.Queues == 0 || err != nil ||
+			time.Since(since) > time.Hour {
+			t.Errorf("connection %d: %+v", i, c)
+		}
+	}
+	if err := w.c.RevokeHost(w.ctx, testHost); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, w.ctx, "its connections to be closed", func() error {
+		if h, err = w.c.GetHost(w.ctx, testHost); client.Is(err, wire.NotFound) {
+			return nil
+		}
+		return fmt.Errorf("%+v, %w", h, err)
+	})
+}
+
 // BenchmarkLineage is what a client waits for over loopback until a snapshot is taken, until a clone of a
 // snapshot or of a volume is made and answers its first read, and until a volume is reverted: one node, etcd
 // and a device included. The median and the 99th percentile.

@@ -14,6 +14,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 	"github.com/ashlar-storage/ashlar/dataplane/keyring"
 	"github.com/ashlar-storage/ashlar/dataplane/node"
+	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
@@ -25,11 +26,18 @@ type DataPlane interface {
 	Run(ctx context.Context) error
 	// Stats says how devices and volumes are. Any time, from any goroutine.
 	Stats() cluster.NodeStats
-	// Figures says what was counted, too. Any time, from any goroutine.
-	Figures() node.Figures
 	// Purge removes what devices of this node hold of a deleted volume, and names those on which nothing is
 	// left, durably.
 	Purge(ctx context.Context, vol cluster.VolumeKey, devices []cluster.DeviceID) ([]cluster.DeviceID, error)
+	Observable
+}
+
+// Observable is the part of it that people look at. Any time, from any goroutine.
+type Observable interface {
+	// Figures says what was counted.
+	Figures() node.Figures
+	// Associations says which hosts are connected.
+	Associations() []nvmet.Association
 	// Space counts what devices of this node keep of a volume, for those who look at it by the view list of that
 	// version.
 	Space(ctx context.Context, vol cluster.VolumeKey, view uint32) ([]node.DeviceSpace, error)
