@@ -53,7 +53,8 @@ type Survey struct {
 	data  uint8 // columns below hold data, the others parity
 	begun bool
 	view  chunk.View
-	at    chunkKey // the chunks from here on are to come
+	at    chunkKey // the chunks from here on are to come,
+	from  int      // of the first the blocks from here on
 	units []unit
 
 	// Who looks from class k (viewpoints): the pins from the classes[k]-th on, below the next class's; and from
@@ -87,14 +88,14 @@ func (m *Map) Survey(s *Survey, limit int) (more bool) {
 	if !s.begun || s.view.Version != v.view.Version {
 		s.begin(&v.view)
 	}
-	for c := v.index.seek(s.at); c.ok(); c = v.index.after(c.key()) {
-		if limit <= 0 {
-			s.at = c.key()
-			return true
+	c := v.index.seek(s.at)
+	for ; c.ok() && limit > 0; c = v.index.seek(s.at) {
+		if !c.is(s.at) {
+			s.at, s.from = c.key(), 0
 		}
-		limit -= 1 + s.chunk(m.t, c)
+		limit -= 1 + s.chunk(m.t, c, limit)
 	}
-	return false
+	return c.ok()
 }
 
 // begin forgets what was counted.
@@ -113,27 +114,34 @@ func (s *Survey) begin(view *chunk.View) {
 	}
 }
 
-// chunk counts a chunk, and returns how many versions it has.
-func (s *Survey) chunk(t *table, c chunkMap) (n int) {
+// chunk counts blocks of a chunk, from s.from on, until it is through or has passed as many versions as the
+// limit. It returns how many they were, and moves the survey on.
+func (s *Survey) chunk(t *table, c chunkMap, limit int) (n int) {
 	to := &s.count[ofData]
 	if c.key().column >= s.data {
 		to = &s.count[ofParity]
 	}
-	if p := t.packedOf(c); p != nil && c.flux() == 0 { // faster than block by block
+	next := s.at.next()
+	if p := t.packedOf(c); p != nil && c.flux() == 0 && s.from == 0 { // faster than block by block
 		s.units = p.units(s.units[:0])
 		for i := range s.units {
 			s.block()
 			s.step(to, s.units[i].w, true)
 		}
+		s.at = next
 		return len(s.units)
 	}
-	for b := t.nextBlock(c, 0); b >= 0; b = t.nextBlock(c, b+1) {
+	for b := t.nextBlock(c, s.from); b >= 0; b = t.nextBlock(c, b+1) {
+		if s.from = b; n >= limit {
+			return n
+		}
 		s.block()
 		for x := range t.versions(c, uint16(b)) {
 			s.step(to, x.w, x.flags&flagTombstone == 0)
 			n++
 		}
 	}
+	s.at, s.from = next, 0
 	return n
 }
 

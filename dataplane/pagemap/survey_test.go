@@ -8,6 +8,33 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
+// TestASurveyPausesWithinAChunk: a block with a version for every pin is as long as a piece gets.
+func TestASurveyPausesWithinAChunk(t *testing.T) {
+	const blocks, pins = 8, 100
+	m := newMap(t, 2*blocks*pins)
+	vol := cluster.VolumeKey{VUID: 1, Generation: 1}
+	view := Record{Kind: View, Extent: Extent{Vol: vol}}
+	for i := range uint64(pins) {
+		w := cluster.MakeSeq(1, i+1)
+		put(m, Extent{Vol: vol, N: blocks, Residency: chunk.Home(0)}, w, false, false)
+		m.Apply(&Record{Kind: Stable, Extent: Extent{Vol: vol}, W: w})
+		view.View.Version++
+		view.View.Pins = append(view.View.Pins, w)
+		m.Apply(&view)
+	}
+	s, pieces := NewSurvey(vol, 1), 1
+	for m.Survey(s, pins) {
+		pieces++
+	}
+	got := s.Space()
+	if got.Pins[7].Exclusive.Data != blocks || got.Present.Shared.Data != blocks || got.Reclaimable.Data != 0 {
+		t.Errorf("%+v", got)
+	}
+	if pieces < blocks {
+		t.Errorf("%d blocks of %d versions in %d pieces", blocks, pins, pieces)
+	}
+}
+
 // TestASurveyBeginsAnewWithTheViewList: what was counted for a pin that goes meanwhile is not added to what
 // the others hold.
 func TestASurveyBeginsAnewWithTheViewList(t *testing.T) {
