@@ -359,8 +359,8 @@ func (e *Engine) cover(b *batch, c int) {
 		x.Places = slices.Clone(old.Places)
 	}
 	at, ok := e.drawAlternate(b.page, c)
-	// a unit that is completed there would be stable before it is whole
-	ok = ok && (!b.given || e.unit == 1 || !e.settledSince(at, b.w) || e.cfg.Mutant.Is(mutant.UnitsCovered))
+	// what is completed there would be stable before it is complete
+	ok = ok && (!b.given || !e.settledSince(at, b.w) || e.cfg.Mutant.Is(mutant.SettledCovers))
 	switch {
 	case ok && len(x.Places) < chunk.MaxAlternates:
 		x.Places = append(x.Places, at)

@@ -21,10 +21,10 @@ import (
 // the unit goes forward if all its rows can, else back. What was acknowledged was complete in every row.
 //
 // A device that was settled by an open which then came to nothing takes versions of before for stable as it
-// gets them, row by row: it frees what is older, and lists them no more. So that no unit ends up half new and
-// half old there, what that open found stays: it had completed what such a device has some of, and found
-// against what such a device should have and has not (wholeAt, deniedBy); and none of them stands in for
-// another (cover).
+// gets them, row by row: it frees what is older, and lists them no more. What a later open completed there
+// half way, nobody would decide about again. So what that open found stays: it had completed what such a
+// device has, and not seen, or found against, what such a device should have and has not (wholeAt,
+// deniedBy); and none of them stands in for another (cover).
 type resolving struct {
 	key     rowKey // the first row
 	rows    uint16
@@ -237,18 +237,17 @@ func (e *Engine) settledSince(at chunk.Place, w cluster.Seq) bool {
 	return e.devices[at.Device].settled > w.Epoch()
 }
 
-// wholeAt reports that a place has all of a unit's version, of which it has a row: an open has settled it
-// since. (At an alternate, no tombstone is missing.)
+// wholeAt reports that a place that has a version has all of it, as others have: an open has completed it,
+// and settled the place since. (An alternate is not told of tombstones, so it may have less.)
 func (e *Engine) wholeAt(at chunk.Place, w cluster.Seq) bool {
-	return e.unit > 1 && !at.Residency.Overlay() && e.settledSince(at, w) &&
-		!e.cfg.Mutant.Is(mutant.UnitsSettled)
+	return !at.Residency.Overlay() && e.settledSince(at, w) && !e.cfg.Mutant.Is(mutant.SettledDecided)
 }
 
-// deniedBy reports that a column has not got a unit's version because an open has found against it: that has
-// settled its device since.
+// deniedBy reports that a column has not got a version because an open did not see it, or found against it:
+// that has settled its device since.
 func (e *Engine) deniedBy(page uint64, c int, w cluster.Seq) bool {
 	at, ok := e.writePlace(page, c)
-	return e.unit > 1 && ok && e.settledSince(at, w) && !e.cfg.Mutant.Is(mutant.UnitsForwarded)
+	return ok && e.settledSince(at, w) && !e.cfg.Mutant.Is(mutant.SettledForwarded)
 }
 
 // decide looks at what every column says of a version.

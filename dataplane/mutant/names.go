@@ -97,9 +97,9 @@ const (
 	CutUnlisted      Name = "cut-unlisted"      // pages that only the journal knows of are not looked at
 	ParentFailedZero Name = "parent-zeroes"     // what the parent does not give is zeroes
 	UnitsByRows      Name = "units-by-rows"     // an open decides about the rows of a unit one by one
-	UnitsSettled     Name = "units-settled"     // an open does not see who has settled rows of a unit
-	UnitsForwarded   Name = "units-forwarded"   // an open completes a unit that an earlier one has found against
-	UnitsCovered     Name = "units-covered"     // an alternate takes rows of a unit for stable one by one
+	SettledDecided   Name = "settled-decided"   // an open decides again what an earlier one has settled
+	SettledForwarded Name = "settled-forwarded" // an open completes what an earlier one has found against
+	SettledCovers    Name = "settled-covers"    // an alternate takes for stable what is not complete yet
 	UnitsRemadeRow   Name = "units-remade-row"  // parities of a unit are made anew row by row
 )
 
@@ -162,7 +162,8 @@ func Engine() []Name {
 		TombUncovered, WritesUnheld, PinOverlooked, RevertOverlooked,
 		TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
 		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept, SparseUnnoticed,
-		UnitsByRows, UnitsRemadeRow, UnitsSettled, UnitsForwarded, UnitsCovered, CutOpen, CutUnquiet, CutUnlisted,
+		UnitsByRows, UnitsRemadeRow, SettledDecided, SettledForwarded, SettledCovers,
+		CutOpen, CutUnquiet, CutUnlisted,
 	}
 }
 
@@ -172,7 +173,7 @@ func Rare(n Name) bool {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
 		HiddenDecided, ReturnUnviewed, WritesUnheld, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept,
-		UnitsRemadeRow, UnitsSettled, UnitsForwarded, UnitsCovered, CutOpen, CutUnquiet, CutUnlisted:
+		UnitsRemadeRow, SettledDecided, SettledForwarded, SettledCovers, CutOpen, CutUnquiet, CutUnlisted:
 		return true
 	}
 	return false
