@@ -265,7 +265,7 @@ func refusedValues(v string) []refusal {
 // refusedChanging: volumes that exist, or not.
 func refusedChanging(v string) []refusal {
 	return []refusal{
-		{"shrink", "PATCH", v, `{"size_bytes":4096}`, nil, 422, wire.NotSupported, "size_bytes"},
+		{"shrink", "PATCH", v, `{"size_bytes":4096}`, nil, 409, wire.ShrinkNotAllowed, "size_bytes"},
 		{"resize to odd", "PATCH", v, `{"size_bytes":16777217}`, nil, 400, field, "size_bytes"},
 		{"resize nothing", "PATCH", volumes + "/" + none, `{"size_bytes":4096}`, nil, 404, wire.NotFound, ""},
 		{"resize to nothing", "PATCH", v, `{"size_bytes":0}`, nil, 400, field, "size_bytes"},
@@ -281,7 +281,7 @@ func refusedChanging(v string) []refusal {
 		{"another id", "PATCH", v, `{"id":"` + none + `"}`, nil, 400, field, "id"},
 		{"another VUID", "PATCH", v, `{"vuid":7}`, nil, 400, field, "vuid"},
 		{"other hosts", "PATCH", v, `{"hosts":[]}`, nil, 400, field, "hosts"},
-		{"shrink with a rename", "PATCH", v, `{"name":"m","size_bytes":4096}`, nil, 422, wire.NotSupported,
+		{"shrink with a rename", "PATCH", v, `{"name":"m","size_bytes":4096}`, nil, 409, wire.ShrinkNotAllowed,
 			"size_bytes"},
 		{"precondition where none is", "POST", volumes, create(""), []string{"If-Match", `"1"`}, 400, field,
 			"If-Match"},

@@ -37,6 +37,12 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusConflict, "Hosts may still use the volume"
 	case wire.VolumeHasSnapshots:
 		return http.StatusConflict, "The volume has snapshots"
+	case wire.ShrinkNotAllowed:
+		return http.StatusConflict, "A smaller size would cut data off"
+	case wire.VolumeHoldsData:
+		return http.StatusConflict, "The volume holds data there"
+	case wire.VolumeShrinking:
+		return http.StatusConflict, "Something is being cut off the volume"
 	case wire.SnapshotExported:
 		return http.StatusConflict, "Hosts may still use the snapshot"
 	case wire.SnapshotNotNewest:

@@ -53,6 +53,7 @@ func (s *Server) getVolume(c *gin.Context) error {
 	return answer(c, v)
 }
 
+// updateVolume answers 202 while it is not decided whether the volume shrinks.
 func (s *Server) updateVolume(c *gin.Context) error {
 	id, err := uuidParam(c, "volume")
 	if err != nil {
@@ -65,6 +66,10 @@ func (s *Server) updateVolume(c *gin.Context) error {
 	v, err := s.o.Manager.UpdateVolume(c.Request.Context(), id, r, ifMatch(c))
 	if err != nil {
 		return err
+	}
+	if v.Shrink != nil && v.Shrink.State == wire.ShrinkLooking {
+		write(c, http.StatusAccepted, "application/json", v)
+		return nil
 	}
 	return answer(c, v)
 }

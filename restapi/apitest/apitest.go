@@ -129,8 +129,9 @@ type Cluster struct {
 
 	Limits api.Limits // of servers that are started from now on
 
-	mu  sync.Mutex
-	now time.Time
+	mu   sync.Mutex
+	now  time.Time
+	data map[cluster.UUID]uint64 // where it ends, see Fill
 }
 
 // New bootstraps a cluster of one node with no device.

@@ -11,9 +11,8 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
 
-// Own starts the owner of all volumes: it settles snapshots, and flattens, as gateways do, with sequence
-// numbers that it counts up. The
-// function that it returns, and the end of the test, stop it.
+// Own starts the owner of all volumes: it settles snapshots, flattens and cuts off, as gateways do, with
+// sequence numbers that it counts up. The function that it returns, and the end of the test, stop it.
 func (c *Cluster) Own() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -79,6 +78,73 @@ func (c *Cluster) flatten(ctx context.Context, arbiter *store.Arbiter) error {
 	return nil
 }
 
+// Fill says that a volume holds data up to some byte, for owners that look for it.
+func (c *Cluster) Fill(id cluster.UUID, end uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.data == nil {
+		c.data = make(map[cluster.UUID]uint64)
+	}
+	c.data[id] = end
+}
+
+// Shrunk sweeps until nothing is being cut off a volume any more.
+func (c *Cluster) Shrunk(id cluster.UUID) {
+	c.T.Helper()
+	for end := time.Now().Add(10 * time.Second); ; {
+		if err := c.Manager.Sweep(c.T.Context()); err != nil {
+			c.T.Fatal(err)
+		}
+		switch vol, err := c.Manager.Volume(c.T.Context(), id); {
+		case err != nil:
+			c.T.Fatal(err)
+		case vol.Shrink == nil:
+			return
+		case time.Now().After(end):
+			c.T.Fatalf("the volume still shrinks: %+v", vol.Shrink)
+		}
+	}
+}
+
+func (c *Cluster) filled(id cluster.UUID) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.data[id]
+}
+
+// cut looks for what Fill has said, and clears what is to be cleared, of volumes that are being shrunk.
+func (c *Cluster) cut(ctx context.Context, arbiter *store.Arbiter) error {
+	read, err := c.Store.Read(ctx, store.All(cluster.PrefixVolumes))
+	if err != nil {
+		return err
+	}
+	for _, it := range read.Results[0].Items {
+		var rec cluster.Volume
+		if err := json.Unmarshal(it.Value, &rec); err != nil {
+			return err
+		}
+		if rec.Cut == nil {
+			continue
+		}
+		owner, rev, err := arbiter.Owner(ctx, rec.Key)
+		if err != nil {
+			return err
+		}
+		done := cluster.Cleared{Cut: rec.Cut.ID, Look: rec.Looking(), Until: rec.Cut.To, End: true}
+		if done.Look && c.filled(rec.UUID) > rec.Cut.From {
+			done.Until, done.Found, done.End = rec.Cut.From, true, false
+		}
+		if owner.Cleared == done {
+			continue
+		}
+		owner.Epoch, owner.Cleared = max(owner.Epoch, 1), done
+		if _, err := arbiter.SwapOwner(ctx, rec.Key, rev, owner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // settle settles every snapshot once.
 func (c *Cluster) settle(ctx context.Context) error {
 	read, err := c.Store.Read(ctx, store.All(cluster.PrefixSnapshots))
@@ -87,6 +153,9 @@ func (c *Cluster) settle(ctx context.Context) error {
 	}
 	arbiter := store.NewArbiter(c.Store)
 	if err := c.flatten(ctx, arbiter); err != nil {
+		return err
+	}
+	if err := c.cut(ctx, arbiter); err != nil {
 		return err
 	}
 	sets := make(map[cluster.UUID][]cluster.SnapshotAt)

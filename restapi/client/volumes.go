@@ -74,6 +74,14 @@ func (c *Client) ResizeVolume(ctx context.Context, id cluster.UUID, size uint64,
 		body: wire.VolumeUpdate{Size: &size}}, IfMatch(ifMatch))
 }
 
+// ShrinkVolume cuts off what a volume has behind size bytes, for good; with discard also if there is data.
+// While its owner is still looking for that, Shrink of the answer says so.
+func (c *Client) ShrinkVolume(ctx context.Context, id cluster.UUID, size uint64, discard bool,
+	opts ...Option) (wire.Volume, error) {
+	u := wire.VolumeUpdate{Size: &size, AllowShrink: true, DiscardData: discard}
+	return c.UpdateVolume(ctx, id, u, opts...)
+}
+
 // UpdateVolume changes what u names of a volume.
 func (c *Client) UpdateVolume(ctx context.Context, id cluster.UUID, u wire.VolumeUpdate,
 	opts ...Option) (wire.Volume, error) {

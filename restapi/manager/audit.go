@@ -22,7 +22,7 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 		store.All(cluster.PrefixFlattening), store.All(cluster.PrefixProvisioned),
 		store.All(cluster.PrefixGroups), store.All(cluster.PrefixGroupNames),
 		store.All(cluster.PrefixGroupSnapshots), store.All(cluster.PrefixGroupSnapshotNames),
-		store.All(cluster.PrefixSchedule))
+		store.All(cluster.PrefixSchedule), store.All(cluster.PrefixShrinking))
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +43,9 @@ func (m *Manager) Audit(ctx context.Context) ([]string, error) {
 	names := v.extra[9]
 	names.Items = slices.Concat(names.Items, v.extra[11].Items)
 	if err := a.snapshots(v.extra[8], names, v.extra[0], v.extra[2]); err != nil {
+		return nil, err
+	}
+	if err := a.shrinking(v.extra[0], v.extra[20], names); err != nil {
 		return nil, err
 	}
 	if err := a.clones(v.extra[0], v.extra[2], v.extra[8], v.extra[10], v.extra[12]); err != nil {

@@ -34,7 +34,7 @@ func (a *audit) clones(volumes, owners, snapshots, hidden, unclaimed store.Resul
 		if p := rec.Parent; p != nil {
 			count[p.Snapshot]++
 			s := snaps[p.Snapshot]
-			a.say(s.Volume == p.Volume && s.Key == p.Key && s.Pin == p.Pin && s.Size == p.Size,
+			a.say(s.Volume == p.Volume && s.Key == p.Key && s.Pin == p.Pin && s.Size >= p.Size,
 				"the parent of volume %s is %+v, its snapshot %+v", rec.UUID, p, s)
 			a.say(cloned[cluster.KeyOwner(rec.Key)], "the owner record of clone %s does not say that it is one",
 				rec.UUID)

@@ -54,8 +54,13 @@ func (m *Manager) readHosts(ctx context.Context, x Exported, ifMatch string) (*h
 		return nil, err
 	}
 	return &hostList{it: it, hosts: rec.Hosts, owner: cluster.KeyOwner(rec.Key),
-		with:  func(hosts []string) any { rec.Hosts = hosts; return rec },
-		ready: func() error { return m.refuseReverting(ctx, &rec) },
+		with: func(hosts []string) any { rec.Hosts = hosts; return rec },
+		ready: func() error {
+			if rec.Looking() {
+				return m.refuseShrinking(ctx, it, &rec)
+			}
+			return m.refuseReverting(ctx, &rec)
+		},
 		note: func(t *store.Txn, hosts []string) {
 			m.note(t, wire.Info, "volume.exported", aboutVolume(&rec), rec.Project,
 				"hosts that may use volume %s: %v", rec.Name, hosts)

@@ -150,6 +150,9 @@ func (m *Manager) addPart(ctx context.Context, txn *store.Txn, part cluster.Snap
 		return it, refuse(wire.Conflict, "name", "volume %s has a snapshot of that name: %s", vol.UUID,
 			read.One(1).Value)
 	}
+	if err := m.refuseShrinking(ctx, at, &vol); err != nil {
+		return it, err
+	}
 	part.Key, part.Project, part.Size = vol.Key, vol.Project, vol.Size
 	if err := part.Validate(); err != nil {
 		return it, invalid(err)

@@ -37,6 +37,10 @@ func (m *Manager) removeVolume(ctx context.Context, t *store.Txn, it store.Item,
 		key := cluster.KeyFlattening(rec.UUID)
 		t.Delete, t.Blind = append(t.Delete, key), append(t.Blind, key) // as does this
 	}
+	if rec.Cut != nil {
+		key := cluster.KeyShrinking(rec.UUID)
+		t.Delete, t.Blind = append(t.Delete, key), append(t.Blind, key) // and this
+	}
 	if err := m.provision(ctx, t, rec, nil); err != nil {
 		return err
 	}
@@ -49,16 +53,16 @@ func (m *Manager) hasHidden(ctx context.Context, volume cluster.UUID) (bool, err
 	return err == nil && len(read.Results[0].Items) > 0, err
 }
 
-// Sweep ends the links of clones that need their parents no more, and what is hidden and needed no more. Any
-// number of nodes may sweep.
+// Sweep ends the links of clones that need their parents no more, what is hidden and needed no more, and what
+// is over of shrinks. Any number of nodes may sweep.
 func (m *Manager) Sweep(ctx context.Context) error {
 	read, err := m.store.Read(ctx, store.All(cluster.PrefixFlattening), store.All(cluster.PrefixUnclaimed),
-		store.All(cluster.PrefixHiddenVolumes))
+		store.All(cluster.PrefixHiddenVolumes), store.All(cluster.PrefixShrinking))
 	if err != nil {
 		return err
 	}
 	for i, end := range []func(context.Context, string, cluster.UUID) error{m.endFlatten, m.giveUpUnclaimed,
-		m.endHidden} {
+		m.endHidden, m.endShrink} {
 		for _, it := range read.Results[i].Items {
 			id, err := decode[cluster.UUID](it)
 			if err != nil {

@@ -91,6 +91,9 @@ func (m *Manager) addSnapshot(ctx context.Context, txn *store.Txn, read store.Sn
 	case name.Rev != 0:
 		return store.Item{}, refuse(wire.Conflict, "name", "the volume has a snapshot of that name: %s", name.Value)
 	}
+	if err := m.refuseShrinking(ctx, volume, &vol); err != nil {
+		return store.Item{}, err
+	}
 	rec.Key, rec.Project, rec.Size, rec.Created = vol.Key, vol.Project, vol.Size, m.stamp()
 	if err := rec.Validate(); err != nil {
 		return store.Item{}, invalid(err)

@@ -64,8 +64,8 @@ func (m *Manager) Task(ctx context.Context, id string) (wire.Task, error) {
 	return wire.Task{}, notFound("task", id)
 }
 
-// CancelTask ends a task that can be ended: what a flatten has copied stays copied, and scrubbing is paused.
-// What is done already stays done.
+// CancelTask ends a task that can be ended: what a flatten has copied stays copied, scrubbing is paused,
+// and a volume whose data is being looked for does not shrink. What is done already stays done.
 func (m *Manager) CancelTask(ctx context.Context, id string) (wire.Task, error) {
 	t, err := m.Task(ctx, id)
 	if err != nil || t.State == wire.TaskDone {
@@ -79,6 +79,13 @@ func (m *Manager) CancelTask(ctx context.Context, id string) (wire.Task, error) 
 		}
 		t.State, t.Cancellable = wire.TaskCancelled, false
 		return t, m.CancelFlatten(ctx, volume)
+	case wire.TaskShrink:
+		volume, err := cluster.ParseUUID(t.Subject.ID)
+		if err != nil || !t.Cancellable {
+			break
+		}
+		t.State, t.Cancellable = wire.TaskCancelled, false
+		return t, m.CancelShrink(ctx, volume)
 	case wire.TaskScrub:
 		number, err := decode[cluster.DeviceID](store.Item{Value: []byte(t.Subject.ID)})
 		if err != nil {
@@ -100,6 +107,8 @@ func undone(k wire.TaskKind) string {
 		return "rotate to another key"
 	case wire.TaskErase:
 		return "the key is destroyed already"
+	case wire.TaskShrink:
+		return "the volume has its new size already"
 	}
 	return "it is short; wait for it"
 }
@@ -115,7 +124,7 @@ func (m *Manager) allTasks(ctx context.Context) ([]wire.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	flattened, err := flattenedOf(c.owners)
+	progressed, err := ownersOf(c.owners)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +132,9 @@ func (m *Manager) allTasks(ctx context.Context) ([]wire.Task, error) {
 	for name, volumes := range c.volumes {
 		for i := range volumes {
 			rec := &volumes[i].rec
-			out = append(out, flattenTask(rec, flattened[rec.Key], v.Pools[name])...)
+			done := progressed[rec.Key]
+			out = append(out, flattenTask(rec, done.Flattened, v.Pools[name])...)
+			out = append(out, shrinkTask(rec, done.Cleared)...)
 			out = append(out, revertTask(rec, reverting)...)
 		}
 	}
@@ -267,19 +278,17 @@ func revertingTo(snapshots store.Result) (map[cluster.UUID]bool, error) {
 	return out, nil
 }
 
-// flattenedOf tells how far owners have flattened their clones.
-func flattenedOf(owners store.Result) (map[cluster.VolumeKey]cluster.Flattened, error) {
-	out := make(map[cluster.VolumeKey]cluster.Flattened)
+// ownersOf are the owner records, in which owners tell how far they are.
+func ownersOf(owners store.Result) (map[cluster.VolumeKey]cluster.Owner, error) {
+	out := make(map[cluster.VolumeKey]cluster.Owner)
 	for _, it := range owners.Items {
 		key, err := cluster.ParseOwnerKey(it.Key)
 		if err != nil {
 			return nil, err
 		}
-		o, err := decode[cluster.Owner](it)
-		if err != nil {
+		if out[key], err = decode[cluster.Owner](it); err != nil {
 			return nil, err
 		}
-		out[key] = o.Flattened
 	}
 	return out, nil
 }

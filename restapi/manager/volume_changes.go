@@ -13,7 +13,8 @@ import (
 )
 
 // UpdateVolume changes what r names of a volume: all of it, or nothing. What is so already is left alone, so
-// a repetition changes nothing. ifMatch, when not empty, is the ETag that it must still have.
+// a repetition changes nothing. A volume that is to shrink is returned when that is decided, but not for ever
+// is it waited for that. ifMatch, when not empty, is the ETag that it must still have.
 func (m *Manager) UpdateVolume(ctx context.Context, id cluster.UUID, r wire.VolumeUpdate,
 	ifMatch string) (wire.Volume, error) {
 	if r.Size != nil {
@@ -25,15 +26,20 @@ func (m *Manager) UpdateVolume(ctx context.Context, id cluster.UUID, r wire.Volu
 		return wire.Volume{}, err
 	}
 	var vol wire.Volume
+	var cut *cluster.Cut
 	err := m.decide(ctx, func() error {
 		it, was, err := m.readVolume(ctx, id, ifMatch)
 		if err != nil {
 			return err
 		}
 		is, err := changed(was, r)
+		if err == nil && r.Size != nil {
+			is, err = m.resized(ctx, it, is, &r)
+		}
 		if err != nil {
 			return err
 		}
+		cut = is.Cut
 		if !reflect.DeepEqual(was, is) {
 			if it, err = m.commitVolume(ctx, it, was, is); err != nil {
 				return err
@@ -42,18 +48,30 @@ func (m *Manager) UpdateVolume(ctx context.Context, id cluster.UUID, r wire.Volu
 		vol, err = m.drawVolume(ctx, it)
 		return err
 	})
+	if err == nil && r.Size != nil && cut != nil && cut.From == *r.Size {
+		return m.settledCut(ctx, id, cut.ID)
+	}
 	return vol, err
 }
 
-// changed is a volume after a change, if that is possible.
-func changed(v cluster.Volume, r wire.VolumeUpdate) (cluster.Volume, error) {
-	if r.Size != nil {
-		if *r.Size < v.Size {
-			return v, refuse(wire.NotSupported, "size_bytes", "the volume has %d bytes; shrinking to %d would cut "+
-				"data off and is not supported", v.Size, *r.Size)
-		}
-		v.Size = *r.Size
+// resized is a volume with another size, or with the cut of a shrink.
+func (m *Manager) resized(ctx context.Context, it store.Item, v cluster.Volume, r *wire.VolumeUpdate) (
+	cluster.Volume, error,
+) {
+	switch {
+	case *r.Size == v.Size, v.Cut != nil && *r.Size == v.Cut.From:
+		return v, nil
+	case v.Cut != nil:
+		return v, m.refuseShrinking(ctx, it, &v)
+	case *r.Size < v.Size:
+		return m.cutOff(ctx, v, r)
 	}
+	v.Size = *r.Size
+	return v, invalid(v.Validate(), "size", "size_bytes")
+}
+
+// changed is a volume after a change, if that is possible, but for its size.
+func changed(v cluster.Volume, r wire.VolumeUpdate) (cluster.Volume, error) {
 	if r.Name != nil {
 		v.Name = *r.Name
 	}
@@ -71,16 +89,16 @@ func changed(v cluster.Volume, r wire.VolumeUpdate) (cluster.Volume, error) {
 }
 
 // commitVolume writes what a volume is now; its name moves and its project is charged with it.
-func (m *Manager) commitVolume(ctx context.Context, it store.Item, was, is cluster.Volume) (
-	store.Item, error,
-) {
+func (m *Manager) commitVolume(ctx context.Context, it store.Item, was, is cluster.Volume,
+	also ...store.Cond) (store.Item, error) {
 	nameKey := cluster.KeyVolumeName(is.Pool, is.Name, is.Project)
 	snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(is.Project)), store.Key(nameKey))
 	if err != nil {
 		return it, err
 	}
 	p := put(it.Key, is)
-	txn := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Put: []store.Put{p}}
+	txn := store.Txn{If: append(also, store.Cond{Key: it.Key, Rev: it.Rev}), Put: []store.Put{p}}
+	m.alsoCut(&txn, &was, &is)
 	if was.Name != is.Name {
 		if snap.One(1).Rev != 0 {
 			return it, refuse(wire.Conflict, "name", "pool %q has a volume of that name: %s", is.Pool,
@@ -89,9 +107,9 @@ func (m *Manager) commitVolume(ctx context.Context, it store.Item, was, is clust
 		old := cluster.KeyVolumeName(was.Pool, was.Name, was.Project)
 		txn.If = append(txn.If, store.Cond{Key: nameKey})
 		txn.Put = append(txn.Put, put(nameKey, is.UUID))
-		txn.Delete, txn.Blind = []string{old}, []string{old} // belongs to the volume alone
+		txn.Delete, txn.Blind = append(txn.Delete, old), append(txn.Blind, old) // belongs to the volume alone
 	}
-	if more := int64(is.Size - was.Size); more > 0 {
+	if more := int64(is.Size) - int64(was.Size); more != 0 {
 		if err := charge(&txn, snap.One(0), is.Project, 0, more); err != nil {
 			return it, err
 		}

@@ -105,6 +105,7 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 	if r := rec.Revert; r != nil {
 		w.Revert = &wire.Revert{Snapshot: r.Snapshot, Asked: r.Asked}
 	}
+	w.Shrink = drawShrink(&rec, owner.Cleared)
 	w.Health, w.Reasons = s.judge(&rec, &owner)
 	if w.Metadata == nil {
 		w.Metadata = cluster.Metadata{}

@@ -8,6 +8,7 @@ const (
 	TaskFlatten   TaskKind = "flatten"   // volume; bytes
 	TaskRevert    TaskKind = "revert"    // volume; volumes
 	TaskRebalance TaskKind = "rebalance" // pool; groups
+	TaskShrink    TaskKind = "shrink"    // volume; bytes
 	TaskScrub     TaskKind = "scrub"     // device; percent
 	TaskErase     TaskKind = "erase"     // volume; devices
 	TaskRotate    TaskKind = "rotate"    // key; volumes

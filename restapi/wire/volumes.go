@@ -44,7 +44,11 @@ type VolumeUpdate struct {
 	Name        *string `json:"name,omitempty"`
 	Description *string `json:"description,omitempty"`
 	Size        *uint64 `json:"size_bytes,omitempty"`
-	ReadOnly    *bool   `json:"read_only,omitempty"`
+	// AllowShrink: Size may be smaller than it is, if nothing is there; DiscardData: or if something is.
+	AllowShrink bool `json:"allow_shrink,omitempty"`
+	DiscardData bool `json:"discard_data,omitempty"`
+
+	ReadOnly *bool `json:"read_only,omitempty"`
 	// Provisioning is Thin, Thick, or empty: as it is.
 	Provisioning string `json:"provisioning,omitempty"`
 	// Metadata sets the pairs that it names, and removes those whose value is nil.
@@ -110,11 +114,12 @@ type Sealing struct {
 	ClusterKey string `json:"cluster_key,omitempty"` // absent: destroyed
 }
 
-// Lineage is where the content of a volume comes from.
+// Lineage is where the content of a volume comes from, and what is about to leave it.
 type Lineage struct {
 	Parent *Parent `json:"parent,omitempty"` // absent: it began empty
 	Hidden bool    `json:"hidden,omitempty"` // it was deleted, and is kept for clones
 	Revert *Revert `json:"revert,omitempty"` // absent: it never was
+	Shrink *Shrink `json:"shrink,omitempty"` // absent: nothing is being cut off
 }
 
 // Parent is what a clone began as: a volume up to a sequence number, and its size then. Neither that volume
@@ -134,6 +139,25 @@ type Flatten struct {
 	// Pinned: all is copied; snapshots that were taken before may still show the parent.
 	Pinned bool `json:"pinned,omitempty"`
 }
+
+// Shrink is how far a volume is that something is cut off.
+type Shrink struct {
+	Size  uint64      `json:"size_bytes"` // it is to have
+	State ShrinkState `json:"state"`
+	Done  uint64      `json:"done_bytes"`
+	Total uint64      `json:"total_bytes"`
+	Asked string      `json:"asked"`
+}
+
+// ShrinkState is what is done for a shrink.
+type ShrinkState string
+
+// The states: what is to be cut off is searched for data, and nothing is decided yet; or it is cleared,
+// and the volume is as large as it is to be.
+const (
+	ShrinkLooking  ShrinkState = "looking"
+	ShrinkClearing ShrinkState = "clearing"
+)
 
 // Revert is what a volume was asked last to become again. It is done unless the state of that snapshot is
 // "reverting".

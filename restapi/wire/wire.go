@@ -45,6 +45,9 @@ const (
 	SnapshotExported     Code = "snapshot_exported"      // 409
 	SnapshotNotNewest    Code = "snapshot_not_newest"    // 409
 	SnapshotLimit        Code = "snapshot_limit"         // 409
+	ShrinkNotAllowed     Code = "shrink_not_allowed"     // 409
+	VolumeHoldsData      Code = "volume_holds_data"      // 409
+	VolumeShrinking      Code = "volume_shrinking"       // 409
 	VolumeInGroup        Code = "volume_in_group"        // 409
 	SnapshotInGroup      Code = "snapshot_in_group"      // 409
 	GroupNotEmpty        Code = "group_not_empty"        // 409

@@ -84,6 +84,10 @@ func Explain(err error) string {
 	case client.Is(err, wire.VolumeHasSnapshots):
 		text += "\n  `ashlar snapshot list VOLUME` shows them; `ashlar volume delete VOLUME --with-snapshots` " +
 			"takes them along"
+	case client.Is(err, wire.VolumeHoldsData):
+		text += "\n  `ashlar volume resize --shrink --discard-data` cuts it off all the same, for good"
+	case client.Is(err, wire.VolumeShrinking):
+		text += "\n  `ashlar task wait` waits until that is done"
 	case client.Is(err, wire.SnapshotNotNewest):
 		text += "\n  `ashlar volume revert --force` keeps them; they go on showing what they show"
 	case client.Is(err, wire.VolumeInGroup):

@@ -42,7 +42,8 @@ func taskList(g *global) *cobra.Command {
 			return g.print(cmd, tasks, t)
 		}),
 	}
-	c.Flags().StringVar(&kind, "kind", "", "only this kind: flatten, revert, rebalance, scrub, erase or rotate")
+	c.Flags().StringVar(&kind, "kind", "",
+		"only this kind: flatten, revert, shrink, rebalance, scrub, erase or rotate")
 	c.Flags().StringVar(&o.Subject, "subject", "", "only what works on this: the id of a volume, a pool ...")
 	return c
 }

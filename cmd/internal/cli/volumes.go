@@ -209,6 +209,10 @@ func volumeTable(v wire.Volume) table {
 	if r := v.Revert; r != nil {
 		t.add("REVERTED", fmt.Sprintf("to snapshot %s, asked for %s", r.Snapshot, r.Asked))
 	}
+	if x := v.Shrink; x != nil {
+		t.add("SHRINKS", fmt.Sprintf("to %s, %s: %s of %s", bytesText(x.Size), x.State, bytesText(x.Done),
+			bytesText(x.Total)))
+	}
 	for _, why := range v.Reasons {
 		t.add("WHY", why)
 	}
@@ -275,36 +279,6 @@ func volumeUpdate(g *global) *cobra.Command {
 	f.StringToStringVar(&set, "meta", nil, "key=value pairs to add, or to change")
 	f.StringSliceVar(&unset, "unset-meta", nil, "keys of pairs to remove")
 	return c
-}
-
-func volumeResize(g *global) *cobra.Command {
-	return &cobra.Command{
-		Use: "resize VOLUME SIZE", Short: "Grow a volume; hosts notice at once", Args: cobra.ExactArgs(2),
-		Example: "  ashlar volume resize disk1 20GiB\n  ashlar volume resize disk1 +10GiB",
-		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			text, more := strings.CutPrefix(args[1], "+")
-			size, err := ParseSize(text)
-			if err != nil {
-				return err
-			}
-			v, err := findVolume(cmd.Context(), c, args[0])
-			if err != nil {
-				return err
-			}
-			if more {
-				size += v.Size
-			}
-			if size < v.Size {
-				return usage("the volume has %s; shrinking would cut data off and is not possible",
-					bytesText(v.Size))
-			}
-			v, err = c.ResizeVolume(cmd.Context(), v.ID, size, v.ETag)
-			if err != nil {
-				return err
-			}
-			return g.print(cmd, v, volumeTable(v))
-		}),
-	}
 }
 
 func volumeDelete(g *global) *cobra.Command {
