@@ -221,20 +221,20 @@ func drawShrink(rec *cluster.Volume, done cluster.Cleared) *wire.Shrink {
 	return s
 }
 
-// shrinkTask: a volume whose last cut was carried out is as large as it is to be; of one that came to nothing
-// no task is left.
+// shrinkTask: when its last cut was carried out a volume is as large as it is to be, whoever notes that in
+// its record; of one that came to nothing no task is left.
 func shrinkTask(rec *cluster.Volume, done cluster.Cleared) []wire.Task {
 	t := task(wire.TaskShrink, aboutVolume(rec), "bytes")
 	t.Project = rec.Project
 	s := drawShrink(rec, done)
 	switch {
-	case s != nil:
+	case s != nil && (done.Cut != rec.Cut.ID || done.Look || !done.End):
 		t.State, t.Done, t.Total, t.Cancellable = wire.TaskRunning, s.Done, s.Total, rec.Looking()
 		t.Detail = fmt.Sprintf("to %d bytes, asked for %s", s.Size, s.Asked)
 		if rec.Looking() {
 			t.Detail += "; the volume shrinks unless there is data in the rest"
 		}
-	case !done.End || done.Look:
+	case !done.End || done.Look: // nothing was cut off
 		return nil
 	}
 	return []wire.Task{t}
