@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/ashlar-storage/ashlar/dataplane/freeport"
 )
 
 // patience bounds every wait of these tests; none of them takes this long on a healthy machine.
@@ -22,15 +23,8 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// freeURL finds a loopback port that was free a moment ago: etcd wants to know its URL before it listens.
-func freeURL(t testing.TB) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return "http://" + ln.Addr().String()
-}
+// freeURL finds a URL for etcd, which wants to know it before it listens.
+func freeURL(tb testing.TB) string { return "http://" + freeport.Addr(tb) }
 
 func memberConfig(t testing.TB, name string) Config {
 	return Config{Name: name, DataDir: filepath.Join(t.TempDir(), name),

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/freeport"
 	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 	"github.com/ashlar-storage/ashlar/dataplane/initiator"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
@@ -170,7 +170,7 @@ func newWorld(t testing.TB, nodes, copies int) *world {
 	for i := 1; i <= nodes; i++ {
 		n := cluster.NodeID(i)
 		m.Nodes[n] = &cluster.Node{Number: n, Name: fmt.Sprint("n", i),
-			Addresses: cluster.Addresses{Host: freeAddr(t), Peer: freeAddr(t)}}
+			Addresses: cluster.Addresses{Host: freeport.Addr(t), Peer: freeport.Addr(t)}}
 		d := &cluster.Device{Number: cluster.DeviceID(i), UUID: cluster.UUID{9, byte(i)}, Node: n, Weight: 1,
 			State: cluster.DeviceOnline, Path: filepath.Join(w.dir, fmt.Sprint("disk", i)), Size: deviceSize}
 		m.Devices[d.Number] = d
@@ -192,15 +192,6 @@ func newWorld(t testing.TB, nodes, copies int) *world {
 		}
 	})
 	return w
-}
-
-func freeAddr(t testing.TB) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // memory is a device in memory that outlives the nodes which open and close it.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/freeport"
 	"github.com/ashlar-storage/ashlar/dataplane/node"
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
@@ -55,18 +56,11 @@ func testOptions(t testing.TB, name string) Options {
 	return o
 }
 
-// freeServices finds loopback ports that were free a moment ago.
+// freeServices finds a loopback port for each of them.
 func freeServices(t testing.TB) Services {
 	t.Helper()
 	var s Services
-	s.each(func(_ string, addr *string) {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = ln.Close() }()
-		*addr = ln.Addr().String()
-	})
+	s.each(func(_ string, addr *string) { *addr = freeport.Addr(t) })
 	return s
 }
 

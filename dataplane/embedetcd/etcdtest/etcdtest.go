@@ -3,7 +3,6 @@ package etcdtest
 
 import (
 	"context"
-	"net"
 	"os"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd"
+	"github.com/ashlar-storage/ashlar/dataplane/freeport"
 )
 
 // startTimeout bounds the start of the member; it takes 0.2 s.
@@ -73,13 +73,5 @@ func (s *Server) Client() *clientv3.Client {
 	return c
 }
 
-// freeURL finds a loopback port that was free a moment ago: etcd wants to know its URL before it listens.
-func freeURL(tb testing.TB) string {
-	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return "http://" + ln.Addr().String()
-}
+// freeURL finds a URL for etcd, which wants to know it before it listens.
+func freeURL(tb testing.TB) string { return "http://" + freeport.Addr(tb) }
