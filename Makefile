@@ -57,6 +57,7 @@ test-go: ## the Go tests, with the race detector
 	@.ci/prepare go
 	$(GO_TEST) -race -short -timeout 15m ./... | $(TALLIED)
 	$(GO_TEST) -timeout 15m $(HEAVY) | $(TALLIED)
+	$(GO_TEST) -timeout 15m -run 'WasAway|WhoDrives' ./cmd/internal/daemon | $(TALLIED)
 
 SCHEDULES := go test ./dataplane/sim -run TestSchedules -count=1 -v
 
