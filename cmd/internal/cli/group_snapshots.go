@@ -127,8 +127,7 @@ func groupSnapshotOf(ctx context.Context, c *client.Client, x wire.Group, ref st
 }
 
 func groupUpdateSnapshot(g *global) *cobra.Command {
-	var name, description string
-	var meta map[string]string
+	var words snapshotWords
 	c := &cobra.Command{
 		Use: "update-snapshot GROUP@NAME", Short: "Rename or describe a group snapshot", Args: cobra.ExactArgs(1),
 		Long:    "Rename or describe a group snapshot. Its snapshots of the volumes are called so, too.",
@@ -138,23 +137,14 @@ func groupUpdateSnapshot(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := wire.SnapshotUpdate{Metadata: meta}
-			if cmd.Flags().Changed("name") {
-				r.Name = &name
-			}
-			if cmd.Flags().Changed("description") {
-				r.Description = &description
-			}
-			if s, err = c.UpdateGroupSnapshot(cmd.Context(), s.ID, r, s.ETag); err != nil {
+			s, err = c.UpdateGroupSnapshot(cmd.Context(), s.ID, words.update(cmd.Flags()), s.ETag)
+			if err != nil {
 				return err
 			}
 			return g.print(cmd, s, groupSnapshotTable(s))
 		}),
 	}
-	f := c.Flags()
-	f.StringVar(&name, "name", "", "new name")
-	f.StringVar(&description, "description", "", "words to keep with it instead of the present ones")
-	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it instead of the present ones")
+	words.flags(c.Flags())
 	return c
 }
 

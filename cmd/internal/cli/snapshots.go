@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/client"
@@ -146,9 +147,32 @@ func snapshotTable(s wire.Snapshot) table {
 	return t
 }
 
+// snapshotWords are what can be changed of a snapshot, or of one of a group.
+type snapshotWords struct {
+	name, description string
+	meta              map[string]string
+}
+
+func (w *snapshotWords) flags(f *pflag.FlagSet) {
+	f.StringVar(&w.name, "name", "", "new name")
+	f.StringVar(&w.description, "description", "", "words to keep with it instead of the present ones")
+	f.StringToStringVar(&w.meta, "meta", nil, "key=value pairs to keep with it instead of the present ones")
+}
+
+// update is the change that the flags ask for.
+func (w *snapshotWords) update(f *pflag.FlagSet) wire.SnapshotUpdate {
+	r := wire.SnapshotUpdate{Metadata: w.meta}
+	if f.Changed("name") {
+		r.Name = &w.name
+	}
+	if f.Changed("description") {
+		r.Description = &w.description
+	}
+	return r
+}
+
 func snapshotUpdate(g *global) *cobra.Command {
-	var name, description string
-	var meta map[string]string
+	var words snapshotWords
 	c := &cobra.Command{
 		Use: "update SNAPSHOT", Short: "Rename or describe a snapshot", Args: cobra.ExactArgs(1),
 		Example: "  ashlar snapshot update disk1@monday --name before-upgrade",
@@ -157,23 +181,13 @@ func snapshotUpdate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := wire.SnapshotUpdate{Metadata: meta}
-			if cmd.Flags().Changed("name") {
-				r.Name = &name
-			}
-			if cmd.Flags().Changed("description") {
-				r.Description = &description
-			}
-			if s, err = c.UpdateSnapshot(cmd.Context(), s.ID, r, s.ETag); err != nil {
+			if s, err = c.UpdateSnapshot(cmd.Context(), s.ID, words.update(cmd.Flags()), s.ETag); err != nil {
 				return err
 			}
 			return g.print(cmd, s, snapshotTable(s))
 		}),
 	}
-	f := c.Flags()
-	f.StringVar(&name, "name", "", "new name")
-	f.StringVar(&description, "description", "", "words to keep with it instead of the present ones")
-	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it instead of the present ones")
+	words.flags(c.Flags())
 	return c
 }
 
