@@ -88,6 +88,7 @@ class Cluster:
             'id': 1, 'name': name, 'code': 'replica', 'data': 1, 'parity': 1,
             'domain': 'node', 'chunk_size': 262144, 'stripe_unit': 16384,
             'relax': False, 'min_columns': 1, 'encryption': 'none',
+            'compression': 'none',
             'provisioning': 'thin', 'overcommit_ratio': 0,
             'usable_fraction': 0.5,
             'domains': {'present': 3, 'needed': 2, 'chunks_per_domain': 1},
@@ -122,7 +123,8 @@ class Cluster:
             if any(old.get(key) != body[key] for key in body):
                 raise Problem(409, 'conflict', 'another volume has this id')
             return 200, self.show_volume(body['id'])[1]
-        begun = {'encryption': 'none', 'provisioning': 'thin'}
+        begun = {'encryption': 'none', 'compression': 'none',
+                 'provisioning': 'thin'}
         if 'source' in body:
             begun = self.begin_clone(body)
         self.volumes[body['id']] = dict(
@@ -155,7 +157,8 @@ class Cluster:
         snapshot = source_id if kind == 'snapshot' else str(uuid.uuid4())
         if kind == 'volume':
             self.require_pin(volume['id'])
-        return {'encryption': volume['encryption'], 'provisioning': 'thin',
+        return {'encryption': volume['encryption'], 'compression': 'none',
+                'provisioning': 'thin',
                 'parent': {'volume': volume['id'], 'snapshot': snapshot,
                            'pin': '1.1', 'size_bytes': source['size_bytes']}}
 
