@@ -26,11 +26,10 @@ const novaCompute = "nova-compute"
 
 // Nova is a running Nova with one compute host, this machine, and the Glance and Placement that it needs.
 type Nova struct {
-	c       *Cinder
+	*Glance
 	compute *gophercloud.ServiceClient // as a cloud administrator
-	images  *gophercloud.ServiceClient
-	flavor  string            // id of the only one
-	boot    map[string]string // properties of an image whose servers start with the kernel of furnish
+	flavor  string                     // id of the only one
+	boot    map[string]string          // properties of an image whose servers start with the kernel of furnish
 }
 
 // StartNova brings up a Nova beside a Cinder that has a host. It ends with the Cinder.
@@ -38,7 +37,7 @@ func StartNova(t testing.TB, c *Cinder) *Nova {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
-	n := &Nova{c: c}
+	n := &Nova{Glance: &Glance{c: c}}
 	if err := n.bringUp(ctx, t); err != nil {
 		t.Fatalf("start Nova: %v", err)
 	}
@@ -62,7 +61,7 @@ func (n *Nova) bringUp(ctx context.Context, t testing.TB) error {
 	}
 	s, p := n.c.site, n.c.procs
 	began := time.Now()
-	if err := s.makeDatabases(ctx, p, "glance", "placement", "nova", "nova_api", "nova_cell0"); err != nil {
+	if err := s.makeDatabases(ctx, p, "placement", "nova", "nova_api", "nova_cell0"); err != nil {
 		return err
 	}
 	network, err := emptyNetwork(t)
@@ -70,11 +69,17 @@ func (n *Nova) bringUp(ctx context.Context, t testing.TB) error {
 		return err
 	}
 	g, ctx2 := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.startGlance(ctx2, p) })
+	g.Go(func() (err error) { n.Glance, err = startGlance(ctx2, n.c); return err })
 	g.Go(func() error { return s.startPlacement(ctx2, p) })
 	g.Go(func() error { return s.startLibvirt(ctx2, p) })
 	g.Go(func() error { return s.makeNovaTables(ctx2, p) })
-	g.Go(func() error { return s.addToCatalog(ctx2, network) })
+	g.Go(func() error {
+		return s.addToCatalog(ctx2, [][3]string{
+			{"nova", "compute", s.URL(s.Ports.Nova) + "/v2.1"},
+			{"placement", "placement", s.URL(s.Ports.Placement)},
+			{"neutron", "network", network},
+		})
+	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -92,17 +97,6 @@ func (n *Nova) bringUp(ctx context.Context, t testing.TB) error {
 	}
 	t.Logf("Nova up after %v", time.Since(began).Round(time.Millisecond))
 	return n.furnish(ctx)
-}
-
-func (s *site) startGlance(ctx context.Context, p *processes) error {
-	config := "--config-file=" + s.path("glance-api.conf")
-	if err := p.run(ctx, "glance-manage", nil, "/usr/bin/glance-manage", config, "db_sync"); err != nil {
-		return err
-	}
-	if err := p.start("glance-api", nil, "/usr/bin/glance-api", config); err != nil {
-		return err
-	}
-	return p.wait(ctx, "Glance", tcpListening(s.Ports.Glance))
 }
 
 func (s *site) startPlacement(ctx context.Context, p *processes) error {
@@ -147,28 +141,6 @@ func (s *site) makeNovaTables(ctx context.Context, p *processes) error {
 	return nil
 }
 
-func (s *site) addToCatalog(ctx context.Context, network string) error {
-	admin, err := s.login(ctx, "admin", "admin")
-	if err != nil {
-		return err
-	}
-	identity, err := openstack.NewIdentityV3(admin, gophercloud.EndpointOpts{Region: region})
-	if err != nil {
-		return fmt.Errorf("fill the catalog: %w", err)
-	}
-	for _, one := range [][3]string{
-		{"nova", "compute", s.URL(s.Ports.Nova) + "/v2.1"},
-		{"glance", "image", s.URL(s.Ports.Glance)},
-		{"placement", "placement", s.URL(s.Ports.Placement)},
-		{"neutron", "network", network},
-	} {
-		if err := register(ctx, identity, one[0], one[1], one[2]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // emptyNetwork is a network service that has nothing: Nova asks it for the ports of servers that have none.
 // It returns its URL.
 func emptyNetwork(t testing.TB) (string, error) {
@@ -197,14 +169,11 @@ func (n *Nova) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	where := gophercloud.EndpointOpts{Region: region}
-	if n.compute, err = openstack.NewComputeV2(provider, where); err != nil {
+	n.compute, err = openstack.NewComputeV2(provider, gophercloud.EndpointOpts{Region: region})
+	if err != nil {
 		return fmt.Errorf("find Nova in the catalog: %w", err)
 	}
 	n.compute.Microversion = "2.60" // servers without a network, several servers for a volume
-	if n.images, err = openstack.NewImageV2(provider, where); err != nil {
-		return fmt.Errorf("find Glance in the catalog: %w", err)
-	}
 	return nil
 }
 

@@ -161,7 +161,7 @@ func (c compute) imageOfVolume(t *testing.T) {
 	data := random(32 << 20)
 	v := c.create(t, "before", 1)
 	c.fill(t, v.ID, data)
-	image, err := c.ToImage(ctx, "between", v.ID)
+	image, err := c.ToImage(ctx, "between", "qcow2", v.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,9 @@ type site struct {
 	Endpoints string // of the cluster's API, separated by commas
 	Token     string // of the cluster's API
 	Pool      string
-	Idle      bool
 	Loophost  string // socket of the host that attaches volumes; empty: nobody does
+	Idle      bool
+	Images    bool
 }
 
 // newSite finds ports and a state directory.

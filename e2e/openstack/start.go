@@ -32,8 +32,9 @@ type Options struct {
 	Pool      string         // pool that the backend offers
 	Host      *loophost.Host // that attaches volumes for the services on this machine; nil: nobody does
 
-	Idle bool          // have a second backend, Idle, with a driver that does nothing
-	Poll time.Duration // how often waits look again; 0: every 100 ms
+	Idle   bool          // have a second backend, Idle, with a driver that does nothing
+	Images bool          // have images that are volumes, and a cache of images; for StartGlance
+	Poll   time.Duration // how often waits look again; 0: every 100 ms
 }
 
 // Plan is where the services of a Cinder will be.
@@ -107,7 +108,7 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	}
 	s := o.Plan.site
 	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
-	s.Idle = o.Idle
+	s.Idle, s.Images = o.Idle, o.Images
 	if o.Host != nil {
 		s.Loophost = o.Host.Socket()
 	}
