@@ -151,7 +151,11 @@ func emptyNetwork(t testing.TB) (string, error) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var answer any = map[string]any{"versions": []any{
 			map[string]any{"id": "v2.0", "status": "CURRENT", "links": []any{}}}}
-		if _, what, ok := strings.Cut(r.URL.Path, "/v2.0/"); ok {
+		_, what, ok := strings.Cut(r.URL.Path, "/v2.0/")
+		switch {
+		case ok && strings.HasPrefix(what, "quotas/"):
+			answer = map[string]any{"quota": map[string]int{"port": -1}}
+		case ok:
 			collection := strings.ReplaceAll(strings.TrimSuffix(path.Base(what), ".json"), "-", "_")
 			answer = map[string]any{collection: []any{}}
 		}

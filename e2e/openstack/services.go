@@ -27,9 +27,12 @@ type site struct {
 	Endpoints string // of the cluster's API, separated by commas
 	Token     string // of the cluster's API
 	Pool      string
-	Loophost  string // socket of the host that attaches volumes; empty: nobody does
+	Second    string // pool of a second backend; empty: there is none
 	Idle      bool
 	Images    bool
+	Loophost  string // socket of the host that attaches volumes; empty: nobody does
+
+	Flavor, Image string // of Tempest's servers, once there is a Nova that knows them
 }
 
 // newSite finds ports and a state directory.
@@ -67,12 +70,35 @@ func (s *site) Backend() string { return "ashlar-1" }
 // Idle is the backend beside it whose driver (directory idle) does nothing, and its pool.
 const Idle = "idle"
 
-func (s *site) backends() []string {
-	if s.Idle {
-		return []string{s.Backend(), Idle}
-	}
-	return []string{s.Backend()}
+// backend is one whose driver is ours, as the template backend sees it.
+type backend struct {
+	*site
+	Name, Pool string
 }
+
+// Ashlar are the backends with our driver.
+func (s *site) Ashlar() []backend {
+	all := []backend{{s, s.Backend(), s.Pool}}
+	if s.Second != "" {
+		all = append(all, backend{s, "ashlar-2", s.Second})
+	}
+	return all
+}
+
+// Backends are the names of all backends.
+func (s *site) Backends() []string {
+	var names []string
+	for _, b := range s.Ashlar() {
+		names = append(names, b.Name)
+	}
+	if s.Idle {
+		names = append(names, Idle)
+	}
+	return names
+}
+
+// List is the value of an option that has several.
+func (s *site) List(values []string) string { return strings.Join(values, ",") }
 
 // URL is that of a service at one of the ports; KeystoneURL and CinderURL are what the catalog has.
 func (s *site) URL(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
@@ -118,7 +144,7 @@ func (s *site) configure(templates string) error {
 	for _, dir := range []string{"rabbit/mnesia", "rabbit/log", "keystone/fernet", "keystone/credential",
 		"cinder/lock", "cinder/conversion", "cinder/coordination", "cinder/backup", "glance/images",
 		"glance/staging", "glance/tasks", "glance/lock", "nova/instances", "nova/lock", "libvirt/etc",
-		"libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket"} {
+		"tempest", "libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket"} {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("configure: %w", err)
 		}

@@ -30,6 +30,7 @@ type Options struct {
 	Endpoints []string       // base URLs of the cluster's API
 	Token     string         // for it; empty: the driver logs in with Keystone as the user cinder
 	Pool      string         // pool that the backend offers
+	Second    string         // pool that a second backend offers; empty: there is none
 	Host      *loophost.Host // that attaches volumes for the services on this machine; nil: nobody does
 
 	Idle   bool          // have a second backend, Idle, with a driver that does nothing
@@ -108,7 +109,7 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	}
 	s := o.Plan.site
 	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
-	s.Idle, s.Images = o.Idle, o.Images
+	s.Second, s.Idle, s.Images = o.Second, o.Idle, o.Images
 	if o.Host != nil {
 		s.Loophost = o.Host.Socket()
 	}
@@ -248,7 +249,7 @@ func (c *Cinder) servicesUp(ctx context.Context) error {
 	for _, one := range list {
 		up[one.Binary+" "+one.Host] = one.State == "up"
 	}
-	names, wanted := []string{"cinder-scheduler vm"}, c.site.backends()
+	names, wanted := []string{"cinder-scheduler vm"}, c.site.Backends()
 	for _, backend := range wanted {
 		names = append(names, "cinder-volume vm@"+backend)
 	}
