@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
 
@@ -29,7 +31,7 @@ func (n *Nova) furnish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	properties := map[string]string{"os_command_line": "console=ttyS0 quiet"}
+	properties := map[string]string{commandLine: "console=ttyS0 quiet"}
 	for _, one := range [][3]string{{"kernel_id", "aki", kernel}, {"ramdisk_id", "ari", initrd}} {
 		f, err := os.Open(one[2])
 		if err != nil {
@@ -51,7 +53,13 @@ func (n *Nova) furnish(ctx context.Context) error {
 	return nil
 }
 
-// CreateImage makes an image of a disk, with the kernel of this Nova, and returns its id.
-func (n *Nova) CreateImage(ctx context.Context, name string, disk io.Reader) (string, error) {
-	return n.Upload(ctx, name, "raw", n.boot, disk)
+// commandLine is the property of an image that its kernel is started with.
+const commandLine = "os_command_line"
+
+// CreateImage makes an image of a disk, with the kernel of this Nova and more arguments for that, and returns
+// its id.
+func (n *Nova) CreateImage(ctx context.Context, name string, disk io.Reader, args ...string) (string, error) {
+	properties := maps.Clone(n.boot)
+	properties[commandLine] = strings.Join(append([]string{n.boot[commandLine]}, args...), " ")
+	return n.Upload(ctx, name, "raw", properties, disk)
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	model "github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -36,6 +37,7 @@ func TestImages(t *testing.T) {
 	t.Run("an image is a volume", l.imageIsVolume)
 	t.Run("an image is downloaded once", l.imageIsCached)
 	t.Run("a volume is copied to an image", l.volumeIsCopied)
+	t.Run("clones get independent", l.clonesGetIndependent)
 }
 
 // imageIsVolume makes an image that is a clone of a volume, and volumes that are clones of that.
@@ -138,6 +140,46 @@ func (l library) volumeIsCopied(t *testing.T) {
 	}
 	l.expectData(ctx, t, again.ID, data)
 	for _, id := range []string{v.ID, again.ID} {
+		if err := l.Delete(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// clonesGetIndependent makes clones with ashlar_flatten_clones, and deletes at once what they began as. A
+// host writes to one while it is copied.
+func (l library) clonesGetIndependent(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), openstack.Patience)
+	defer cancel()
+	if err := l.FlattenClones(true); err != nil {
+		t.Fatal(err)
+	}
+	source, data := l.create(t, "source", 1), random(8<<20)
+	l.put(ctx, t, source.ID, data)
+	snap := l.snap(t, source.ID, "old")
+	ofVolume, err := l.CreateFromVolume(ctx, "of-volume", 1, source.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofSnapshot, err := l.CreateFromSnapshot(ctx, "of-snapshot", 2, snap.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.DeleteSnapshot(ctx, snap.ID), l.Delete(ctx, source.ID)); err != nil {
+		t.Fatal(err)
+	}
+	l.expectGone(t, source.ID)
+	young := bytes.Repeat([]byte{0x5a}, 4096)
+	l.put(ctx, t, ofVolume.ID, young)
+	for id, want := range map[string][]byte{
+		ofVolume.ID: append(young, data[4096:]...), ofSnapshot.ID: data} {
+		l.cluster.Eventually("the clone shares nothing", func() error {
+			if p := l.cluster.Volume(parse(t, id)).Parent; p != nil {
+				return fmt.Errorf("it is a clone of %s", p.Volume)
+			}
+			return nil
+		})
+		l.expectData(ctx, t, id, want)
 		if err := l.Delete(ctx, id); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,7 @@ func (n *Nova) bringUp(ctx context.Context, t testing.TB) error {
 	g.Go(func() error { return s.startPlacement(ctx2, p) })
 	g.Go(func() error { return s.startLibvirt(ctx2, p) })
 	g.Go(func() error { return s.makeNovaTables(ctx2, p) })
+	g.Go(func() error { return s.describePackage(ctx2, p, root) })
 	g.Go(func() error {
 		return s.addToCatalog(ctx2, [][3]string{
 			{"nova", "compute", s.URL(s.Ports.Nova) + "/v2.1"},
@@ -84,8 +86,7 @@ func (n *Nova) bringUp(ctx context.Context, t testing.TB) error {
 		return err
 	}
 	for _, name := range []string{"nova-api", "nova-conductor", "nova-scheduler", novaCompute} {
-		argv := s.command(root, name, "--config-file", s.path("nova.conf"))
-		if err := p.start(name, []string{"PYTHONDONTWRITEBYTECODE=1"}, argv...); err != nil {
+		if err := s.startOneOfNova(p, root, name); err != nil {
 			return err
 		}
 	}
@@ -139,6 +140,35 @@ func (s *site) makeNovaTables(ctx context.Context, p *processes) error {
 		}
 	}
 	return nil
+}
+
+// describePackage makes the metadata of ashlar_brick, as an installation would: nova-compute looks there for
+// plugins.
+func (s *site) describePackage(ctx context.Context, p *processes, root string) error {
+	return p.run(ctx, "metadata", nil, "/usr/bin/env", "-C", filepath.Join(root, "os-brick-connector"),
+		"/usr/bin/python3", "-c", "import setuptools; setuptools.setup()", "-q", "egg_info", "--egg-base",
+		s.path("python"))
+}
+
+func (s *site) startOneOfNova(p *processes, root, name string) error {
+	return p.start(name, s.python(root), s.command(root, name, "--config-file", s.path("nova.conf"))...)
+}
+
+// UseConnector lets nova-compute and cinder-backup attach with the connector of Ashlar from now on.
+func (n *Nova) UseConnector() error {
+	root, err := build.Root()
+	if err != nil {
+		return err
+	}
+	s, p := n.c.site, n.c.procs
+	s.Connector = true
+	if err := n.c.restart(root, cinderBackup); err != nil {
+		return err
+	}
+	if err := p.kill(novaCompute); err != nil {
+		return err
+	}
+	return s.startOneOfNova(p, root, novaCompute)
 }
 
 // emptyNetwork is a network service that has nothing: Nova asks it for the ports of servers that have none.

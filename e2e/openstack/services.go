@@ -30,6 +30,8 @@ type site struct {
 	Second    string // pool of a second backend; empty: there is none
 	Idle      bool
 	Images    bool
+	Connector bool   // that nova-compute and cinder-backup have the connector of Ashlar
+	Flatten   bool   // that clones are made independent
 	Loophost  string // socket of the host that attaches volumes; empty: nobody does
 
 	Flavor, Image string // of Tempest's servers, once there is a Nova that knows them
@@ -135,27 +137,18 @@ func freePorts() (ports, error) {
 	return p, nil
 }
 
-// configure writes all configuration files into the state directory. They hold the API token.
-func (s *site) configure(templates string) error {
-	files, err := template.ParseGlob(filepath.Join(templates, "*"))
-	if err != nil {
-		return fmt.Errorf("configure: %w", err)
-	}
+// configure makes the state directory.
+func (s *site) configure(root string) error {
 	for _, dir := range []string{"rabbit/mnesia", "rabbit/log", "keystone/fernet", "keystone/credential",
 		"cinder/lock", "cinder/conversion", "cinder/coordination", "cinder/backup", "glance/images",
 		"glance/staging", "glance/tasks", "glance/lock", "nova/instances", "nova/lock", "libvirt/etc",
-		"tempest", "libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket"} {
+		"tempest", "libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket", "python"} {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("configure: %w", err)
 		}
 	}
-	for _, t := range files.Templates() {
-		if t.Name() == "auth" {
-			continue // a part of cinder.conf
-		}
-		if err := s.write(t); err != nil {
-			return err
-		}
+	if err := s.writeConfigs(root); err != nil {
+		return err
 	}
 	// Two fernet keys, the staged and the primary one, as keystone-manage fernet_setup would make them.
 	for _, name := range []string{"0", "1"} {
@@ -164,6 +157,23 @@ func (s *site) configure(templates string) error {
 		text := base64.URLEncoding.EncodeToString(key)
 		if err := os.WriteFile(s.path("keystone/fernet/"+name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("configure: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeConfigs writes all configuration files into the state directory. They hold the API token.
+func (s *site) writeConfigs(root string) error {
+	files, err := template.ParseGlob(filepath.Join(root, "e2e", "openstack", "templates", "*"))
+	if err != nil {
+		return fmt.Errorf("configure: %w", err)
+	}
+	for _, t := range files.Templates() {
+		if t.Name() == "auth" {
+			continue // a part of cinder.conf
+		}
+		if err := s.write(t); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -268,10 +278,17 @@ const cinderVolume = "cinder-volume"
 
 // startOneOfCinder starts a service, with the driver of this tree.
 func (s *site) startOneOfCinder(p *processes, root, name string) error {
-	env := []string{"PYTHONPATH=" + filepath.Join(root, "cinder-driver") + ":" +
-		filepath.Join(root, "os-brick-connector") + ":" + filepath.Join(root, "e2e", "openstack", "idle"),
-		"PYTHONDONTWRITEBYTECODE=1"}
-	return p.start(name, env, s.command(root, name, "--config-file", s.path("cinder.conf"))...)
+	return p.start(name, s.python(root), s.command(root, name, "--config-file", s.path("cinder.conf"))...)
+}
+
+// python is the environment of services that find the packages of this tree.
+func (s *site) python(root string) []string {
+	var dirs []string
+	for _, dir := range []string{"cinder-driver", "os-brick-connector", "e2e/openstack/idle"} {
+		dirs = append(dirs, filepath.Join(root, dir))
+	}
+	dirs = append(dirs, s.path("python"))
+	return []string{"PYTHONPATH=" + strings.Join(dirs, ":"), "PYTHONDONTWRITEBYTECODE=1"}
 }
 
 // command is the command line of a Python service; those that attach volumes do so with the loophost.

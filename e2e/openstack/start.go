@@ -93,7 +93,6 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	if root, err = build.Root(); err != nil {
 		return nil, "", err
 	}
-	here := filepath.Join(root, "e2e", "openstack")
 	if err := setUp(root); err != nil {
 		return nil, "", err
 	}
@@ -123,7 +122,7 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 		}
 		c.Stop()
 	})
-	if err := s.configure(filepath.Join(here, "templates")); err != nil {
+	if err := s.configure(root); err != nil {
 		return nil, "", err
 	}
 	return c, root, nil
@@ -275,6 +274,27 @@ func (c *Cinder) StartVolumeService() error {
 		return err
 	}
 	return c.site.startOneOfCinder(c.procs, root, cinderVolume)
+}
+
+// FlattenClones lets the driver make clones independent of what they begin as, or not, from now on.
+func (c *Cinder) FlattenClones(on bool) error {
+	c.site.Flatten = on
+	root, err := build.Root()
+	if err != nil {
+		return err
+	}
+	return c.restart(root, cinderVolume)
+}
+
+// restart has a service of Cinder read its configuration again.
+func (c *Cinder) restart(root, name string) error {
+	if err := c.site.writeConfigs(root); err != nil {
+		return err
+	}
+	if err := c.procs.kill(name); err != nil {
+		return err
+	}
+	return c.site.startOneOfCinder(c.procs, root, name)
 }
 
 // LogDir is where the services log, at level DEBUG.
