@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,6 +126,44 @@ func (c *counted) Key(context.Context, string) (seal.ClusterKey, error) {
 		return seal.ClusterKey{}, fmt.Errorf("%w: not yet", ErrNoKey)
 	}
 	return *c.key, nil
+}
+
+// hanging is a source that answers nobody until it is told to give up.
+type hanging struct{ asked atomic.Int32 }
+
+// Key implements Source.
+func (h *hanging) Key(ctx context.Context, _ string) (seal.ClusterKey, error) {
+	h.asked.Add(1)
+	<-ctx.Done()
+	return seal.ClusterKey{}, ctx.Err()
+}
+
+// TestManyWaitForOneAnswer: a source that hangs is asked once for all who want a key, holds nobody longer
+// than he wants to wait, and is given up in the end.
+func TestManyWaitForOneAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &hanging{}
+		ring := New(src)
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				_, err := ring.Key(ctx, "k")
+				if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+					t.Errorf("after %v: %v", time.Since(began), err)
+				}
+			})
+		}
+		all.Wait()
+		if _, err := ring.Key(t.Context(), "k"); err == nil || time.Since(began) != askFor {
+			t.Errorf("given up after %v: %v", time.Since(began), err)
+		}
+		if n := src.asked.Load(); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+	})
 }
 
 // TestRingAsksSeldomAndFindsWhatComesLater on a clock of its own.

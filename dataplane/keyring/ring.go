@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/seal"
 )
@@ -22,12 +24,15 @@ type Source interface {
 	Key(ctx context.Context, id string) (seal.ClusterKey, error)
 }
 
-// missFor is how long a key that was not found is not asked for again.
-const missFor = 2 * time.Second
+const (
+	missFor = 2 * time.Second  // that a key which was not found is not asked for again
+	askFor  = 10 * time.Second // that a source may take to answer
+)
 
 // Ring remembers the keys of a source.
 type Ring struct {
 	source Source
+	asking singleflight.Group // by the id of a key: all who want it wait for one answer
 
 	mu     sync.Mutex
 	keys   map[string]seal.ClusterKey
@@ -44,7 +49,8 @@ func New(source Source) *Ring {
 	return &Ring{source: source, keys: make(map[string]seal.ClusterKey), misses: make(map[string]miss)}
 }
 
-// Key is the cluster key of that id. Its error wraps ErrNoKey when the source says that there is none.
+// Key is the cluster key of that id. Its error wraps ErrNoKey when the source says that there is none, and
+// that of ctx when this one does not wait longer for the source; others may.
 func (r *Ring) Key(ctx context.Context, id string) (seal.ClusterKey, error) {
 	r.mu.Lock()
 	k, known := r.keys[id]
@@ -56,6 +62,23 @@ func (r *Ring) Key(ctx context.Context, id string) (seal.ClusterKey, error) {
 	if missed && time.Since(m.at) < missFor {
 		return seal.ClusterKey{}, m.err
 	}
+	answer := r.asking.DoChan(id, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askFor)
+		defer cancel()
+		return r.fetch(ctx, id)
+	})
+	select {
+	case a := <-answer:
+		k, _ := a.Val.(seal.ClusterKey)
+		return k, a.Err
+	case <-ctx.Done():
+		return seal.ClusterKey{}, fmt.Errorf("cluster key %q: no answer of the key source yet: %w", id,
+			context.Cause(ctx))
+	}
+}
+
+// fetch asks the source and remembers what it says.
+func (r *Ring) fetch(ctx context.Context, id string) (seal.ClusterKey, error) {
 	k, err := r.ask(ctx, id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
