@@ -4,7 +4,7 @@
 // the 32 bytes of the key (application/octet-stream), as `openstack secret order create --bit-length 256 key`
 // makes it. Nothing is written to Barbican, and nothing is asked of OpenStack before a key is wanted: a node
 // starts without it. Who may read the secret is Barbican's policy; the credentials are those of an entry in
-// clouds.yaml.
+// clouds.yaml, which is read again after every failure.
 package barbican
 
 import (
@@ -66,6 +66,7 @@ func (s *Source) Key(ctx context.Context, id string) (seal.ClusterKey, error) {
 		return seal.ClusterKey{}, fmt.Errorf("%w: the key manager has no secret %q", keyring.ErrNoKey, id)
 	}
 	if err != nil {
+		s.drop(c)
 		return seal.ClusterKey{}, fmt.Errorf("key manager: payload of secret %q: %w", id, plain(err))
 	}
 	k, err := seal.ClusterKeyFrom(raw)
@@ -90,11 +91,25 @@ func (s *Source) open(ctx context.Context) (*gophercloud.ServiceClient, error) {
 	return c, err
 }
 
+// drop forgets a client that failed: credentials, or where the key manager is, may have changed since it was
+// made.
+func (s *Source) drop(c *gophercloud.ServiceClient) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == c {
+		s.client = nil
+	}
+}
+
 // plain leaves the body of an unexpected answer out of the error, whatever is in it.
 func plain(err error) error {
 	var code gophercloud.ErrUnexpectedResponseCode
-	if errors.As(err, &code) {
-		return fmt.Errorf("answered with status %d", code.Actual)
+	switch {
+	case !errors.As(err, &code):
+		return err
+	case code.Actual == http.StatusForbidden:
+		return errors.New("answered with status 403: its access list should have the user whom the entry of " +
+			"clouds.yaml names")
 	}
-	return err
+	return fmt.Errorf("answered with status %d", code.Actual)
 }

@@ -20,11 +20,12 @@ import (
 // secrets.
 type twin struct {
 	*httptest.Server
-	mu      sync.Mutex
-	tokens  int
-	valid   string
-	secrets map[string][]byte
-	down    bool
+	mu       sync.Mutex
+	tokens   int
+	valid    string
+	password string
+	secrets  map[string][]byte
+	down     bool
 }
 
 func newTwin(t *testing.T) *twin {
@@ -36,15 +37,21 @@ func newTwin(t *testing.T) *twin {
 	mux.HandleFunc("GET /key-manager/v1/secrets/{id}/payload", w.payload)
 	w.Server = httptest.NewServer(mux)
 	t.Cleanup(w.Close)
-	dir := t.TempDir()
-	t.Setenv("OS_CLIENT_CONFIG_FILE", filepath.Join(dir, "clouds.yaml"))
+	t.Setenv("OS_CLIENT_CONFIG_FILE", filepath.Join(t.TempDir(), "clouds.yaml"))
+	w.password = "secret"
+	w.configure(t, w.password)
+	return w
+}
+
+// configure writes a clouds.yaml with a password.
+func (w *twin) configure(t *testing.T, password string) {
+	t.Helper()
 	text := fmt.Sprintf("clouds:\n  here:\n    auth:\n      auth_url: %s/identity/v3\n      username: ashlar\n"+
-		"      password: secret\n      project_name: service\n      user_domain_name: Default\n"+
-		"      project_domain_name: Default\n    region_name: RegionOne\n", w.URL)
-	if err := os.WriteFile(filepath.Join(dir, "clouds.yaml"), []byte(text), 0o600); err != nil {
+		"      password: %s\n      project_name: service\n      user_domain_name: Default\n"+
+		"      project_domain_name: Default\n    region_name: RegionOne\n", w.URL, password)
+	if err := os.WriteFile(os.Getenv("OS_CLIENT_CONFIG_FILE"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return w
 }
 
 func (w *twin) authenticate(out http.ResponseWriter, r *http.Request) {
@@ -52,7 +59,7 @@ func (w *twin) authenticate(out http.ResponseWriter, r *http.Request) {
 	defer w.mu.Unlock()
 	var body bytes.Buffer
 	_, _ = body.ReadFrom(r.Body)
-	if !strings.Contains(body.String(), `"password":"secret"`) || w.down {
+	if !strings.Contains(body.String(), `"password":"`+w.password+`"`) || w.down {
 		http.Error(out, `{"error":{"code":401}}`, http.StatusUnauthorized)
 		return
 	}
@@ -147,5 +154,27 @@ func TestOpenStackMayComeLater(t *testing.T) {
 	if _, err := New(Cloud("elsewhere")).Key(t.Context(), id); err == nil || !strings.Contains(err.Error(),
 		"clouds.yaml") {
 		t.Errorf("a cloud that is not in the file: %v", err)
+	}
+}
+
+// TestCredentialsMayChange: when the password is changed, in Keystone and then in clouds.yaml, keys can be
+// had again without a restart.
+func TestCredentialsMayChange(t *testing.T) {
+	w := newTwin(t)
+	w.secrets[id] = make([]byte, seal.ClusterKeySize)
+	s := New(Cloud("here"))
+	if _, err := s.Key(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.password, w.valid = "another", "none"
+	w.mu.Unlock()
+	_, err := s.Key(t.Context(), id)
+	if err == nil || errors.Is(err, keyring.ErrNoKey) || strings.Contains(err.Error(), "secret\"") {
+		t.Errorf("with the former password: %v", err)
+	}
+	w.configure(t, "another")
+	if _, err := s.Key(t.Context(), id); err != nil {
+		t.Errorf("with the new password: %v", err)
 	}
 }
