@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +59,38 @@ func TestDefaults(t *testing.T) {
 	}
 	if n := len(settings()); n > 36 {
 		t.Errorf("%d settings, the limit is 36", n)
+	}
+}
+
+// TestEverySettingCounts: whatever is set changes what the daemon is told, or is refused.
+func TestEverySettingCounts(t *testing.T) {
+	clouds := "--keystone=" + writeConfig(t, `{clouds: {ashlar: {auth: {auth_url: "https://k:5000/v3",
+		username: ashlar, password: p, project_name: service, user_domain_name: Default,
+		project_domain_name: Default}}}}`)
+	told := func(args ...string) string {
+		o, err := parse(t, append([]string{clouds}, args...)...)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("%+v %+v", o, o.Keystone)
+	}
+	for _, s := range settings() {
+		value := "x"
+		switch v := s.value.(type) {
+		case int:
+			value = strconv.Itoa(v + 1)
+		case bool:
+			value = strconv.FormatBool(!v)
+		}
+		switch s.name {
+		case "advertise-address":
+			value = "192.0.2.1"
+		case "log-format":
+			value = "json"
+		}
+		if told("--"+s.name+"="+value) == told() {
+			t.Errorf("--%s=%s changes nothing", s.name, value)
+		}
 	}
 }
 

@@ -168,7 +168,7 @@ func options(v *viper.Viper) (daemon.Options, error) {
 	o := daemon.Options{
 		DataDir: v.GetString("data-dir"), Name: v.GetString("name"), Domain: v.GetString("domain"),
 		InsecureHTTP: v.GetBool("insecure-http"), RESTTLS: v.GetString("rest-tls"), Metrics: v.GetString("metrics"),
-		KeyFile:  v.GetString("key-file"),
+		KeyFile: v.GetString("key-file"), KeyCloud: v.GetString("key-cloud"),
 		Shutdown: time.Duration(v.GetInt("shutdown-timeout-seconds")) * time.Second,
 		Etcd: daemon.Etcd{Member: v.GetBool("etcd-member"), Endpoints: v.GetStringSlice("etcd-endpoints"),
 			Heartbeat: time.Duration(v.GetInt("etcd-heartbeat-ms")) * time.Millisecond,
