@@ -3,6 +3,7 @@ package openstack
 import (
 	"context"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -16,6 +17,7 @@ import (
 // Identity is a Keystone without any other service.
 type Identity struct {
 	site  *site
+	procs *processes
 	admin *gophercloud.ServiceClient
 }
 
@@ -28,7 +30,7 @@ func StartIdentity(t testing.TB) *Identity {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
-	i := &Identity{site: c.site}
+	i := &Identity{site: c.site, procs: c.procs}
 	for _, step := range []func() error{
 		func() error { return c.site.startDatabase(ctx, c.procs) },
 		func() error { return c.site.startKeystone(ctx, c.procs) },
@@ -78,6 +80,29 @@ func (i *Identity) AddUser(ctx context.Context, user, project, role string) (str
 	return p.ID, roles.Assign(ctx, i.admin, known[0].ID, roles.AssignOpts{UserID: u.ID, ProjectID: p.ID}).Err
 }
 
+// AddCloud adds an entry to clouds.yaml by which a user logs in to a project, and returns where that is.
+func (i *Identity) AddCloud(user, project string) (path string, err error) {
+	path = i.site.path("clouds.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, append(text, i.site.cloud(user, project)...), 0o600)
+}
+
+// userID finds a user of the domain default.
+func userID(ctx context.Context, identity *gophercloud.ServiceClient, user string) (string, error) {
+	pages, err := users.List(identity, users.ListOpts{Name: user}).AllPages(ctx)
+	if err != nil {
+		return "", fmt.Errorf("user %s: %w", user, err)
+	}
+	known, err := users.ExtractUsers(pages)
+	if err != nil || len(known) != 1 {
+		return "", fmt.Errorf("user %s: there are %d, %w", user, len(known), err)
+	}
+	return known[0].ID, nil
+}
+
 // RevokeTokens ends every token of a user of the domain default, and returns when the user gets good ones
 // again.
 func (c *Cinder) RevokeTokens(ctx context.Context, user string) error {
@@ -91,17 +116,13 @@ func (c *Cinder) RevokeTokens(ctx context.Context, user string) error {
 	if err != nil {
 		return err
 	}
-	pages, err := users.List(identity, users.ListOpts{Name: user}).AllPages(ctx)
+	id, err := userID(ctx, identity, user)
 	if err != nil {
-		return fmt.Errorf("user %s: %w", user, err)
-	}
-	known, err := users.ExtractUsers(pages)
-	if err != nil || len(known) != 1 {
-		return fmt.Errorf("user %s: there are %d, %w", user, len(known), err)
+		return err
 	}
 	for _, enabled := range []bool{false, true} {
 		change := users.UpdateOpts{Enabled: &enabled}
-		if err := users.Update(ctx, identity, known[0].ID, change).Err; err != nil {
+		if err := users.Update(ctx, identity, id, change).Err; err != nil {
 			return fmt.Errorf("enable %s: %v: %w", user, enabled, err)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 // ports of one test bed, all on 127.0.0.1.
 type ports struct {
-	MySQL, Rabbit, RabbitDist, Epmd, Keystone, Cinder, Glance, Placement, Nova int
+	MySQL, Rabbit, RabbitDist, Epmd, Keystone, Cinder, Glance, Placement, Nova, Barbican int
 }
 
 // site is what the templates of the configuration files see.
@@ -27,14 +27,8 @@ type site struct {
 	Endpoints string // of the cluster's API, separated by commas
 	Token     string // of the cluster's API
 	Pool      string
-	Second    string // pool of a second backend; empty: there is none
 	Idle      bool
-	Images    bool
-	Connector bool   // that nova-compute and cinder-backup have the connector of Ashlar
-	Flatten   bool   // that clones are made independent
 	Loophost  string // socket of the host that attaches volumes; empty: nobody does
-
-	Flavor, Image string // of Tempest's servers, once there is a Nova that knows them
 }
 
 // newSite finds ports and a state directory.
@@ -49,9 +43,12 @@ func newSite() (*site, error) {
 
 // clouds is how the service user ashlar, of makeServiceUsers, and the administrator log in.
 func (s *site) clouds() string {
-	text := "clouds:\n"
-	for name, user := range map[string][2]string{"ashlar": {"ashlar", "service"}, "admin": {"admin", "admin"}} {
-		text += fmt.Sprintf(`  %s:
+	return "clouds:\n" + s.cloud("ashlar", "service") + s.cloud("admin", "admin")
+}
+
+// cloud is the entry of clouds.yaml by which a user logs in to a project.
+func (s *site) cloud(user, project string) string {
+	return fmt.Sprintf(`  %s:
     region_name: %s
     auth:
       auth_url: %s
@@ -60,9 +57,7 @@ func (s *site) clouds() string {
       project_name: %s
       user_domain_id: default
       project_domain_id: default
-`, name, region, s.KeystoneURL(), user[0], password, user[1])
-	}
-	return text
+`, user, region, s.KeystoneURL(), user, password, project)
 }
 
 // Socket of mariadbd; Backend is the section of cinder.conf and the volume_backend_name.
@@ -72,35 +67,12 @@ func (s *site) Backend() string { return "ashlar-1" }
 // Idle is the backend beside it whose driver (directory idle) does nothing, and its pool.
 const Idle = "idle"
 
-// backend is one whose driver is ours, as the template backend sees it.
-type backend struct {
-	*site
-	Name, Pool string
-}
-
-// Ashlar are the backends with our driver.
-func (s *site) Ashlar() []backend {
-	all := []backend{{s, s.Backend(), s.Pool}}
-	if s.Second != "" {
-		all = append(all, backend{s, "ashlar-2", s.Second})
-	}
-	return all
-}
-
-// Backends are the names of all backends.
-func (s *site) Backends() []string {
-	var names []string
-	for _, b := range s.Ashlar() {
-		names = append(names, b.Name)
-	}
+func (s *site) backends() []string {
 	if s.Idle {
-		names = append(names, Idle)
+		return []string{s.Backend(), Idle}
 	}
-	return names
+	return []string{s.Backend()}
 }
-
-// List is the value of an option that has several.
-func (s *site) List(values []string) string { return strings.Join(values, ",") }
 
 // URL is that of a service at one of the ports; KeystoneURL and CinderURL are what the catalog has.
 func (s *site) URL(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
@@ -126,7 +98,7 @@ func freePorts() (ports, error) {
 		}
 	}()
 	for _, port := range []*int{&p.MySQL, &p.Rabbit, &p.RabbitDist, &p.Epmd, &p.Keystone, &p.Cinder,
-		&p.Glance, &p.Placement, &p.Nova} {
+		&p.Glance, &p.Placement, &p.Nova, &p.Barbican} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return ports{}, fmt.Errorf("find free ports: %w", err)
@@ -137,18 +109,27 @@ func freePorts() (ports, error) {
 	return p, nil
 }
 
-// configure makes the state directory.
-func (s *site) configure(root string) error {
+// configure writes all configuration files into the state directory. They hold the API token.
+func (s *site) configure(templates string) error {
+	files, err := template.ParseGlob(filepath.Join(templates, "*"))
+	if err != nil {
+		return fmt.Errorf("configure: %w", err)
+	}
 	for _, dir := range []string{"rabbit/mnesia", "rabbit/log", "keystone/fernet", "keystone/credential",
 		"cinder/lock", "cinder/conversion", "cinder/coordination", "cinder/backup", "glance/images",
 		"glance/staging", "glance/tasks", "glance/lock", "nova/instances", "nova/lock", "libvirt/etc",
-		"tempest", "libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket", "python"} {
+		"libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket"} {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("configure: %w", err)
 		}
 	}
-	if err := s.writeConfigs(root); err != nil {
-		return err
+	for _, t := range files.Templates() {
+		if t.Name() == "auth" {
+			continue // a part of cinder.conf
+		}
+		if err := s.write(t); err != nil {
+			return err
+		}
 	}
 	// Two fernet keys, the staged and the primary one, as keystone-manage fernet_setup would make them.
 	for _, name := range []string{"0", "1"} {
@@ -157,23 +138,6 @@ func (s *site) configure(root string) error {
 		text := base64.URLEncoding.EncodeToString(key)
 		if err := os.WriteFile(s.path("keystone/fernet/"+name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("configure: %w", err)
-		}
-	}
-	return nil
-}
-
-// writeConfigs writes all configuration files into the state directory. They hold the API token.
-func (s *site) writeConfigs(root string) error {
-	files, err := template.ParseGlob(filepath.Join(root, "e2e", "openstack", "templates", "*"))
-	if err != nil {
-		return fmt.Errorf("configure: %w", err)
-	}
-	for _, t := range files.Templates() {
-		if t.Name() == "auth" {
-			continue // a part of cinder.conf
-		}
-		if err := s.write(t); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -278,17 +242,10 @@ const cinderVolume = "cinder-volume"
 
 // startOneOfCinder starts a service, with the driver of this tree.
 func (s *site) startOneOfCinder(p *processes, root, name string) error {
-	return p.start(name, s.python(root), s.command(root, name, "--config-file", s.path("cinder.conf"))...)
-}
-
-// python is the environment of services that find the packages of this tree.
-func (s *site) python(root string) []string {
-	var dirs []string
-	for _, dir := range []string{"cinder-driver", "os-brick-connector", "e2e/openstack/idle"} {
-		dirs = append(dirs, filepath.Join(root, dir))
-	}
-	dirs = append(dirs, s.path("python"))
-	return []string{"PYTHONPATH=" + strings.Join(dirs, ":"), "PYTHONDONTWRITEBYTECODE=1"}
+	env := []string{"PYTHONPATH=" + filepath.Join(root, "cinder-driver") + ":" +
+		filepath.Join(root, "os-brick-connector") + ":" + filepath.Join(root, "e2e", "openstack", "idle"),
+		"PYTHONDONTWRITEBYTECODE=1"}
+	return p.start(name, env, s.command(root, name, "--config-file", s.path("cinder.conf"))...)
 }
 
 // command is the command line of a Python service; those that attach volumes do so with the loophost.
