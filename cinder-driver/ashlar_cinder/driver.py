@@ -29,8 +29,8 @@ group               group with id = ``group.id`` (module groups)
 ``host@backend#p``  pool p
 attached host       export of the volume to ``connector['nqn']``; of the
                     snapshot, for a backup
-volume type         capabilities of the pool; bounds and encryption of the
-                    volume (module policy)
+volume type         capabilities of the pool; bounds, encryption and
+                    compression of the volume (module policy)
 ==================  ====================================================
 
 The driver keeps nothing: no file, no lock, no cache beyond the id of the
@@ -91,9 +91,10 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
         0.5.0 - Volumes from snapshots and from volumes, without a copy
         0.6.0 - Login with Keystone
         0.7.0 - Groups with consistent snapshots; clones that are flattened
+        0.8.0 - Compression by volume type
     """
 
-    VERSION = '0.7.0'
+    VERSION = '0.8.0'
     VENDOR = 'Ashlar'
     CI_WIKI_NAME = 'Ashlar_CI'
     # No state, no lock of its own: any service may make any call.
@@ -178,12 +179,16 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
         """Create a volume with what its type asks for."""
         bounds = policy.bounds(volume.volume_type_id, volume.size)
         encryption = policy.encryption(volume.volume_type_id)
+        compression = policy.compression(volume.volume_type_id)
+        if source is not None:
+            compression = None  # of what shares blocks there is none
         group_id = groups.of_volume(volume)
         with faults.as_cinder_errors():
             self._api.create_volume(volume.name_id, name=volume.name,
                                     pool=self._pool_of(volume),
                                     size_bytes=volume.size * units.Gi,
-                                    encryption=encryption, source=source)
+                                    encryption=encryption,
+                                    compression=compression, source=source)
             try:
                 if bounds is not None:
                     self._limit(volume.name_id, bounds)
@@ -399,16 +404,21 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
 
         The scheduler chose the host by the new type's extra specs, so when
         that is where the volume is, it has what they ask for. Encryption,
-        Cinder's (a layer above the device) or that of Ashlar, needs a copy.
+        Cinder's (a layer above the device) or that of Ashlar, needs a copy,
+        and so does compression.
         """
         if diff.get('encryption') or not self._is_place_of(volume, host):
             return False, None
-        wanted = policy.encryption(new_type.id)
+        sealed = policy.encryption(new_type.id)
+        packed = policy.compression(new_type.id)
+        if packed == policy.compression(volume.volume_type_id):
+            packed = None  # a clone has none and goes on so
         before = policy.bounds(volume.volume_type_id, volume.size)
         bounds = policy.bounds(new_type.id, volume.size)
         with faults.as_cinder_errors():
-            if (wanted is not None and
-                    wanted != self._api.volume(volume.name_id).encryption):
+            found = self._api.volume(volume.name_id)
+            if (sealed not in (None, found.encryption) or
+                    packed not in (None, found.compression)):
                 return False, None
             if bounds != before:
                 self._limit(volume.name_id, bounds)
@@ -440,6 +450,11 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
             _('Encryption of volumes before they leave the gateway; what '
               'the pool says if not set.'),
             'string', enum=list(policy.CIPHERS))
+        self._set_property(
+            properties, policy.COMPRESSION, 'Compression',
+            _('Compression of volumes that begin empty; what the pool says '
+              'if not set.'),
+            'string', enum=list(policy.PACKERS))
         return properties, 'ashlar'
 
     def _location(self):
@@ -491,6 +506,7 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
             'ashlar_data': pool.data,
             'ashlar_parity': pool.parity,
             'ashlar_encryption': pool.encryption,
+            'ashlar_compression': pool.compression,
         }
 
 

@@ -53,6 +53,10 @@ class ManageDriver:
         if wanted not in (None, found.encryption):
             raise exception.ManageExistingVolumeTypeMismatch(
                 reason=_('its encryption is %s') % found.encryption)
+        wanted = policy.compression(volume.volume_type_id)
+        if wanted not in (None, found.compression):
+            raise exception.ManageExistingVolumeTypeMismatch(
+                reason=_('its compression is %s') % found.compression)
         size = existing.whole_gib(found.size_bytes)
         bounds = policy.bounds(volume.volume_type_id, size)
         with faults.as_cinder_errors():

@@ -26,8 +26,10 @@ front-end QoS, so that a spec with the consumer ``both`` says one thing. A
 back-end spec with a name that is not in the table is refused: a bound that
 nobody keeps is worse than none. Under ``both`` Nova keeps all of them.
 
-The extra spec ``ashlar:encryption`` (``aes-256-xts`` or ``none``) goes before
-what the pool says.
+The extra specs ``ashlar:encryption`` (``aes-256-xts`` or ``none``) and
+``ashlar:compression`` (``s2`` or ``none``) go before what the pool says. A
+volume that begins as another one or as a snapshot shares blocks with it, so
+it is encrypted as that one is, and never compressed, whatever its type says.
 """
 
 import dataclasses
@@ -38,6 +40,8 @@ from cinder.volume import volume_types
 
 ENCRYPTION = 'ashlar:encryption'
 CIPHERS = ('aes-256-xts', 'none')
+COMPRESSION = 'ashlar:compression'
+PACKERS = ('s2', 'none')
 
 # QoS spec -> (bound of Ashlar, least that Ashlar takes)
 LIMITS = {'total_iops_sec': ('iops', 10),
@@ -113,13 +117,21 @@ def _number(specs, name, default=None):
 
 def encryption(type_id):
     """How volumes of this type are encrypted; None: as their pool says."""
+    return _choice(type_id, ENCRYPTION, CIPHERS)
+
+
+def compression(type_id):
+    """How volumes of this type are compressed; None: as their pool says."""
+    return _choice(type_id, COMPRESSION, PACKERS)
+
+
+def _choice(type_id, spec, known):
+    """What a type says by an extra spec that has a few values, or None."""
     if type_id is None:
         return None
-    extra_specs = volume_types.get_volume_type_extra_specs(type_id)
-    wanted = extra_specs.get(ENCRYPTION)
-    if wanted is not None and wanted not in CIPHERS:
+    wanted = volume_types.get_volume_type_extra_specs(type_id).get(spec)
+    if wanted is not None and wanted not in known:
         raise exception.InvalidVolumeType(
-            reason=_('%(spec)s is %(value)s, but can be %(ciphers)s')
-            % {'spec': ENCRYPTION, 'value': wanted,
-               'ciphers': ' or '.join(CIPHERS)})
+            reason=_('%(spec)s is %(value)s, but can be %(known)s')
+            % {'spec': spec, 'value': wanted, 'known': ' or '.join(known)})
     return wanted

@@ -103,7 +103,7 @@ class Client:
         return resources.Pool.parse(self._call('GET', ['pools', name]))
 
     def create_volume(self, volume_id, *, name, pool, size_bytes,
-                      encryption=None, source=None):
+                      encryption=None, compression=None, source=None):
         """Create a volume under the caller's id (a UUID).
 
         The same call again answers the same volume; another volume under
@@ -111,6 +111,8 @@ class Client:
 
         :param encryption: 'aes-256-xts' or 'none'; None: as the pool, or the
             source, says
+        :param compression: 's2' or 'none'; None: as the pool says. What has
+            a source is never compressed, and asking for it is refused
         :param source: {'snapshot': id} or {'volume': id} that it begins as,
             without a copy; of the same pool and no larger. The source may
             be deleted later. None: it begins empty
@@ -119,6 +121,8 @@ class Client:
                 'size_bytes': size_bytes}
         if encryption is not None:
             body['encryption'] = encryption
+        if compression is not None:
+            body['compression'] = compression
         if source is not None:
             body['source'] = source
         return resources.Volume.parse(self._call('POST', ['volumes'], body))

@@ -43,6 +43,7 @@ class Pool:
     data: int
     parity: int
     encryption: str
+    compression: str
     volumes: int
     total_bytes: int
     free_bytes: int
@@ -56,6 +57,7 @@ class Pool:
                    data=_member(answer, 'data', int),
                    parity=_member(answer, 'parity', int),
                    encryption=_member(answer, 'encryption', str),
+                   compression=_member(answer, 'compression', str),
                    volumes=_member(answer, 'volumes', int),
                    total_bytes=_member(room, 'total_bytes', int),
                    free_bytes=_member(room, 'free_bytes', int),
@@ -74,6 +76,7 @@ class Volume:
     pool: str
     size_bytes: int
     encryption: str
+    compression: str
     nqn: str
     hosts: tuple
     group: str
@@ -86,6 +89,7 @@ class Volume:
                    pool=_member(answer, 'pool', str),
                    size_bytes=_member(answer, 'size_bytes', int),
                    encryption=_member(answer, 'encryption', str),
+                   compression=_member(answer, 'compression', str),
                    nqn=_member(answer, 'nqn', str),
                    hosts=tuple(_member(answer, 'hosts', list)))
 

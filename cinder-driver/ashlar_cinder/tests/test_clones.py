@@ -125,6 +125,14 @@ class CloneTest(base.TestCase):
         volume = self.clone(size=3, volume_type_id=made.id)
         self.assertEqual(300, self.stored(volume)['qos']['iops'])
 
+    def test_none_is_compressed(self):
+        packed = self.make_type(ashlar__compression='s2')
+        of_snapshot = self.make_volume(size=2, volume_type_id=packed.id)
+        self.driver.create_volume_from_snapshot(of_snapshot, self.snapshot)
+        self.source = self.created(volume_type_id=packed.id)
+        for volume in (self.clone(volume_type_id=packed.id), of_snapshot):
+            self.assertEqual('none', self.stored(volume)['compression'])
+
     def test_encryption_is_that_of_the_source(self):
         sealed = self.make_type(ashlar__encryption='aes-256-xts')
         exc = self.failure(exception.VolumeBackendAPIException, self.clone,

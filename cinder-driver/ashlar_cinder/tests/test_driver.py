@@ -294,9 +294,10 @@ class StatsTest(base.TestCase):
                           fast['thick_provisioning_support'],
                           fast['online_extend_support'],
                           fast['multiattach'], fast['QoS_support']))
-        self.assertEqual(('replica', 1, 1, 'none'),
+        self.assertEqual(('replica', 1, 1, 'none', 'none'),
                          (fast['ashlar_code'], fast['ashlar_data'],
-                          fast['ashlar_parity'], fast['ashlar_encryption']))
+                          fast['ashlar_parity'], fast['ashlar_encryption'],
+                          fast['ashlar_compression']))
 
     def test_no_made_up_figures_when_the_api_is_away(self):
         self.twin.stop()

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Volume types: QoS and encryption, with Cinder's own tables."""
+"""Volume types: QoS, encryption and compression, with Cinder's own tables."""
 
 from ashlar_cinder import policy
 from ashlar_cinder.tests import base
@@ -169,6 +169,24 @@ class RetypeTest(TestCase):
             None, volume, sealed, {}, self.place()))
         self.retype(self.created(volume_type_id=sealed.id), sealed)
 
+    def test_compression_needs_a_copy(self):
+        packed = self.make_type(ashlar__compression='s2')
+        volume = self.created()
+        self.assertEqual((False, None), self.driver.retype(
+            None, volume, packed, {}, self.place()))
+        volume = self.created(volume_type_id=packed.id)
+        self.retype(volume, self.make_type())
+        self.retype(volume, packed)
+
+    def test_a_clone_of_a_type_that_compresses_is_changed_in_place(self):
+        packed = self.make_type(ashlar__compression='s2')
+        fast = self.make_type({'total_iops_sec': '900'},
+                              ashlar__compression='s2')
+        volume = self.make_volume(volume_type_id=packed.id)
+        self.driver.create_cloned_volume(volume, self.created())
+        self.retype(volume, fast)
+        self.assertEqual(900, self.qos(volume)['iops'])
+
 
 class EncryptionTest(TestCase):
 
@@ -200,3 +218,35 @@ class EncryptionTest(TestCase):
         described = self.driver.capabilities['properties']
         self.assertEqual(['aes-256-xts', 'none'],
                          described[policy.ENCRYPTION]['enum'])
+
+
+class CompressionTest(TestCase):
+
+    def test_type_goes_before_the_pool(self):
+        for wanted, expected in (('s2', 's2'), ('none', 'none'),
+                                 (None, 'none')):
+            extra = {'ashlar__compression': wanted} if wanted else {}
+            volume = self.created(volume_type_id=self.make_type(**extra).id)
+            self.assertEqual(expected,
+                             self.cluster.volumes[volume.id]['compression'])
+
+    def test_unknown_compression(self):
+        exc = self.failure(
+            exception.InvalidVolumeType, self.created,
+            volume_type_id=self.make_type(ashlar__compression='zip').id)
+        self.assertIn('s2 or none', str(exc))
+        self.assertEqual({}, self.cluster.volumes)
+
+    def test_managed_volume_has_to_fit(self):
+        packed = self.make_type(ashlar__compression='s2')
+        plain = self.created()
+        self.failure(exception.ManageExistingVolumeTypeMismatch,
+                     self.driver.manage_existing,
+                     self.make_volume(volume_type_id=packed.id),
+                     {'source-id': plain.id})
+
+    def test_it_is_among_the_capabilities(self):
+        self.driver.init_capabilities()
+        described = self.driver.capabilities['properties']
+        self.assertEqual(['s2', 'none'],
+                         described[policy.COMPRESSION]['enum'])

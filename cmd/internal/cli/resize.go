@@ -31,8 +31,7 @@ func volumeResize(g *global) *cobra.Command {
 			if more {
 				size += v.Size
 			}
-			cut := size < v.Size
-			if cut && !shrink {
+			if size < v.Size && !shrink {
 				return usage("the volume has %s; --shrink cuts off what lies behind %s, for good",
 					bytesText(v.Size), bytesText(size))
 			}
@@ -40,7 +39,7 @@ func volumeResize(g *global) *cobra.Command {
 			if v, err = c.UpdateVolume(cmd.Context(), v.ID, u, client.IfMatch(v.ETag)); err != nil {
 				return err
 			}
-			if wait && cut { // which may be done by now
+			if wait && v.Shrink != nil {
 				return g.awaitTask(cmd, c, wire.TaskShrink, v.ID)
 			}
 			return g.print(cmd, v, volumeTable(v))

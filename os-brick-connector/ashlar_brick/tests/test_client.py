@@ -255,6 +255,19 @@ class ClientTest(unittest.TestCase):
                                  encryption='aes-256-xts')
         self.assertEqual('aes-256-xts', made.encryption)
 
+    def test_compression_is_the_pools_unless_said(self):
+        api = self.start()
+        plain = self.create(api)
+        self.assertEqual('none', plain.compression)
+        made = api.create_volume(str(uuid.uuid4()), name='packed',
+                                 pool='default', size_bytes=GiB,
+                                 compression='s2')
+        self.assertEqual('s2', made.compression)
+        with self.assertRaises(errors.AshlarError):
+            api.create_volume(str(uuid.uuid4()), name='copy', pool='default',
+                              size_bytes=GiB, compression='s2',
+                              source={'volume': plain.id})
+
     def test_codes_become_exceptions(self):
         for status, code, kind in (
                 (400, 'invalid_field', errors.Invalid),
