@@ -65,6 +65,7 @@ func TestCinder(t *testing.T) {
 	t.Run("a volume too large is an error with a reason", c.tooLarge)
 	t.Run("a token that was revoked is renewed", c.tokenIsRenewed)
 	t.Run("what differs is found", c.leftoversAreFound)
+	t.Run("groups that differ are found", c.groupsThatDifferAreFound)
 	t.Run("cinder-volume is killed", c.volumeServiceKilled)
 	t.Run("cinder-volume is killed amid changes", c.changesKilled)
 	t.Run("cinder-volume is killed amid calls about groups", c.groupCallsKilled)

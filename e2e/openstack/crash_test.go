@@ -6,11 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"testing"
 
-	"github.com/ashlar-storage/ashlar/e2e/build"
 	"github.com/ashlar-storage/ashlar/e2e/openstack"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -142,54 +139,4 @@ func (c cloud) changesKilled(t *testing.T) {
 		c.expectGone(t, id)
 	}
 	c.audit(ctx, t)
-}
-
-// leftoversAreFound makes differences by hand, and has them found and repaired.
-func (c cloud) leftoversAreFound(t *testing.T) {
-	v := c.create(t, "audited", 1)
-	if _, err := c.cluster.API.PutExport(t.Context(), parse(t, v.ID), hostA().NQN); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := c.tryAudit(t.Context()); err == nil {
-		t.Errorf("a host has access, and yet:\n%s", out)
-	}
-	c.audit(t.Context(), t, "--repair")
-	c.expectHosts(t, v.ID)
-	a := c.attach(t, v.ID)
-	c.audit(t.Context(), t, "--repair")
-	c.expectHosts(t, v.ID, a.Info.HostNQN)
-	if err := c.Detach(t.Context(), a); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.cluster.API.DeleteVolume(t.Context(), parse(t, v.ID), ""); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := c.tryAudit(t.Context(), "--repair", "--yes"); err == nil {
-		t.Errorf("a volume is lost, and yet:\n%s", out)
-	}
-	if err := c.Delete(t.Context(), v.ID); err != nil {
-		t.Fatal(err)
-	}
-	c.audit(t.Context(), t)
-}
-
-// audit has the command line find no difference, or none that is left.
-func (c cloud) audit(ctx context.Context, t *testing.T, more ...string) {
-	t.Helper()
-	if out, err := c.tryAudit(ctx, more...); err != nil {
-		t.Errorf("ashlar openstack audit %v: %v\n%s", more, err, out)
-	}
-}
-
-func (c cloud) tryAudit(ctx context.Context, more ...string) (string, error) {
-	binary, err := build.Program("cmd/ashlar", false)
-	if err != nil {
-		return "", err
-	}
-	line := append([]string{"openstack", "audit", "--os-cloud", "admin"}, more...)
-	cmd := exec.CommandContext(ctx, binary, line...)
-	cmd.Env = append(os.Environ(), "OS_CLIENT_CONFIG_FILE="+c.plan.Clouds(), "ASHLAR_TOKEN="+c.cluster.Token,
-		"ASHLAR_ENDPOINT="+c.cluster.Nodes[0].REST)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
 }

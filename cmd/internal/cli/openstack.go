@@ -25,9 +25,10 @@ func openstackAudit(g *global) *cobra.Command {
 		Long: "Compare what Cinder has with what the cluster has, and list the differences; none is exit status " +
 			"0, any that is left is 4. It takes an administrator of OpenStack, by clouds.yaml or by OS_AUTH_URL " +
 			"and so on, and a token that sees all volumes of the cluster. Nothing is changed in Cinder.\n\n" +
-			"--repair takes access from hosts to which Cinder did not give a volume. With --yes too, it deletes " +
-			"what Cinder made and does not know any more; look at the list before: volumes that Cinder unmanaged " +
-			"are such. Volumes that hosts may use, or that have snapshots, stay.",
+			"--repair takes access from hosts to which Cinder did not give a volume, and has in groups the volumes " +
+			"that Cinder put there. With --yes too, it deletes what Cinder made and does not know any more; look at " +
+			"the list before: volumes that Cinder unmanaged are such. Volumes that hosts may use, or that have " +
+			"snapshots, stay; so do the volumes of a group.",
 		Example: "  ashlar openstack audit --os-cloud prod\n  ashlar openstack audit --os-cloud prod --repair",
 		RunE: g.run(func(cmd *cobra.Command, api *client.Client, _ []string) error {
 			found, err := audit(cmd.Context(), api, cloud)
@@ -57,7 +58,7 @@ func openstackAudit(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&cloud, "os-cloud", "", "cloud of clouds.yaml (default: OS_CLOUD, or the variables OS_*)")
-	f.BoolVar(&repair, "repair", false, "take access away that Cinder did not give")
+	f.BoolVar(&repair, "repair", false, "take access away that Cinder did not give, and group as Cinder does")
 	f.BoolVar(&sure, "yes", false, "with --repair: delete what is left over, for good")
 	return c
 }
@@ -88,13 +89,17 @@ func audit(ctx context.Context, api *client.Client, cloud string) ([]openstack.D
 }
 
 func auditedTable(found []openstack.Difference) table {
-	t := table{head: []string{"DIFFERENCE", "RESOURCE", "ID", "NAME", "HOST", "REPAIRED"}}
+	t := table{head: []string{"DIFFERENCE", "RESOURCE", "ID", "NAME", "HOST OR VOLUME", "REPAIRED"}}
 	for _, d := range found {
 		repaired := ""
 		if d.Repaired {
 			repaired = "yes"
 		}
-		t.add(string(d.Kind), d.Resource, d.ID.String(), d.Name, d.Host, repaired)
+		about := d.Host
+		if !d.Volume.IsZero() {
+			about = d.Volume.String()
+		}
+		t.add(string(d.Kind), d.Resource, d.ID.String(), d.Name, about, repaired)
 	}
 	return t
 }

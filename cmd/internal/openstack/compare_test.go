@@ -94,13 +94,22 @@ func TestCompare(t *testing.T) {
 		{"for a backup", has(made(1), taken(9, 1, "a")), has(made(1), taken(9, 1, "a")),
 			knows(known(1, "backing-up")).and(9, "backing-up"), ""},
 	} {
-		x.theirs.Pools = []string{"gold"}
-		var got []string
-		for _, d := range Compare(x.before, x.theirs, x.after) {
-			got = append(got, strings.TrimSpace(fmt.Sprint(d.Kind, " ", d.Resource, " ", d.ID[15], " ", d.Host)))
-		}
-		if text := strings.Join(got, "; "); text != x.want {
+		if text := compared(x.before, x.theirs, x.after); text != x.want {
 			t.Errorf("%s: %q, want %q", x.what, text, x.want)
 		}
 	}
+}
+
+// compared is how a Cinder with the pool gold and a cluster differ.
+func compared(before Cluster, theirs Cinder, after Cluster) string {
+	theirs.Pools = []string{"gold"}
+	var out []string
+	for _, d := range Compare(before, theirs, after) {
+		text := fmt.Sprint(d.Kind, " ", d.Resource, " ", d.ID[15], " ", d.Host)
+		if !d.Volume.IsZero() {
+			text += fmt.Sprint(d.Volume[15])
+		}
+		out = append(out, strings.TrimSpace(text))
+	}
+	return strings.Join(out, "; ")
 }

@@ -15,6 +15,10 @@
 // given out of Cinder's hands (unmanaged) keeps such a name: that is why leftovers are deleted only when a
 // person says so.
 //
+// Groups are compared whose type in Cinder has consistent_group_snapshot_enabled; the driver names them, and
+// group snapshots, group-ID. Their own volumes say in which cluster they are, so of a group without volumes
+// nothing is missing, and it is left over only where no other Cinder can have made it.
+//
 // A snapshot that Cinder took over (managed) goes by an id that Cinder's API does not show. Where the volume
 // has a snapshot that Cinder did not name, one that seems to be missing may be that one, and is not reported.
 package openstack

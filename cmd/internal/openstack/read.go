@@ -63,8 +63,21 @@ func authenticate(ctx context.Context, cloud string) (*gophercloud.ProviderClien
 
 // ReadCluster reads what the cluster has.
 func ReadCluster(ctx context.Context, c *client.Client) (out Cluster, err error) {
-	if out.Volumes, err = c.AllVolumes(ctx, "", ""); err == nil {
+	pools, err := c.AllPools(ctx)
+	for _, p := range pools {
+		out.Pools = append(out.Pools, p.Name)
+	}
+	if err == nil {
+		out.Volumes, err = c.AllVolumes(ctx, "", "")
+	}
+	if err == nil {
 		out.Snapshots, err = c.AllSnapshots(ctx)
+	}
+	if err == nil {
+		out.Groups, err = c.AllGroups(ctx, "")
+	}
+	if err == nil {
+		out.Moments, err = c.AllGroupSnapshots(ctx, cluster.UUID{})
 	}
 	return out, err
 }
@@ -87,7 +100,13 @@ func ReadCinder(ctx context.Context, c *gophercloud.ServiceClient, clusterID str
 	if err := readAttachments(ctx, c, out.Volumes); err != nil {
 		return out, err
 	}
-	out.Snapshots, err = readSnapshots(ctx, c)
+	if out.Snapshots, err = readSnapshots(ctx, c); err != nil {
+		return out, err
+	}
+	if out.Groups, err = readGroups(ctx, c); err != nil {
+		return out, err
+	}
+	out.Moments, err = readMoments(ctx, c)
 	return out, err
 }
 
@@ -120,6 +139,7 @@ type listed struct {
 	Host    string `json:"os-vol-host-attr:host"` // host@backend#pool
 	NameID  string `json:"os-vol-mig-status-attr:name_id"`
 	Cluster string `json:"cluster_name"` // of services, with pool
+	GroupID string `json:"group_id"`
 }
 
 func readVolumes(ctx context.Context, c *gophercloud.ServiceClient, places []string) (out []Volume,
@@ -145,6 +165,9 @@ func readVolumes(ctx context.Context, c *gophercloud.ServiceClient, places []str
 			if v.Known, err = cluster.ParseUUID(f.NameID); err != nil {
 				return nil, fmt.Errorf("read Cinder's volume %s: name_id: %w", f.ID, err)
 			}
+		}
+		if v.Group, err = optional(f.GroupID); err != nil {
+			return nil, fmt.Errorf("read Cinder's volume %s: group_id: %w", f.ID, err)
 		}
 		out = append(out, v)
 	}
@@ -178,18 +201,26 @@ func readAttachments(ctx context.Context, c *gophercloud.ServiceClient, vs []Vol
 }
 
 func readSnapshots(ctx context.Context, c *gophercloud.ServiceClient) (out []Snapshot, err error) {
-	pages, err := snapshots.List(c, snapshots.ListOpts{AllTenants: true}).AllPages(ctx)
+	pages, err := snapshots.ListDetail(c, snapshots.ListOpts{AllTenants: true}).AllPages(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read Cinder's snapshots: %w", err)
 	}
-	found, err := snapshots.ExtractSnapshots(pages)
-	if err != nil {
+	var found []struct {
+		ID       string
+		Status   string
+		VolumeID string `json:"volume_id"`
+		MomentID string `json:"group_snapshot_id"`
+	}
+	if err := pages.(snapshots.SnapshotPage).ExtractIntoSlicePtr(&found, "snapshots"); err != nil {
 		return nil, fmt.Errorf("read Cinder's snapshots: %w", err)
 	}
 	for _, f := range found {
 		s := Snapshot{Status: f.Status}
 		if s.ID, err = cluster.ParseUUID(f.ID); err == nil {
 			s.Volume, err = cluster.ParseUUID(f.VolumeID)
+		}
+		if err == nil {
+			s.Moment, err = optional(f.MomentID)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read Cinder's snapshots: %w", err)

@@ -21,6 +21,13 @@ func TestReadCinder(t *testing.T) {
 	cloud.Volumes[4]["os-vol-host-attr:host"] = "other@ashlar-1#gold"
 	cloud.Volumes[4]["cluster_name"] = openstacktest.Host
 	cloud.Snapshot(id(9), id(1), "error")
+	cloud.Volumes[0]["group_id"] = id(20)
+	cloud.Snapshot(id(10), id(1), "available")
+	cloud.Snapshots[1]["group_snapshot_id"] = id(30)
+	for n, status := range []string{"available", "updating", "error"} { // more than a page
+		cloud.Group(id(20+n), n != 1, status)
+	}
+	cloud.GroupSnapshot(id(30), id(20), "creating")
 
 	c, err := Login(t.Context(), "")
 	if err != nil {
@@ -30,8 +37,15 @@ func TestReadCinder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Cinder{Pools: []string{"gold"}, Snapshots: []Snapshot{{id(9), id(1), "error"}}, Volumes: []Volume{
-		{ID: id(1), Known: id(1), Status: "available", Hosts: []string{}, Vague: true},
+	want := Cinder{Pools: []string{"gold"}, Snapshots: []Snapshot{
+		{ID: id(9), Volume: id(1), Status: "error"},
+		{ID: id(10), Volume: id(1), Moment: id(30), Status: "available"},
+	}, Groups: []Group{
+		{ID: id(20), Consistent: true, Status: "available"},
+		{ID: id(21), Status: "updating"},
+		{ID: id(22), Consistent: true, Status: "error"},
+	}, Moments: []Moment{{ID: id(30), Group: id(20), Status: "creating"}}, Volumes: []Volume{
+		{ID: id(1), Known: id(1), Status: "available", Group: id(20), Hosts: []string{}, Vague: true},
 		{ID: id(2), Known: id(2), Status: "in-use", Hosts: []string{"nqn.a"}},
 		{ID: id(3), Known: id(3), Status: "in-use", Vague: true},
 		{ID: id(5), Known: id(50), Status: "available"},

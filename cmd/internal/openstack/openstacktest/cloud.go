@@ -4,8 +4,10 @@ package openstacktest
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +22,8 @@ const (
 
 // Cloud is an OpenStack with one administrator. Its lists are those of Cinder, to be changed between calls.
 type Cloud struct {
-	Volumes, Snapshots, Attachments []map[string]any
+	Volumes, Snapshots, Attachments    []map[string]any
+	Groups, GroupTypes, GroupSnapshots []map[string]any
 
 	url      string
 	location string
@@ -43,13 +46,32 @@ func New(t *testing.T, clusterID string) *Cloud {
 func (c *Cloud) Volume(id cluster.UUID, status string) {
 	c.Volumes = append(c.Volumes, map[string]any{"id": id, "name": "of a user", "status": status, "size": 1,
 		"os-vol-host-attr:host": Host, "os-vol-mig-status-attr:name_id": nil, "cluster_name": nil,
-		"attachments": []any{}, "created_at": "2026-01-01T00:00:00.000000", "updated_at": nil})
+		"group_id": nil, "attachments": []any{}, "created_at": "2026-01-01T00:00:00.000000", "updated_at": nil})
 }
 
 // Snapshot adds a snapshot of a volume.
 func (c *Cloud) Snapshot(id, volume cluster.UUID, status string) {
 	c.Snapshots = append(c.Snapshots, map[string]any{"id": id, "volume_id": volume, "status": status, "size": 1,
-		"name": "of a user", "created_at": "2026-01-01T00:00:00.000000", "updated_at": nil})
+		"name": "of a user", "group_snapshot_id": nil, "created_at": "2026-01-01T00:00:00.000000",
+		"updated_at": nil})
+}
+
+// Group adds a group whose snapshots are of one moment, or not.
+func (c *Cloud) Group(id cluster.UUID, consistent bool, status string) {
+	kind := map[string]any{"id": "type-of-" + id.String(), "name": "of groups", "is_public": false,
+		"group_specs": map[string]string{}}
+	if consistent {
+		kind["group_specs"] = map[string]string{"consistent_group_snapshot_enabled": "<is> True"}
+	}
+	c.GroupTypes = append(c.GroupTypes, kind)
+	c.Groups = append(c.Groups, map[string]any{"id": id, "name": "of a user", "status": status,
+		"group_type": kind["id"], "volume_types": []any{}, "created_at": "2026-01-01T00:00:00.000000"})
+}
+
+// GroupSnapshot adds a group snapshot.
+func (c *Cloud) GroupSnapshot(id, group cluster.UUID, status string) {
+	c.GroupSnapshots = append(c.GroupSnapshots, map[string]any{"id": id, "group_id": group, "status": status,
+		"name": "of a user", "created_at": "2026-01-01T00:00:00.000000"})
 }
 
 // Attach adds an attachment of a volume; without an NQN one that is only reserved.
@@ -87,13 +109,30 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 		write(w, "volumes", c.Volumes)
 	case strings.HasSuffix(path, "/attachments/detail") && all:
 		write(w, "attachments", c.Attachments)
-	case strings.Contains(path, "/snapshots") && all:
+	case strings.HasSuffix(path, "/snapshots/detail") && all:
 		write(w, "snapshots", c.Snapshots)
+	case strings.HasSuffix(path, "/groups/detail") && all:
+		write(w, "groups", page(r, c.Groups))
+	case strings.HasSuffix(path, "/group_snapshots/detail") && all:
+		write(w, "group_snapshots", page(r, c.GroupSnapshots))
+	case strings.HasSuffix(path, "/group_types") && r.URL.Query().Get("is_public") == "None": // else public ones
+		write(w, "group_types", page(r, c.GroupTypes))
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
 }
 
+// page is what comes after the marker, two at most, as if the operator had set osapi_max_limit so.
+func page(r *http.Request, list []map[string]any) []map[string]any {
+	marker := r.URL.Query().Get("marker")
+	at := slices.IndexFunc(list, func(one map[string]any) bool { return fmt.Sprint(one["id"]) == marker })
+	list = list[at+1:]
+	return list[:min(2, len(list))]
+}
+
 func write(w http.ResponseWriter, name string, value any) {
+	if list, ok := value.([]map[string]any); ok && list == nil {
+		value = []any{}
+	}
 	_ = json.NewEncoder(w).Encode(map[string]any{name: value})
 }
