@@ -195,6 +195,9 @@ func (e *Engine) cutMore(c *cutter) {
 	c.allowed -= int(to - c.Until)
 	c.op.LBA, c.op.Sectors = c.Until*sectorsPerBlock, uint32(to-c.Until)*sectorsPerBlock
 	c.op.then = func() { e.cutStep(c, to) }
+	if e.cfg.Mutant.Is(mutant.CutEarly) {
+		c.Until = to
+	}
 	e.begin(&c.op)
 }
 
@@ -206,7 +209,7 @@ func (e *Engine) cutStep(c *cutter, to uint64) {
 	switch s := c.op.Status; {
 	case c.Look && (s == Media || s == OK && !e.allZero(c.buf)):
 		c.Found, c.busy = true, false
-	case s == OK:
+	case s == OK, e.cfg.Mutant.Is(mutant.CutSkips):
 		c.Until, c.retry = to, backoff{}
 		e.cutMore(c)
 	default: // no room, or a row of which too much is lost now

@@ -47,7 +47,8 @@ import (
 //	scrub d0 [s0]                   these devices read all they hold, and tell the owner what is bad
 //	flatten [rows]                  the owner copies what the parent shows in so many rows, by default all
 //	cut d0/4 [to=d0/8] [look]       what lies from here on, in page A unless another is named, is cut off;
-//	                                "cut on": goes on, "cut end": nothing is; allow=N: only so many blocks
+//	                                "cut on": goes on, "cut end": nothing is; allow=N: only so many blocks;
+//	                                "cut record": how far it is, for owners to come
 //	audit [rows]                    the owner compares so many rows, by default all, column by column
 //	tick [n]                        time passes for all owners
 //	table remove=d0 | table add     the pool has a new group table, which owners hear of: without a device, or
@@ -253,9 +254,14 @@ func (s *story) cut() {
 		page, c, row, _ := s.cells(text)
 		return page*g.PageBlocks() + g.Offset(c, row)
 	}
-	if s.args[0] == "end" {
+	switch s.args[0] {
+	case "end":
 		s.world.cut = engine.Cut{}
-	} else if s.args[0] != "on" {
+	case "record":
+		s.world.cut.Done = o.CutState().Until
+		return
+	case "on":
+	default:
 		s.world.cut = engine.Cut{ID: cluster.UUID{1}, From: at(s.args[0]),
 			To: (slices.Max(s.pages) + 1) * g.PageBlocks(), Look: slices.Contains(s.args, "look")}
 		if to := s.keys["to"]; to != "" {

@@ -31,6 +31,10 @@ const (
 	LeaseFromArrival Name = "lease-from-arrival" // a lease counts from the answer, not from the request (B3)
 	FencesUnread     Name = "fences-unread"      // fences in lease replies take no volume away (B3)
 	RecordUnchecked  Name = "record-unchecked"   // the owner record is written without comparing (A2)
+	LateUnmarked     Name = "late-unmarked"      // what a host sent before a shrink is carried out after it
+	HoldUnawaited    Name = "hold-unawaited"     // a group snapshot takes pins before all volumes are held
+	LentUnchecked    Name = "lent-unchecked"     // lent pins are recorded without comparing owner records
+	LentDropped      Name = "lent-dropped"       // a lent pin is given up while it may still be recorded
 )
 
 // Bugs of the engine.
@@ -95,6 +99,8 @@ const (
 	CutOpen          Name = "cut-open"          // hosts may change what a shrink cuts off
 	CutUnquiet       Name = "cut-unquiet"       // a cut does not wait for what hosts have under way
 	CutUnlisted      Name = "cut-unlisted"      // pages that only the journal knows of are not looked at
+	CutSkips         Name = "cut-skips"         // a cut leaves out what it cannot clear now
+	CutEarly         Name = "cut-early"         // blocks count as cleared before they are
 	ParentFailedZero Name = "parent-zeroes"     // what the parent does not give is zeroes
 	UnitsByRows      Name = "units-by-rows"     // an open decides about the rows of a unit one by one
 	SettledDecided   Name = "settled-decided"   // an open decides again what an earlier one has settled
@@ -145,7 +151,7 @@ func All() []Name {
 		OldResidency, KeepResidency, CreditIgnored, JournalForgets, UndoIgnored, AnswerTooSoon, GhostNewSession,
 		// gateways and voters
 		ServeUnrecorded, ServeUncleared, AnswerUnleased, FenceOneVoter, VoterForgets, LeaseFromArrival,
-		FencesUnread, RecordUnchecked,
+		FencesUnread, RecordUnchecked, LateUnmarked, HoldUnawaited, LentUnchecked, LentDropped,
 	}, Engine()...)
 }
 
@@ -163,7 +169,7 @@ func Engine() []Name {
 		TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
 		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept, SparseUnnoticed,
 		UnitsByRows, UnitsRemadeRow, SettledDecided, SettledForwarded, SettledCovers,
-		CutOpen, CutUnquiet, CutUnlisted,
+		CutOpen, CutUnquiet, CutUnlisted, CutSkips, CutEarly,
 	}
 }
 
@@ -173,7 +179,7 @@ func Rare(n Name) bool {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
 		HiddenDecided, ReturnUnviewed, WritesUnheld, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept,
-		UnitsRemadeRow, SettledDecided, SettledForwarded, SettledCovers, CutOpen, CutUnquiet, CutUnlisted:
+		UnitsRemadeRow, SettledDecided, SettledForwarded, SettledCovers, CutUnlisted, CutSkips:
 		return true
 	}
 	return false

@@ -106,6 +106,10 @@ func (w *World) atRest(v *volume) (err error) {
 		return fmt.Errorf("it has not moved to table %d: %+v", w.newest, e.Stats())
 	case !w.rests(e):
 		return fmt.Errorf("its owner is not at rest: %+v", e.Stats())
+	case v.bounds.cut.To > 0:
+		return fmt.Errorf("it is still being cut: %+v, %+v", v.bounds.cut, e.CutState())
+	case *w.session(v).bounds() != v.bounds:
+		return errors.New("its owner does not know how large it is")
 	case v.inherits() > 0 && v.origin.flatten && v.flat.At == 0:
 		return fmt.Errorf("it is not flattened: %+v", v.flat)
 	}
@@ -231,11 +235,12 @@ func (w *World) checkVolume(v *volume) {
 	}
 }
 
-// readAll reads a volume as a host, now or as of a pin.
+// readAll reads a volume as a host, now or as of a pin. Behind its end there are zeroes.
 func (w *World) readAll(v *volume, p *pin) (data []byte) {
 	answered := false
-	h := &hostOp{w: w, v: v, kind: engine.Read, sectors: uint32(v.sectors), pin: p}
-	h.seen = func(read []byte) { data = read }
+	h := &hostOp{w: w, v: v, kind: engine.Read, sectors: uint32(v.bounds.sectors), pin: p}
+	data = make([]byte, v.sectors*cluster.LBASize)
+	h.seen = func(read []byte) { copy(data, read) }
 	h.begin(func(bool) { answered = true })
 	w.until(v, func() error {
 		if !answered {

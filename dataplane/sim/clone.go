@@ -37,7 +37,7 @@ func (o *origin) sectors() int { return int(o.blocks * sectorsPerBlock) }
 func (w *World) bear() {
 	of := w.volumes[len(w.volumes)-1]
 	p := w.basePin(of)
-	blocks := of.sectors / sectorsPerBlock
+	blocks := of.bounds.sectors / sectorsPerBlock
 	v := w.addVolume()
 	v.origin = &origin{of: of, pin: p, blocks: 1 + w.load.Uint64N(blocks)}
 	v.view = v.view.OfClone()
@@ -92,6 +92,7 @@ func (w *World) addVolume() *volume {
 	i := len(w.volumes)
 	v := &volume{index: i, key: cluster.VolumeKey{VUID: uint32(7 + i), Generation: 1},
 		sectors: w.shape.Pages * w.shape.geometry().PageBlocks() * sectorsPerBlock}
+	v.bounds = bounds{sectors: v.sectors, parent: v.sectors / sectorsPerBlock}
 	v.hist = history.New(int(v.sectors))
 	w.volumes = append(w.volumes, v)
 	w.etcd.revision++
@@ -174,7 +175,7 @@ func (s *session) flatten() {
 	if o == nil || !o.flatten {
 		return
 	}
-	if s.eng.SetParent(o.blocks); o.blocks == 0 {
+	if s.eng.SetParent(s.bounds().shows(s.v)); o.blocks == 0 {
 		return
 	}
 	s.eng.Flatten(flattenEvery)

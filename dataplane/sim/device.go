@@ -97,10 +97,10 @@ func (d *device) impaired() bool {
 	return false
 }
 
-// mend ends all that is wrong with the device. What hosts wrote without it may be more than it has room for:
-// then people make room.
+// mend ends all that is wrong with the device. What hosts wrote without it may be more than it has room for,
+// and so may be the row that the border of a cut goes through: then people make room.
 func (d *device) mend() {
-	if d.missed {
+	if d.missed || slices.ContainsFunc(d.w.volumes, func(v *volume) bool { return v.bounds.cut.To > 0 }) {
 		d.drop()
 	}
 	d.slowUntil, d.lazyUntil, d.awayUntil, d.failing, d.losing = 0, 0, 0, 0, false

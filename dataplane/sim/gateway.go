@@ -25,6 +25,8 @@ type gateway struct {
 	sessions []*session // per volume
 	opening  []bool
 	retry    []int64
+	bounds   []bounds // of volumes, as far as the gateway has heard
+	shrinks  []int    // that it has heard of
 }
 
 func newGateway(n *node) *gateway {
@@ -42,6 +44,7 @@ func (g *gateway) makeRoom() {
 	for len(g.known) < len(g.n.w.volumes) {
 		g.known, g.sessions = append(g.known, record{}), append(g.sessions, nil)
 		g.opening, g.retry = append(g.opening, false), append(g.retry, 0)
+		g.bounds, g.shrinks = append(g.bounds, bounds{}), append(g.shrinks, 0)
 	}
 }
 
@@ -122,8 +125,13 @@ func (g *gateway) learn(vol int) {
 		return
 	}
 	g.known[vol] = w.etcd.records[vol]
-	if s := g.sessions[vol]; s != nil && g.known[vol].Epoch > s.epoch {
+	g.learnBounds(vol)
+	switch s := g.sessions[vol]; {
+	case s == nil:
+	case g.known[vol].Epoch > s.epoch:
 		s.end("the owner record names a newer owner")
+	default:
+		s.followRecord(&g.known[vol])
 	}
 }
 

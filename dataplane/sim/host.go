@@ -20,7 +20,7 @@ const (
 type volume struct {
 	index   int
 	key     cluster.VolumeKey
-	sectors uint64
+	sectors uint64 // that it can have
 	hist    *history.History
 	running int
 	audit   audited
@@ -29,6 +29,9 @@ type volume struct {
 	taken   []*pin            // of all times
 	origin  *origin           // of a clone
 	flat    cluster.Flattened // as recorded beside the view list
+	bounds  bounds            // as recorded
+	clears  []*history.Op     // of what is being cut off
+	joins   int64             // until then a group snapshot may be taken that was asked for
 }
 
 // hostOp is an operation of a host, tried on one path after the other until it is answered. Each try has a
@@ -55,6 +58,9 @@ type attempt struct {
 	h    *hostOp
 	s    *session
 	hist *history.Op
+	// shrinks are those that the gateway knew of when it came; beyond, that it is out of range by what it knows.
+	shrinks int
+	beyond  bool
 }
 
 // startHost lets one more host work on a volume: one operation after the other, with pauses.
@@ -65,6 +71,10 @@ func (w *World) startHost(v *volume, reader bool) {
 		pause = w.load.between(0, 1500*millisecond)
 	case 1, 2, 3, 4:
 		pause = w.load.between(0, millisecond)
+	default:
+		if w.plan.Groups && w.load.IntN(2) == 0 { // it has waited for what it has written elsewhere
+			pause = 0
+		}
 	}
 	w.after(pause, func() {
 		if w.load.quiet || w.load.left == 0 || w.now < w.load.pauseUntil {
@@ -73,6 +83,9 @@ func (w *World) startHost(v *volume, reader bool) {
 		}
 		w.load.left--
 		kind, lba, sectors := w.load.operation(v, reader)
+		if w.plan.Resizes && w.load.IntN(3) == 0 {
+			lba = w.load.border(v, uint64(sectors))
+		}
 		if x := w.load.beside; w.now < x.until && v == x.v && w.load.IntN(3) > 0 {
 			lba, sectors = x.blocks[w.load.IntN(len(x.blocks))]*sectorsPerBlock, 1+w.load.Uint32N(sectorsPerBlock)
 			if x.empty {
@@ -83,8 +96,16 @@ func (w *World) startHost(v *volume, reader bool) {
 		if kind == engine.Read && len(v.pins) > 0 && w.load.IntN(2) == 0 {
 			h.pin = v.pins[w.load.IntN(len(v.pins))]
 		}
-		h.begin(func(bool) { w.startHost(v, reader) })
+		h.begin(func(bool) { w.startHost(w.nextFor(v), reader) })
 	})
+}
+
+// nextFor is the volume that a host goes on with.
+func (w *World) nextFor(v *volume) *volume {
+	if w.plan.Groups {
+		return w.volumes[w.load.IntN(len(w.volumes))]
+	}
+	return v
 }
 
 // begin begins the operation.
@@ -130,7 +151,7 @@ func (h *hostOp) try() {
 				a.answer()
 				return
 			}
-			s.submit(a)
+			s.arrive(a)
 		})
 	})
 	w.after(w.between(pathTimeout/10, pathTimeout), func() { h.watch(s, try) })
@@ -248,7 +269,7 @@ func (h *hostOp) answered(a *attempt) {
 	if w.tracing {
 		w.logf("host: %s: %s by epoch %d%s", a.text(), statusText(a.op.Status), a.s.epoch, a.found())
 	}
-	if a.op.Status == engine.PathGone {
+	if a.op.Status == engine.PathGone || a.beyond && h.seen != nil { // has not heard that the volume is larger
 		if h.dies() {
 			return
 		}
@@ -289,10 +310,12 @@ func (h *hostOp) answered(a *attempt) {
 	h.done(true)
 }
 
-// refused judges an error: hosts hear of full devices only if one was, and of lost data only if more was lost
-// than the code can stand.
+// refused judges an error: hosts hear of full devices only if one was, of lost data only if more was lost
+// than the code can stand, and that something is out of range only if it is.
 func (w *World) refused(a *attempt) {
 	switch {
+	case a.op.Status == engine.OutOfRange && a.beyond:
+		w.stats.Beyond++
 	case a.op.Status == engine.NoSpace && w.faults.everFull:
 		w.stats.NoSpace++
 	case a.op.Status == engine.Media && w.plan.Beyond:

@@ -65,28 +65,31 @@ type hunt struct {
 	found []string
 }
 
-// seedOf is a seed of schedules in which pools return, or of others.
+// seedOf is a seed of schedules of one kind.
 type seedOf struct {
-	returns bool
-	seed    uint64
+	kind int
+	seed uint64
 }
 
-func (s seedOf) plan() Plan {
-	if s.returns {
-		return NewReturn(s.seed)
-	}
-	return NewPlan(s.seed)
+// kindsOf are the kinds of schedules that are played, one after the other.
+func kindsOf() []struct {
+	name string
+	plan func(seed uint64) Plan
+} {
+	return []struct {
+		name string
+		plan func(seed uint64) Plan
+	}{{"", NewPlan}, {"resizes: ", NewResizes}, {"together: ", NewTogether}, {"returns: ", NewReturn}}
 }
 
 // look gives the first seed that finds a bug, with what it found; "" if none does.
 func (h *hunt) look(name mutant.Name) string {
-	for _, returns := range []bool{false, true} {
+	for i, k := range kindsOf() {
 		for seed := uint64(1); seed <= *limitFlag; seed++ {
-			s := seedOf{returns, seed}
-			_, err := Run(s.plan(), &h.pools, Options{Mutant: mutant.Of(name)})
-			if err != nil && h.isSound(s) {
+			_, err := Run(k.plan(seed), &h.pools, Options{Mutant: mutant.Of(name)})
+			if err != nil && h.isSound(seedOf{i, seed}) {
 				reason, _, _ := strings.Cut(err.Error(), "\n")
-				return map[bool]string{true: "returning, "}[returns] + fmt.Sprintf("%.150s", reason)
+				return k.name + fmt.Sprintf("%.150s", reason)
 			}
 		}
 	}
@@ -99,7 +102,7 @@ func (h *hunt) isSound(s seedOf) bool {
 	defer h.mu.Unlock()
 	sound, known := h.sound[s]
 	if !known {
-		_, err := Run(s.plan(), &h.pools, Options{})
+		_, err := Run(kindsOf()[s.kind].plan(s.seed), &h.pools, Options{})
 		sound = err == nil
 		h.sound[s] = sound
 	}

@@ -46,6 +46,8 @@ type Plan struct {
 	Volumes int
 	Clones  int  // of the last volume and of each other, one made after each of the first rounds
 	Flatten bool // clones are flattened, some time after they were made
+	Resizes bool // volumes become smaller and larger
+	Groups  bool // snapshots are taken of all volumes at one moment
 	Hosts   int  // operations under way at most
 	Ops     int  // operations in all, at most
 	Length  int64
@@ -77,6 +79,8 @@ func shapes() []Shape {
 func NewPlan(seed uint64) Plan {
 	p := newPlan(seed, false)
 	p.pack(4)
+	p.resizes(8)
+	p.together(8)
 	return p
 }
 
@@ -84,6 +88,8 @@ func NewPlan(seed uint64) Plan {
 func NewPacked(seed uint64) Plan {
 	p := newPlan(seed, false)
 	p.pack(1)
+	p.resizes(8)
+	p.together(8)
 	return p
 }
 
@@ -94,10 +100,63 @@ func (p *Plan) pack(oneIn int) {
 	}
 }
 
+// NewResizes is NewPlan with volumes that always become smaller and larger.
+func NewResizes(seed uint64) Plan {
+	p := newPlan(seed, false)
+	p.pack(4)
+	p.resizes(1)
+	p.together(8)
+	return p
+}
+
+// resizes makes one of so many schedules one in which volumes become smaller and larger, whatever else it is
+// about. Owners change all the time then.
+func (p *Plan) resizes(oneIn int) {
+	r := chance{rand.New(rand.NewPCG(p.Seed, 5))}
+	if r.IntN(oneIn) > 0 {
+		return
+	}
+	p.Resizes = true
+	for range 3 + r.IntN(8) {
+		p.Faults = append(p.Faults, r.fault(p.Length, Resize))
+	}
+	for range r.IntN(6) {
+		p.Faults = append(p.Faults, r.fault(p.Length, []Kind{TakeOver, HandOver, Usurp, Flap, Crash}[r.IntN(5)]))
+	}
+}
+
+// NewTogether is NewPlan with group snapshots wherever there is room.
+func NewTogether(seed uint64) Plan {
+	p := newPlan(seed, false)
+	p.pack(4)
+	p.resizes(8)
+	p.together(1)
+	return p
+}
+
+// together makes one of so many schedules one of two or three volumes of which snapshots are taken together,
+// while their owners change, the arbiter is late, and hosts write now to the one and now to the other.
+func (p *Plan) together(oneIn int) {
+	r := chance{rand.New(rand.NewPCG(p.Seed, 6))}
+	if r.IntN(oneIn) > 0 || p.Tight || p.Snug {
+		return
+	}
+	p.Groups, p.Volumes = true, 2+r.IntN(2)
+	for range 6 + r.IntN(16) {
+		p.Faults = append(p.Faults, r.fault(p.Length, Together))
+	}
+	for range r.IntN(8) {
+		p.Faults = append(p.Faults, r.fault(p.Length, []Kind{TakeOver, HandOver, Flaky, NoArbiter, Stall,
+			Partition}[r.IntN(6)]))
+	}
+}
+
 // NewClones is NewPlan with clones wherever there can be some.
 func NewClones(seed uint64) Plan {
 	p := newPlan(seed, true)
 	p.pack(4)
+	p.resizes(8)
+	p.together(8)
 	return p
 }
 
@@ -198,6 +257,16 @@ func (r chance) kind() Kind {
 		}
 	}
 	panic("sim: weights do not add up")
+}
+
+// border draws where an operation of so many sectors begins: near the end of the volume as it is or will be.
+func (l *load) border(v *volume, sectors uint64) uint64 {
+	at := v.bounds.sectors
+	if v.bounds.cut.To > 0 {
+		at = v.bounds.cut.From * sectorsPerBlock
+	}
+	at += l.Uint64N(2 * maxSectors)
+	return min(max(at, maxSectors)-maxSectors, v.sectors-sectors)
 }
 
 // operation draws an operation: small and large, aligned and not, and often where others work too.

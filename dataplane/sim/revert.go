@@ -23,22 +23,27 @@ type reverting struct {
 // revert makes a volume what it was at a pin. What that is, a host reads first.
 func (w *World) revert(f Fault) bool {
 	v := w.volumes[f.A%uint64(len(w.volumes))]
-	if len(v.pins) == 0 {
+	if len(v.pins) == 0 || v.bounds.cut.To > 0 {
 		return false
 	}
 	p := v.pins[f.B%uint64(len(v.pins))]
 	for _, n := range w.nodes {
-		if n.gw == nil || w.now < n.thaw || n.gw.serving(v.index) == nil || n.gw.serving(v.index).pinning {
+		if n.gw == nil || w.now < n.thaw || n.gw.serving(v.index) == nil || n.gw.serving(v.index).busy() {
 			continue
 		}
 		s := n.gw.serving(v.index)
 		s.pinning = true
-		h := &hostOp{w: w, v: v, kind: engine.Read, sectors: uint32(v.sectors), pin: p}
-		var was []uint64
-		h.seen = func(data []byte) { was, _ = stamps(data, v, 0) }
+		h := &hostOp{w: w, v: v, kind: engine.Read, sectors: uint32(v.bounds.sectors), pin: p}
+		was := make([]uint64, v.sectors)
+		read := false
+		h.seen = func(data []byte) {
+			found, _ := stamps(data, v, 0)
+			copy(was, found)
+			read = found != nil
+		}
 		h.begin(func(bool) {
 			s.g.n.at(s.g.n.life, func() {
-				if s.pinning = false; was != nil && p.kept && s.serving && !s.ended && s.g.alive() {
+				if s.pinning = false; read && p.kept && s.serving && !s.ended && s.g.alive() {
 					s.revert(p, was)
 				}
 			})
@@ -64,6 +69,9 @@ func (s *session) revert(p *pin, was []uint64) {
 	})
 	s.carryOut()
 }
+
+// busy tells whether its view list is being changed, or may be any moment.
+func (s *session) busy() bool { return s.pinning || s.lending.round != nil || len(s.lending.lent) > 0 }
 
 // endRevert ends one that has not been recorded, and will not be.
 func (s *session) endRevert() {

@@ -113,6 +113,9 @@ func (s *Stats) Add(o Stats) {
 	s.Media += o.Media
 	s.Skipped += o.Skipped
 	s.Epochs += o.Epochs
+	s.Beyond += o.Beyond
+	s.Cuts += o.Cuts
+	s.Together += o.Together
 	for k := range o.Faults {
 		s.Faults[k] += o.Faults[k]
 	}

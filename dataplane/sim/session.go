@@ -27,8 +27,11 @@ type session struct {
 	serving   bool // hosts are let in
 	ended     bool
 	reverting *reverting
-	pinning   bool       // the view list is being changed: one at a time, for a list names all pins that count
-	held      []*attempt // answers that wait for the lease
+	pinning   bool         // the view list is being changed: one at a time, for a list names all pins that count
+	held      []*attempt   // answers that wait for the lease
+	clearing  cluster.UUID // the cut that it clears
+	lending   lending
+	noting    bool // how far the cut is, is being recorded
 	rec       struct {
 		record
 		changes []change
@@ -50,14 +53,16 @@ func newSession(g *gateway, vol int, r record) *session {
 		g.know(b.Table)
 	}
 	near, awaited, doubted, patience := g.outlook()
+	size := s.bounds()
 	eng, err := engine.New(engine.Config{Vol: s.v.key, Owner: r.Owner.Clone(), Geometry: w.shape.geometry(),
-		Code: w.shape.Code, Tables: w.tables(g.table), View: s.v.view, Parent: s.v.inherits(), Flattened: s.v.flat,
-		Packer: s.v.packer(w.shape), MinColumns: w.shape.MinColumns, Near: near,
-		Awaited: awaited, Doubted: doubted, Patience: patience, Mutant: w.mutant})
+		Code: w.shape.Code, Tables: w.tables(g.table), View: s.v.view, Parent: size.shows(s.v), Flattened: s.v.flat,
+		Cut: s.cut(), Packer: s.v.packer(w.shape), MinColumns: w.shape.MinColumns, Near: near, Awaited: awaited,
+		Doubted: doubted, Patience: patience, Mutant: w.mutant})
 	if err != nil {
 		w.failf("gateway %d cannot open volume %v: %v", g.n.id, s.v.key, err)
 	}
 	s.eng = eng
+	s.clears()
 	w.engines = append(w.engines, eng)
 	w.logf("gateway %d: opens volume %v under epoch %d", g.n.id, s.v.key, s.epoch)
 	return s
@@ -215,6 +220,7 @@ func (s *session) storeNext() {
 		s.rec.changes = s.rec.changes[1:]
 		if ok {
 			s.rec.record = r
+			s.settleLent()
 		}
 		x.done(ok)
 		s.storeNext()
@@ -248,6 +254,17 @@ func (s *session) storeNext() {
 
 // submit hands a host's operation to the engine.
 func (s *session) submit(a *attempt) {
+	last := a.h.lba + uint64(a.h.sectors)
+	a.beyond = !s.bounds().lets(a.h.kind, last)
+	switch {
+	case a.h.kind != engine.Read && last > s.bounds().sectors: // it was there when the command came
+		a.refuse()
+		return
+	case a.outdated():
+		a.op.Status = engine.PathGone
+		a.answer()
+		return
+	}
 	s.eng.Submit(&a.op)
 	s.carryOut()
 }
@@ -266,6 +283,8 @@ func (s *session) chunkDone(r *chunk.Request) {
 func (s *session) tick() {
 	s.compare()
 	s.flatten()
+	s.clearSome()
+	s.recallLent()
 	s.eng.Tick()
 	s.carryOut()
 	s.releaseHeld()

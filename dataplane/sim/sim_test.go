@@ -18,6 +18,8 @@ var (
 	linesFlag = flag.Int("sim.trace", 400, "print so many lines of a failure's trace")
 	backFlag  = flag.Bool("sim.returns", false, "play pools that change back before volumes have moved")
 	cloneFlag = flag.Bool("sim.clones", false, "make clones in every schedule that there is room in")
+	sizeFlag  = flag.Bool("sim.resizes", false, "let volumes become smaller and larger in every schedule")
+	joinFlag  = flag.Bool("sim.together", false, "take group snapshots in every schedule")
 	packFlag  = flag.Bool("sim.packed", false, "pack the stripe units in every schedule")
 	allFlag   = flag.Bool("sim.all", false, "go on after a failure and print one line for each")
 )
@@ -40,6 +42,12 @@ func TestSchedules(t *testing.T) {
 	}
 	if *packFlag {
 		r.plan = NewPacked
+	}
+	if *sizeFlag {
+		r.plan = NewResizes
+	}
+	if *joinFlag {
+		r.plan = NewTogether
 	}
 	if *longFlag > 0 {
 		r.last = ^uint64(0)
@@ -116,7 +124,8 @@ func (r *runner) summary() string {
 	for k, n := range r.total.Faults {
 		text += fmt.Sprintf(" %v %d,", Kind(k), n)
 	}
-	return text + fmt.Sprintf(" left out %d", r.total.Skipped)
+	return text + fmt.Sprintf(" left out %d; %d volumes cut, %d operations out of range, "+
+		"%d group snapshots", r.total.Skipped, r.total.Cuts, r.total.Beyond, r.total.Together)
 }
 
 // report plays the failed schedule again, as small as it can be made, with a trace.

@@ -34,6 +34,9 @@ func (w *World) shows(v *volume, p *pin) bool {
 // snapshot takes a pin, or gives one up when there are many.
 func (w *World) snapshot(f Fault) bool {
 	v := w.volumes[f.A%uint64(len(w.volumes))]
+	if v.bounds.cut.To > 0 {
+		return false
+	}
 	for _, n := range w.nodes {
 		if n.gw == nil || w.now < n.thaw || n.gw.serving(v.index) == nil || n.gw.serving(v.index).pinning {
 			continue

@@ -128,7 +128,7 @@ func (a *attempt) text() string {
 
 func statusText(s engine.Status) string {
 	return [...]string{engine.OK: "ok", engine.PathGone: "path gone", engine.NoSpace: "no space",
-		engine.Media: "media error"}[s]
+		engine.Media: "media error", engine.OutOfRange: "out of range"}[s]
 }
 
 // found tells which writes a read returned, in order of address.

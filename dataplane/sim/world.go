@@ -49,6 +49,10 @@ type Stats struct {
 	Faults  [kinds]int
 	Skipped int // faults that would have exceeded the budget, or found nothing to break
 	Epochs  int
+	Beyond  int // operations of hosts out of range
+	Cuts    int // volumes cut off
+	// Together counts group snapshots.
+	Together int
 	engine.Counters
 }
 

@@ -138,10 +138,22 @@ func (op *Op) Expire() {
 	for s := op.from; s < op.to && op.id != 0; s++ {
 		for i := range h.sectors[s] {
 			if g := &h.sectors[s][i]; g.id == op.id {
-				g.expired = h.now
+				g.expired = min(g.expired, h.now)
 			}
 		}
 	}
+}
+
+// Cut notes that sectors from..to-1 hold zeroes from now on, whatever was under way: a write of them has taken
+// effect by now, or never does.
+func (h *History) Cut(from, to int) {
+	h.now++
+	for s := from; s < to; s++ {
+		for i := range h.sectors[s] {
+			h.sectors[s][i].expired = min(h.sectors[s][i].expired, h.now)
+		}
+	}
+	_ = h.Zero(from, to).Done(nil) // of a write it says nothing
 }
 
 // Done notes that an operation was answered with success; values are the stamps that a read found, one per
@@ -174,7 +186,7 @@ func (h *History) returned(sector int, value, began, ended uint64) bool {
 	fits, fit := 0, group{}
 	at := 0
 	for i, g := range all {
-		if g.value != value {
+		if g.value != value || g.began > ended {
 			continue
 		}
 		g.first, g.last = min(g.first, g.expired, ended), max(g.last, began)

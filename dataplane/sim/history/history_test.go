@@ -9,7 +9,7 @@ import (
 
 // script runs a history of one sector from words: "w1(" begins the write that the script calls 1, "w1)"
 // answers it; "r1(" begins read 1, "r1)=w1" ends it with that write's stamp; "z1(", "z1)" are writes of
-// zeroes; "=0" is zeroes, "w1!" lets write 1 expire. It returns the first violation.
+// zeroes; "=0" is zeroes, "w1!" lets write 1 expire, "cut" cuts the sector off. It returns the first violation.
 func script(t *testing.T, words string) error {
 	t.Helper()
 	h := New(1)
@@ -25,6 +25,8 @@ func script(t *testing.T, words string) error {
 			if err := ops[name].Done([]uint64{stamp}); err != nil {
 				return err
 			}
+		case w == "cut":
+			h.Cut(0, 1)
 		case strings.HasSuffix(w, "!"):
 			ops[w[:len(w)-1]].Expire()
 		case strings.HasSuffix(w, ")"):
@@ -71,6 +73,12 @@ func TestStories(t *testing.T) {
 		{"a second try takes effect beside the first", "w1( w2( r1( r1)=w1 w3( w3) r2( r2)=w2 w2) w1! r3( r3)=w2",
 			true},
 		{"but the first not after the second was answered", "w1( w2( w2) w1! w3( w3) r1( r1)=w1", false},
+		{"what is cut off is zeroes", "w1( w1) w2( cut r1( r1)=0 w2) r2( r2)=0", true},
+		{"what was there before a cut comes back", "w1( w1) cut r1( r1)=w1", false},
+		{"what was under way is written behind a cut", "w1( cut w1) r1( r1)=w1", false},
+		{"or without an answer", "w1( cut r1( r1)=w1", false},
+		{"it was written before, and a read that began before sees it", "w1( r1( cut r1)=w1 w1! r2( r2)=0", true},
+		{"what is written after a cut stays", "w1( cut w2( w2) w1) r1( r1)=w2", true},
 		{"two zeroes, one fits", "w1( w1) z1( r1( r1)=0 z1) w2( w2) r2( r2)=0", false},
 	} {
 		if err := script(t, c.words); (err == nil) != c.legal {
