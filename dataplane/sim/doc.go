@@ -40,16 +40,16 @@
 //
 // In an eighth of the schedules volumes become smaller and larger (cut.go), clones and packed ones too, and
 // the border goes through units and rows. What was cut off is zeroes from the moment on when the record says
-// that it is gone, whoever had something under way, and on the devices nothing is left of it; a cut that looks
-// first has seen zeroes when it is decided, and has done nothing when it finds something. Hosts go on
-// meanwhile, unlike in production, and nothing before the border is refused or lost.
+// that it is gone, whoever had something under way, and devices hold nothing of it; a cut that looks first
+// has seen zeroes when it is decided, and has done nothing when it finds something. Hosts go on meanwhile,
+// unlike in production, and nothing before the border is refused or lost.
 //
 // # Group snapshots
 //
 // In an eighth of the schedules snapshots are taken of two or three volumes together, whose owners are on
-// several nodes (group.go). Hosts write now to the one and now to the other and wait for each write; what they
-// read as of such a snapshot is, of every volume, what they would have read at the moment when the last one's
-// writes were held.
+// several nodes (group.go). Hosts write now to the one and now to the other and wait for each write; what
+// they read as of such a snapshot is, of every volume, what they would have read at the moment when the last
+// one's writes were held.
 //
 // # Themes
 //
