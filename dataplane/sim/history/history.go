@@ -144,8 +144,8 @@ func (op *Op) Expire() {
 	}
 }
 
-// Cut notes that sectors from..to-1 hold zeroes from now on, whatever was under way: a write of them has taken
-// effect by now, or never does.
+// Cut notes that sectors from..to-1 hold zeroes from now on, whatever was under way: a write of them has
+// taken effect by now, or never does.
 func (h *History) Cut(from, to int) {
 	h.now++
 	for s := from; s < to; s++ {

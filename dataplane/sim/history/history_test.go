@@ -9,7 +9,8 @@ import (
 
 // script runs a history of one sector from words: "w1(" begins the write that the script calls 1, "w1)"
 // answers it; "r1(" begins read 1, "r1)=w1" ends it with that write's stamp; "z1(", "z1)" are writes of
-// zeroes; "=0" is zeroes, "w1!" lets write 1 expire, "cut" cuts the sector off. It returns the first violation.
+// zeroes; "=0" is zeroes, "w1!" lets write 1 expire, "cut" cuts the sector off. It returns the first
+// violation.
 func script(t *testing.T, words string) error {
 	t.Helper()
 	h := New(1)
