@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type crashing struct {
 	after         bool
 	down          bool
 	armed         bool
+	callers       map[string]bool // methods of the manager that committed since it was armed
 }
 
 // step says whether the call is to be done and whether its caller learns of it.
@@ -57,6 +59,9 @@ func (c *crashing) Read(ctx context.Context, q ...store.Query) (store.Snapshot, 
 
 func (c *crashing) Commit(ctx context.Context, t store.Txn) (int64, error) {
 	do, report := c.step()
+	if c.armed {
+		c.noteCallers()
+	}
 	if !do {
 		return 0, errCrash
 	}
@@ -77,12 +82,15 @@ func (c *crashing) Await(ctx context.Context, key string, rev int64) error {
 
 func (c *crashing) arm(at int, after bool) {
 	c.calls, c.failAt, c.after, c.down, c.armed = 0, at, after, false, true
+	c.callers = nil
 }
 
 // drawn is what is drawn anew whenever a volume is made.
-func drawn() *regexp.Regexp { return regexp.MustCompile(`"data_key":"[^"]*"|data key [0-9a-f-]{36}`) }
+func drawn() *regexp.Regexp {
+	return regexp.MustCompile(`"(data_key|wrapped)":"[^"]*"|data key [0-9a-f-]{36}`)
+}
 
-// records is everything but what is drawn, tokens among it, without revisions.
+// records is everything but what is drawn, without revisions.
 func records(t *testing.T, s manager.Store) string {
 	t.Helper()
 	snap, err := s.Read(t.Context(), store.All(cluster.Prefix))
@@ -94,10 +102,11 @@ func records(t *testing.T, s manager.Store) string {
 		if strings.HasPrefix(it.Key, cluster.PrefixEvents) {
 			it.Key = cluster.PrefixEvents // drawn, too; each happened once
 		}
-		if !strings.HasPrefix(it.Key, cluster.PrefixTokens) {
-			value := drawn().ReplaceAll(it.Value, []byte(`"data_key":"drawn"`))
-			lines = append(lines, fmt.Sprintf("%s = %s\n", it.Key, value))
+		value := drawn().ReplaceAll(it.Value, []byte(`drawn`))
+		if strings.HasPrefix(it.Key, cluster.PrefixTokens) { // all is drawn, but how many there are
+			it.Key, value = cluster.PrefixTokens, nil
 		}
+		lines = append(lines, fmt.Sprintf("%s = %s\n", it.Key, value))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")
@@ -115,7 +124,7 @@ type doer = func(ctx context.Context) error
 func changes() []change {
 	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), renaming(),
 		snapshotChanges(), cloneChanges(), hiddenChanges(), groupChanges(), scheduleChanges(),
-		shrinkChanges())
+		shrinkChanges(), smallChanges())
 }
 
 // poolChanges: pool gold is on devices 1 to 3, there is a fourth, and another pool on all.
@@ -375,9 +384,11 @@ func joiner(c *apitest.Cluster, n int) func(context.Context) error {
 // after. No rule between records may then be broken, and repeating the request must lead where the
 // undisturbed one leads.
 func TestCrashAtEveryStep(t *testing.T) {
+	cut, ran := make(map[string]bool), 0
 	for _, ch := range changes() {
 		t.Run(ch.name, func(t *testing.T) {
-			steps, want := undisturbed(t, ch)
+			ran++
+			steps, want := undisturbed(t, ch, cut)
 			for at := 1; at <= steps; at++ {
 				for _, after := range []bool{false, true} {
 					s := &crashing{Mem: store.NewMem()}
@@ -401,6 +412,9 @@ func TestCrashAtEveryStep(t *testing.T) {
 			}
 		})
 	}
+	if !t.Failed() && ran == len(changes()) {
+		wantAllCut(t, cut)
+	}
 }
 
 // gone is what repeating a delete may answer.
@@ -409,8 +423,8 @@ func gone(err error) bool {
 	return errors.As(err, &e) && e.Code == wire.NotFound
 }
 
-// undisturbed counts the steps of a change and keeps where it leads.
-func undisturbed(t *testing.T, ch change) (steps int, result string) {
+// undisturbed counts the steps of a change, keeps where it leads, and adds to cut what changed records.
+func undisturbed(t *testing.T, ch change, cut map[string]bool) (steps int, result string) {
 	t.Helper()
 	s := &crashing{Mem: store.NewMem()}
 	c := apitest.NewOn(t, s)
@@ -421,6 +435,7 @@ func undisturbed(t *testing.T, ch change) (steps int, result string) {
 		t.Fatal(err)
 	}
 	steps = s.calls
+	maps.Copy(cut, s.callers)
 	c.Audit()
 	result = records(t, s)
 	if result == before || steps < 2 {
