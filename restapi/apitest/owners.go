@@ -39,28 +39,40 @@ func (c *Cluster) Own() (stop func()) {
 	return stop
 }
 
-// flatten completes what is being flattened.
-func (c *Cluster) flatten(ctx context.Context, arbiter *store.Arbiter) error {
-	read, err := c.Store.Read(ctx, store.All(cluster.PrefixFlattening))
+// listed reads the records of the volumes that the keys below prefix name.
+func (c *Cluster) listed(ctx context.Context, prefix string) (out []cluster.Volume, err error) {
+	read, err := c.Store.Read(ctx, store.All(prefix))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, it := range read.Results[0].Items {
 		var id cluster.UUID
 		var rec cluster.Volume
 		if err := json.Unmarshal(it.Value, &id); err != nil {
-			return err
+			return nil, err
 		}
 		vol, err := c.Store.Read(ctx, store.Key(cluster.KeyVolume(id)))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if vol.One(0).Rev == 0 { // deleted this moment
 			continue
 		}
 		if err := json.Unmarshal(vol.One(0).Value, &rec); err != nil {
-			return err
+			return nil, err
 		}
+		out = append(out, rec)
+	}
+	return out, nil
+}
+
+// flatten completes what is being flattened.
+func (c *Cluster) flatten(ctx context.Context, arbiter *store.Arbiter) error {
+	volumes, err := c.listed(ctx, cluster.PrefixFlattening)
+	if err != nil {
+		return err
+	}
+	for _, rec := range volumes {
 		owner, rev, err := arbiter.Owner(ctx, rec.Key)
 		if err != nil {
 			return err
@@ -114,15 +126,11 @@ func (c *Cluster) filled(id cluster.UUID) uint64 {
 
 // cut looks for what Fill has said, and clears what is to be cleared, of volumes that are being shrunk.
 func (c *Cluster) cut(ctx context.Context, arbiter *store.Arbiter) error {
-	read, err := c.Store.Read(ctx, store.All(cluster.PrefixVolumes))
+	volumes, err := c.listed(ctx, cluster.PrefixShrinking)
 	if err != nil {
 		return err
 	}
-	for _, it := range read.Results[0].Items {
-		var rec cluster.Volume
-		if err := json.Unmarshal(it.Value, &rec); err != nil {
-			return err
-		}
+	for _, rec := range volumes {
 		if rec.Cut == nil {
 			continue
 		}

@@ -518,7 +518,7 @@ func cloneChanges() []change {
 				}
 				waitFor(c.T, "all to be copied", func() bool {
 					v, err := c.Manager.Volume(c.T.Context(), apitest.UUID(n))
-					return err == nil && v.Parent.Flatten.Pinned
+					return err == nil && v.Parent.Flatten.Done == v.Parent.Flatten.Total
 				})
 			}
 			stop()

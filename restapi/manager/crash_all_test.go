@@ -188,6 +188,12 @@ func smallChanges() []change {
 		{"revoke a host", exported(func(m *manager.Manager, ctx context.Context) error {
 			return m.Revoke(ctx, apitest.HostA)
 		})},
+	}
+}
+
+// credentialChanges, and what happens to flattens, keys and nodes besides.
+func credentialChanges() []change {
+	return []change{
 		{"revoke a token", func(c *apitest.Cluster) doer {
 			tok, err := c.Manager.CreateToken(c.T.Context(), wire.TokenCreate{Name: "t", Role: "operator"})
 			if err != nil {

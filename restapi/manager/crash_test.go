@@ -124,7 +124,7 @@ type doer = func(ctx context.Context) error
 func changes() []change {
 	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), renaming(),
 		snapshotChanges(), cloneChanges(), hiddenChanges(), groupChanges(), scheduleChanges(),
-		shrinkChanges(), smallChanges())
+		shrinkChanges(), smallChanges(), credentialChanges())
 }
 
 // poolChanges: pool gold is on devices 1 to 3, there is a fourth, and another pool on all.

@@ -86,13 +86,14 @@ func (m *Manager) endFlatten(ctx context.Context, key string, id cluster.UUID) e
 }
 
 // progress tells how far a flatten is, in bytes that need not be shared any more; the pool says how rows lie.
-func progress(p *cluster.Parent, done cluster.Flattened, pool *cluster.Pool) *wire.Flatten {
+func progress(p *cluster.Parent, owner *cluster.Owner, pool *cluster.Pool) *wire.Flatten {
 	if !p.Flatten || pool == nil {
 		return nil
 	}
+	done := owner.Flattened
 	copied := p.Size
 	if done.At == 0 {
 		copied = min(p.Size, done.Rows*uint64(pool.Data)*cluster.BlockSize)
 	}
-	return &wire.Flatten{Done: copied, Total: p.Size, Pinned: done.At != 0}
+	return &wire.Flatten{Done: copied, Total: p.Size, Pinned: done.At != 0 && !owner.Independent()}
 }

@@ -133,7 +133,7 @@ func (m *Manager) allTasks(ctx context.Context) ([]wire.Task, error) {
 		for i := range volumes {
 			rec := &volumes[i].rec
 			done := progressed[rec.Key]
-			out = append(out, flattenTask(rec, done.Flattened, v.Pools[name])...)
+			out = append(out, flattenTask(rec, &done, v.Pools[name])...)
 			out = append(out, shrinkTask(rec, done.Cleared)...)
 			out = append(out, revertTask(rec, reverting)...)
 		}
@@ -173,13 +173,13 @@ func task(kind wire.TaskKind, subject wire.Subject, unit string) wire.Task {
 }
 
 // flattenTask: a volume that has no parent is flat; what nobody asked to flatten is no task.
-func flattenTask(rec *cluster.Volume, done cluster.Flattened, pool *cluster.Pool) []wire.Task {
+func flattenTask(rec *cluster.Volume, owner *cluster.Owner, pool *cluster.Pool) []wire.Task {
 	t := task(wire.TaskFlatten, aboutVolume(rec), "bytes")
 	t.Project = rec.Project
 	if rec.Parent == nil {
 		return []wire.Task{t}
 	}
-	f := progress(rec.Parent, done, pool)
+	f := progress(rec.Parent, owner, pool)
 	if f == nil {
 		return nil
 	}

@@ -69,6 +69,9 @@ func TestFlattensAreTasks(t *testing.T) {
 		t.Errorf("all is copied: %+v", x)
 	}
 	c.deleteSnapshot(apitest.UUID(20))
+	if x := taskOf(c.Cluster, id); x.State != wire.TaskRunning || x.Done != x.Total {
+		t.Errorf("nothing keeps the parent, and nobody has swept: %+v", x)
+	}
 	waitFor(t, "the link to go", func() bool {
 		c.sweep()
 		return taskOf(c.Cluster, id).State == wire.TaskDone

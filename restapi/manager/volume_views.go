@@ -100,7 +100,7 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 	w.Hidden = rec.Hidden
 	if p := rec.Parent; p != nil {
 		w.Parent = &wire.Parent{Volume: p.Volume, Snapshot: p.Snapshot, Pin: p.Pin.String(), Size: p.Size,
-			Flatten: progress(p, owner.Flattened, s.pools[rec.Pool])}
+			Flatten: progress(p, &owner, s.pools[rec.Pool])}
 	}
 	if r := rec.Revert; r != nil {
 		w.Revert = &wire.Revert{Snapshot: r.Snapshot, Asked: r.Asked}

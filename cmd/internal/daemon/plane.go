@@ -167,7 +167,6 @@ func (d *daemon) announce(ctx context.Context) {
 const (
 	lookAroundEvery = 5 * time.Second
 	trimEvery       = 120 // looks
-	sweepEvery      = 6   // looks
 )
 
 // lookAround notes what no node notes of itself, until ctx is done. Every node does; what one noted is no
@@ -177,10 +176,8 @@ func (d *daemon) lookAround(ctx context.Context) {
 		if err := d.manager.LookAtNodes(ctx); err != nil {
 			d.log.WithError(err).Debug("nodes not looked at")
 		}
-		if n%sweepEvery == 0 {
-			if err := d.manager.Sweep(ctx); err != nil {
-				d.log.WithError(err).Debug("what clones leave behind is not swept")
-			}
+		if err := d.manager.Sweep(ctx); err != nil {
+			d.log.WithError(err).Debug("what clones leave behind is not swept")
 		}
 		if n%trimEvery == 0 {
 			if err := d.manager.TrimEvents(ctx); err != nil {
