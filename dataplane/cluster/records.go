@@ -197,8 +197,7 @@ type Volume struct {
 	Storing
 	// ReadOnly: hosts may not write. Whoever manages it may still revert, resize and flatten it.
 	ReadOnly bool `json:"read_only,omitempty"`
-	// QoS bounds its hosts; nil: as the pool says.
-	QoS *QoS `json:"qos,omitempty"`
+	Serving
 	// Revert is what it was asked last to become again; nil: nothing ever.
 	Revert *Revert `json:"revert,omitempty"`
 	// Cut is what a shrink cuts off; nil: none is under way.

@@ -237,13 +237,15 @@ func (g *Gateway) followOwners(s *cluster.State) (lost []*session, overtaken map
 	return lost, overtaken
 }
 
-// noteDue has a volume taken over at once that a record newly gives to this gateway: hosts wait for it.
-// g.mu is held.
+// noteDue has a volume taken over at once that a record newly gives to this gateway, for hosts wait for it, or
+// that it is asked to take over. g.mu is held.
 func (g *Gateway) noteDue(v *Volume, o *cluster.OwnerAt) {
-	if o.Gateway != g.o.Self || o.Revision <= v.vacant.given {
+	switch {
+	case o.Gateway == g.o.Self && o.Revision > v.vacant.given:
+		v.vacant.given = o.Revision
+	case !g.called(v.key, o):
 		return
 	}
-	v.vacant.given = o.Revision
 	select {
 	case g.due <- v:
 	default:

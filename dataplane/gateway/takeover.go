@@ -40,8 +40,12 @@ func (g *Gateway) consider(v *Volume) {
 	}
 	o := g.mu.state.Owners[v.key]
 	rank := -1
-	if o != nil && (o.Gateway == g.o.Self || g.suspected(o.Gateway)) {
-		rank = g.rank(v.key, o.Gateway)
+	switch {
+	case o == nil:
+	case o.Gateway == g.o.Self || g.suspected(o.Gateway):
+		rank = g.rank(v.key, o)
+	case g.called(v.key, o):
+		rank = 0
 	}
 	g.mu.Unlock()
 	if rank < 0 {
@@ -94,25 +98,31 @@ func (g *Gateway) suspected(n cluster.NodeID) bool {
 }
 
 // rank is this node's place among those that could take a volume over: 0 takes it at once. The owner named in
-// the record comes first, the others in an order that differs from volume to volume. g.mu is held.
-func (g *Gateway) rank(key cluster.VolumeKey, named cluster.NodeID) int {
-	if named == g.o.Self {
+// the record comes first, the others in the volume's order. g.mu is held.
+func (g *Gateway) rank(key cluster.VolumeKey, o *cluster.OwnerAt) int {
+	if o.Gateway == g.o.Self {
 		return 0
 	}
-	return slices.Index(g.candidates(key), g.o.Self)
+	return slices.Index(g.candidates(key, o), g.o.Self)
 }
 
-// candidates lists the nodes that seem to be alive, in the volume's order. g.mu is held.
-func (g *Gateway) candidates(key cluster.VolumeKey) []cluster.NodeID {
+// candidates lists the nodes that seem to be alive in the volume's order: first the one that was asked to
+// take it over, the others in an order that differs from volume to volume. g.mu is held.
+func (g *Gateway) candidates(key cluster.VolumeKey, o *cluster.OwnerAt) []cluster.NodeID {
 	var out []cluster.NodeID
 	for n := range g.mu.state.Map.Nodes {
 		if !g.suspected(n) {
 			out = append(out, n)
 		}
 	}
-	slices.SortFunc(out, func(a, b cluster.NodeID) int {
-		return cmp.Compare(placement.Group(key, uint64(a)), placement.Group(key, uint64(b)))
-	})
+	asked := g.asked(key, o)
+	turn := func(n cluster.NodeID) int {
+		if n == asked {
+			return -1
+		}
+		return int(placement.Group(key, uint64(n)))
+	}
+	slices.SortFunc(out, func(a, b cluster.NodeID) int { return cmp.Compare(turn(a), turn(b)) })
 	return out
 }
 
@@ -120,7 +130,7 @@ func (g *Gateway) candidates(key cluster.VolumeKey) []cluster.NodeID {
 func (g *Gateway) successor(v *Volume) cluster.NodeID {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, n := range g.candidates(v.key) {
+	for _, n := range g.candidates(v.key, g.mu.state.Owners[v.key]) {
 		if n != g.o.Self && g.o.Votes.Connected(n) {
 			return n
 		}

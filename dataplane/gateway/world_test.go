@@ -66,6 +66,7 @@ type policies struct {
 	keys   Keys
 	bound  *cluster.QoS     // of the volume
 	pool   *cluster.PoolQoS // of its pool
+	order  *cluster.Move
 }
 
 func key() cluster.VolumeKey { return cluster.VolumeKey{VUID: 1, Generation: 1} }
@@ -132,7 +133,8 @@ func (w *world) state() *cluster.State {
 	if !w.deleted {
 		o := cluster.OwnerAt{Owner: w.record.Clone(), Revision: w.record.Revision}
 		s.Volumes[key()] = &cluster.Volume{UUID: cluster.UUID{7}, Name: "v", Pool: "p", Key: key(), Size: w.size,
-			Cut: w.shrink, Encryption: w.sealed, QoS: w.bound}
+			Cut: w.shrink, Encryption: w.sealed,
+			Serving: cluster.Serving{QoS: w.bound, Move: w.order}}
 		if w.packed {
 			pool.StripeUnit, s.Volumes[key()].Compression = 16<<10, cluster.CompressionS2
 		}
@@ -515,8 +517,10 @@ func (w *world) must(c *command, want nvme.Status) uint64 {
 	if c.status != want {
 		w.t.Fatalf("status %v, want %v", c.status, want)
 	}
-	return binary.LittleEndian.Uint64(c.data)
+	return c.stamp()
 }
+
+func (c *command) stamp() uint64 { return binary.LittleEndian.Uint64(c.data) }
 
 func (w *world) write(n cluster.NodeID, stamp uint64) {
 	w.t.Helper()

@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 )
 
@@ -12,6 +13,26 @@ func (w *world) policies(ok func(int, string, string, string, ...string) reply) 
 	w.boundOverHTTP(ok)
 	w.protectOverHTTP(ok)
 	w.provisionOverHTTP(ok)
+	w.moveOverHTTP(ok)
+}
+
+// moveOverHTTP has another node serve a volume.
+func (w *world) moveOverHTTP(ok func(int, string, string, string, ...string) reply) {
+	v := w.Volume(76, "moved")
+	key := cluster.VolumeKey(v.VolumeNumbers)
+	w.Alive(1, 2, 3)
+	w.Served(key)
+	stop := w.Own()
+	defer stop()
+	for _, to := range []cluster.NodeID{3, 1, 1} {
+		ok(200, "PUT", "/v1/volumes/"+v.ID.String()+"/owner", fmt.Sprintf(`{"node":%d}`, to)).into(w.T, &v)
+		if v.Owner.Gateway != to || v.Owner.MovingTo != 0 {
+			w.T.Errorf("moved to node %d, it is said to be at %+v", to, v.Owner)
+		}
+	}
+	if r := w.call("PUT", "/v1/volumes/"+v.ID.String()+"/owner", `{"node":9}`); r.status != 400 {
+		w.T.Errorf("moved to a node that does not exist: %d %s", r.status, r.body)
+	}
 }
 
 // provisionOverHTTP bounds what volumes may ask for.

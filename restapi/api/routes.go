@@ -107,6 +107,7 @@ func volumeRoutes() []route {
 		change("DELETE", "/v1/volumes/:volume", (*Server).deleteVolume, "cascade", "erase"),
 		act("/v1/volumes/:volume/revert", (*Server).revertVolume),
 		act("/v1/volumes/:volume/flatten", (*Server).flattenVolume),
+		change("PUT", "/v1/volumes/:volume/owner", (*Server).moveVolume),
 		show("/v1/volumes/:volume/statistics", (*Server).getVolumeStatistics, "history"),
 		show("/v1/volumes/:volume/space", (*Server).getVolumeSpace),
 		list("/v1/volumes/:volume/snapshots", (*Server).listVolumeSnapshots, "name"),

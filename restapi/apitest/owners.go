@@ -11,7 +11,7 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
 
-// Own starts the owner of all volumes: it settles snapshots, flattens and cuts off, as gateways do, with
+// Own starts the owner of all volumes: it settles snapshots, flattens, cuts off and moves, as gateways do, with
 // sequence numbers that it counts up. The function that it returns, and the end of the test, stop it.
 func (c *Cluster) Own() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -164,6 +164,9 @@ func (c *Cluster) settle(ctx context.Context) error {
 		return err
 	}
 	if err := c.cut(ctx, arbiter); err != nil {
+		return err
+	}
+	if err := c.move(ctx, arbiter); err != nil {
 		return err
 	}
 	sets := make(map[cluster.UUID][]cluster.SnapshotAt)

@@ -98,6 +98,14 @@ func (c *Client) RevertVolume(ctx context.Context, id cluster.UUID, r wire.Volum
 		opts...)
 }
 
+// MoveVolume has a node take a volume over from the one that serves it, under the eyes of its hosts.
+func (c *Client) MoveVolume(ctx context.Context, id cluster.UUID, to cluster.NodeID, opts ...Option) (
+	wire.Volume, error,
+) {
+	return c.volume(ctx, call{method: http.MethodPut, path: "/v1/volumes/" + id.String() + "/owner",
+		body: wire.VolumeMove{Node: to}}, opts...)
+}
+
 // FlattenVolume has a clone made independent of its parent, in the background; the answer tells how far that
 // is.
 func (c *Client) FlattenVolume(ctx context.Context, id cluster.UUID, opts ...Option) (wire.Volume, error) {

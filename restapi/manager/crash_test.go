@@ -348,6 +348,17 @@ func policyChanges() []change {
 				return errOf(c.Manager.UpdateVolume(ctx, id, u, ""))
 			}
 		}},
+		{"move a volume", func(c *apitest.Cluster) doer {
+			c.Pool()
+			vol := c.Volume(1, "v1")
+			c.Served(cluster.VolumeKey(vol.VolumeNumbers))
+			c.Alive(1, 2, 3)
+			to := vol.VUID%3 + 2 // the node after the one that it was given to
+			return func(ctx context.Context) error {
+				_, _, err := c.Manager.MoveVolume(ctx, vol.ID, wire.VolumeMove{Node: cluster.NodeID(to)}, "")
+				return err
+			}
+		}},
 		{"bound a volume", func(c *apitest.Cluster) doer {
 			c.Pool()
 			id := c.Volume(1, "v1").ID

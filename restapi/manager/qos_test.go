@@ -63,7 +63,7 @@ func TestOwnLimitsCountBeforeThoseOfThePool(t *testing.T) {
 	if q := p.VolumeQoS(&cluster.Volume{}); q == nil || q.IOPS != 100 {
 		t.Errorf("a volume that says nothing: %+v", q)
 	}
-	if q := p.VolumeQoS(&cluster.Volume{QoS: own}); q != own || !q.None() {
+	if q := p.VolumeQoS(&cluster.Volume{Serving: cluster.Serving{QoS: own}}); q != own || !q.None() {
 		t.Errorf("a volume that wants no bounds: %+v", q)
 	}
 	if q := p.TotalQoS(); !q.None() {

@@ -112,6 +112,9 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 	}
 	if owner.Epoch > 0 {
 		w.Owner = &wire.Owner{Gateway: owner.Gateway, Epoch: owner.Epoch}
+		if rec.Move.Pending(&owner) {
+			w.Owner.MovingTo = rec.Move.Node
+		}
 	}
 	if st := s.of(&rec, &owner); st != nil {
 		w.State, w.Stored = st.State, st.Packed

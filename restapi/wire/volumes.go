@@ -168,8 +168,14 @@ type Revert struct {
 
 // Owner is the gateway that serves a volume, and its owner epoch.
 type Owner struct {
-	Gateway cluster.NodeID `json:"gateway"`
-	Epoch   uint32         `json:"epoch"`
+	Gateway  cluster.NodeID `json:"gateway"`
+	Epoch    uint32         `json:"epoch"`
+	MovingTo cluster.NodeID `json:"moving_to,omitempty"` // was asked to take the volume over
+}
+
+// VolumeMove names the node that is to serve a volume.
+type VolumeMove struct {
+	Node cluster.NodeID `json:"node"`
 }
 
 // Healing is how far a volume is from lying whole where it belongs.

@@ -375,3 +375,19 @@ func TestLimits(t *testing.T) {
 		t.Errorf("it has limits of its own:\n%s", out)
 	}
 }
+
+// TestMove: another node serves the volume, or it is said why not.
+func TestMove(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	v := x.c.Volume(1, "v")
+	x.fails("required", "volume", "move", "v")
+	x.fails("alive", "volume", "move", "v", "--to", "node1")
+	x.c.Alive(1, 2, 3)
+	x.fails("nobody has served", "volume", "move", "v", "--to", "node1")
+	x.c.Served(cluster.VolumeKey(v.VolumeNumbers))
+	x.c.Own()
+	for _, to := range []string{"node1", "3", "3"} {
+		contains(t, x.run("volume", "move", "v", "--to", to), "OWNER", "node "+to[len(to)-1:])
+	}
+}

@@ -20,7 +20,7 @@ func volumeCommand(g *global) *cobra.Command {
 	}
 	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeUpdate(g), volumeResize(g),
 		volumeDelete(g), volumeDisconnect(g), volumeSpace(g), volumeStats(g), volumeQoS(g), volumeRevert(g),
-		volumeFlatten(g))
+		volumeFlatten(g), volumeMove(g))
 	c.AddCommand(volumeExport().commands(g)...)
 	return c
 }
@@ -109,6 +109,9 @@ func volumeList(g *global) *cobra.Command {
 func ownerText(v wire.Volume) string {
 	if v.Owner == nil {
 		return ""
+	}
+	if to := v.Owner.MovingTo; to != 0 {
+		return fmt.Sprintf("node %d, to be node %d", v.Owner.Gateway, to)
 	}
 	return fmt.Sprintf("node %d", v.Owner.Gateway)
 }
