@@ -22,6 +22,7 @@
 //   - nvme: the wire types of NVMe, NVMe over Fabrics and NVMe/TCP, in the specification's words.
 //   - lease: how long a gateway may answer hosts, and what voters promise.
 //   - placement: cluster map to group tables.
+//   - home: which gateway a volume should be served by, while all is well.
 //   - stripe: geometry of pages, chunks and rows, and the codecs.
 //   - engine: the state machine of one volume: order of writes, row locks, plans, missing columns.
 //   - pagemap: the map of one device from block keys to versions and free space.

@@ -1,9 +1,6 @@
 package cluster
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // Map is the description of the cluster at one epoch. It is immutable once built: share it freely.
 type Map struct {
@@ -77,12 +74,11 @@ func (m *Map) Members(devices []DeviceID) ([]Member, error) {
 }
 
 func (m *Map) member(d *Device) Member {
-	path := "default/default"
-	if n := m.Nodes[d.Node]; n != nil && n.Domain != "" {
-		path = n.Domain
+	n := m.Nodes[d.Node]
+	if n == nil {
+		n = &Node{Number: d.Node}
 	}
-	return Member{Device: d.Number, Weight: min(max(d.Weight, 1), MaxWeight),
-		Domain: fmt.Sprintf("%s/%d", path, d.Node)}
+	return Member{Device: d.Number, Weight: min(max(d.Weight, 1), MaxWeight), Domain: n.Path()}
 }
 
 // DomainPath is the failure domain of a device at a level: two devices share the domain exactly when the

@@ -157,6 +157,8 @@ type Pool struct {
 	Compression string `json:"compression,omitempty"`
 	// QoS bounds the hosts of its volumes.
 	QoS *PoolQoS `json:"qos,omitempty"`
+	// Locality is who serves its volumes; nil: whoever does.
+	Locality *Locality `json:"locality,omitempty"`
 	// Thick are volumes that do not say otherwise.
 	Thick bool `json:"thick,omitempty"`
 	// Overcommit is how much larger than what the pool can hold its thin volumes may be; 0: not bounded.

@@ -135,6 +135,11 @@ func (v *Volume) Validate() error {
 	if err := v.QoS.Validate("qos"); err != nil {
 		return err
 	}
+	if v.Home != nil {
+		if err := ValidateHome("home", *v.Home); err != nil {
+			return err
+		}
+	}
 	return v.Metadata.Validate()
 }
 
@@ -185,6 +190,11 @@ func (p *Pool) ValidatePolicy() error {
 	}
 	if err := p.QoS.Validate(); err != nil {
 		return err
+	}
+	if p.Locality != nil {
+		if err := ValidateHome("locality", p.Locality.Home); err != nil {
+			return err
+		}
 	}
 	if err := ValidateOvercommit("overcommit", p.Overcommit); err != nil {
 		return err

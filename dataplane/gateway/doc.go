@@ -19,6 +19,9 @@
 //     up (Yield), or is gone: its live host refuses connections;
 //  4. record Served, then report ANA optimized.
 //
+// A volume moves to another node while its owner is well because that node takes it over: it was asked to
+// (move.go), or package home says so (attract.go).
+//
 // A session ends for good when an answer says "fenced", the owner record names somebody else, a voter's fence
 // takes it away, the lease has been gone for lostAfter, or the node stops. Completions are held back while
 // the lease is not valid: they go out when it is again, or turn into a path error when the session ends.

@@ -95,7 +95,8 @@ type Gateway struct {
 	due   chan *Volume  // given to this gateway just now; the tick finds those that have no room
 	pools pools
 
-	auditing *session // whose turn it is to compare its rows; of the tick goroutine
+	auditing   *session // whose turn it is to compare its rows; of the tick goroutine
+	attracting attraction
 
 	validUntil atomic.Int64 // of the lease, nanoseconds since start
 	counts     counts
@@ -130,6 +131,7 @@ func New(o Options) *Gateway {
 	g := &Gateway{o: o, start: time.Now(), opens: make(chan struct{}, openWidth),
 		due: make(chan *Volume, dueMost)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
+	g.attracting.well = make(map[cluster.NodeID]time.Time)
 	g.bounds.pools = make(map[string]*throttle)
 	g.mu.volumes = make(map[cluster.VolumeKey]*Volume)
 	g.mu.tables = make(map[string][]*placement.Table)
@@ -237,8 +239,8 @@ func (g *Gateway) followOwners(s *cluster.State) (lost []*session, overtaken map
 	return lost, overtaken
 }
 
-// noteDue has a volume taken over at once that a record newly gives to this gateway, for hosts wait for it, or
-// that it is asked to take over. g.mu is held.
+// noteDue has a volume taken over at once that a record newly gives to this gateway, for hosts wait for it,
+// or that it is asked to take over. g.mu is held.
 func (g *Gateway) noteDue(v *Volume, o *cluster.OwnerAt) {
 	switch {
 	case o.Gateway == g.o.Self && o.Revision > v.vacant.given:
@@ -363,6 +365,7 @@ func (g *Gateway) tick() {
 		case <-t.C:
 		}
 		g.probeSilent()
+		g.attractTurn(time.Now())
 		sessions = sessions[:0]
 		for _, v := range g.volumes() {
 			switch s := v.session.Load(); {

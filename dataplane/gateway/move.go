@@ -16,6 +16,15 @@ func (g *Gateway) asked(key cluster.VolumeKey, o *cluster.OwnerAt) cluster.NodeI
 	return 0
 }
 
+// home is the home of a volume; empty: none. g.mu is held.
+func (g *Gateway) home(key cluster.VolumeKey) string {
+	rec := g.mu.state.Volumes[key]
+	if rec == nil {
+		return ""
+	}
+	return g.mu.state.Map.Pools[rec.Pool].HomeOf(rec)
+}
+
 // called reports whether this node should take a volume over from an owner that is well. g.mu is held.
 func (g *Gateway) called(key cluster.VolumeKey, o *cluster.OwnerAt) bool {
 	return g.asked(key, o) == g.o.Self && g.movable(key, o) && g.sound()
@@ -24,15 +33,25 @@ func (g *Gateway) called(key cluster.VolumeKey, o *cluster.OwnerAt) bool {
 // movable reports whether a volume could be taken from its owner now: that one serves, would hear of it, and
 // nothing is under way that hosts wait for or that would have to begin anew. g.mu is held.
 func (g *Gateway) movable(key cluster.VolumeKey, o *cluster.OwnerAt) bool {
-	if o.Epoch == 0 || o.Served != o.Epoch || o.Released || !g.o.Votes.Connected(o.Gateway) {
+	if !g.steady(o) {
 		return false
 	}
 	for _, x := range g.mu.state.Snapshots {
-		if x.Key == key && (x.State == cluster.SnapshotCreating || x.State == cluster.SnapshotReverting) {
+		if x.Key == key && exacting(x) {
 			return false
 		}
 	}
 	return true
+}
+
+// steady reports whether an owner serves its volume and would hear of another one. g.mu is held.
+func (g *Gateway) steady(o *cluster.OwnerAt) bool {
+	return o.Epoch > 0 && o.Served == o.Epoch && !o.Released && g.o.Votes.Connected(o.Gateway)
+}
+
+// exacting reports whether the volume's owner is at work on a snapshot that somebody waits for.
+func exacting(x *cluster.SnapshotAt) bool {
+	return x.State == cluster.SnapshotCreating || x.State == cluster.SnapshotReverting
 }
 
 // sound reports whether this node reaches all others but those that seem to be gone: else it might take a

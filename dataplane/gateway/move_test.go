@@ -244,7 +244,7 @@ func TestAMoveIsOverWithTheOwner(t *testing.T) {
 		w.call(3)
 		w.until("moved", func() bool { return w.serving(3) })
 		w.start(2)
-		w.set(false, 2, 0, 1, 3)
+		w.set(false, 2, 0, 1, 2, 3)
 		pass(10 * time.Second)
 		if !w.serving(3) {
 			t.Errorf("node %d serves", w.serves())

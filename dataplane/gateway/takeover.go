@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -44,7 +45,7 @@ func (g *Gateway) consider(v *Volume) {
 	case o == nil:
 	case o.Gateway == g.o.Self || g.suspected(o.Gateway):
 		rank = g.rank(v.key, o)
-	case g.called(v.key, o):
+	case g.called(v.key, o), v == g.attracting.drawn && g.movable(v.key, o):
 		rank = 0
 	}
 	g.mu.Unlock()
@@ -107,7 +108,8 @@ func (g *Gateway) rank(key cluster.VolumeKey, o *cluster.OwnerAt) int {
 }
 
 // candidates lists the nodes that seem to be alive in the volume's order: first the one that was asked to
-// take it over, the others in an order that differs from volume to volume. g.mu is held.
+// take it over, then those that are nearest to its home, those that are equally near in an order that differs
+// from volume to volume. g.mu is held.
 func (g *Gateway) candidates(key cluster.VolumeKey, o *cluster.OwnerAt) []cluster.NodeID {
 	var out []cluster.NodeID
 	for n := range g.mu.state.Map.Nodes {
@@ -116,11 +118,13 @@ func (g *Gateway) candidates(key cluster.VolumeKey, o *cluster.OwnerAt) []cluste
 		}
 	}
 	asked := g.asked(key, o)
+	at := g.home(key)
 	turn := func(n cluster.NodeID) int {
 		if n == asked {
-			return -1
+			return math.MinInt
 		}
-		return int(placement.Group(key, uint64(n)))
+		near := cluster.Nearness(at, g.mu.state.Map.Nodes[n].Path())
+		return placement.Group(key, uint64(n)) - near*cluster.Groups
 	}
 	slices.SortFunc(out, func(a, b cluster.NodeID) int { return cmp.Compare(turn(a), turn(b)) })
 	return out

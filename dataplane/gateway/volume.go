@@ -24,6 +24,7 @@ type vacancy struct {
 	given   int64     // revision of the last record that gave it to this gateway; guarded by Gateway.mu
 	unowned time.Time // first seen without a living owner; of the tick goroutine
 	retry   time.Time // no take-over begins earlier; of the tick goroutine
+	shunned time.Time // it is not drawn here earlier; of the tick goroutine
 }
 
 // Volume is a volume as the hosts of this node see it: an nvmet.Namespace, on the owner and on every other

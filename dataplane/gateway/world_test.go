@@ -67,6 +67,8 @@ type policies struct {
 	bound  *cluster.QoS     // of the volume
 	pool   *cluster.PoolQoS // of its pool
 	order  *cluster.Move
+
+	locality *cluster.Locality // of its pool
 }
 
 func key() cluster.VolumeKey { return cluster.VolumeKey{VUID: 1, Generation: 1} }
@@ -118,7 +120,7 @@ func (w *world) state() *cluster.State {
 		Pools: map[string]*cluster.Pool{}}
 	pool := &cluster.Pool{ID: 1, Name: "p", Code: cluster.CodeReplica, Data: 1, Parity: 1,
 		Domain: cluster.DomainNode, ChunkSize: cluster.MinChunkSize, StripeUnit: cluster.BlockSize,
-		QoS: w.pool}
+		QoS: w.pool, Locality: w.locality}
 	m.Pools["p"] = pool
 	for n := cluster.NodeID(1); n <= nodes; n++ {
 		d := cluster.DeviceID(n)

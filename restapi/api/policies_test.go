@@ -14,17 +14,32 @@ func (w *world) policies(ok func(int, string, string, string, ...string) reply) 
 	w.protectOverHTTP(ok)
 	w.provisionOverHTTP(ok)
 	w.moveOverHTTP(ok)
+	w.settleOverHTTP(ok)
+}
+
+// settleOverHTTP says which nodes are to serve volumes.
+func (w *world) settleOverHTTP(ok func(int, string, string, string, ...string) reply) {
+	at := "/v1/volumes/" + w.Volume(75, "settled").ID.String() + "/home"
+	ok(200, "PATCH", "/v1/pools/gold", `{"home":"az1","balance":false}`)
+	ok(200, "PUT", at, `{"home":"az1/rack1/1"}`)
+	ok(200, "PUT", at, `{"home":""}`)
+	ok(200, "DELETE", at, "")
+	for _, home := range []string{"az2", "az1/rack1/7", "az1//1", "az1/rack1/1/1", "az"} {
+		if r := w.call("PUT", at, fmt.Sprintf(`{"home":%q}`, home)); r.status != 400 {
+			w.T.Errorf("home %q: %d %s", home, r.status, r.body)
+		}
+	}
 }
 
 // moveOverHTTP has another node serve a volume.
 func (w *world) moveOverHTTP(ok func(int, string, string, string, ...string) reply) {
 	v := w.Volume(76, "moved")
 	key := cluster.VolumeKey(v.VolumeNumbers)
-	w.Alive(1, 2, 3)
+	w.Alive(1, 2)
 	w.Served(key)
 	stop := w.Own()
 	defer stop()
-	for _, to := range []cluster.NodeID{3, 1, 1} {
+	for _, to := range []cluster.NodeID{2, 1, 1} {
 		ok(200, "PUT", "/v1/volumes/"+v.ID.String()+"/owner", fmt.Sprintf(`{"node":%d}`, to)).into(w.T, &v)
 		if v.Owner.Gateway != to || v.Owner.MovingTo != 0 {
 			w.T.Errorf("moved to node %d, it is said to be at %+v", to, v.Owner)

@@ -108,6 +108,8 @@ func volumeRoutes() []route {
 		act("/v1/volumes/:volume/revert", (*Server).revertVolume),
 		act("/v1/volumes/:volume/flatten", (*Server).flattenVolume),
 		change("PUT", "/v1/volumes/:volume/owner", (*Server).moveVolume),
+		change("PUT", "/v1/volumes/:volume/home", (*Server).putVolumeHome),
+		change("DELETE", "/v1/volumes/:volume/home", (*Server).deleteVolumeHome),
 		show("/v1/volumes/:volume/statistics", (*Server).getVolumeStatistics, "history"),
 		show("/v1/volumes/:volume/space", (*Server).getVolumeSpace),
 		list("/v1/volumes/:volume/snapshots", (*Server).listVolumeSnapshots, "name"),

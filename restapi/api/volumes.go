@@ -95,27 +95,6 @@ func (s *Server) revertVolume(c *gin.Context) error {
 	return answer(c, v)
 }
 
-// moveVolume answers 202 while the node has not taken the volume over.
-func (s *Server) moveVolume(c *gin.Context) error {
-	id, err := uuidParam(c, "volume")
-	if err != nil {
-		return err
-	}
-	var r wire.VolumeMove
-	if err := readBody(c, &r); err != nil {
-		return err
-	}
-	v, done, err := s.o.Manager.MoveVolume(c.Request.Context(), id, r, ifMatch(c))
-	if err != nil {
-		return err
-	}
-	if !done {
-		write(c, http.StatusAccepted, "application/json", v)
-		return nil
-	}
-	return answer(c, v)
-}
-
 // flattenVolume answers 202 while the volume has a parent.
 func (s *Server) flattenVolume(c *gin.Context) error {
 	id, err := uuidParam(c, "volume")

@@ -11,8 +11,8 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/store"
 )
 
-// Own starts the owner of all volumes: it settles snapshots, flattens, cuts off and moves, as gateways do, with
-// sequence numbers that it counts up. The function that it returns, and the end of the test, stop it.
+// Own starts the owner of all volumes: it settles snapshots, flattens, cuts off and moves, as gateways do,
+// with sequence numbers that it counts up. The function that it returns, and the end of the test, stop it.
 func (c *Cluster) Own() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -106,6 +106,20 @@ func (c *Client) MoveVolume(ctx context.Context, id cluster.UUID, to cluster.Nod
 		body: wire.VolumeMove{Node: to}}, opts...)
 }
 
+// SetVolumeHome says which failure domain's nodes are to serve a volume: az, az/rack or az/rack/node; empty,
+// none.
+func (c *Client) SetVolumeHome(ctx context.Context, id cluster.UUID, home string, opts ...Option) (
+	wire.Volume, error,
+) {
+	return c.volume(ctx, call{method: http.MethodPut, path: "/v1/volumes/" + id.String() + "/home",
+		body: wire.VolumeHome{Home: &home}}, opts...)
+}
+
+// ResetVolumeHome lets the home that its pool names count for a volume again.
+func (c *Client) ResetVolumeHome(ctx context.Context, id cluster.UUID, opts ...Option) (wire.Volume, error) {
+	return c.volume(ctx, call{method: http.MethodDelete, path: "/v1/volumes/" + id.String() + "/home"}, opts...)
+}
+
 // FlattenVolume has a clone made independent of its parent, in the background; the answer tells how far that
 // is.
 func (c *Client) FlattenVolume(ctx context.Context, id cluster.UUID, opts ...Option) (wire.Volume, error) {

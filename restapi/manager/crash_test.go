@@ -348,6 +348,20 @@ func policyChanges() []change {
 				return errOf(c.Manager.UpdateVolume(ctx, id, u, ""))
 			}
 		}},
+		{"say where a volume is at home", func(c *apitest.Cluster) doer {
+			c.Pool()
+			id := c.Volume(1, "v1").ID
+			return func(ctx context.Context) error {
+				return errOf(c.Manager.SetVolumeHome(ctx, id, new("az1/rack2"), ""))
+			}
+		}},
+		{"say where the volumes of a pool are at home", func(c *apitest.Cluster) doer {
+			c.Pool()
+			return func(ctx context.Context) error {
+				u := wire.PoolUpdate{Home: new("az1/rack2"), Balance: new(bool)}
+				return errOf(c.Manager.UpdatePool(ctx, "gold", u, ""))
+			}
+		}},
 		{"move a volume", func(c *apitest.Cluster) doer {
 			c.Pool()
 			vol := c.Volume(1, "v1")

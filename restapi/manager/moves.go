@@ -12,8 +12,8 @@ import (
 
 // MoveVolume has a node take a volume over from its owner, and waits until it serves it there. When the store
 // cannot be followed any more, done is false, and the volume moves when it can. A node that does not take it
-// in time is not asked any longer, and the call is refused. Moving a volume to where it is ends what was asked
-// before. ifMatch, when not empty, is the ETag that the volume must still have.
+// in time is not asked any longer, and the call is refused. Moving a volume to where it is ends what was
+// asked before. ifMatch, when not empty, is the ETag that the volume must still have.
 func (m *Manager) MoveVolume(ctx context.Context, id cluster.UUID, r wire.VolumeMove, ifMatch string) (
 	vol wire.Volume, done bool, err error,
 ) {

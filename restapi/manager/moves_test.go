@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,7 +43,7 @@ func TestMoveRefusals(t *testing.T) {
 		says  string
 	}{
 		{"to nowhere", vol, 9, "", wire.InvalidField, "node 9 does not exist"},
-		{"to a node that is down", vol, 3, "", wire.Conflict, "alive"},
+		{"to a node that is down", sealed, 3, "", wire.Conflict, "alive"},
 		{"of what nobody has served", fresh, elsewhere(fresh), "", wire.Conflict, "nobody"},
 		{"to where it cannot be opened", sealed, elsewhere(sealed), "", wire.Conflict, "k1"},
 		{"of what was changed", vol, elsewhere(vol), `"1"`, wire.PreconditionFailed, "ETag"},
@@ -55,6 +56,23 @@ func TestMoveRefusals(t *testing.T) {
 		}
 		if records(t, c.Store) != before {
 			t.Errorf("%s: something was changed", x.name)
+		}
+	}
+}
+
+// TestNewVolumesBeginAtHome: their first owner is one of the nodes that are to serve them.
+func TestNewVolumesBeginAtHome(t *testing.T) {
+	c := apitest.New(t)
+	c.Pool()
+	u := wire.PoolUpdate{Home: new("az1/rack3")}
+	if _, err := c.Manager.UpdatePool(t.Context(), "gold", u, ""); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 4 {
+		v := c.Volume(n+1, fmt.Sprintf("v%d", n))
+		o, _, err := store.NewArbiter(c.Store).Owner(t.Context(), cluster.VolumeKey(v.VolumeNumbers))
+		if err != nil || o.Gateway != 3 {
+			t.Errorf("volume %d begins on node %d, %v", n, o.Gateway, err)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func policyFrom(r wire.PoolCreate) (cluster.Pool, error) {
 		Name: r.Name, Code: r.Code, Data: r.Data, Domain: r.Domain, ChunkSize: r.ChunkSize,
 		StripeUnit: r.StripeUnit, Relax: r.Relax, MinColumns: r.MinColumns, Description: r.Description,
 		Encryption: r.Encryption, Thick: r.Provisioning == wire.Thick, Overcommit: r.Overcommit,
-		Compression: orNone(r.Compression),
+		Compression: orNone(r.Compression), Locality: &cluster.Locality{Balance: true},
 	}
 	if p.Code == "" {
 		p.Code = cluster.CodeReplica

@@ -146,7 +146,7 @@ func provisioning(thick bool) string {
 
 func drawVolumePolicy(rec *cluster.Volume) wire.VolumePolicy {
 	return wire.VolumePolicy{Provisioning: provisioning(rec.Thick), ReadOnly: rec.ReadOnly,
-		QoS: (*wire.QoS)(rec.QoS), Compression: cmp.Or(rec.Compression, cluster.CompressionNone)}
+		QoS: (*wire.QoS)(rec.QoS), Home: rec.Home, Compression: cmp.Or(rec.Compression, cluster.CompressionNone)}
 }
 
 // UpdatePool changes what r names of a pool; the rest stays. A ratio below what its volumes ask for takes
@@ -177,15 +177,21 @@ func (m *Manager) UpdatePool(ctx context.Context, name string, r wire.PoolUpdate
 		if r.Compression != "" {
 			p.Compression = orNone(r.Compression)
 		}
+		if p.Locality, err = v.localityAfter(have, r); err != nil {
+			return err
+		}
 		if err := p.ValidatePolicy(); err != nil {
 			return invalid(err, "overcommit", "overcommit_ratio")
 		}
-		if p.Overcommit != have.Overcommit || p.Thick != have.Thick || p.Compression != have.Compression {
+		if p.Overcommit != have.Overcommit || p.Thick != have.Thick || p.Compression != have.Compression ||
+			!same(p.Locality, have.Locality) {
 			txn := v.change()
 			v.set(txn, cluster.KeyPool(name), p)
 			m.note(txn, wire.Info, "pool.updated", about("pool", name), "",
-				"pool %s: volumes are %s, compression %s, unless they say otherwise; over-commit ratio %g (0: not "+
-					"bounded)", name, provisioning(p.Thick), cmp.Or(p.Compression, cluster.CompressionNone), p.Overcommit)
+				"pool %s: volumes are %s, compression %s, home %s, unless they say otherwise; balanced: %v; "+
+					"over-commit ratio %g (0: not bounded)", name, provisioning(p.Thick),
+				cmp.Or(p.Compression, cluster.CompressionNone), cmp.Or(p.HomeOf(&cluster.Volume{}), "nowhere"),
+				p.Balances(), p.Overcommit)
 			if err := v.commit(ctx, m.store, txn); err != nil {
 				return err
 			}

@@ -184,7 +184,8 @@ func countVolumes(txn *store.Txn, count store.Item, last uint64) {
 	txn.Put = append(txn.Put, put(cluster.KeyCounterVUID, last))
 }
 
-// preferredGateway spreads the volumes of a pool over the nodes that hold its devices.
+// preferredGateway spreads the volumes of a pool over the nodes that hold its devices, those that are nearest
+// to the home of its volumes.
 func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluster.NodeID, error) {
 	nodeOf := make(map[cluster.DeviceID]cluster.NodeID, len(devices.Items))
 	for _, it := range devices.Items {
@@ -196,8 +197,8 @@ func preferredGateway(p cluster.Pool, devices store.Result, vuid uint32) (cluste
 	}
 	seen := make(map[cluster.NodeID]bool)
 	var nodes []cluster.NodeID
-	for _, id := range p.Devices() {
-		if n := nodeOf[id]; n != 0 && !seen[n] {
+	for _, x := range nearest(&p) {
+		if n := nodeOf[x.Device]; n != 0 && !seen[n] {
 			seen[n] = true
 			nodes = append(nodes, n)
 		}

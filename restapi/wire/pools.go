@@ -59,6 +59,10 @@ type PoolPolicy struct {
 	MinColumns int      `json:"min_columns"`
 	Encryption string   `json:"encryption"` // of volumes that do not say otherwise: "none" or "aes-256-xts"
 	QoS        *PoolQoS `json:"qos,omitempty"`
+	// Home is the failure domain whose nodes serve its volumes; empty: none. Balance: they are spread evenly
+	// over nodes that are equally near.
+	Home    string `json:"home"`
+	Balance bool   `json:"balance"`
 	// Compression is of volumes that do not say otherwise: "none" or "s2".
 	Compression string `json:"compression"`
 	// Provisioning, Thin or Thick, is of volumes that do not say otherwise.
@@ -71,6 +75,8 @@ type PoolUpdate struct {
 	Compression  string   `json:"compression,omitempty"`
 	Provisioning string   `json:"provisioning,omitempty"`
 	Overcommit   *float64 `json:"overcommit_ratio,omitempty"`
+	Home         *string  `json:"home,omitempty"` // empty: none
+	Balance      *bool    `json:"balance,omitempty"`
 }
 
 // PoolDomains is the failure domains of a pool's level: how many it has, how many it needs, and how many

@@ -103,7 +103,9 @@ type VolumePolicy struct {
 	Provisioning string `json:"provisioning"` // Thin or Thick
 	ReadOnly     bool   `json:"read_only"`
 	QoS          *QoS   `json:"qos,omitempty"` // of its own; absent: as the pool says
-	Compression  string `json:"compression"`   // "none" or "s2"
+	// Home is the failure domain whose nodes serve it; absent: as the pool says, empty: none.
+	Home        *string `json:"home,omitempty"`
+	Compression string  `json:"compression"` // "none" or "s2"
 	// Stored is what is stored of the data that was compressed since the owner began, in percent of it.
 	Stored uint8 `json:"stored_percent,omitempty"`
 }
@@ -171,6 +173,11 @@ type Owner struct {
 	Gateway  cluster.NodeID `json:"gateway"`
 	Epoch    uint32         `json:"epoch"`
 	MovingTo cluster.NodeID `json:"moving_to,omitempty"` // was asked to take the volume over
+}
+
+// VolumeHome is the failure domain whose nodes are to serve a volume; empty: none.
+type VolumeHome struct {
+	Home *string `json:"home"`
 }
 
 // VolumeMove names the node that is to serve a volume.

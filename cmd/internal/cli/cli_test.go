@@ -391,3 +391,23 @@ func TestMove(t *testing.T) {
 		contains(t, x.run("volume", "move", "v", "--to", to), "OWNER", "node "+to[len(to)-1:])
 	}
 }
+
+// TestHomes: a volume's own word counts, else its pool's.
+func TestHomes(t *testing.T) {
+	x := newTerminal(t)
+	x.c.Pool()
+	x.c.Volume(1, "v")
+	contains(t, x.run("pool", "show", "gold"), "BALANCE")
+	contains(t, x.run("pool", "update", "gold", "--home", "az1/rack1"), "HOME", "az1/rack1", "BALANCE")
+	out := x.run("pool", "update", "gold", "--balance=false", "--home", "")
+	if strings.Contains(out, "BALANCE") || strings.Contains(out, "HOME") {
+		t.Errorf("the pool is settled:\n%s", out)
+	}
+	x.fails("no node lies in", "pool", "update", "gold", "--home", "az7")
+	x.fails("at least one", "volume", "home", "v")
+	contains(t, x.run("volume", "home", "v", "--at", "az1/rack2/2"), "HOME", "az1/rack2/2")
+	contains(t, x.run("volume", "home", "v", "--at", ""), "HOME", "none")
+	if out := x.run("volume", "home", "v", "--as-pool"); strings.Contains(out, "HOME") {
+		t.Errorf("it has a home of its own:\n%s", out)
+	}
+}

@@ -183,6 +183,12 @@ func poolTable(p wire.Pool) table {
 	if q := p.QoS; q != nil {
 		t.add("LIMITS", "of each volume "+qosText(orEmpty(q.Volume))+"; of all "+qosText(orEmpty(q.Total)))
 	}
+	if p.Home != "" {
+		t.add("HOME", p.Home)
+	}
+	if p.Balance {
+		t.add("BALANCE", "volumes are spread evenly over the nodes")
+	}
 	t.add("DEVICES", numbers(slices.Sorted(slices.Values(p.Devices))))
 	t.add("VOLUMES", volumesText(p))
 	if h := p.Healing; h.Moving > 0 {

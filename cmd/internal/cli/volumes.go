@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -20,7 +21,7 @@ func volumeCommand(g *global) *cobra.Command {
 	}
 	c.AddCommand(volumeCreate(g), volumeList(g), volumeShow(g), volumeUpdate(g), volumeResize(g),
 		volumeDelete(g), volumeDisconnect(g), volumeSpace(g), volumeStats(g), volumeQoS(g), volumeRevert(g),
-		volumeFlatten(g), volumeMove(g))
+		volumeFlatten(g), volumeMove(g), volumeHome(g))
 	c.AddCommand(volumeExport().commands(g)...)
 	return c
 }
@@ -189,6 +190,9 @@ func volumeTable(v wire.Volume) table {
 	t.add("HEALTH", v.Health)
 	t.add("STATE", v.State)
 	t.add("OWNER", ownerText(v))
+	if v.Home != nil {
+		t.add("HOME", cmp.Or(*v.Home, "none"))
+	}
 	t.add("NQN", v.NQN)
 	t.add("PROVISIONING", v.Provisioning)
 	if v.ReadOnly {
