@@ -90,6 +90,7 @@ class Cluster:
             'relax': False, 'min_columns': 1, 'encryption': 'none',
             'compression': 'none',
             'provisioning': 'thin', 'overcommit_ratio': 0,
+            'home': '', 'balance': True,
             'usable_fraction': 0.5,
             'domains': {'present': 3, 'needed': 2, 'chunks_per_domain': 1},
             'devices': [1, 2, 3], 'table': 0, 'volumes': len(sizes),
