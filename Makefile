@@ -29,7 +29,7 @@ GO_TEST := go test -json
 TALLIED := .ci/tally
 PYTHON  := os-brick-connector cinder-driver devstack
 
-.PHONY: help build man test lint test-go test-sim test-python devstack-check sim sim-long mutants fuzz bench e2e e2e-full dev clean
+.PHONY: help build man deb test lint test-go test-sim test-python devstack-check sim sim-long mutants fuzz bench e2e e2e-full dev clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,10 @@ man: build ## manual pages of ashlar and ashlard, into .build/man
 	bin/ashlard man .build/man
 
 test: lint test-go test-sim test-python ## lint, then every test but the end-to-end ones
+
+deb: ## Debian packages of the Cinder driver and the os-brick connector into bin/
+	@.ci/prepare deb
+	.ci/deb
 
 lint: ## gofmt, vet, staticcheck, the house rules, ruff
 	@.ci/prepare go

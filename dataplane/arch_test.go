@@ -78,6 +78,7 @@ func layers() []layer {
 			"restapi/auth", "restapi/store", "restapi/pki", "restapi/schedule")},
 		{dir: "restapi/api", may: append(dataplane("cluster"), "restapi/wire", "restapi/auth", "restapi/store",
 			"restapi/manager")},
+		{dir: "restapi/contract"},
 		{dir: "restapi/apitest", may: append(dataplane("cluster", "seal"), "restapi")},
 
 		// Assembly and whole-system tests.

@@ -92,9 +92,12 @@ func (s *session) protect(c *seal.Cipher) engine.Packer {
 	return pack.New(s.v.geometry.UnitBlocks, c)
 }
 
-// packedPercent is what is stored of the units that were packed, rounded up.
+// packedPercent is what is stored of the units that were packed, rounded up; 0 while there are none.
 func packedPercent(c *engine.Counters) uint8 {
-	return uint8((100*c.PackedInto + c.Packed - 1) / max(c.Packed, 1))
+	if c.Packed == 0 {
+		return 0
+	}
+	return uint8((100*c.PackedInto + c.Packed - 1) / c.Packed)
 }
 
 // sealLent makes of blocks that a clone's owner asked for, as they are read here, what lies in the clone's

@@ -33,18 +33,38 @@ func (s *site) login(ctx context.Context, user, project string) (*gophercloud.Pr
 // fillCatalog makes the service users (one for each service, ashlar for the cluster's nodes) and Cinder's
 // endpoints.
 func (s *site) fillCatalog(ctx context.Context) error {
-	admin, err := s.login(ctx, "admin", "admin")
-	if err != nil {
-		return err
-	}
-	identity, err := openstack.NewIdentityV3(admin, gophercloud.EndpointOpts{Region: region})
+	identity, err := s.identity(ctx)
 	if err != nil {
 		return fmt.Errorf("fill the catalog: %w", err)
 	}
 	if err := makeServiceUsers(ctx, identity); err != nil {
 		return fmt.Errorf("fill the catalog: %w", err)
 	}
-	return register(ctx, identity, "cinderv3", "volumev3", s.CinderURL()+"/%(project_id)s")
+	return s.addToCatalog(ctx, [][3]string{{"cinderv3", "volumev3", s.CinderURL() + "/%(project_id)s"}})
+}
+
+// identity is Keystone, as the administrator.
+func (s *site) identity(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	admin, err := s.login(ctx, "admin", "admin")
+	if err != nil {
+		return nil, err
+	}
+	return openstack.NewIdentityV3(admin, gophercloud.EndpointOpts{Region: region})
+}
+
+// addToCatalog enters services, each a name, a type and a URL, into the catalog. Who has logged in before
+// does not see them.
+func (s *site) addToCatalog(ctx context.Context, entries [][3]string) error {
+	identity, err := s.identity(ctx)
+	if err != nil {
+		return fmt.Errorf("fill the catalog: %w", err)
+	}
+	for _, one := range entries {
+		if err := register(ctx, identity, one[0], one[1], one[2]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // register enters a service into the catalog.

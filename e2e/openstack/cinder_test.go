@@ -62,6 +62,7 @@ func TestCinder(t *testing.T) {
 	t.Run("clones are what they began as", c.clonesLive)
 	t.Run("groups are of one moment", c.groupsLive)
 	t.Run("bounds follow the volume type", c.boundsFollowType)
+	t.Run("Tempest's smoke set passes", c.tempestSmoke)
 	t.Run("a volume too large is an error with a reason", c.tooLarge)
 	t.Run("a token that was revoked is renewed", c.tokenIsRenewed)
 	t.Run("what differs is found", c.leftoversAreFound)

@@ -24,6 +24,9 @@
 //
 // Without Nova, Cinder's log has the failed attempt to tell it when an attached volume was extended.
 //
+// Tempest, OpenStack's own suite, judges it: the files in directory tempest say which of its tests run and
+// which cannot, with the reason. All that run have to pass.
+//
 // setup.sh installs what is needed; Start calls it. Every wait is bounded by Patience, far above what an idle
 // machine needs, and ends at once when a process it depends on has ended.
 package openstack

@@ -4,91 +4,108 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"testing"
+	"time"
 
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
-	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
 	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/imagedata"
 	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
 
 	"github.com/ashlar-storage/ashlar/e2e/build"
-	"github.com/ashlar-storage/ashlar/e2e/guest"
 )
 
-// furnish makes a flavor and an image: a kernel and its initramfs, which need nothing of the disk that they
-// are started with.
-func (n *Nova) furnish(ctx context.Context) error {
+// Glance is a running Glance beside a Cinder. Its images are files or, with Options.Images, volumes of that
+// Cinder.
+type Glance struct {
+	c      *Cinder
+	images *gophercloud.ServiceClient // as a cloud administrator
+}
+
+// StartGlance brings up a Glance. It ends with the Cinder.
+func StartGlance(t testing.TB, c *Cinder) *Glance {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	began := time.Now()
+	g, err := startGlance(ctx, c)
+	if err != nil {
+		t.Fatalf("start Glance: %v", err)
+	}
+	t.Logf("Glance up after %v", time.Since(began).Round(time.Millisecond))
+	return g
+}
+
+func startGlance(ctx context.Context, c *Cinder) (*Glance, error) {
 	root, err := build.Root()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	init, err := os.ReadFile(filepath.Join(root, "e2e", "openstack", "guest-init"))
+	if err := setUp(root, "nova"); err != nil {
+		return nil, err
+	}
+	s, p := c.site, c.procs
+	if err := s.makeDatabases(ctx, p, "glance"); err != nil {
+		return nil, err
+	}
+	config := "--config-file=" + s.path("glance-api.conf")
+	if err := p.run(ctx, "glance-manage", nil, "/usr/bin/glance-manage", config, "db_sync"); err != nil {
+		return nil, err
+	}
+	if err := p.start("glance-api", nil, "/usr/bin/glance-api", config); err != nil {
+		return nil, err
+	}
+	if err := s.addToCatalog(ctx, [][3]string{{"glance", "image", s.URL(s.Ports.Glance)}}); err != nil {
+		return nil, err
+	}
+	if err := p.wait(ctx, "Glance", tcpListening(s.Ports.Glance)); err != nil {
+		return nil, err
+	}
+	admin, err := s.login(ctx, "admin", "admin")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	initrd := n.c.site.path("initrd")
-	kernel, err := guest.Image(initrd, init)
-	if err != nil {
-		return err
+	g := &Glance{c: c}
+	if g.images, err = openstack.NewImageV2(admin, gophercloud.EndpointOpts{Region: region}); err != nil {
+		return nil, fmt.Errorf("find Glance in the catalog: %w", err)
 	}
-	properties := map[string]string{"os_command_line": "console=ttyS0 quiet"}
-	for _, one := range [][3]string{{"kernel_id", "aki", kernel}, {"ramdisk_id", "ari", initrd}} {
-		f, err := os.Open(one[2])
-		if err != nil {
-			return err
-		}
-		defer func() { _ = f.Close() }()
-		if properties[one[0]], err = n.upload(ctx, one[0], one[1], nil, f); err != nil {
-			return err
-		}
-	}
-	n.boot = properties
-	disk := 1
-	made, err := flavors.Create(ctx, n.compute,
-		flavors.CreateOpts{Name: "small", RAM: 256, VCPUs: 1, Disk: &disk}).Extract()
-	if err != nil {
-		return fmt.Errorf("create a flavor: %w", err)
-	}
-	n.flavor = made.ID
-	return nil
+	return g, nil
 }
 
-// CreateImage makes an image of a disk, with the kernel of this Nova, and returns its id.
-func (n *Nova) CreateImage(ctx context.Context, name string, disk io.Reader) (string, error) {
-	return n.upload(ctx, name, "raw", n.boot, disk)
-}
-
-// upload makes a public image. Kernels and initramfses are contained in themselves, disks in nothing.
-func (n *Nova) upload(ctx context.Context, name, format string, properties map[string]string,
+// Upload makes a public image that is a file, and returns its id. Kernels (aki) and initramfses (ari) are
+// contained in themselves, disks (raw) in nothing.
+func (g *Glance) Upload(ctx context.Context, name, format string, properties map[string]string,
 	data io.Reader) (string, error) {
 	container, public := format, images.ImageVisibilityPublic
 	if format == "raw" {
 		container = "bare"
 	}
-	made, err := images.Create(ctx, n.images, images.CreateOpts{Name: name, Visibility: &public,
+	made, err := images.Create(ctx, g.images, images.CreateOpts{Name: name, Visibility: &public,
 		DiskFormat: format, ContainerFormat: container, Properties: properties}).Extract()
 	if err != nil {
 		return "", fmt.Errorf("create image %s: %w", name, err)
 	}
-	if err := imagedata.Upload(ctx, n.images, made.ID, data).Err; err != nil {
+	if err := imagedata.Upload(ctx, g.images, made.ID, data).Err; err != nil {
 		return "", fmt.Errorf("upload image %s: %w", name, err)
 	}
 	return made.ID, nil
 }
 
-// ToImage makes an image, in format qcow2, of a detached volume, and returns its id.
-func (n *Nova) ToImage(ctx context.Context, name, volume string) (string, error) {
-	made, err := volumes.UploadImage(ctx, n.c.admin, volume,
-		volumes.UploadImageOpts{ImageName: name, DiskFormat: "qcow2", ContainerFormat: "bare"}).Extract()
+// ToImage makes an image of a detached volume, waits until both are ready, and returns its id.
+func (g *Glance) ToImage(ctx context.Context, name, format, volume string) (string, error) {
+	made, err := volumes.UploadImage(ctx, g.c.admin, volume,
+		volumes.UploadImageOpts{ImageName: name, DiskFormat: format, ContainerFormat: "bare"}).Extract()
 	if err != nil {
 		return "", fmt.Errorf("make an image of volume %s: %w", volume, err)
 	}
-	if _, err := n.c.waitFor(ctx, volume, "available"); err != nil {
+	if _, err := g.c.waitFor(ctx, volume, "available"); err != nil {
 		return "", err
 	}
-	return made.ImageID, n.until(ctx, "image "+name, func(ctx context.Context) error {
-		image, err := images.Get(ctx, n.images, made.ImageID).Extract()
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	return made.ImageID, g.c.procs.wait(ctx, "image "+name, func(ctx context.Context) error {
+		image, err := images.Get(ctx, g.images, made.ImageID).Extract()
 		if err == nil && image.Status != images.ImageStatusActive {
 			err = fmt.Errorf("it is %s", image.Status)
 		}
@@ -97,6 +114,14 @@ func (n *Nova) ToImage(ctx context.Context, name, volume string) (string, error)
 }
 
 // CreateFromImage makes a volume that begins as an image.
-func (n *Nova) CreateFromImage(ctx context.Context, name string, gib int, image string) (Volume, error) {
-	return n.c.createVolume(ctx, volumes.CreateOpts{Name: name, Size: gib, ImageID: image})
+func (g *Glance) CreateFromImage(ctx context.Context, name string, gib int, image string) (Volume, error) {
+	return g.c.createVolume(ctx, volumes.CreateOpts{Name: name, Size: gib, ImageID: image})
+}
+
+// DeleteImage deletes an image, and the volume that it is, if it is one.
+func (g *Glance) DeleteImage(ctx context.Context, id string) error {
+	if err := images.Delete(ctx, g.images, id).Err; err != nil {
+		return fmt.Errorf("delete image %s: %w", id, err)
+	}
+	return nil
 }

@@ -47,6 +47,8 @@ func TestNova(t *testing.T) {
 	t.Run("a server starts from a volume", c.serverStartsFromVolume)
 	t.Run("an image is made of a volume", c.imageOfVolume)
 	t.Run("volumes are backed up and restored", c.volumesAreBackedUp)
+	t.Run("two servers share a volume", c.serversShareVolume)
+	t.Run("the connector of Ashlar attaches", c.connectorAttaches)
 }
 
 // serverUsesVolumes attaches a volume to a server, extends it, kills its owner, attaches another one without
@@ -161,7 +163,7 @@ func (c compute) imageOfVolume(t *testing.T) {
 	data := random(32 << 20)
 	v := c.create(t, "before", 1)
 	c.fill(t, v.ID, data)
-	image, err := c.ToImage(ctx, "between", v.ID)
+	image, err := c.ToImage(ctx, "between", "qcow2", v.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,10 +225,10 @@ func (c compute) fill(t *testing.T, id string, data []byte) {
 	})
 }
 
-// boot starts a server from an image, and waits until its guest is up.
-func (c compute) boot(t *testing.T, name string) openstack.Server {
+// boot starts a server from an image, with arguments for its kernel, and waits until its guest is up.
+func (c compute) boot(t *testing.T, name string, args ...string) openstack.Server {
 	t.Helper()
-	image, err := c.CreateImage(t.Context(), name, bytes.NewReader(make([]byte, 1<<20)))
+	image, err := c.CreateImage(t.Context(), name, bytes.NewReader(make([]byte, 1<<20)), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,10 +270,16 @@ func (c compute) writes(t *testing.T, s openstack.Server, disk string) int {
 // holds compares a volume with what a guest wrote to the volume written, up to its write n.
 func (c compute) holds(t *testing.T, id, written string, n int) {
 	t.Helper()
+	c.holdsFrom(t, 256, id, written, n)
+}
+
+// holdsFrom is holds of a guest that writes from another block on.
+func (c compute) holdsFrom(t *testing.T, first int, id, written string, n int) {
+	t.Helper()
 	got := make([]byte, 4096)
 	c.look(t, id, func(v *initiator.Volume) {
 		for i := range n + 1 {
-			err := v.Read(t.Context(), got, int64(256+i)*4096)
+			err := v.Read(t.Context(), got, int64(first+i)*4096)
 			if want := fmt.Sprintf("%-4096s", written[:20]+" "+strconv.Itoa(i)); err != nil || string(got) != want {
 				t.Fatalf("write %d of the guest is not there: %q, %v", i, strings.TrimSpace(string(got)), err)
 			}

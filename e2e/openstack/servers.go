@@ -109,12 +109,31 @@ func (n *Nova) Plug(ctx context.Context, s Server, volume string) error {
 	})
 }
 
-// Unplug detaches a volume from a server that runs, and waits until Cinder says so.
+// Unplug detaches a volume from a server that runs, and waits until Nova and Cinder say so. No other server
+// has it.
 func (n *Nova) Unplug(ctx context.Context, s Server, volume string) error {
+	if err := n.UnplugShared(ctx, s, volume); err != nil {
+		return err
+	}
+	return n.Free(ctx, volume)
+}
+
+// UnplugShared is Unplug of a volume that other servers may have, too.
+func (n *Nova) UnplugShared(ctx context.Context, s Server, volume string) error {
 	if err := volumeattach.Delete(ctx, n.compute, s.ID, volume).ExtractErr(); err != nil {
 		return fmt.Errorf("detach %s from server %s: %w", volume, s.Name, err)
 	}
-	return n.Free(ctx, volume)
+	what := fmt.Sprintf("volume %s to be detached from server %s", volume, s.Name)
+	return n.until(ctx, what, func(ctx context.Context) error {
+		err := volumeattach.Get(ctx, n.compute, s.ID, volume).Err
+		switch {
+		case gophercloud.ResponseCodeIs(err, http.StatusNotFound):
+			return nil
+		case err == nil:
+			err = errors.New("it is attached")
+		}
+		return err
+	})
 }
 
 // Free waits until a volume is attached to no server.

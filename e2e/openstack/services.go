@@ -27,8 +27,14 @@ type site struct {
 	Endpoints string // of the cluster's API, separated by commas
 	Token     string // of the cluster's API
 	Pool      string
+	Second    string // pool of a second backend; empty: there is none
 	Idle      bool
+	Images    bool
+	Connector bool   // that nova-compute and cinder-backup have the connector of Ashlar
+	Flatten   bool   // that clones are made independent
 	Loophost  string // socket of the host that attaches volumes; empty: nobody does
+
+	Flavor, Image string // of Tempest's servers, once there is a Nova that knows them
 }
 
 // newSite finds ports and a state directory.
@@ -67,12 +73,35 @@ func (s *site) Backend() string { return "ashlar-1" }
 // Idle is the backend beside it whose driver (directory idle) does nothing, and its pool.
 const Idle = "idle"
 
-func (s *site) backends() []string {
-	if s.Idle {
-		return []string{s.Backend(), Idle}
-	}
-	return []string{s.Backend()}
+// backend is one whose driver is ours, as the template backend sees it.
+type backend struct {
+	*site
+	Name, Pool string
 }
+
+// Ashlar are the backends with our driver.
+func (s *site) Ashlar() []backend {
+	all := []backend{{s, s.Backend(), s.Pool}}
+	if s.Second != "" {
+		all = append(all, backend{s, "ashlar-2", s.Second})
+	}
+	return all
+}
+
+// Backends are the names of all backends.
+func (s *site) Backends() []string {
+	var names []string
+	for _, b := range s.Ashlar() {
+		names = append(names, b.Name)
+	}
+	if s.Idle {
+		names = append(names, Idle)
+	}
+	return names
+}
+
+// List is the value of an option that has several.
+func (s *site) List(values []string) string { return strings.Join(values, ",") }
 
 // URL is that of a service at one of the ports; KeystoneURL and CinderURL are what the catalog has.
 func (s *site) URL(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
@@ -109,27 +138,18 @@ func freePorts() (ports, error) {
 	return p, nil
 }
 
-// configure writes all configuration files into the state directory. They hold the API token.
-func (s *site) configure(templates string) error {
-	files, err := template.ParseGlob(filepath.Join(templates, "*"))
-	if err != nil {
-		return fmt.Errorf("configure: %w", err)
-	}
+// configure makes the state directory.
+func (s *site) configure(root string) error {
 	for _, dir := range []string{"rabbit/mnesia", "rabbit/log", "keystone/fernet", "keystone/credential",
 		"cinder/lock", "cinder/conversion", "cinder/coordination", "cinder/backup", "glance/images",
 		"glance/staging", "glance/tasks", "glance/lock", "nova/instances", "nova/lock", "libvirt/etc",
-		"libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket"} {
+		"tempest", "libvirt/run", "libvirt/lib", "libvirt/cache", "libvirt/log", "libvirt/socket", "python"} {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("configure: %w", err)
 		}
 	}
-	for _, t := range files.Templates() {
-		if t.Name() == "auth" {
-			continue // a part of cinder.conf
-		}
-		if err := s.write(t); err != nil {
-			return err
-		}
+	if err := s.writeConfigs(root); err != nil {
+		return err
 	}
 	// Two fernet keys, the staged and the primary one, as keystone-manage fernet_setup would make them.
 	for _, name := range []string{"0", "1"} {
@@ -138,6 +158,23 @@ func (s *site) configure(templates string) error {
 		text := base64.URLEncoding.EncodeToString(key)
 		if err := os.WriteFile(s.path("keystone/fernet/"+name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("configure: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeConfigs writes all configuration files into the state directory. They hold the API token.
+func (s *site) writeConfigs(root string) error {
+	files, err := template.ParseGlob(filepath.Join(root, "e2e", "openstack", "templates", "*"))
+	if err != nil {
+		return fmt.Errorf("configure: %w", err)
+	}
+	for _, t := range files.Templates() {
+		if t.Name() == "auth" {
+			continue // a part of cinder.conf
+		}
+		if err := s.write(t); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -242,10 +279,17 @@ const cinderVolume = "cinder-volume"
 
 // startOneOfCinder starts a service, with the driver of this tree.
 func (s *site) startOneOfCinder(p *processes, root, name string) error {
-	env := []string{"PYTHONPATH=" + filepath.Join(root, "cinder-driver") + ":" +
-		filepath.Join(root, "os-brick-connector") + ":" + filepath.Join(root, "e2e", "openstack", "idle"),
-		"PYTHONDONTWRITEBYTECODE=1"}
-	return p.start(name, env, s.command(root, name, "--config-file", s.path("cinder.conf"))...)
+	return p.start(name, s.python(root), s.command(root, name, "--config-file", s.path("cinder.conf"))...)
+}
+
+// python is the environment of services that find the packages of this tree.
+func (s *site) python(root string) []string {
+	var dirs []string
+	for _, dir := range []string{"cinder-driver", "os-brick-connector", "e2e/openstack/idle"} {
+		dirs = append(dirs, filepath.Join(root, dir))
+	}
+	dirs = append(dirs, s.path("python"))
+	return []string{"PYTHONPATH=" + strings.Join(dirs, ":"), "PYTHONDONTWRITEBYTECODE=1"}
 }
 
 // command is the command line of a Python service; those that attach volumes do so with the loophost.

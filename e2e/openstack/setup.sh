@@ -1,10 +1,11 @@
 #!/bin/sh
 # Install what the OpenStack half of the end-to-end tests needs from Debian.
 #
-#   e2e/openstack/setup.sh                  install what is missing (root, or sudo)
-#   e2e/openstack/setup.sh --check          only say what is missing (exit 1 if anything is)
-#   e2e/openstack/setup.sh [--check] nova   Nova, too, and what it cannot do without
-#   e2e/openstack/setup.sh [--check] barbican   the key manager, too
+#   e2e/openstack/setup.sh                     install what is missing (root, or sudo)
+#   e2e/openstack/setup.sh --check             only say what is missing (exit 1 if anything is)
+#   e2e/openstack/setup.sh [--check] nova      Nova, too, and what it cannot do without
+#   e2e/openstack/setup.sh [--check] tempest   Tempest, too, with Cinder's plugin
+#   e2e/openstack/setup.sh [--check] barbican  the key manager, too
 #
 # Running it again is cheap: when every package is there it does nothing and
 # does not touch the network. No service is started and none is enabled: the
@@ -41,6 +42,10 @@ nova-scheduler
 nvme-cli
 placement-api
 "
+TEMPEST_PACKAGES="
+cinder-tempest-plugin
+tempest
+"
 BARBICAN_PACKAGES="
 barbican-api
 "
@@ -50,9 +55,10 @@ for argument; do
     case $argument in
     --check) check=yes ;;
     nova) PACKAGES="$PACKAGES $NOVA_PACKAGES" ;;
+    tempest) PACKAGES="$PACKAGES $TEMPEST_PACKAGES" ;;
     barbican) PACKAGES="$PACKAGES $BARBICAN_PACKAGES" ;;
     *)
-        echo "usage: setup.sh [--check] [nova] [barbican]" >&2
+        echo "usage: setup.sh [--check] [nova] [tempest] [barbican]" >&2
         exit 2
         ;;
     esac

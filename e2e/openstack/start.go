@@ -30,10 +30,12 @@ type Options struct {
 	Endpoints []string       // base URLs of the cluster's API
 	Token     string         // for it; empty: the driver logs in with Keystone as the user cinder
 	Pool      string         // pool that the backend offers
+	Second    string         // pool that a second backend offers; empty: there is none
 	Host      *loophost.Host // that attaches volumes for the services on this machine; nil: nobody does
 
-	Idle bool          // have a second backend, Idle, with a driver that does nothing
-	Poll time.Duration // how often waits look again; 0: every 100 ms
+	Idle   bool          // have a second backend, Idle, with a driver that does nothing
+	Images bool          // have images that are volumes, and a cache of images; for StartGlance
+	Poll   time.Duration // how often waits look again; 0: every 100 ms
 }
 
 // Plan is where the services of a Cinder will be.
@@ -91,7 +93,6 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	if root, err = build.Root(); err != nil {
 		return nil, "", err
 	}
-	here := filepath.Join(root, "e2e", "openstack")
 	if err := setUp(root); err != nil {
 		return nil, "", err
 	}
@@ -107,7 +108,7 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	}
 	s := o.Plan.site
 	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
-	s.Idle = o.Idle
+	s.Second, s.Idle, s.Images = o.Second, o.Idle, o.Images
 	if o.Host != nil {
 		s.Loophost = o.Host.Socket()
 	}
@@ -121,7 +122,7 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 		}
 		c.Stop()
 	})
-	if err := s.configure(filepath.Join(here, "templates")); err != nil {
+	if err := s.configure(root); err != nil {
 		return nil, "", err
 	}
 	return c, root, nil
@@ -247,7 +248,7 @@ func (c *Cinder) servicesUp(ctx context.Context) error {
 	for _, one := range list {
 		up[one.Binary+" "+one.Host] = one.State == "up"
 	}
-	names, wanted := []string{"cinder-scheduler vm"}, c.site.backends()
+	names, wanted := []string{"cinder-scheduler vm"}, c.site.Backends()
 	for _, backend := range wanted {
 		names = append(names, "cinder-volume vm@"+backend)
 	}
@@ -273,6 +274,27 @@ func (c *Cinder) StartVolumeService() error {
 		return err
 	}
 	return c.site.startOneOfCinder(c.procs, root, cinderVolume)
+}
+
+// FlattenClones lets the driver make clones independent of what they begin as, or not, from now on.
+func (c *Cinder) FlattenClones(on bool) error {
+	c.site.Flatten = on
+	root, err := build.Root()
+	if err != nil {
+		return err
+	}
+	return c.restart(root, cinderVolume)
+}
+
+// restart has a service of Cinder read its configuration again.
+func (c *Cinder) restart(root, name string) error {
+	if err := c.site.writeConfigs(root); err != nil {
+		return err
+	}
+	if err := c.procs.kill(name); err != nil {
+		return err
+	}
+	return c.site.startOneOfCinder(c.procs, root, name)
 }
 
 // LogDir is where the services log, at level DEBUG.

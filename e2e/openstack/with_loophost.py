@@ -16,7 +16,9 @@
 
 MODULE is what the service's own script calls main() of, nova.cmd.compute say;
 SOCKET is where the agent of e2e/loophost listens. os-brick's connector for
-``nvmeof`` is replaced in this process; all else of the service is as it is.
+``nvmeof`` is replaced in this process, and what Ashlar's own does with a
+kernel; all else of the service is as it is. Whether it has Ashlar's own, and
+which one attaches what, is the service's to decide; the log tells.
 """
 
 import http.client
@@ -33,10 +35,14 @@ def main(agent, module, arguments):
     from os_brick.initiator import connector
     from os_brick.initiator.connectors import nvmeof
 
+    from ashlar_brick import connector as ashlar_connector
+
     class LoopConnector(nvmeof.NVMeOFConnector):
         """Has the agent do what the kernel does for os-brick's own."""
 
         def connect_volume(self, connection_properties):
+            print(type(self).__name__, 'attaches',
+                  connection_properties['vol_uuid'], flush=True)
             return {'type': 'block',
                     'path': _call('PUT', connection_properties)['path']}
 
@@ -72,6 +78,10 @@ def main(agent, module, arguments):
     for protocol in ('NVME', 'NVMEOF'):
         connector._connector_mapping_linux[protocol] = (
             'os_brick.initiator.connector.LoopConnector')
+    for name in ('connect_volume', 'disconnect_volume', 'extend_volume',
+                 'get_volume_paths'):
+        setattr(ashlar_connector.AshlarConnector, name,
+                vars(LoopConnector)[name])
     sys.argv = [module, *arguments]
     return service.main()
 

@@ -81,7 +81,7 @@ func TestEveryOperation(t *testing.T) {
 	w.credentials(ok)
 	ok(200, "GET", "/v1/events?kind=volume&limit=3", "")
 
-	w.contract.wantAllSeen(t)
+	w.wantAllSeen()
 	w.Audit()
 }
 

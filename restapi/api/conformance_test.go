@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 	w.Pool()
 	w.Volume(1, "v")
 	w.call("GET", "/v1/cluster", "") // a token notes that it is used, once a while
-	paths, _ := w.contract.at("paths")
+	paths, _ := w.contract.At("paths")
 	for _, path := range slices.Sorted(maps.Keys(paths.(map[string]any))) {
 		item := paths.(map[string]any)[path].(map[string]any)
 		for _, verb := range slices.Sorted(maps.Keys(item)) {
@@ -220,7 +220,7 @@ func (w *world) resolve(node any) map[string]any {
 	if !ok {
 		return m
 	}
-	target, _ := w.contract.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+	target, _ := w.contract.At(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
 	out := maps.Clone(w.resolve(target))
 	for k, v := range m {
 		if k != "$ref" {

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -12,29 +11,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ashlar-storage/ashlar/restapi/api"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
+	"github.com/ashlar-storage/ashlar/restapi/contract"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// contract is openapi.yaml as the tests use it: every call they make is checked against it.
-type contract struct {
-	mu       sync.Mutex // tests call from several goroutines
-	doc      map[string]any
-	compiler *jsonschema.Compiler
-	seen     map[string]bool // operations that succeeded
-}
-
-const contractURL = "urn:openapi"
-
-func loadContract(t testing.TB) *contract {
+func loadContract(t testing.TB) *contract.Contract {
 	t.Helper()
 	text, err := os.ReadFile("openapi.yaml")
 	if err != nil {
@@ -48,144 +36,17 @@ func loadContract(t testing.TB) *contract {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+	c, err := contract.New(asJSON)
 	if err != nil {
-		t.Fatal(err)
-	}
-	c := &contract{doc: doc.(map[string]any), compiler: jsonschema.NewCompiler(), seen: make(map[string]bool)}
-	c.compiler.DefaultDraft(jsonschema.Draft2020)
-	c.compiler.AssertFormat()
-	if err := c.compiler.AddResource(contractURL, doc); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// at follows keys into the document, through $ref, and returns what is there with its JSON pointer.
-func (c *contract) at(keys ...string) (any, string) {
-	var node any = c.doc
-	pointer := ""
-	for _, k := range keys {
-		m, _ := node.(map[string]any)
-		if ref, ok := m["$ref"].(string); ok {
-			node, pointer = c.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
-			m, _ = node.(map[string]any)
-		}
-		node = m[k]
-		pointer += "/" + strings.ReplaceAll(strings.ReplaceAll(k, "~", "~0"), "/", "~1")
-	}
-	return node, pointer
-}
-
-// template finds the documented path that a request's path belongs to; fixed segments win over variables.
-func (c *contract) template(path string) string {
-	best, score := "", -1
-	paths, _ := c.at("paths")
-	for p := range paths.(map[string]any) {
-		want, have := strings.Split(p, "/"), strings.Split(path, "/")
-		fixed := 0
-		ok := len(want) == len(have)
-		for i := 0; ok && i < len(want); i++ {
-			variable := strings.HasPrefix(want[i], "{")
-			ok = variable || want[i] == have[i]
-			if !variable {
-				fixed++
-			}
-		}
-		if ok && fixed > score {
-			best, score = p, fixed
-		}
-	}
-	return best
-}
-
-// check holds an answer against the document. Answers to paths and methods that do not exist are problems.
-func (c *contract) check(t testing.TB, method, path string, resp *http.Response, body []byte) {
-	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	where := method + " " + path + " -> " + strconv.Itoa(resp.StatusCode)
-	if resp.Header.Get("X-Request-Id") == "" {
-		t.Errorf("%s: no X-Request-Id", where)
-	}
-	status := strconv.Itoa(resp.StatusCode)
-	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
-	template := c.template(path)
-	verb := strings.ToLower(method)
-	op, _ := c.at("paths", template, verb)
-	if op == nil {
-		if resp.StatusCode < 400 {
-			t.Errorf("%s: succeeded without being documented", where)
-		}
-		c.validate(t, where, body, "components", "schemas", "Problem")
-		return
-	}
-	id := op.(map[string]any)["operationId"].(string)
-	if resp.StatusCode >= 400 {
-		status = "default"
-	} else {
-		c.seen[id] = true
-	}
-	keys := []string{"paths", template, verb, "responses", status}
-	if r, _ := c.at(keys...); r == nil {
-		t.Errorf("%s: operation %s documents no %s", where, id, status)
-		return
-	}
-	content, _ := c.at(append(keys, "content")...)
-	if content == nil {
-		if len(body) > 0 {
-			t.Errorf("%s: a body where none is documented: %s", where, body)
-		}
-		return
-	}
-	if schema, _ := c.at(append(keys, "content", kind, "schema")...); schema == nil {
-		t.Errorf("%s: content type %q is not documented", where, kind)
-		return
-	}
-	if headers, _ := c.at(append(keys, "headers")...); (headers != nil) != (resp.Header.Get("ETag") != "") {
-		t.Errorf("%s: ETag %q, documented headers: %v", where, resp.Header.Get("ETag"), headers)
-	}
-	switch {
-	case resp.Request.URL.Query().Has("fields") && resp.StatusCode < 400: // nothing is required of these
-	case kind != "application/yaml" && kind != "application/gzip":
-		c.validate(t, where, body, append(keys, "content", kind, "schema")...)
-	}
-}
-
-func (c *contract) validate(t testing.TB, where string, body []byte, keys ...string) {
-	t.Helper()
-	_, pointer := c.at(keys...)
-	schema, err := c.compiler.Compile(contractURL + "#" + pointer)
-	if err != nil {
-		t.Errorf("%s: schema %s: %v", where, pointer, err)
-		return
-	}
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
-	if err == nil {
-		err = schema.Validate(value)
-	}
-	if err != nil {
-		t.Errorf("%s: the answer breaks its schema: %v\n%s", where, err, body)
-	}
-}
-
-// wantAllSeen fails when a documented call did not succeed once.
-func (c *contract) wantAllSeen(t *testing.T) {
-	t.Helper()
-	paths, _ := c.at("paths")
-	for path, item := range paths.(map[string]any) {
-		for verb, op := range item.(map[string]any) {
-			if m, isOp := op.(map[string]any); isOp && !c.seen[m["operationId"].(string)] {
-				t.Errorf("%s %s never succeeded in this test", verb, path)
-			}
-		}
-	}
-}
-
 // world is a cluster and its contract.
 type world struct {
 	*apitest.Cluster
-	contract *contract
+	contract *contract.Contract
 }
 
 func newWorld(t testing.TB) *world {
@@ -243,7 +104,9 @@ func (w *world) callAt(url, method, path, body string, headers ...string) reply 
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	w.contract.check(w.T, method, req.URL.EscapedPath(), resp, text)
+	if err := w.contract.Check(resp, text); err != nil {
+		w.T.Error(err)
+	}
 	r := reply{status: resp.StatusCode, header: resp.Header, body: text}
 	if resp.StatusCode >= 400 {
 		if err := json.Unmarshal(text, &r.problem); err != nil {
@@ -254,6 +117,14 @@ func (w *world) callAt(url, method, path, body string, headers ...string) reply 
 		}
 	}
 	return r
+}
+
+// wantAllSeen fails when a documented call did not succeed once.
+func (w *world) wantAllSeen() {
+	w.T.Helper()
+	for _, id := range w.contract.Unseen() {
+		w.T.Errorf("%s never succeeded in this test", id)
+	}
 }
 
 // TestRoutesAndDocumentAgree: every route is documented, every documented call is routed, and both say the
@@ -270,7 +141,7 @@ func TestRoutesAndDocumentAgree(t *testing.T) {
 		}
 		verb := strings.ToLower(r.Method)
 		routed[verb+" "+path] = true
-		op, _ := c.at("paths", path, verb)
+		op, _ := c.At("paths", path, verb)
 		if op == nil {
 			t.Errorf("%s %s is routed but not documented", r.Method, path)
 			continue
@@ -280,13 +151,13 @@ func TestRoutesAndDocumentAgree(t *testing.T) {
 			t.Errorf("%s %s: public is %v in the router, %v in the document", r.Method, path, r.Public, public)
 		}
 		for _, status := range []string{"401", "403"} {
-			if shown, _ := c.at("paths", path, verb, "responses", status); (shown != nil) == r.Public {
+			if shown, _ := c.At("paths", path, verb, "responses", status); (shown != nil) == r.Public {
 				t.Errorf("%s %s: whether it answers %s is not what the document says", r.Method, path, status)
 			}
 		}
-		c.checkParameters(t, r, path, verb)
+		checkParameters(t, c, r, path, verb)
 	}
-	paths, _ := c.at("paths")
+	paths, _ := c.At("paths")
 	for path, item := range paths.(map[string]any) {
 		for verb := range item.(map[string]any) {
 			if verb != "parameters" && !routed[verb+" "+path] {
@@ -297,16 +168,16 @@ func TestRoutesAndDocumentAgree(t *testing.T) {
 }
 
 // checkParameters compares the documented path and query parameters with the route's.
-func (c *contract) checkParameters(t *testing.T, r api.RouteInfo, path, verb string) {
+func checkParameters(t *testing.T, c *contract.Contract, r api.RouteInfo, path, verb string) {
 	t.Helper()
 	documented := make(map[string]bool)
 	for _, keys := range [][]string{{"paths", path, "parameters"}, {"paths", path, verb, "parameters"}} {
-		list, _ := c.at(keys...)
+		list, _ := c.At(keys...)
 		params, _ := list.([]any)
 		for _, p := range params {
 			m := p.(map[string]any)
 			if ref, ok := m["$ref"].(string); ok {
-				target, _ := c.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+				target, _ := c.At(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
 				m = target.(map[string]any)
 			}
 			documented[m["in"].(string)+":"+m["name"].(string)] = true
@@ -348,7 +219,7 @@ func TestDocumentIsSound(t *testing.T) {
 		switch n := node.(type) {
 		case map[string]any:
 			if ref, ok := n["$ref"].(string); ok {
-				target, _ := c.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+				target, _ := c.At(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
 				if target == nil {
 					t.Errorf("%s: %s leads nowhere", path, ref)
 				}
@@ -368,10 +239,11 @@ func TestDocumentIsSound(t *testing.T) {
 			}
 		}
 	}
-	visit("", c.doc)
-	schemas, _ := c.at("components", "schemas")
+	root, _ := c.At()
+	visit("", root)
+	schemas, _ := c.At("components", "schemas")
 	for name := range schemas.(map[string]any) {
-		if _, err := c.compiler.Compile(contractURL + "#/components/schemas/" + name); err != nil {
+		if _, err := c.Compile("/components/schemas/" + name); err != nil {
 			t.Errorf("schema %s: %v", name, err)
 		}
 	}
@@ -393,7 +265,7 @@ func TestCodesAreDocumented(t *testing.T) {
 		}
 		return true
 	})
-	enum, _ := loadContract(t).at("components", "schemas", "Problem", "properties", "code", "enum")
+	enum, _ := loadContract(t).At("components", "schemas", "Problem", "properties", "code", "enum")
 	var documented []string
 	for _, c := range enum.([]any) {
 		documented = append(documented, c.(string))

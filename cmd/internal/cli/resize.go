@@ -31,7 +31,8 @@ func volumeResize(g *global) *cobra.Command {
 			if more {
 				size += v.Size
 			}
-			if size < v.Size && !shrink {
+			cut := size < v.Size
+			if cut && !shrink {
 				return usage("the volume has %s; --shrink cuts off what lies behind %s, for good",
 					bytesText(v.Size), bytesText(size))
 			}
@@ -39,7 +40,7 @@ func volumeResize(g *global) *cobra.Command {
 			if v, err = c.UpdateVolume(cmd.Context(), v.ID, u, client.IfMatch(v.ETag)); err != nil {
 				return err
 			}
-			if wait && v.Shrink != nil {
+			if wait && cut { // which may be done by now
 				return g.awaitTask(cmd, c, wire.TaskShrink, v.ID)
 			}
 			return g.print(cmd, v, volumeTable(v))

@@ -21,6 +21,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 	"github.com/ashlar-storage/ashlar/restapi/client"
+	"github.com/ashlar-storage/ashlar/restapi/contract"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -110,7 +111,8 @@ func eventually(t testing.TB, ctx context.Context, what string, try func() error
 	}
 }
 
-// admin makes a client of the node's API with the founder's token.
+// admin makes a client of the nodes' API with the founder's token, which holds every answer against the
+// OpenAPI document.
 func admin(t testing.TB, founder Options, nodes ...Options) *client.Client {
 	t.Helper()
 	var urls []string
@@ -121,8 +123,10 @@ func admin(t testing.TB, founder Options, nodes ...Options) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := client.New(client.Options{Endpoints: urls, Token: strings.TrimSpace(string(token)),
-		Timeout: 5 * time.Second})
+	bearer := strings.TrimSpace(string(token))
+	held := &contract.Transport{Token: bearer, Report: func(err error) { t.Error("undocumented:", err) }}
+	c, err := client.New(client.Options{Endpoints: urls, Token: bearer, Timeout: 5 * time.Second,
+		Transport: held})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,4 +11,4 @@ for name in run lib cache log; do
     mkdir -p $to
     mount --bind {{.State}}/libvirt/$name $to
 done
-/usr/sbin/libvirtd -f /etc/libvirt/libvirtd.conf
+/usr/sbin/libvirtd --pid-file /run/libvirt/libvirtd.pid -f /etc/libvirt/libvirtd.conf
