@@ -78,19 +78,30 @@ func (w *World) together(f Fault) bool {
 	return true
 }
 
-// ask has the owner of a volume do something; done, if it says that it did.
+// ask has the owner of a volume do something, as soon as it gets round to it; done, if it says that it did.
 func (r *round) ask(i int, do func(*session) bool, done func()) {
-	w, from, to := r.g.n.w, r.g.n, r.owners[i]
-	w.message(from, to, func() {
-		answer := r.fail
-		if to.gw != nil && to.gw.serving(r.volumes[i].index) != nil && do(to.gw.serving(r.volumes[i].index)) {
+	from, to := r.g.n, r.owners[i]
+	r.g.n.w.message(from, to, func() { to.later(r.busy(), func() { r.asked(i, do, done) }) })
+}
+
+// busy is how long it takes until a node gets round to what it is asked: now and then too long.
+func (r *round) busy() int64 {
+	w := r.g.n.w
+	return int64(w.rng.IntN(2)) * w.between(0, writesHeld/2)
+}
+
+// asked is ask at the owner.
+func (r *round) asked(i int, do func(*session) bool, done func()) {
+	from, to, answer := r.g.n, r.owners[i], r.fail
+	if to.gw != nil {
+		if s := to.gw.serving(r.volumes[i].index); s != nil && do(s) {
 			answer = done
 		}
-		w.message(to, from, func() {
-			if r.g.alive() && !r.over {
-				answer()
-			}
-		})
+	}
+	r.g.n.w.message(to, from, func() {
+		if r.g.alive() && !r.over {
+			answer()
+		}
 	})
 }
 

@@ -97,7 +97,9 @@ func (s *session) storeRevert(r *reverting, view chunk.View) {
 		if now.Epoch != s.epoch {
 			return record{}, cluster.ErrConflict
 		}
-		s.v.view, s.v.flat, r.stored = view, cluster.Flattened{}, true
+		if !r.stored { // an earlier try may be late: the record has a newer revision then
+			s.v.view, s.v.flat, r.stored = view, cluster.Flattened{}, true
+		}
 		return now, nil
 	}, func(_ record, err error) {
 		switch {
