@@ -55,6 +55,7 @@ const (
 	Full               // no space; nothing was changed
 	IOError            // the device failed
 	Invalid            // malformed request
+	Passed             // OpInherit: nothing of those pages is held here, ask the parent
 	Unreachable        // no answer; made by the sender's side, never sent
 )
 
@@ -71,6 +72,8 @@ func (s Status) String() string {
 		return "full"
 	case IOError:
 		return "io error"
+	case Passed:
+		return "passed"
 	case Invalid:
 		return "invalid"
 	case Unreachable:
@@ -274,6 +277,9 @@ func (r *Request) validateBlocks() error {
 	}
 	return nil
 }
+
+// MayPass in the residency of an OpInherit says that the sender knows the parent of the volume.
+const MayPass Residency = 1
 
 // ValidateInherit checks a request to the owner of a volume: a read for one of its clones. To devices it is
 // no valid request.

@@ -138,6 +138,8 @@ func (s *story) play(command string) {
 		s.tick()
 	case "cut":
 		s.cut()
+	case "passes":
+		s.passes()
 	case "audit":
 		s.current().Audit(s.number(append(s.args, "4096")[0]))
 		s.tick()
@@ -201,6 +203,16 @@ func (s *story) devicesOf(key string) map[cluster.DeviceID]bool {
 		out[s.device(name)] = true
 	}
 	return out
+}
+
+// passes says whether a clone of the volume may ask the parent instead, for blocks of the volume.
+func (s *story) passes() {
+	first, n := s.pair(s.args[0])
+	text := "the clone holds something there, or the parent does not show"
+	if s.current().Passes(uint64(first), uint64(n)) {
+		text = "the clone holds nothing there, and the parent shows"
+	}
+	s.world.story = append(s.world.story, line{text: text})
 }
 
 func (s *story) volume() {

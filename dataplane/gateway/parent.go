@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"hash/crc32"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 //	                            |
 //	                            '--> Peers --> node of the parent's owner: Inherit --> lent --> its engine
 //
-// The parent, when it is a clone itself, asks its own parent in turn. Blocks are passed on as they lie in
+// Of a parent that is a clone itself, and holds nothing in these pages, the parent is asked at once, and so on
+// (engine.Levels); a parent that holds something there asks its own for the rest. Blocks are passed on as they lie in
 // rows: a clone has its parent's data key, and the place of a block is the same in both. (A compressed parent
 // unpacks what it lends, and seals the blocks as they would lie in rows that are not.) No lease is asked
 // for: what is seen as of a pin never changes, and devices refuse an owner that others have replaced.
@@ -49,15 +51,15 @@ type errand interface {
 type inherited struct {
 	s    *session
 	read *engine.ParentRead
-	from *session // that owns the parent, if it is owned here:
+	at   engine.Ancestor // that is asked
+	from *session        // that owns it, if it is owned here:
 	op   engine.Op
 	req  chunk.Request // else
 }
 
 // inherit carries out a read of the parent.
 func (s *session) inherit(read *engine.ParentRead) {
-	g := s.v.g
-	i := g.pools.inherited.Get().(*inherited)
+	i := s.v.g.pools.inherited.Get().(*inherited)
 	i.s, i.read = s, read
 	parent := s.v.parent.Load()
 	if parent == nil { // flattened meanwhile: what is not there reads as zeroes
@@ -65,24 +67,57 @@ func (s *session) inherit(read *engine.ParentRead) {
 		i.end(engine.OK)
 		return
 	}
-	blocks := len(read.Data) / cluster.BlockSize
-	owner, at := g.ownerOf(parent.Key)
-	switch {
-	case owner != nil:
-		i.from = owner
-		i.op = engine.Op{Kind: engine.Read, LBA: read.Block * (cluster.BlockSize / cluster.LBASize),
-			Sectors: uint32(len(read.Data) / cluster.LBASize), Data: read.Data, AsOf: parent.Pin, Tag: i}
-		if !owner.submitPinned(&i.op) {
+	i.at = s.v.levels.first(i.page(), engine.Ancestor{Vol: parent.Key, Pin: parent.Pin})
+	i.ask()
+}
+
+func (i *inherited) page() uint64   { return i.read.Block / i.s.v.geometry.PageBlocks() }
+func (i *inherited) blocks() uint64 { return uint64(len(i.read.Data) / cluster.BlockSize) }
+
+// ask asks the first ancestor that may hold the blocks.
+func (i *inherited) ask() {
+	g := i.s.v.g
+	for {
+		owner, node := g.ownerOf(i.at.Vol)
+		up, known := g.above(i.at)
+		switch {
+		case owner != nil && known && owner.passes(i.at.Pin, i.read.Block, i.blocks()):
+			i.pass(up)
+			continue
+		case owner != nil:
+			i.askHere(owner)
+		case node != 0 && node != g.o.Self:
+			i.askThere(node, known)
+		default:
 			i.end(engine.PathGone)
 		}
-	case at != 0 && at != g.o.Self:
-		i.req = chunk.Request{Op: chunk.OpInherit, Vol: parent.Key, Epoch: s.epoch, W: parent.Pin,
-			Page: read.Block, Count: uint16(blocks), Data: read.Data, Blocks: grow(i.req.Blocks, blocks),
-			Completer: i}
-		g.o.Peers.Submit(at, &i.req)
-	default:
+		return
+	}
+}
+
+func (i *inherited) askHere(owner *session) {
+	i.from = owner
+	i.op = engine.Op{Kind: engine.Read, LBA: i.read.Block * (cluster.BlockSize / cluster.LBASize),
+		Sectors: uint32(len(i.read.Data) / cluster.LBASize), Data: i.read.Data, AsOf: i.at.Pin, Tag: i}
+	if !owner.submitPinned(&i.op) {
 		i.end(engine.PathGone)
 	}
+}
+
+func (i *inherited) askThere(node cluster.NodeID, mayPass bool) {
+	n := int(i.blocks())
+	i.req = chunk.Request{Op: chunk.OpInherit, Vol: i.at.Vol, Epoch: i.s.epoch, W: i.at.Pin,
+		Page: i.read.Block, Count: uint16(n), Data: i.read.Data, Blocks: grow(i.req.Blocks, n), Completer: i}
+	if mayPass {
+		i.req.Residency = chunk.MayPass
+	}
+	i.s.v.g.o.Peers.Submit(node, &i.req)
+}
+
+// pass goes on to the parent of the ancestor that was asked.
+func (i *inherited) pass(up engine.Ancestor) {
+	i.at = up
+	i.s.v.levels.pass(i.page(), up)
 }
 
 func grow(b []chunk.BlockInfo, n int) []chunk.BlockInfo {
@@ -108,6 +143,43 @@ func (g *Gateway) ownerOf(key cluster.VolumeKey) (*session, cluster.NodeID) {
 	return nil, 0
 }
 
+// above is the parent of an ancestor, if that is a clone of which this node knows.
+func (g *Gateway) above(a engine.Ancestor) (up engine.Ancestor, known bool) {
+	v := g.Volume(a.Vol)
+	if v == nil {
+		return up, false
+	}
+	p := v.parent.Load()
+	if p == nil {
+		return up, false
+	}
+	return engine.Ancestor{Vol: p.Key, Pin: p.Pin}, true
+}
+
+// levels is what is remembered of the ancestors of a clone, whoever owns it.
+type levels struct {
+	sync.Mutex
+	engine.Levels
+}
+
+func (l *levels) first(page uint64, parent engine.Ancestor) engine.Ancestor {
+	l.Lock()
+	defer l.Unlock()
+	return l.First(page, parent)
+}
+
+func (l *levels) pass(page uint64, to engine.Ancestor) {
+	l.Lock()
+	defer l.Unlock()
+	l.Pass(page, to)
+}
+
+func (l *levels) forget(page uint64) {
+	l.Lock()
+	defer l.Unlock()
+	l.Forget(page)
+}
+
 // submitPinned hands a read as of a pin to the engine; false when the pin is not, or not yet, in its list.
 func (s *session) submitPinned(op *engine.Op) (ok bool) {
 	s.withEngine(func(e *engine.Engine) {
@@ -116,6 +188,13 @@ func (s *session) submitPinned(op *engine.Op) (ok bool) {
 		}
 	})
 	return ok
+}
+
+// passes reports that a read as of a pin is one of the same blocks of the volume's parent.
+func (s *session) passes(pin cluster.Seq, first, blocks uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.eng.Pinned(pin) && s.eng.Passes(first, blocks)
 }
 
 // returned implements errand: the parent's engine here is done.
@@ -130,6 +209,12 @@ func (i *inherited) returned() {
 func (i *inherited) ChunkDone(r *chunk.Request) {
 	status := engine.PathGone
 	switch r.Status {
+	case chunk.Passed:
+		if up, known := i.s.v.g.above(i.at); known {
+			i.pass(up)
+			i.ask()
+			return
+		}
 	case chunk.OK:
 		status = engine.OK
 		for _, b := range r.Blocks {
@@ -146,6 +231,9 @@ func (i *inherited) ChunkDone(r *chunk.Request) {
 // end tells the engine of the clone.
 func (i *inherited) end(status engine.Status) {
 	s, read, blocks := i.s, i.read, i.req.Blocks
+	if status == engine.PathGone {
+		s.v.levels.forget(i.page())
+	}
 	*i = inherited{req: chunk.Request{Blocks: blocks}}
 	s.v.g.pools.inherited.Put(i)
 	s.withEngine(func(e *engine.Engine) { e.ParentDone(read, status) })
@@ -172,6 +260,10 @@ func (g *Gateway) Inherit(r *chunk.Request) {
 	s, _ := g.ownerOf(r.Vol)
 	if s == nil {
 		r.Complete(chunk.NotMine)
+		return
+	}
+	if r.Residency == chunk.MayPass && s.passes(r.W, r.Page, uint64(r.Count)) {
+		r.Complete(chunk.Passed)
 		return
 	}
 	if s.v.lent.Add(1) > maxLent {

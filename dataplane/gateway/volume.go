@@ -40,6 +40,7 @@ type Volume struct {
 	encryption atomic.Pointer[cluster.Encryption]
 	parent     atomic.Pointer[cluster.Parent] // nil: it is no clone, or was flattened
 	lent       atomic.Int64                   // reads under way for its clones that are owned elsewhere
+	levels     levels                         // of a clone
 	flow       atomic.Pointer[flow]           // nil: nothing bounds it
 	locked     atomic.Pointer[string]         // why it cannot be opened, as found last
 	opening    atomic.Bool                    // a take-over is under way

@@ -74,3 +74,72 @@ func TestACloneShowsItsParent(t *testing.T) {
 		w.until("all is whole", func() bool { return w.whole(vol) && w.whole(first) && w.whole(second) })
 	}
 }
+
+// handedDown counts the blocks that a volume has asked of its parent so far, under the owners that live.
+func (w *world) handedDown(vol *cluster.Volume) (n uint64) {
+	for _, r := range w.running {
+		for _, f := range r.node.gateway.Figures().Volumes {
+			if f.UUID == vol.UUID {
+				n += f.Counters.Inherited
+			}
+		}
+	}
+	return n
+}
+
+// TestALongLineage: each of many clones of clones holds another page, and shows all the others. Where the
+// levels between a clone and what it shows hold nothing they are not asked to hand it down.
+func TestALongLineage(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	w.startAll(3)
+	const depth, page = 7, 256 << 10
+	vol, cfg := w.create((depth + 1) * page)
+	v := open(t, cfg)
+	want := make([]byte, (depth+1)*page)
+	fill(want, 1, 1)
+	w.must(v.Write(t.Context(), want, 0))
+	line := []*cluster.Volume{vol}
+	for level := range depth {
+		vol, cfg = w.clone(w.snapshot(vol, byte(level+1)), uint64(len(want)), cluster.NodeID(level%3+1))
+		line, v = append(line, vol), open(t, cfg)
+		part := want[level*page+3584:][:9216] // over the ends of blocks
+		fill(part, level, 7)
+		w.must(v.Write(t.Context(), part, int64(level*page+3584)))
+	}
+	got := make([]byte, len(want))
+	look := func() {
+		t.Helper()
+		if w.must(v.Read(t.Context(), got, 0)); !bytes.Equal(got, want) {
+			t.Fatal("the last clone is not what it should be")
+		}
+	}
+	look()
+	between := line[1:depth]
+	w.until("the first level is asked at once", func() bool {
+		sum := func() (n uint64) {
+			for _, x := range between {
+				n += w.handedDown(x)
+			}
+			return n
+		}
+		before := sum()
+		last := got[depth*page:] // which no clone has written to
+		w.must(v.Read(t.Context(), last, depth*page))
+		return sum() == before && bytes.Equal(last, want[depth*page:])
+	})
+	look()
+	for _, x := range []*cluster.Volume{line[0], line[3]} { // what is remembered outlives owners
+		n := w.owner(x).Gateway
+		w.stop(n)
+		look()
+		w.start(n)
+		w.until("all is whole", func() bool {
+			for _, x := range line {
+				if !w.whole(x) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}

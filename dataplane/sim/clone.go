@@ -12,6 +12,9 @@ import (
 // lendLimit is how long the owner of a clone waits for what it asks another node for.
 const lendLimit = 500 * millisecond
 
+// firstVUID is that of the first volume.
+const firstVUID = 7
+
 // origin is what a volume is a clone of.
 type origin struct {
 	of     *volume
@@ -90,7 +93,7 @@ func (w *World) basePin(v *volume) (p *pin) {
 // addVolume makes one more volume, which all nodes know of.
 func (w *World) addVolume() *volume {
 	i := len(w.volumes)
-	v := &volume{index: i, key: cluster.VolumeKey{VUID: uint32(7 + i), Generation: 1},
+	v := &volume{index: i, key: cluster.VolumeKey{VUID: uint32(firstVUID + i), Generation: 1},
 		sectors: w.shape.Pages * w.shape.geometry().PageBlocks() * sectorsPerBlock}
 	v.bounds = bounds{sectors: v.sectors, parent: v.sectors / sectorsPerBlock}
 	v.hist = history.New(int(v.sectors))
@@ -125,42 +128,101 @@ func (s *session) lend(p cluster.Seq, block uint64, data []byte, done func(engin
 	s.carryOut()
 }
 
-// inherit asks the owner of the parent for what a clone shows: an engine of the same process, or another
-// node, which nobody waits for any longer than it should need.
+// inherit asks the owner of the first ancestor that may hold what a clone shows: an engine of the same
+// process, or another node, which nobody waits for any longer than it should need.
 func (s *session) inherit(r *engine.ParentRead) {
-	g, o := s.g, s.v.origin
-	w, over := g.n.w, false
-	end := func(st engine.Status, data []byte) {
-		if over || !g.alive() {
-			return
+	o := s.v.origin
+	page := r.Block / s.g.n.w.shape.geometry().PageBlocks()
+	b := &borrowing{s: s, r: r, page: page}
+	b.at = s.g.levels[s.v.index].First(page, o.ancestor())
+	b.ask()
+}
+
+// ancestor is what a clone is one of.
+func (o *origin) ancestor() engine.Ancestor { return engine.Ancestor{Vol: o.of.key, Pin: o.pin.w} }
+
+// borrowing is a read for a clone that is under way.
+type borrowing struct {
+	s    *session
+	r    *engine.ParentRead
+	page uint64
+	at   engine.Ancestor
+}
+
+func (b *borrowing) ask() {
+	g := b.s.g
+	for {
+		v := g.n.w.volumes[b.at.Vol.VUID-firstVUID]
+		x, known := g.serving(v.index), g.known[v.index]
+		switch {
+		case x != nil && x.passes(b.at.Pin, b.r.Block, len(b.r.Data)):
+			b.pass(v)
+			continue
+		case x != nil:
+			x.lend(b.at.Pin, b.r.Block, b.r.Data, func(st engine.Status, _ []byte) { b.end(st, nil) })
+		case known.revision == 0 || known.Gateway == g.n.id:
+			b.end(engine.PathGone, nil)
+		default:
+			b.askThere(v, g.n.w.node(known.Gateway))
 		}
-		over = true
-		copy(r.Data, data)
-		s.eng.ParentDone(r, st)
-		s.carryOut()
-	}
-	if x := g.serving(o.of.index); x != nil {
-		x.lend(o.pin.w, r.Block, r.Data, func(st engine.Status, _ []byte) { end(st, nil) })
 		return
 	}
-	known := g.known[o.of.index]
-	if known.revision == 0 || known.Gateway == g.n.id {
-		end(engine.PathGone, nil)
-		return
+}
+
+// askThere asks another node, and takes its answer unless that comes too late.
+func (b *borrowing) askThere(v *volume, owner *node) {
+	n, w := b.s.g.n, b.s.g.n.w
+	at, block, size, over := b.at, b.r.Block, len(b.r.Data), false
+	once := func(do func()) {
+		if !over && b.s.g.alive() {
+			over = true
+			do()
+		}
 	}
-	owner := w.node(known.Gateway)
-	g.n.later(lendLimit, func() { end(engine.PathGone, nil) })
-	block, n := r.Block, len(r.Data)
-	w.message(g.n, owner, func() {
+	n.later(lendLimit, func() { once(func() { b.end(engine.PathGone, nil) }) })
+	w.message(n, owner, func() {
 		answer := func(st engine.Status, data []byte) {
-			w.message(owner, g.n, func() { end(st, data) })
+			w.message(owner, n, func() { once(func() { b.end(st, data) }) })
 		}
-		if owner.gw == nil || owner.gw.serving(o.of.index) == nil {
+		switch x := owner.gw.lender(v); {
+		case x == nil:
 			answer(engine.PathGone, nil)
-			return
+		case x.passes(at.Pin, block, size):
+			w.message(owner, n, func() { once(func() { b.pass(v); b.ask() }) })
+		default:
+			x.lend(at.Pin, block, make([]byte, size), answer)
 		}
-		owner.gw.serving(o.of.index).lend(o.pin.w, block, make([]byte, n), answer)
 	})
+}
+
+// lender is the session of a volume, if it is served here.
+func (g *gateway) lender(v *volume) *session {
+	if g == nil {
+		return nil
+	}
+	return g.serving(v.index)
+}
+
+// passes reports that the volume, a clone, holds nothing where another clone reads.
+func (s *session) passes(p cluster.Seq, block uint64, size int) bool {
+	return s.v.origin != nil && s.eng.Pinned(p) && s.eng.Passes(block, uint64(size/cluster.BlockSize))
+}
+
+func (b *borrowing) pass(by *volume) {
+	b.at = by.origin.ancestor()
+	b.s.g.levels[b.s.v.index].Pass(b.page, b.at)
+}
+
+func (b *borrowing) end(st engine.Status, data []byte) {
+	if !b.s.g.alive() {
+		return
+	}
+	if st == engine.PathGone {
+		b.s.g.levels[b.s.v.index].Forget(b.page)
+	}
+	copy(b.r.Data, data)
+	b.s.eng.ParentDone(b.r, st)
+	b.s.carryOut()
 }
 
 const (

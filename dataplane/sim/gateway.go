@@ -2,6 +2,7 @@ package sim
 
 import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/lease"
 	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 )
@@ -23,6 +24,7 @@ type gateway struct {
 	table    uint32     // the newest table that the gateway has heard of
 	known    []record   // owner records as far as the gateway has heard, per volume
 	sessions []*session // per volume
+	levels   []engine.Levels
 	opening  []bool
 	retry    []int64
 	bounds   []bounds // of volumes, as far as the gateway has heard
@@ -43,6 +45,7 @@ func newGateway(n *node) *gateway {
 func (g *gateway) makeRoom() {
 	for len(g.known) < len(g.n.w.volumes) {
 		g.known, g.sessions = append(g.known, record{}), append(g.sessions, nil)
+		g.levels = append(g.levels, engine.Levels{})
 		g.opening, g.retry = append(g.opening, false), append(g.retry, 0)
 		g.bounds, g.shrinks = append(g.bounds, bounds{}), append(g.shrinks, 0)
 	}
