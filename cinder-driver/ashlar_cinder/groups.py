@@ -72,13 +72,20 @@ class GroupDriver:
             # That of a cinder-volume that was killed in the middle.
             _ignore_missing(self._api.delete_group_snapshot,
                             _moment_of(group))
-            _ignore_missing(self._api.update_group, group.id,
-                            remove=[volume.name_id for volume in volumes])
+            _ignore_missing(self._empty, group.id)
         for volume in volumes:
             self.delete_volume(volume)
         with faults.as_cinder_errors():
             _ignore_missing(self._api.delete_group, group.id)
         return None, None
+
+    def _empty(self, group_id):
+        """Take all volumes out of a group.
+
+        Of one that a call put there which was cut off Cinder does not know.
+        """
+        inside = self._api.group(group_id).volumes
+        self._api.update_group(group_id, remove=list(inside))
 
     def create_group_snapshot(self, context, group_snapshot, snapshots):
         """Take snapshots of all volumes of the group at one moment."""

@@ -95,6 +95,13 @@ class GroupTest(base.TestCase):
             self.assertEqual(({}, {}),
                              (self.cluster.volumes, self.cluster.groups))
 
+    def test_delete_though_a_call_that_was_cut_off_added_another(self):
+        added = self.created()
+        self.api.update_group(self.group.id, add=[added.id])
+        self.driver.delete_group(None, self.group, self.members)
+        self.assertEqual(({added.id}, {}),
+                         (set(self.cluster.volumes), self.cluster.groups))
+
     def test_delete_while_a_host_uses_a_volume(self):
         first, second = self.members
         self.driver.initialize_connection(second, HOST)
