@@ -244,13 +244,29 @@ func TestAMoveIsOverWithTheOwner(t *testing.T) {
 		pass(time.Second)
 		w.kill(2)
 		w.call(2)
-		w.call(3)
-		w.until("moved", func() bool { return w.serving(3) })
+		w.kill(1)
+		w.until("taken over", func() bool { return w.serving(3) })
 		w.start(2)
-		w.set(false, 2, 0, 1, 2, 3)
-		pass(10 * time.Second)
-		if !w.serving(3) {
-			t.Errorf("node %d serves", w.serves())
+		w.set(false, 2, 0, 2, 3)
+		w.stays(3, 10*time.Second)
+	})
+}
+
+// TestAnOwnerThatOpensIsLeftAlone: it moves when it is served, or each would make the other begin anew.
+func TestAnOwnerThatOpensIsLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.stall(true)
+		for n := cluster.NodeID(1); n <= nodes; n++ {
+			w.start(n)
 		}
+		w.until("an owner", func() bool { return w.owner().Epoch == 1 })
+		w.call(2)
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); pass(50 * time.Millisecond) {
+			if w.owner().Epoch != 1 {
+				t.Fatalf("the record says %+v", w.owner())
+			}
+		}
+		w.stall(false)
+		w.until("moved", func() bool { return w.serving(2) && w.owner().Epoch == 2 })
 	})
 }
