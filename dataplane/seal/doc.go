@@ -20,5 +20,10 @@
 //	+---------+------------------+----------------------+-----------+
 //	additional data: "ashlar data key", 0x00, version, id of the data key (16 bytes)
 //
+// Other secrets of the cluster, such as the key of its certificate authority, have the same form with as many
+// bytes as they have in the middle, and are bound to a text that says what they belong to:
+//
+//	additional data: "ashlar secret", 0x00, version, the text
+//
 // The version is there because what wraps keys may have to change sooner than what they encrypt.
 package seal

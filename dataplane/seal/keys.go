@@ -86,37 +86,74 @@ func (ClusterKey) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // Wrap encrypts the data key of that id, for records; random is crypto/rand.Reader except in tests.
 func (k ClusterKey) Wrap(d DataKey, id cluster.UUID, random io.Reader) ([]byte, error) {
-	out := make([]byte, 1+nonceSize, WrappedSize)
-	out[0] = wrapVersion
-	if _, err := io.ReadFull(random, out[1:]); err != nil {
+	out, err := k.wrap(d.b[:], bound("ashlar data key", id[:]), random)
+	if err != nil {
 		return nil, fmt.Errorf("wrap data key %v: %w", id, err)
 	}
-	return k.aead().Seal(out, out[1:1+nonceSize], d.b[:], bound(id)), nil
+	return out, nil
 }
 
 // Unwrap is the inverse of Wrap. The error wraps ErrKey: another cluster key or another data key's id than
 // the one it was wrapped with, or bytes that Wrap did not make.
 func (k ClusterKey) Unwrap(wrapped []byte, id cluster.UUID) (DataKey, error) {
-	if len(wrapped) != WrappedSize {
-		return DataKey{}, fmt.Errorf("unwrap data key %v: %w: %d bytes, want %d", id, ErrKey, len(wrapped),
-			WrappedSize)
+	raw, err := k.unwrap(wrapped, bound("ashlar data key", id[:]))
+	if err == nil && len(raw) != xts.KeySize {
+		err = fmt.Errorf("%w: %d bytes, want %d", ErrKey, len(wrapped), WrappedSize)
 	}
-	if wrapped[0] != wrapVersion {
-		return DataKey{}, fmt.Errorf("unwrap data key %v: %w: version %d, this software reads %d", id, ErrKey,
-			wrapped[0], wrapVersion)
-	}
-	raw, err := k.aead().Open(nil, wrapped[1:1+nonceSize], wrapped[1+nonceSize:], bound(id))
 	if err != nil {
-		return DataKey{}, fmt.Errorf("unwrap data key %v: %w: it does not fit", id, ErrKey)
+		return DataKey{}, fmt.Errorf("unwrap data key %v: %w", id, err)
 	}
 	d := DataKey{[xts.KeySize]byte(raw)}
 	clear(raw)
 	return d, nil
 }
 
-// bound is what a wrapped key is bound to.
-func bound(id cluster.UUID) []byte {
-	return append(append([]byte("ashlar data key\x00"), wrapVersion), id[:]...)
+// WrapSecret encrypts a secret that is no data key, for records, and binds it to what it belongs to; random
+// is crypto/rand.Reader except in tests.
+func (k ClusterKey) WrapSecret(secret []byte, of string, random io.Reader) ([]byte, error) {
+	out, err := k.wrap(secret, bound("ashlar secret", []byte(of)), random)
+	if err != nil {
+		return nil, fmt.Errorf("wrap a secret: %w", err)
+	}
+	return out, nil
+}
+
+// UnwrapSecret is the inverse of WrapSecret. The error wraps ErrKey: another cluster key, a secret that
+// belongs to something else, or bytes that WrapSecret did not make.
+func (k ClusterKey) UnwrapSecret(wrapped []byte, of string) ([]byte, error) {
+	secret, err := k.unwrap(wrapped, bound("ashlar secret", []byte(of)))
+	if err != nil {
+		return nil, fmt.Errorf("unwrap a secret: %w", err)
+	}
+	return secret, nil
+}
+
+func (k ClusterKey) wrap(plain, bound []byte, random io.Reader) ([]byte, error) {
+	out := make([]byte, 1+nonceSize, 1+nonceSize+len(plain)+tagSize)
+	out[0] = wrapVersion
+	if _, err := io.ReadFull(random, out[1:]); err != nil {
+		return nil, err
+	}
+	return k.aead().Seal(out, out[1:1+nonceSize], plain, bound), nil
+}
+
+func (k ClusterKey) unwrap(wrapped, bound []byte) ([]byte, error) {
+	if least := 1 + nonceSize + tagSize; len(wrapped) < least {
+		return nil, fmt.Errorf("%w: %d bytes, at least %d are needed", ErrKey, len(wrapped), least)
+	}
+	if wrapped[0] != wrapVersion {
+		return nil, fmt.Errorf("%w: version %d, this software reads %d", ErrKey, wrapped[0], wrapVersion)
+	}
+	raw, err := k.aead().Open(nil, wrapped[1:1+nonceSize], wrapped[1+nonceSize:], bound)
+	if err != nil {
+		return nil, fmt.Errorf("%w: it does not fit", ErrKey)
+	}
+	return raw, nil
+}
+
+// bound is what a wrapped key or secret is bound to.
+func bound(kind string, to []byte) []byte {
+	return append(append([]byte(kind+"\x00"), wrapVersion), to...)
 }
 
 func (k ClusterKey) aead() cipher.AEAD {

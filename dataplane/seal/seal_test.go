@@ -93,6 +93,45 @@ func TestForeignWrappedKeysAreRefused(t *testing.T) {
 	refused("longer", k, append(bytes.Clone(good), 0), id())
 }
 
+// TestSecrets: what a secret belongs to is a part of its lock, and no data key passes for one.
+func TestSecrets(t *testing.T) {
+	const golden = "01f0f1f2f3f4f5f6f7f8f9fafb4c48ba016cc40cae3b223583082c0f7a73d3701ba242d497"
+	d, k := keys(t)
+	nonce := counting(0xf0)
+	wrapped, err := k.WrapSecret([]byte("key of A"), "A", &nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := hex.EncodeToString(wrapped); got != golden {
+		t.Errorf("format: %s", got)
+	}
+	if secret, err := k.UnwrapSecret(wrapped, "A"); err != nil || string(secret) != "key of A" {
+		t.Errorf("%q, %v", secret, err)
+	}
+	nonce = counting(0)
+	data, err := k.Wrap(d, id(), &nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := id()
+	for what, x := range map[string]struct {
+		by      ClusterKey
+		wrapped []byte
+		of      string
+	}{
+		"of another": {k, wrapped, "B"}, "by another": {ClusterKey{}, wrapped, "A"}, "none": {k, nil, "A"},
+		"cut": {k, wrapped[:20], "A"}, "another version": {k, append([]byte{2}, wrapped[1:]...), "A"},
+		"a data key": {k, data, string(here[:])},
+	} {
+		if _, err := x.by.UnwrapSecret(x.wrapped, x.of); !errors.Is(err, ErrKey) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := k.Unwrap(wrapped, id()); !errors.Is(err, ErrKey) {
+		t.Errorf("a secret as a data key: %v", err)
+	}
+}
+
 // FuzzUnwrap: bytes that Wrap did not make open nothing.
 func FuzzUnwrap(f *testing.F) {
 	d, k := keys(f)
