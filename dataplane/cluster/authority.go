@@ -4,7 +4,7 @@ import "slices"
 
 // AuthorityMark is what nodes see of the authority's record all the time; no key is in it.
 type AuthorityMark struct {
-	Generation uint64 `json:"generation,omitempty"` // grows with every change of what is trusted or issues
+	Generation uint64 `json:"generation,omitempty"` // grows with every change of the record that nodes follow
 	Since      string `json:"since,omitempty"`      // RFC 3339: when the present stage of a replacement began
 }
 
@@ -20,10 +20,10 @@ type AuthorityMark struct {
 //	issuing    what was Next issues; Former is trusted, since not everybody has another certificate
 type Authority struct {
 	AuthorityMark
-	Certificate string         `json:"certificate"` // PEM
-	Key         string         `json:"key"`         // PEM, PKCS 8
-	Next        *AuthorityPair `json:"next,omitempty"`
-	Former      string         `json:"former,omitempty"` // PEM; its key is gone
+	Certificate string `json:"certificate"` // PEM
+	AuthorityKey
+	Next   *AuthorityPair `json:"next,omitempty"`
+	Former string         `json:"former,omitempty"` // PEM; its key is gone
 	// Overlap is how long, in seconds, an authority is announced at least: for those who are told of it by
 	// people.
 	Overlap uint64 `json:"overlap_seconds,omitempty"`
@@ -34,7 +34,15 @@ type Authority struct {
 // AuthorityPair is an authority that issues nothing yet.
 type AuthorityPair struct {
 	Certificate string `json:"certificate"`
-	Key         string `json:"key"`
+	AuthorityKey
+}
+
+// AuthorityKey is the private key of an authority (PEM, PKCS 8): as it is, or, where the cluster has a
+// cluster key, wrapped with that and bound to the certificate (package seal).
+type AuthorityKey struct {
+	Key        string `json:"key,omitempty"`
+	Wrapped    []byte `json:"wrapped,omitempty"`
+	ClusterKey string `json:"cluster_key,omitempty"` // id; empty: Key is as it is
 }
 
 // AuthorityStage is how far a replacement is.
@@ -76,7 +84,8 @@ func (a *Authority) Announce(next AuthorityPair, now string) {
 func (a *Authority) Advance(now string) {
 	switch a.Stage() {
 	case AuthorityAnnounced:
-		a.Certificate, a.Key, a.Former, a.Next = a.Next.Certificate, a.Next.Key, a.Certificate, nil
+		a.Former, a.Certificate, a.AuthorityKey = a.Certificate, a.Next.Certificate, a.Next.AuthorityKey
+		a.Next = nil
 		a.Since = now
 	case AuthorityIssuing:
 		a.Former, a.Since, a.Overlap, a.LeaveAbsent = "", "", 0, false

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
-	"github.com/ashlar-storage/ashlar/restapi/pki"
 	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -15,7 +14,8 @@ import (
 // Authority is what issues the nodes' certificates. The first node that asks draws it; all get the same.
 func (m *Manager) Authority(ctx context.Context) (rec cluster.Authority, err error) {
 	err = m.decide(ctx, func() error {
-		snap, err := m.store.Read(ctx, store.Key(cluster.KeyAuthority), store.Key(cluster.KeyCluster))
+		snap, err := m.store.Read(ctx, store.Key(cluster.KeyAuthority), store.Key(cluster.KeyCluster),
+			store.Key(cluster.KeyClusterKeys))
 		if err != nil {
 			return err
 		}
@@ -30,15 +30,17 @@ func (m *Manager) Authority(ctx context.Context) (rec cluster.Authority, err err
 		if err != nil {
 			return err
 		}
-		a, err := pki.NewAuthority(info.ID.String(), m.now())
+		current, err := currentKey(snap.One(2))
 		if err != nil {
 			return err
 		}
-		if rec.Certificate, rec.Key, err = a.PEM(); err != nil {
+		drawn, err := m.draw(ctx, info.ID, current)
+		if err != nil {
 			return err
 		}
-		_, err = m.store.Commit(ctx, store.Txn{If: []store.Cond{{Key: cluster.KeyAuthority}},
-			Put: []store.Put{put(cluster.KeyAuthority, rec)}})
+		rec.Certificate, rec.AuthorityKey = drawn.Certificate, drawn.AuthorityKey
+		_, err = m.store.Commit(ctx, store.Txn{Put: []store.Put{put(cluster.KeyAuthority, rec)},
+			If: []store.Cond{{Key: cluster.KeyAuthority}, {Key: cluster.KeyClusterKeys, Rev: snap.One(2).Rev}}})
 		return err
 	})
 	return rec, err
@@ -67,7 +69,7 @@ func (m *Manager) certify(ctx context.Context, r *wire.JoinRequest, res *wire.Jo
 	if err != nil {
 		return err
 	}
-	issuer, err := pki.ParseAuthority(rec.Certificate, rec.Key)
+	issuer, err := OpenAuthority(ctx, m.keys, &rec)
 	if err != nil {
 		return err
 	}

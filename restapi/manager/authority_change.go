@@ -21,6 +21,7 @@ const maxOverlap = pki.LeafLife
 type trustees struct {
 	*view
 	item         store.Item
+	key          cluster.ClusterKeys
 	rec          cluster.Authority
 	confirmed    map[cluster.NodeID]uint64
 	up           map[cluster.NodeID]bool // every node is in it
@@ -29,7 +30,7 @@ type trustees struct {
 
 func (m *Manager) readTrustees(ctx context.Context) (*trustees, error) {
 	v, err := m.readMap(ctx, store.Key(cluster.KeyAuthority), store.All(cluster.PrefixStats),
-		store.All(cluster.PrefixAlive))
+		store.All(cluster.PrefixAlive), store.Key(cluster.KeyClusterKeys))
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +38,9 @@ func (m *Manager) readTrustees(ctx context.Context) (*trustees, error) {
 		confirmed: map[cluster.NodeID]uint64{}}
 	if t.item.Rev == 0 {
 		return nil, refuse(wire.NotFound, "", "the cluster has no authority of its own: nothing is encrypted by it")
+	}
+	if t.key, err = currentKey(store.Snapshot{Results: v.extra}.One(3)); err != nil {
+		return nil, err
 	}
 	if t.rec, err = decode[cluster.Authority](t.item); err != nil {
 		return nil, err
@@ -130,7 +134,7 @@ func (m *Manager) RotateAuthority(ctx context.Context, r wire.AuthorityRotation,
 		}
 		txn := new(store.Txn)
 		if t.rec.Stage() == cluster.AuthoritySettled {
-			if err := m.announce(t, txn); err != nil {
+			if err := m.announce(ctx, t, txn); err != nil {
 				return err
 			}
 		}
@@ -149,24 +153,24 @@ func (m *Manager) RotateAuthority(ctx context.Context, r wire.AuthorityRotation,
 }
 
 // announce draws the next authority, once all that are there trust the present one.
-func (m *Manager) announce(t *trustees, txn *store.Txn) error {
+func (m *Manager) announce(ctx context.Context, t *trustees, txn *store.Txn) error {
 	for _, node := range t.waited {
 		if t.up[node] {
 			return refuse(wire.Conflict, "", "node %d has not followed the last change of the authority yet", node)
 		}
 	}
-	a, err := pki.NewAuthority(t.Cluster.ID.String(), m.now())
+	next, err := m.draw(ctx, t.Cluster.ID, t.key)
 	if err != nil {
 		return err
 	}
-	var next cluster.AuthorityPair
-	if next.Certificate, next.Key, err = a.PEM(); err != nil {
+	fingerprint, err := pki.Fingerprint(next.Certificate)
+	if err != nil {
 		return err
 	}
 	t.rec.Overlap, t.rec.LeaveAbsent = uint64(DefaultOverlap/time.Second), false
 	t.rec.Announce(next, m.stamp())
 	m.note(txn, wire.Info, "authority.announced", about("cluster", t.Cluster.ID), "",
-		"authority %s will replace the present one", a.Fingerprint())
+		"authority %s will replace the present one", fingerprint)
 	return nil
 }
 

@@ -203,7 +203,8 @@ func TestAuthorityOfABackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := old
-	newer.Announce(cluster.AuthorityPair{Certificate: old.Certificate, Key: old.Key}, "2026-11-27T00:00:00Z")
+	newer.Announce(cluster.AuthorityPair{Certificate: old.Certificate, AuthorityKey: old.AuthorityKey},
+		"2026-11-27T00:00:00Z")
 	for range 2 {
 		if err := r.Manager.RestoreAuthority(t.Context(), newer); err != nil {
 			t.Fatal(err)

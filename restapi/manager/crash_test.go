@@ -85,13 +85,14 @@ func (c *crashing) arm(at int, after bool) {
 	c.callers = nil
 }
 
-// drawn is what is drawn anew whenever a volume is made.
+// drawn is what is drawn anew whenever a volume, or an authority, is made.
 func drawn() *regexp.Regexp {
-	return regexp.MustCompile(`"(data_key|wrapped)":"[^"]*"|data key [0-9a-f-]{36}`)
+	return regexp.MustCompile(`"(data_key|wrapped)":"[^"]*"|data key [0-9a-f-]{36}|` +
+		`"certificate":"[^"]*"(,"wrapped":"[^"]*")?`)
 }
 
-// records is everything but what is drawn, without revisions.
-func records(t *testing.T, s manager.Store) string {
+// records is everything but what is drawn, tokens among it, without revisions.
+func records(t testing.TB, s manager.Store) string {
 	t.Helper()
 	snap, err := s.Read(t.Context(), store.All(cluster.Prefix))
 	if err != nil {
@@ -317,6 +318,13 @@ func snapshotChanges() []change {
 
 func policyChanges() []change {
 	return []change{
+		{"wrap the authority", func(c *apitest.Cluster) doer {
+			if _, err := c.Manager.Authority(c.T.Context()); err != nil {
+				c.T.Fatal(err)
+			}
+			useKey(c, "k1")
+			return func(ctx context.Context) error { return errOf(c.Manager.RewrapAuthority(ctx)) }
+		}},
 		{"destroy a key", func(c *apitest.Cluster) doer {
 			c.Pool()
 			c.Key("k1")

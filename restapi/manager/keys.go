@@ -20,10 +20,14 @@ type Keys interface {
 
 // keyOf is a cluster key of this node, or the refusal that says what to do.
 func (m *Manager) keyOf(ctx context.Context, field, id string) (seal.ClusterKey, error) {
-	if m.keys == nil {
+	return keyOf(ctx, m.keys, field, id)
+}
+
+func keyOf(ctx context.Context, keys Keys, field, id string) (seal.ClusterKey, error) {
+	if keys == nil {
 		return seal.ClusterKey{}, refuse(wire.KeyMissing, field, "this node has no cluster keys")
 	}
-	k, err := m.keys.Key(ctx, id)
+	k, err := keys.Key(ctx, id)
 	if err != nil {
 		return k, refuse(wire.KeyMissing, field, "this node does not have cluster key %q: %v", id, err)
 	}
@@ -119,7 +123,7 @@ func (m *Manager) RotateKey(ctx context.Context, r wire.KeyRotation, ifMatch str
 // Keys lists the cluster keys that are in use, which volumes they wrap, and which nodes do not have them.
 func (m *Manager) Keys(ctx context.Context) (wire.Keys, error) {
 	snap, err := m.store.Read(ctx, store.Key(cluster.KeyClusterKeys), store.All(cluster.PrefixStats),
-		store.All(cluster.PrefixAlive), store.All(cluster.PrefixVolumes))
+		store.All(cluster.PrefixAlive), store.All(cluster.PrefixVolumes), store.Key(cluster.KeyAuthority))
 	if err != nil {
 		return wire.Keys{}, err
 	}
@@ -140,11 +144,18 @@ func (m *Manager) Keys(ctx context.Context) (wire.Keys, error) {
 			wrapped[e.ClusterKey]++
 		}
 	}
+	wrapsAuthority, err := authorityKeys(snap.One(4))
+	if err != nil {
+		return wire.Keys{}, err
+	}
+	for _, id := range wrapsAuthority {
+		wrapped[id] += 0
+	}
 	out := wire.Keys{Current: current.Current, Since: current.Since, Keys: []wire.ClusterKey{}}
 	out.ETag = etag(snap.One(0).Rev)
 	for id, n := range wrapped {
 		out.Keys = append(out.Keys, wire.ClusterKey{ID: id, Current: id == current.Current, Volumes: n,
-			Missing: lacks(id)})
+			Authority: slices.Contains(wrapsAuthority, id), Missing: lacks(id)})
 	}
 	slices.SortFunc(out.Keys, func(a, b wire.ClusterKey) int { return cmp.Compare(a.ID, b.ID) })
 	return out, nil
@@ -175,21 +186,30 @@ func keySituation(snap store.Snapshot) (
 	}, nil
 }
 
+// keyOfAll says which key is current, or refuses while a node that is alive does not have it.
+func (m *Manager) keyOfAll(ctx context.Context) (cluster.ClusterKeys, error) {
+	snap, err := m.store.Read(ctx, store.Key(cluster.KeyClusterKeys), store.All(cluster.PrefixStats),
+		store.All(cluster.PrefixAlive))
+	if err != nil {
+		return cluster.ClusterKeys{}, err
+	}
+	keys, lacks, err := keySituation(snap)
+	if err != nil {
+		return keys, err
+	}
+	if who := lacks(keys.Current); len(who) > 0 {
+		return keys, refuse(wire.KeyMissing, "", "nodes %v do not have cluster key %q yet", who, keys.Current)
+	}
+	return keys, nil
+}
+
 // RewrapVolume wraps a volume's data key with the current cluster key, which every node that is alive must
 // have: a volume is to be opened wherever it was to be opened before. changed is false when there is nothing
 // to do.
 func (m *Manager) RewrapVolume(ctx context.Context, id cluster.UUID) (changed bool, err error) {
-	snap, err := m.store.Read(ctx, store.Key(cluster.KeyClusterKeys), store.All(cluster.PrefixStats),
-		store.All(cluster.PrefixAlive))
+	keys, err := m.keyOfAll(ctx)
 	if err != nil {
 		return false, err
-	}
-	keys, lacks, err := keySituation(snap)
-	if err != nil {
-		return false, err
-	}
-	if who := lacks(keys.Current); len(who) > 0 {
-		return false, refuse(wire.KeyMissing, "", "nodes %v do not have cluster key %q yet", who, keys.Current)
 	}
 	err = m.decide(ctx, func() error {
 		changed = false

@@ -10,12 +10,14 @@ type Keys struct {
 	Keys    []ClusterKey `json:"keys"`
 }
 
-// ClusterKey is a key that is current or still wraps the data key of a volume.
+// ClusterKey is a key that is current or still wraps something.
 type ClusterKey struct {
-	ID      string           `json:"id"`
-	Current bool             `json:"current"`
-	Volumes int              `json:"volumes"`
-	Missing []cluster.NodeID `json:"missing_on"` // nodes that are alive and do not have it
+	ID      string `json:"id"`
+	Current bool   `json:"current"`
+	Volumes int    `json:"volumes"`
+	// Authority: it wraps the key of the cluster's certificate authority.
+	Authority bool             `json:"authority"`
+	Missing   []cluster.NodeID `json:"missing_on"` // nodes that are alive and do not have it
 }
 
 // KeyRotation makes another key the current one.

@@ -63,13 +63,17 @@ func keyRotate(g *global) *cobra.Command {
 }
 
 func keyTable(k wire.Keys) table {
-	t := table{head: []string{"KEY", "CURRENT", "VOLUMES", "MISSING ON NODES"}}
+	t := table{head: []string{"KEY", "CURRENT", "VOLUMES", "AUTHORITY", "MISSING ON NODES"}}
 	for _, x := range k.Keys {
 		current := ""
 		if x.Current {
 			current = "since " + k.Since
 		}
-		t.add(x.ID, current, x.Volumes, strings.Trim(fmt.Sprint(x.Missing), "[]"))
+		authority := ""
+		if x.Authority {
+			authority = "yes"
+		}
+		t.add(x.ID, current, x.Volumes, authority, strings.Trim(fmt.Sprint(x.Missing), "[]"))
 	}
 	return t
 }

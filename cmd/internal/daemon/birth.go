@@ -214,9 +214,9 @@ func final(err error) bool {
 	case errors.Is(err, pki.ErrStranger):
 		return true
 	case errors.As(err, &refused):
-		return true
+		return refused.Code != wire.KeyMissing // the key source may come back
 	case errors.As(err, &answer):
-		return answer.Code != wire.Unavailable && answer.Code != wire.Internal
+		return answer.Code != wire.Unavailable && answer.Code != wire.Internal && answer.Code != wire.KeyMissing
 	}
 	return false
 }

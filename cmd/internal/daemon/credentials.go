@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/pki"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -39,10 +41,11 @@ type credentials struct {
 	trust  *pki.Trust
 	source *pki.Source
 
-	issuer atomic.Pointer[pki.Authority] // nil: there is only what the cluster gave when the node joined
+	keys   manager.Keys
+	issuer atomic.Pointer[pki.Authority]     // nil: not at hand, see issue
+	record atomic.Pointer[cluster.Authority] // nil: there is only what the cluster gave when the node joined
 
-	mu     sync.Mutex
-	record cluster.Authority
+	mu sync.Mutex // over changes of the record
 }
 
 // openCredentials reads what a former start, or joining, left in the data directory; the certificate is
@@ -54,7 +57,7 @@ func (d *daemon) openCredentials(ctx context.Context) (*credentials, error) {
 	switch {
 	case err == nil:
 		if err = json.Unmarshal(raw, &rec); err == nil {
-			err = c.adopt(ctx, rec)
+			err = d.untilUnlocked(ctx, func() error { return c.adopt(ctx, rec) })
 		}
 	case errors.Is(err, fs.ErrNotExist):
 		err = c.given(ctx)
@@ -66,7 +69,8 @@ func (d *daemon) openCredentials(ctx context.Context) (*credentials, error) {
 }
 
 func (d *daemon) newCredentials(kept bool) *credentials {
-	return &credentials{dir: d.opt.DataDir, kept: kept, name: d.state.NodeName, hosts: d.hosts, log: d.log}
+	return &credentials{dir: d.opt.DataDir, kept: kept, name: d.state.NodeName, hosts: d.hosts, log: d.log,
+		keys: d.keys}
 }
 
 // given takes the certificate that the cluster gave when the node joined.
@@ -89,9 +93,17 @@ func (c *credentials) begin(ctx context.Context, trusted string) (err error) {
 	return err
 }
 
-// issue makes a certificate by the issuer that is known.
-func (c *credentials) issue(context.Context) (*tls.Certificate, error) {
+// issue makes a certificate by the authority of the record. A node that starts while the cluster key which
+// opens that cannot be had goes on with the certificate of a former start, as long as that is good.
+func (c *credentials) issue(ctx context.Context) (*tls.Certificate, error) {
 	issuer := c.issuer.Load()
+	if rec := c.record.Load(); issuer == nil && rec != nil {
+		var err error
+		if issuer, err = manager.OpenAuthority(ctx, c.keys, rec); err != nil {
+			return c.former(rec, err)
+		}
+		c.issuer.Store(issuer)
+	}
 	if issuer == nil {
 		pair, err := tls.LoadX509KeyPair(c.path(nodeFile), c.path(nodeFile))
 		return &pair, err
@@ -107,18 +119,42 @@ func (c *credentials) issue(context.Context) (*tls.Certificate, error) {
 	return pair, writeFile(c.path(nodeFile), []byte(text))
 }
 
+// former is the certificate of a former start, if it is one of the record's authorities and not over; else
+// why no other can be issued.
+func (c *credentials) former(rec *cluster.Authority, why error) (*tls.Certificate, error) {
+	if !c.kept || c.source != nil || !manager.IsKeyMissing(why) {
+		return nil, why
+	}
+	pair, err := tls.LoadX509KeyPair(c.path(nodeFile), c.path(nodeFile))
+	if err != nil {
+		return nil, why
+	}
+	trust, err := pki.NewTrust(rec.Trusted())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: trust.Pool()}); err != nil {
+		return nil, fmt.Errorf("%w; and the certificate that the node had: %w", why, err)
+	}
+	c.log.WithError(why).Warnf("goes on with the certificate that it had, which ends at %v", pair.Leaf.NotAfter)
+	return &pair, nil
+}
+
 func (c *credentials) path(file string) string { return filepath.Join(c.dir, file) }
 
 // adopt follows the record of the authority.
 func (c *credentials) adopt(ctx context.Context, rec cluster.Authority) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	issuer, err := pki.ParseAuthority(rec.Certificate, rec.Key)
-	if err != nil {
+	issuer, err := manager.OpenAuthority(ctx, c.keys, &rec)
+	if err != nil && !manager.IsKeyMissing(err) {
 		return err
 	}
-	if c.complete() && rec.Generation == c.record.Generation {
-		return nil
+	if now := c.record.Load(); now != nil && rec.Generation == now.Generation && c.source != nil {
+		if c.issuer.Load() == nil {
+			c.issuer.Store(issuer)
+		}
+		return err
 	}
 	if err := writeFile(c.path(authorityFile), []byte(rec.Trusted())); err != nil {
 		return err
@@ -127,7 +163,7 @@ func (c *credentials) adopt(ctx context.Context, rec cluster.Authority) error {
 		return err
 	}
 	c.issuer.Store(issuer)
-	c.record = rec
+	c.record.Store(&rec)
 	if c.source == nil {
 		return c.begin(ctx, rec.Trusted())
 	}
@@ -145,6 +181,7 @@ func (c *credentials) accept(ctx context.Context, key string, res *wire.JoinResu
 		return err
 	}
 	c.issuer.Store(nil)
+	c.record.Store(nil)
 	return errors.Join(c.trust.Set(res.Authorities), c.source.Renew(ctx))
 }
 
@@ -158,10 +195,11 @@ func receive(dir, key string, res *wire.JoinResult) error {
 }
 
 // known is the record that the node follows.
-func (c *credentials) known() cluster.Authority {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.record
+func (c *credentials) known() (rec cluster.Authority) {
+	if now := c.record.Load(); now != nil {
+		rec = *now
+	}
+	return rec
 }
 
 // keep writes the record for the next start.
@@ -176,8 +214,19 @@ func (c *credentials) keep(rec cluster.Authority) error {
 	return writeFile(c.path(issuerFile), append(raw, '\n'))
 }
 
-// complete says whether the node issues its certificates itself.
-func (c *credentials) complete() bool { return c.issuer.Load() != nil }
+// complete says whether the node has the record, and a certificate.
+func (c *credentials) complete() bool { return c.record.Load() != nil && c.source != nil }
+
+// untilUnlocked repeats try while the cluster key that it needs cannot be had.
+func (d *daemon) untilUnlocked(ctx context.Context, try func() error) (err error) {
+	waited := d.persist(ctx, "open the key of the cluster's certificate authority", func() error {
+		if err = try(); manager.IsKeyMissing(err) {
+			return err
+		}
+		return nil
+	})
+	return errors.Join(waited, err)
+}
 
 // draw makes the authority of a new cluster, for its founder.
 func (d *daemon) draw(s *State) error {
@@ -211,7 +260,7 @@ func (d *daemon) certified(ctx context.Context) (*credentials, error) {
 	if c == nil {
 		c = d.newCredentials(false)
 	}
-	if err := c.adopt(ctx, rec); err != nil {
+	if err := d.untilUnlocked(ctx, func() error { return c.adopt(ctx, rec) }); err != nil {
 		return nil, err
 	}
 	d.cred = c

@@ -30,8 +30,10 @@ func openKeys(file, cloud string) (*keyring.Ring, error) {
 }
 
 // tendKeys finds the current cluster key, so that the cluster knows that this node has it, and wraps the data
-// keys of the volumes that this node owns with it. After a rotation that is one record for each.
+// keys of the volumes that this node owns with it, and those of the authority. After a rotation that is one
+// record for each.
 func (d *daemon) tendKeys(ctx context.Context) {
+	var seen sealedAuthority
 	for pause(ctx, keysLook) == nil {
 		s := d.watcher.Newest()
 		if s == nil || s.ClusterKeys.Current == "" {
@@ -41,6 +43,7 @@ func (d *daemon) tendKeys(ctx context.Context) {
 			d.log.WithError(err).Debug("the current cluster key cannot be had")
 			continue
 		}
+		d.tendAuthorityKey(ctx, s, &seen)
 		for _, id := range outdated(s, d.state.Node) {
 			if changed, err := d.manager.RewrapVolume(ctx, id); err != nil {
 				d.log.WithError(err).WithField("volume", id.String()).Debug("data key cannot be wrapped again yet")
@@ -50,6 +53,30 @@ func (d *daemon) tendKeys(ctx context.Context) {
 					s.ClusterKeys.Current)
 			}
 		}
+	}
+}
+
+// sealedAuthority is a record of the authority, by its generation, that the cluster key wraps.
+type sealedAuthority struct {
+	generation uint64
+	key        string
+}
+
+// tendAuthorityKey has the keys of the authority wrapped with the current cluster key; seen is what was found
+// so already.
+func (d *daemon) tendAuthorityKey(ctx context.Context, s *cluster.State, seen *sealedAuthority) {
+	now := sealedAuthority{s.Authority.Generation, s.ClusterKeys.Current}
+	if now == *seen {
+		return
+	}
+	changed, err := d.manager.RewrapAuthority(ctx)
+	switch {
+	case err != nil:
+		d.log.WithError(err).Debug("the key of the certificate authority cannot be wrapped yet")
+	case changed:
+		d.log.Infof("the key of the certificate authority is wrapped with cluster key %q now", now.key)
+	default:
+		*seen = now
 	}
 }
 
