@@ -47,40 +47,6 @@ func TestEveryCommandIsExplained(t *testing.T) {
 	})
 }
 
-// TestExamplesAreCommands: the examples name commands and flags that exist.
-func TestExamplesAreCommands(t *testing.T) {
-	root := New(&cobra.Command{Use: "dev", RunE: func(*cobra.Command, []string) error { return nil }})
-	each(root, func(c *cobra.Command) {
-		for _, line := range strings.Split(c.Example, "\n") {
-			line, _, _ = strings.Cut(strings.TrimSpace(line), "#")
-			_, line, ok := strings.Cut(line, "ashlar ")
-			if !ok {
-				continue
-			}
-			words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' })
-			for i, w := range words {
-				if w == "&&" || w == ">" || w == "|" {
-					words = words[:i]
-					break
-				}
-			}
-			found, rest, err := root.Find(words)
-			if err != nil || !found.Runnable() || found == root {
-				t.Errorf("%s: the example %q is no command: %v", c.CommandPath(), line, err)
-				continue
-			}
-			for _, w := range rest {
-				name, isFlag := strings.CutPrefix(w, "--")
-				name, _, _ = strings.Cut(name, "=")
-				if isFlag && found.Flags().Lookup(name) == nil && found.InheritedFlags().Lookup(name) == nil &&
-					found.Name() != "dev" {
-					t.Errorf("%s: the example %q has no flag --%s", c.CommandPath(), line, name)
-				}
-			}
-		}
-	})
-}
-
 // TestExitStatus: the table in the help, command by command.
 func TestExitStatus(t *testing.T) {
 	x := newTerminal(t)
