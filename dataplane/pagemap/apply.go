@@ -434,6 +434,7 @@ func (m *Map) drop(key cluster.VolumeKey) {
 	m.drops = append(m.drops, key)
 	v.dropped = m.snaps + 1
 	m.live -= v.nBlocks
+	m.dropped += v.nBlocks
 	m.tombs -= v.nTombs
 	m.bad -= v.nBad
 	m.dropping = append(m.dropping, v)
@@ -453,6 +454,10 @@ func (m *Map) Purge(limit int) (more bool) {
 		m.touch(v, c)
 		m.t.clear(c, func(n *node) {
 			m.giveUp(n)
+			if n.flags&flagTombstone == 0 {
+				v.nBlocks--
+				m.dropped--
+			}
 			limit--
 		})
 		m.remove(v, c)

@@ -18,6 +18,7 @@ type checker struct {
 	used     []uint64 // bitmap of data blocks referenced by a version
 	chunks   map[uint32]bool
 	live     uint64 // of vols
+	dropped  uint64 // of dropping
 	nodes    uint64 // in flux
 	blobs    int
 	pages    uint64
@@ -56,6 +57,9 @@ func (m *Map) Check() error {
 func (k *checker) space(live uint64) {
 	m := k.m
 	k.notes.Volumes = uint64(len(m.vols))
+	if k.dropped != m.dropped {
+		k.failf("counted %d blocks of dropped volumes, the map says %d", k.dropped, m.dropped)
+	}
 	if u := m.Usage(); k.notes != u.Notes {
 		k.failf("counted %+v, the map says %+v", k.notes, u.Notes)
 	} else if live != m.live || k.tombs != m.tombs || k.bad != m.bad ||
@@ -124,6 +128,10 @@ func (k *checker) volume(v *volume, known bool) {
 	}
 	k.pages += uint64(len(v.index.leaves) + len(v.index.hash.segs))
 	if !known {
+		k.dropped += sum.Blocks
+		if sum.Blocks != v.nBlocks {
+			k.failf("volume %v is dropped: counted %d blocks, it says %d", v.key, sum.Blocks, v.nBlocks)
+		}
 		return
 	}
 	k.note(v)

@@ -25,6 +25,7 @@ type Map struct {
 	dropping []*volume // dropped, not yet purged
 	sweeping []*volume // gave up pins, not all chunks know
 	live     uint64    // blocks referenced by versions of vols
+	dropped  uint64    // blocks referenced by versions of dropping
 	tombs    uint64
 	bad      uint64
 	notes    Notes
@@ -55,6 +56,7 @@ func NewIn(blocks uint64, mem Memory) (*Map, error) {
 // Usage accounts for all space: Free + Live + Pending = Total.
 type Usage struct {
 	Total, Free, Live, Pending uint64 // data blocks
+	Dropped                    uint64 // of Pending, those of dropped volumes
 	Versions                   uint64 // of volumes not dropped, tombstones included
 	Tombstones                 uint64
 	Bad                        uint64
@@ -70,8 +72,8 @@ type Notes struct {
 
 // Usage tells how space is used.
 func (m *Map) Usage() Usage {
-	u := Usage{Total: m.alloc.total, Free: m.alloc.nfree, Live: m.live, Tombstones: m.tombs, Bad: m.bad,
-		Notes: m.notes, Chunks: m.t.chunks.used, Gone: m.gone + uint64(len(m.drops))}
+	u := Usage{Total: m.alloc.total, Free: m.alloc.nfree, Live: m.live, Dropped: m.dropped,
+		Tombstones: m.tombs, Bad: m.bad, Notes: m.notes, Chunks: m.t.chunks.used, Gone: m.gone + uint64(len(m.drops))}
 	if m.snap != nil {
 		u.Gone += m.snap.gone
 	}
@@ -151,6 +153,8 @@ type VolumeState struct {
 	// Reclaimable counts those that no read is answered with: they come back when what lies above them is
 	// stable, settled or repaired.
 	Reclaimable uint64
+	// Sweeping: it gave up pins, and not all that only they saw has come back.
+	Sweeping bool
 }
 
 // Volume tells about one volume; false when it is unknown.
@@ -161,7 +165,16 @@ func (m *Map) Volume(key cluster.VolumeKey) (VolumeState, bool) {
 	}
 	return VolumeState{Key: key, Settled: v.settled, Marks: v.marks, View: v.view, Versions: v.nVersions,
 		Blocks: v.nBlocks, Unstable: v.nUnstable, Tombstones: v.nTombs, Bad: v.nBad, Pinned: v.pinned,
-		Reclaimable: v.nBlocks - v.current - v.pinned}, true
+		Reclaimable: v.nBlocks - v.current - v.pinned, Sweeping: v.sweep.busy}, true
+}
+
+// Dropping counts for each dropped volume the data blocks that have still to come back.
+func (m *Map) Dropping() map[cluster.VolumeKey]uint64 {
+	left := make(map[cluster.VolumeKey]uint64, len(m.dropping))
+	for _, v := range m.dropping {
+		left[v.key] += v.nBlocks
+	}
+	return left
 }
 
 // Version is one version of a block.

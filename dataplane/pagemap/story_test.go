@@ -129,6 +129,8 @@ func TestStories(t *testing.T) {
 				st, _ := m.Volume(r.Vol)
 				return fmt.Sprintf("%d blocks, %d pinned, %d reclaimable, %d free\n", st.Blocks, st.Pinned,
 					st.Reclaimable, m.Usage().Free)
+			case "leaving":
+				return leaving(m, r.Vol)
 			case "survey":
 				return survey(m, r.Vol)
 			case "show":
@@ -142,6 +144,14 @@ func TestStories(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+// leaving prints what of a volume is on its way back.
+func leaving(m *Map, vol cluster.VolumeKey) string {
+	st, known := m.Volume(vol)
+	left, dropped := m.Dropping()[vol]
+	return fmt.Sprintf("known %v, sweeping %v, dropped %v: %d blocks left, %d of all volumes\n", known,
+		st.Sweeping, dropped, left, m.Usage().Dropped)
 }
 
 // survey prints for whom the blocks of a volume are kept. Column 0 holds data.

@@ -112,6 +112,7 @@ type VolumeInfo struct {
 	Versions uint64 // versions held, tombstones included
 	Blocks   uint64 // 4 KiB of the device in use
 	Unstable uint64 // versions that are not stable
+	Sweeping bool   // not all has come back that only pins saw which are gone
 }
 
 // Stats are gauges and counters of a store.
@@ -120,6 +121,7 @@ type Stats struct {
 	FreeBlocks    uint64
 	LiveBlocks    uint64 // referenced by a version
 	PendingBlocks uint64 // allocated by writes in flight, or of dropped volumes not yet purged
+	DroppedBlocks uint64 // of PendingBlocks, the latter
 	Tombstones    uint64
 	BadVersions   uint64
 

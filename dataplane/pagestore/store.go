@@ -299,7 +299,14 @@ func (s *Store) Volume(vol cluster.VolumeKey) (VolumeInfo, bool) {
 	defer s.mu.Unlock()
 	st, ok := s.mu.m.Volume(vol)
 	return VolumeInfo{Settled: st.Settled, Marks: slices.Clone(st.Marks), View: st.View, Versions: st.Versions,
-		Blocks: st.Blocks, Unstable: st.Unstable}, ok
+		Blocks: st.Blocks, Unstable: st.Unstable, Sweeping: st.Sweeping}, ok
+}
+
+// Dropping counts for each dropped volume the blocks that have still to come back.
+func (s *Store) Dropping() map[cluster.VolumeKey]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.m.Dropping()
 }
 
 // Free is how many blocks are free now. It does not wait for the store's lock.
@@ -311,7 +318,7 @@ func (s *Store) Stats() Stats {
 	defer s.mu.Unlock()
 	u := s.mu.m.Usage()
 	return Stats{TotalBlocks: u.Total, FreeBlocks: u.Free, LiveBlocks: u.Live, PendingBlocks: u.Pending,
-		Tombstones: u.Tombstones, BadVersions: u.Bad, Incarnation: s.incarnation,
+		DroppedBlocks: u.Dropped, Tombstones: u.Tombstones, BadVersions: u.Bad, Incarnation: s.incarnation,
 		RAM: s.mu.m.RAM(), DurableLog: s.mu.log.durable, Traffic: s.mu.traffic,
 		Log:  RingStats{Bytes: s.lay.logBlocks * BlockSize, Used: s.mu.log.used()},
 		Ring: RingStats{Bytes: s.lay.ckptBlocks * BlockSize, Used: s.mu.ckpt.used()}, Repaired: s.repaired}
