@@ -49,6 +49,7 @@
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing about data is decided by it
 //	secret                                    Secret: what admits a node to the listeners between nodes
+//	clocks/nodes/<number>                     NodeClock: what time it was for a node, while there are schedules
 //	authority                                 Authority: who issues the nodes' certificates
 //	tokens/<id>                               credentials of the REST API, written and read by restapi only
 //	events/<id>                               what happened, newest first; restapi only, ends by itself

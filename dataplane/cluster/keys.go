@@ -36,6 +36,7 @@ const (
 	PrefixSnapshotNames = Prefix + "snapnames/"
 	PrefixStats         = Prefix + "stats/nodes/"
 	PrefixAlive         = Prefix + "alive/nodes/"
+	PrefixClocks        = Prefix + "clocks/nodes/"
 	PrefixTokens        = Prefix + "tokens/"
 
 	PrefixHiddenVolumes   = Prefix + "hidden/volumes/"
@@ -188,6 +189,9 @@ func KeyToken(id UUID) string { return PrefixTokens + id.String() }
 
 // KeyRequest is where a call of the REST API that bears an idempotency key is remembered.
 func KeyRequest(name string) string { return PrefixRequests + name }
+
+// KeyNodeClock is where a node tells its time.
+func KeyNodeClock(n NodeID) string { return PrefixClocks + strconv.FormatUint(uint64(n), 10) }
 
 // KeyEvent is where an event lives.
 func KeyEvent(id string) string { return PrefixEvents + id }

@@ -55,6 +55,13 @@ type ScheduleRuns struct {
 	Held int `json:"held,omitempty"`
 }
 
+// NodeClock is what time it was for a node, so that none goes by a clock that is ahead of all others.
+type NodeClock struct {
+	Node  NodeID `json:"node"`
+	Time  int64  `json:"time"`            // in seconds since 1970
+	Ahead bool   `json:"ahead,omitempty"` // it found that it was ahead
+}
+
 // SiblingsKey lists the schedules of the same volume or group.
 func (s *Schedule) SiblingsKey() string {
 	if s.Group.IsZero() {

@@ -34,7 +34,7 @@ func (w *world) schedulesOverHTTP(ok func(int, string, string, string, ...string
 		}
 	}
 	w.Advance(3 * time.Hour)
-	if err := w.Manager.RunSchedules(w.T.Context()); err != nil {
+	if err := w.Manager.RunSchedules(w.T.Context(), 1); err != nil {
 		w.T.Fatal(err)
 	}
 	r := ok(200, "GET", at, "")

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -108,7 +109,7 @@ func (m *Manager) addGroupSnapshot(ctx context.Context, txn *store.Txn, read sto
 	}
 	key, nameKey := cluster.KeyGroupSnapshot(rec.UUID), cluster.KeyGroupSnapshotName(rec.Group, rec.Name)
 	txn.If = append(txn.If, store.Cond{Key: key}, store.Cond{Key: nameKey}, store.Cond{Key: at.Key, Rev: at.Rev})
-	rec.Project, rec.Created = group.Project, m.stamp()
+	rec.Project, rec.Created = group.Project, cmp.Or(rec.Created, m.stamp())
 	var parts []store.Item
 	for _, volume := range group.Volumes {
 		part := cluster.Snapshot{UUID: derived("part of group snapshot "+rec.UUID.String(), volume),

@@ -23,10 +23,19 @@ const (
 
 // RunSchedules has snapshots taken that are due, and removed that are not to be kept. Any number of nodes may
 // call it, as often as they like: what is done is one transaction with the record that says so, for each of
-// the schedules whose time it is. What fails for one of them does not keep it from the others.
-func (m *Manager) RunSchedules(ctx context.Context) error {
-	var failed []error
+// the schedules whose time it is. What fails for one of them does not keep it from the others. node is the
+// one that calls: its clock counts as far as those of others allow.
+func (m *Manager) RunSchedules(ctx context.Context, node cluster.NodeID) error {
 	q := store.Query{Prefix: cluster.PrefixScheduleDue, Limit: schedulesAtOnce}
+	some, err := m.store.Read(ctx, store.Query{Prefix: q.Prefix, Limit: 1})
+	if err != nil || len(some.Results[0].Items) == 0 {
+		return err
+	}
+	now, err := m.agreedTime(ctx, node)
+	if err != nil {
+		return err
+	}
+	var failed []error
 	for more := true; more; {
 		read, err := m.store.Read(ctx, q)
 		if err != nil {
@@ -37,7 +46,7 @@ func (m *Manager) RunSchedules(ctx context.Context) error {
 		for _, it := range read.Results[0].Items {
 			q.After = it.Key
 			at, _, _ := strings.Cut(strings.TrimPrefix(it.Key, cluster.PrefixScheduleDue), "/")
-			if at > m.stamp() { // times of one form sort as they follow
+			if at > stampOf(now) { // times of one form sort as they follow
 				more = false
 				break
 			}
@@ -48,17 +57,17 @@ func (m *Manager) RunSchedules(ctx context.Context) error {
 			}
 			due = append(due, id)
 		}
-		failed = append(failed, m.runAll(ctx, due))
+		failed = append(failed, m.runAll(ctx, due, now))
 	}
 	return errors.Join(failed...)
 }
 
 // runAll runs schedules, in another order on every node: they share the work, rather than the conflicts.
-func (m *Manager) runAll(ctx context.Context, due []cluster.UUID) error {
+func (m *Manager) runAll(ctx context.Context, due []cluster.UUID, now time.Time) error {
 	mrand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
 	var failed []error
 	for _, id := range due {
-		if err := m.runSchedule(ctx, id); err != nil {
+		if err := m.runSchedule(ctx, id, now); err != nil {
 			failed = append(failed, fmt.Errorf("schedule %s: %w", id, err))
 		}
 		if ctx.Err() != nil {
@@ -69,7 +78,7 @@ func (m *Manager) runAll(ctx context.Context, due []cluster.UUID) error {
 }
 
 // runSchedule does what a schedule asks for now, if no other node has done it.
-func (m *Manager) runSchedule(ctx context.Context, id cluster.UUID) error {
+func (m *Manager) runSchedule(ctx context.Context, id cluster.UUID, now time.Time) error {
 	fresh, err := m.newUUID(ctx)
 	if err != nil {
 		return err
@@ -79,7 +88,7 @@ func (m *Manager) runSchedule(ctx context.Context, id cluster.UUID) error {
 		if missed(err) {
 			return nil
 		}
-		if err != nil || s.runs.Wake == "" || s.runs.Wake > m.stamp() {
+		if err != nil || s.runs.Wake == "" || s.runs.Wake > stampOf(now) {
 			return err
 		}
 		state, err := readState(&s.rec)
@@ -101,11 +110,11 @@ func (m *Manager) runSchedule(ctx context.Context, id cluster.UUID) error {
 				return err
 			}
 		}
-		plan := schedule.Decide(state, seen, m.now().UTC().Truncate(time.Second))
+		plan := schedule.Decide(state, seen, now)
 		if plan.Take {
-			return m.takeScheduled(ctx, s, plan, fresh)
+			return m.takeScheduled(ctx, s, plan, fresh, now)
 		}
-		return m.expireScheduled(ctx, s, plan, made)
+		return m.expireScheduled(ctx, s, plan, made, now)
 	})
 }
 
@@ -118,10 +127,10 @@ func planned(runs cluster.ScheduleRuns, p schedule.Plan) cluster.ScheduleRuns {
 // takeScheduled commits a snapshot that is due, for its owner to find; or, if the state of the cluster does
 // not allow it, that this is so. It is tried again when the next one is due.
 func (m *Manager) takeScheduled(ctx context.Context, s *keptSchedule, p schedule.Plan,
-	id cluster.UUID) error {
+	id cluster.UUID, now time.Time) error {
 	var txn store.Txn
 	runs := planned(s.runs, p)
-	err := m.addScheduled(ctx, &txn, &s.rec, id)
+	err := m.addScheduled(ctx, &txn, &s.rec, id, now)
 	var refused *Error
 	switch {
 	case errors.As(err, &refused):
@@ -130,7 +139,7 @@ func (m *Manager) takeScheduled(ctx context.Context, s *keptSchedule, p schedule
 	case err != nil:
 		return err
 	default:
-		runs.Last, runs.Snapshot, runs.Error = m.stamp(), id, ""
+		runs.Last, runs.Snapshot, runs.Error = stampOf(now), id, ""
 	}
 	s.guard(&txn)
 	s.set(&txn, runs)
@@ -154,11 +163,11 @@ func (m *Manager) failed(txn *store.Txn, s *keptSchedule, runs *cluster.Schedule
 
 // addScheduled adds to a transaction the snapshot of a schedule, called after the time.
 func (m *Manager) addScheduled(ctx context.Context, txn *store.Txn, rec *cluster.Schedule,
-	id cluster.UUID) error {
-	name := rec.Prefix + m.now().UTC().Format("-20060102T150405Z")
+	id cluster.UUID, now time.Time) error {
+	name := rec.Prefix + now.Format("-20060102T150405Z")
 	if rec.Group.IsZero() {
 		snap := cluster.Snapshot{UUID: id, Name: name, Volume: rec.Volume, State: cluster.SnapshotCreating,
-			Schedule: rec.UUID}
+			Schedule: rec.UUID, Created: stampOf(now)}
 		read, err := m.store.Read(ctx, store.Key(cluster.KeySnapshot(id)), store.Key(snap.NameKey()),
 			store.Key(cluster.KeyVolume(rec.Volume)))
 		if err == nil {
@@ -166,7 +175,8 @@ func (m *Manager) addScheduled(ctx context.Context, txn *store.Txn, rec *cluster
 		}
 		return err
 	}
-	snap := cluster.GroupSnapshot{UUID: id, Name: name, Group: rec.Group, Schedule: rec.UUID}
+	snap := cluster.GroupSnapshot{UUID: id, Name: name, Group: rec.Group, Schedule: rec.UUID,
+		Created: stampOf(now)}
 	read, err := m.store.Read(ctx, store.Key(cluster.KeyGroupSnapshot(id)),
 		store.Key(cluster.KeyGroup(rec.Group)), store.Key(cluster.KeyGroupSnapshotName(rec.Group, name)))
 	if err == nil {
@@ -178,12 +188,12 @@ func (m *Manager) addScheduled(ctx context.Context, txn *store.Txn, rec *cluster
 // expireScheduled has the snapshots of a schedule removed that are not to be kept, as many as one transaction
 // takes; the rest at once thereafter.
 func (m *Manager) expireScheduled(ctx context.Context, s *keptSchedule, p schedule.Plan,
-	made []madeSnapshot) error {
+	made []madeSnapshot, now time.Time) error {
 	var txn store.Txn
 	runs := planned(s.runs, p)
 	for n, i := range p.Expire {
 		if n == expiredAtOnce || n > 0 && made[i].set != nil {
-			runs.Wake = m.stamp()
+			runs.Wake = stampOf(now)
 			break
 		}
 		if err := m.dropMade(&txn, &made[i]); err != nil {

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -94,7 +95,7 @@ func (m *Manager) addSnapshot(ctx context.Context, txn *store.Txn, read store.Sn
 	if err := m.refuseShrinking(ctx, volume, &vol); err != nil {
 		return store.Item{}, err
 	}
-	rec.Key, rec.Project, rec.Size, rec.Created = vol.Key, vol.Project, vol.Size, m.stamp()
+	rec.Key, rec.Project, rec.Size, rec.Created = vol.Key, vol.Project, vol.Size, cmp.Or(rec.Created, m.stamp())
 	if err := rec.Validate(); err != nil {
 		return store.Item{}, invalid(err)
 	}

@@ -3,6 +3,7 @@
 // Contract: it decides and does nothing else. A schedule and its snapshots are handed in, and so is the time;
 // what is to be done comes back, and when to decide again:
 //
+//	own time, those of other nodes -> Clock -> now
 //	State, Snapshots, now -> Decide -> Plan{Take | Late, Expire, Held, Next, Wake}
 //
 // A snapshot that is due is asked for once, however many times have passed meanwhile: after a downtime of

@@ -37,6 +37,7 @@ const layout = "2006-01-02T15:04:05"
 //	use NAME, free NAME
 //	enable, disable
 //	list             the snapshots that there are, the newest first
+//	clock own=TIME [told=(TIME ...)]  by which time a node decides that was told those of others
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -83,6 +84,13 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) string {
 		return ""
 	case "list":
 		return w.list()
+	case "clock":
+		var told []time.Time
+		for _, text := range strings.Fields(one(d, "told")) {
+			told = append(told, moment(t, text))
+		}
+		now, ahead := Clock(moment(t, one(d, "own")), told)
+		return fmt.Sprintf("%s, ahead %v\n", now.Format(layout), ahead)
 	}
 	t.Fatalf("no command %q", d.Cmd)
 	return ""

@@ -22,7 +22,7 @@ func TestSchedules(t *testing.T) {
 	contains(t, out, "hourly", "every 1h", "3 last, 7 daily, up to 30d", "first", "by=me", "NEXT",
 		apitest.UUID(1).String())
 	x.c.Advance(time.Hour)
-	if err := x.c.Manager.RunSchedules(t.Context()); err != nil {
+	if err := x.c.Manager.RunSchedules(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	contains(t, x.run("schedule", "list", "--volume", "disk1"), "hourly", "every 1h", "NEXT")

@@ -11,7 +11,7 @@ import (
 // done. Every node does; who is first does it. While etcd does not answer nothing is lost but time.
 func (d *daemon) runSchedules(ctx context.Context) {
 	for pause(ctx, lookAroundEvery) == nil {
-		err := d.manager.RunSchedules(ctx)
+		err := d.manager.RunSchedules(ctx, d.state.Node)
 		log := d.log.WithError(err)
 		switch {
 		case err == nil || ctx.Err() != nil:
