@@ -13,8 +13,7 @@ import (
 )
 
 func groupSnapshot(g *global) *cobra.Command {
-	var id, description string
-	var meta map[string]string
+	var w words
 	c := &cobra.Command{
 		Use: "snapshot GROUP NAME", Short: "Take a snapshot of all volumes of a group, at one moment",
 		Args:    cobra.ExactArgs(2),
@@ -24,11 +23,9 @@ func groupSnapshot(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := wire.GroupSnapshotCreate{Group: x.ID, Name: args[1], Description: description, Metadata: meta}
-			if id != "" {
-				if r.ID, err = parseUUID("group snapshot", id); err != nil {
-					return err
-				}
+			r := wire.GroupSnapshotCreate{Group: x.ID, Name: args[1], Description: w.description, Metadata: w.meta}
+			if r.ID, err = w.uuid("group snapshot"); err != nil {
+				return err
 			}
 			s, err := c.CreateGroupSnapshot(cmd.Context(), r)
 			if err != nil {
@@ -37,10 +34,7 @@ func groupSnapshot(g *global) *cobra.Command {
 			return g.print(cmd, s, groupSnapshotTable(s))
 		}),
 	}
-	f := c.Flags()
-	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
-	f.StringVar(&description, "description", "", "words to keep with it")
-	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
+	w.flags(c.Flags())
 	return c
 }
 
@@ -83,12 +77,7 @@ func groupSnapshotTable(s wire.GroupSnapshot) table {
 	for _, p := range s.Snapshots {
 		t.add("SNAPSHOT", fmt.Sprintf("%s of volume %s, %s", p.Snapshot, p.Volume, bytesText(p.Size)))
 	}
-	if s.Description != "" {
-		t.add("DESCRIPTION", s.Description)
-	}
-	for k, v := range s.Metadata {
-		t.add("META", k+"="+v)
-	}
+	t.addWords(s.Description, s.Metadata)
 	t.add("CREATED", s.Created)
 	return t
 }

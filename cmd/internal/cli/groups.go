@@ -25,23 +25,21 @@ func groupCommand(g *global) *cobra.Command {
 }
 
 func groupCreate(g *global) *cobra.Command {
-	var id, project, description, from string
-	var meta map[string]string
+	var project, from string
+	var w words
 	c := &cobra.Command{
 		Use: "create NAME [VOLUME...]", Short: "Make a group of volumes, or clones of a group snapshot",
 		Args: cobra.MinimumNArgs(1),
 		Example: "  ashlar group create db data log\n" +
 			"  ashlar group create test --from db@monday   # clones of its volumes: test-data and test-log",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			r := wire.GroupCreate{Name: args[0], Project: project, Description: description, Metadata: meta}
+			r := wire.GroupCreate{Name: args[0], Project: project, Description: w.description, Metadata: w.meta}
 			var err error
 			if r.Volumes, err = findVolumes(cmd.Context(), c, args[1:]); err != nil {
 				return err
 			}
-			if id != "" {
-				if r.ID, err = parseUUID("group", id); err != nil {
-					return err
-				}
+			if r.ID, err = w.uuid("group"); err != nil {
+				return err
 			}
 			if from != "" {
 				s, err := findGroupSnapshot(cmd.Context(), c, from)
@@ -58,11 +56,9 @@ func groupCreate(g *global) *cobra.Command {
 		}),
 	}
 	f := c.Flags()
-	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
-	f.StringVar(&project, "project", "", "project that owns it (default: yours)")
+	w.flags(f)
+	projectFlag(f, &project)
 	f.StringVar(&from, "from", "", "group snapshot whose volumes to clone")
-	f.StringVar(&description, "description", "", "words to keep with it")
-	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
 	return c
 }
 
@@ -107,12 +103,7 @@ func groupTable(x wire.Group) table {
 	if x.Revert != nil {
 		t.add("REVERTED", fmt.Sprintf("to %s, asked %s", x.Revert.Snapshot, x.Revert.Asked))
 	}
-	if x.Description != "" {
-		t.add("DESCRIPTION", x.Description)
-	}
-	for k, v := range x.Metadata {
-		t.add("META", k+"="+v)
-	}
+	t.addWords(x.Description, x.Metadata)
 	t.add("CREATED", x.Created)
 	return t
 }
@@ -160,23 +151,17 @@ func (g *global) changeGroup(cmd *cobra.Command, c *client.Client, ref string, r
 }
 
 func groupUpdate(g *global) *cobra.Command {
-	var name, description string
+	var w newWords
 	c := &cobra.Command{
 		Use: "update GROUP", Short: "Rename or describe a group", Args: cobra.ExactArgs(1),
 		Example: "  ashlar group update db --name database --description 'data and log'",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			var r wire.GroupUpdate
-			if cmd.Flags().Changed("name") {
-				r.Name = &name
-			}
-			if cmd.Flags().Changed("description") {
-				r.Description = &description
-			}
+			w.set(cmd.Flags(), &r.Name, &r.Description)
 			return g.changeGroup(cmd, c, args[0], r)
 		}),
 	}
-	c.Flags().StringVar(&name, "name", "", "new name")
-	c.Flags().StringVar(&description, "description", "", "words to keep with it instead of the present ones")
+	w.flags(c.Flags())
 	return c
 }
 

@@ -30,10 +30,9 @@ func scheduleCommand(g *global) *cobra.Command {
 
 // timing is the flags that say when snapshots are taken, and which stay.
 type timing struct {
-	cron, every, prefix, description string
-	keep                             cluster.Retention
-	enabled                          bool
-	meta                             map[string]string
+	cron, every, prefix string
+	keep                cluster.Retention
+	enabled             bool
 }
 
 func (o *timing) flags(f *pflag.FlagSet) {
@@ -48,13 +47,12 @@ func (o *timing) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.keep.MaxAge, "max-age", "", "keep none that is older, such as 30d")
 	f.StringVar(&o.prefix, "prefix", "", "begins the names of the snapshots (default: the name of the schedule)")
 	f.BoolVar(&o.enabled, "enabled", true, "else nothing is taken, and nothing removed")
-	f.StringVar(&o.description, "description", "", "words to keep with it")
-	f.StringToStringVar(&o.meta, "meta", nil, "key=value pairs to keep with it")
 }
 
 func scheduleCreate(g *global) *cobra.Command {
 	var o timing
-	var id, volume, group string
+	var w words
+	var volume, group string
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Have snapshots of a volume or group taken, and removed again",
 		Args: cobra.ExactArgs(1),
@@ -63,15 +61,13 @@ func scheduleCreate(g *global) *cobra.Command {
 			"  ashlar schedule create nightly --group db --cron '30 2 * * *' --keep-daily 7 --max-age 60d",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			r := wire.ScheduleCreate{Name: args[0], Cron: o.cron, Every: o.every, Keep: o.keep, Prefix: o.prefix,
-				Enabled: &o.enabled, Description: o.description, Metadata: o.meta}
+				Enabled: &o.enabled, Description: w.description, Metadata: w.meta}
 			var err error
 			if r.Volume, r.Group, err = findTarget(cmd.Context(), c, volume, group); err != nil {
 				return err
 			}
-			if id != "" {
-				if r.ID, err = parseUUID("schedule", id); err != nil {
-					return err
-				}
+			if r.ID, err = w.uuid("schedule"); err != nil {
+				return err
 			}
 			x, err := c.CreateSchedule(cmd.Context(), r)
 			if err != nil {
@@ -82,7 +78,7 @@ func scheduleCreate(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	o.flags(f)
-	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
+	w.flags(f)
 	f.StringVar(&volume, "volume", "", "volume that snapshots are taken of")
 	f.StringVar(&group, "group", "", "group of volumes that snapshots are taken of")
 	c.MarkFlagsMutuallyExclusive("volume", "group")
@@ -183,12 +179,7 @@ func scheduleTable(x wire.Schedule) table {
 	if x.Held > 0 {
 		t.add("HELD", x.Held)
 	}
-	if x.Description != "" {
-		t.add("DESCRIPTION", x.Description)
-	}
-	for k, v := range x.Metadata {
-		t.add("META", k+"="+v)
-	}
+	t.addWords(x.Description, x.Metadata)
 	t.add("CREATED", x.Created)
 	return t
 }
@@ -256,7 +247,6 @@ func (o *timing) change(f *pflag.FlagSet, was cluster.Retention) wire.ScheduleUp
 		{"max-age", func() { keep.MaxAge = o.keep.MaxAge }},
 		{"prefix", func() { r.Prefix = &o.prefix }},
 		{"enabled", func() { r.Enabled = &o.enabled }},
-		{"description", func() { r.Description = &o.description }},
 	} {
 		if f.Changed(x.flag) {
 			x.set()
@@ -265,18 +255,13 @@ func (o *timing) change(f *pflag.FlagSet, was cluster.Retention) wire.ScheduleUp
 	if keep != was {
 		r.Keep = &keep
 	}
-	if len(o.meta) > 0 {
-		r.Metadata = make(map[string]*string)
-		for k, v := range o.meta {
-			r.Metadata[k] = &v
-		}
-	}
 	return r
 }
 
 func scheduleUpdate(g *global) *cobra.Command {
 	var o timing
-	var name string
+	var w newWords
+	var meta newMeta
 	c := &cobra.Command{
 		Use: "update SCHEDULE", Short: "Change a schedule", Args: cobra.ExactArgs(1),
 		Long: "Change what is given of a schedule. What is to be kept no more is removed within seconds; what " +
@@ -288,9 +273,8 @@ func scheduleUpdate(g *global) *cobra.Command {
 				return err
 			}
 			r := o.change(cmd.Flags(), x.Keep)
-			if cmd.Flags().Changed("name") {
-				r.Name = &name
-			}
+			w.set(cmd.Flags(), &r.Name, &r.Description)
+			r.Metadata = meta.patch()
 			if x, err = c.UpdateSchedule(cmd.Context(), x.ID, r, x.ETag); err != nil {
 				return err
 			}
@@ -298,7 +282,8 @@ func scheduleUpdate(g *global) *cobra.Command {
 		}),
 	}
 	o.flags(c.Flags())
-	c.Flags().StringVar(&name, "name", "", "new name")
+	w.flags(c.Flags())
+	meta.flags(c.Flags())
 	c.MarkFlagsMutuallyExclusive("cron", "every")
 	return c
 }

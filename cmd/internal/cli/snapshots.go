@@ -25,8 +25,7 @@ func snapshotCommand(g *global) *cobra.Command {
 }
 
 func snapshotCreate(g *global) *cobra.Command {
-	var id, description string
-	var meta map[string]string
+	var w words
 	c := &cobra.Command{
 		Use: "create VOLUME NAME", Short: "Take a snapshot of a volume, as it is now", Args: cobra.ExactArgs(2),
 		Example: "  ashlar snapshot create disk1 before-upgrade --description 'kernel 6.12'",
@@ -35,11 +34,9 @@ func snapshotCreate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			opts := wire.SnapshotCreate{Volume: v.ID, Name: args[1], Description: description, Metadata: meta}
-			if id != "" {
-				if opts.ID, err = parseUUID("snapshot", id); err != nil {
-					return err
-				}
+			opts := wire.SnapshotCreate{Volume: v.ID, Name: args[1], Description: w.description, Metadata: w.meta}
+			if opts.ID, err = w.uuid("snapshot"); err != nil {
+				return err
 			}
 			s, err := c.CreateSnapshot(cmd.Context(), opts)
 			if err != nil {
@@ -48,10 +45,7 @@ func snapshotCreate(g *global) *cobra.Command {
 			return g.print(cmd, s, snapshotTable(s))
 		}),
 	}
-	f := c.Flags()
-	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
-	f.StringVar(&description, "description", "", "words to keep with it")
-	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
+	w.flags(c.Flags())
 	return c
 }
 
@@ -133,41 +127,30 @@ func snapshotTable(s wire.Snapshot) table {
 	if !s.Schedule.IsZero() {
 		t.add("SCHEDULE", s.Schedule)
 	}
-	if s.Description != "" {
-		t.add("DESCRIPTION", s.Description)
-	}
 	t.add("NQN", s.NQN)
 	for _, h := range s.Hosts {
 		t.add("HOST", h)
 	}
-	for k, x := range s.Metadata {
-		t.add("META", k+"="+x)
-	}
+	t.addWords(s.Description, s.Metadata)
 	t.add("CREATED", s.Created)
 	return t
 }
 
 // snapshotWords are what can be changed of a snapshot, or of one of a group.
 type snapshotWords struct {
-	name, description string
-	meta              map[string]string
+	newWords
+	meta map[string]string
 }
 
 func (w *snapshotWords) flags(f *pflag.FlagSet) {
-	f.StringVar(&w.name, "name", "", "new name")
-	f.StringVar(&w.description, "description", "", "words to keep with it instead of the present ones")
+	w.newWords.flags(f)
 	f.StringToStringVar(&w.meta, "meta", nil, "key=value pairs to keep with it instead of the present ones")
 }
 
 // update is the change that the flags ask for.
 func (w *snapshotWords) update(f *pflag.FlagSet) wire.SnapshotUpdate {
 	r := wire.SnapshotUpdate{Metadata: w.meta}
-	if f.Changed("name") {
-		r.Name = &w.name
-	}
-	if f.Changed("description") {
-		r.Description = &w.description
-	}
+	w.set(f, &r.Name, &r.Description)
 	return r
 }
 

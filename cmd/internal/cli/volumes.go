@@ -27,10 +27,9 @@ func volumeCommand(g *global) *cobra.Command {
 }
 
 func volumeCreate(g *global) *cobra.Command {
-	var id, project, encryption, compression, provisioning, description string
-	var readOnly bool
+	var w words
 	var from origin
-	var meta map[string]string
+	var opts wire.VolumeCreate
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Create a volume, or a clone", Args: cobra.ExactArgs(1),
 		Long: "Create a volume, empty or as a snapshot or another volume is. A clone can be used at once: it " +
@@ -39,16 +38,13 @@ func volumeCreate(g *global) *cobra.Command {
 			"  ashlar volume create disk2 --from-snapshot disk1@monday\n" +
 			"  ashlar volume create disk3 --from-volume disk1 --size 20GiB",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			opts := wire.VolumeCreate{Name: args[0], Project: project, Metadata: meta, Encryption: encryption,
-				Compression: compression, Provisioning: provisioning, Description: description, ReadOnly: readOnly}
+			opts.Name, opts.Description, opts.Metadata = args[0], w.description, w.meta
 			err := from.apply(cmd.Context(), c, &opts)
 			if err != nil {
 				return err
 			}
-			if id != "" {
-				if opts.ID, err = parseUUID("volume", id); err != nil {
-					return err
-				}
+			if opts.ID, err = w.uuid("volume"); err != nil {
+				return err
 			}
 			v, err := c.CreateVolume(cmd.Context(), opts)
 			if err != nil {
@@ -59,15 +55,14 @@ func volumeCreate(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	from.flags(f)
-	f.StringVar(&project, "project", "", "project that owns it (default: the one of your token)")
-	f.StringVar(&id, "id", "", "id to give it, so that the command may be repeated (default: a new one)")
-	f.StringVar(&description, "description", "", "words to keep with it")
-	f.StringVar(&encryption, "encryption", "", "aes-256-xts or none (default: as the pool says, or the source)")
-	f.StringVar(&compression, "compression", "", "s2 or none (default: as the pool says; a clone has none)")
-	f.StringVar(&provisioning, "provisioning", "", "thin or thick: its whole size is set aside (default: as "+
-		"the pool says)")
-	f.BoolVar(&readOnly, "read-only", false, "hosts may not write to it")
-	f.StringToStringVar(&meta, "meta", nil, "key=value pairs to keep with it")
+	w.flags(f)
+	projectFlag(f, &opts.Project)
+	f.StringVar(&opts.Encryption, "encryption", "",
+		"aes-256-xts or none (default: as the pool says, or the source)")
+	f.StringVar(&opts.Compression, "compression", "", "s2 or none (default: as the pool says; a clone has none)")
+	f.StringVar(&opts.Provisioning, "provisioning", "", "thin or thick: its whole size is set aside (default: "+
+		"as the pool says)")
+	f.BoolVar(&opts.ReadOnly, "read-only", false, "hosts may not write to it")
 	c.MarkFlagsMutuallyExclusive("from-snapshot", "from-volume")
 	return c
 }
@@ -182,9 +177,6 @@ func volumeTable(v wire.Volume) table {
 	if v.Project != "" {
 		t.add("PROJECT", v.Project)
 	}
-	if v.Description != "" {
-		t.add("DESCRIPTION", v.Description)
-	}
 	t.add("POOL", v.Pool)
 	t.add("SIZE", fmt.Sprintf("%s (%d bytes)", bytesText(v.Size), v.Size))
 	t.add("HEALTH", v.Health)
@@ -229,17 +221,14 @@ func volumeTable(v wire.Volume) table {
 	for _, h := range v.Hosts {
 		t.add("HOST", h)
 	}
-	for k, x := range v.Metadata {
-		t.add("META", k+"="+x)
-	}
+	t.addWords(v.Description, v.Metadata)
 	t.add("CREATED", v.Created)
 	return t
 }
 
 func volumeUpdate(g *global) *cobra.Command {
-	var name, description string
-	var set map[string]string
-	var unset []string
+	var w newWords
+	var meta newMeta
 	var readOnly bool
 	var provisioning string
 	c := &cobra.Command{
@@ -255,22 +244,10 @@ func volumeUpdate(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			u := wire.VolumeUpdate{Provisioning: provisioning}
-			if cmd.Flags().Changed("name") {
-				u.Name = &name
-			}
-			if cmd.Flags().Changed("description") {
-				u.Description = &description
-			}
+			u := wire.VolumeUpdate{Provisioning: provisioning, Metadata: meta.patch()}
+			w.set(cmd.Flags(), &u.Name, &u.Description)
 			if cmd.Flags().Changed("read-only") {
 				u.ReadOnly = &readOnly
-			}
-			u.Metadata = map[string]*string{}
-			for k, x := range set {
-				u.Metadata[k] = &x
-			}
-			for _, k := range unset {
-				u.Metadata[k] = nil
 			}
 			if v, err = c.UpdateVolume(cmd.Context(), v.ID, u, client.IfMatch(v.ETag)); err != nil {
 				return err
@@ -279,12 +256,10 @@ func volumeUpdate(g *global) *cobra.Command {
 		}),
 	}
 	f := c.Flags()
-	f.StringVar(&name, "name", "", "new name")
-	f.StringVar(&description, "description", "", "words to keep with it instead of the present ones")
+	w.flags(f)
+	meta.flags(f)
 	f.StringVar(&provisioning, "provisioning", "", "thin, or thick: its whole size is set aside")
 	f.BoolVar(&readOnly, "read-only", false, "hosts may not write to it")
-	f.StringToStringVar(&set, "meta", nil, "key=value pairs to add, or to change")
-	f.StringSliceVar(&unset, "unset-meta", nil, "keys of pairs to remove")
 	return c
 }
 
