@@ -122,7 +122,7 @@ func volumeRoutes() []route {
 		show("/v1/tasks/:task", (*Server).getTask),
 		tell("/v1/tasks/:task/cancel", (*Server).cancelTask),
 		list("/v1/events", (*Server).listEvents, "severity", "kind", "subject"),
-		list("/v1/snapshots", (*Server).listSnapshots),
+		list("/v1/snapshots", (*Server).listSnapshots, "schedule"),
 		create("/v1/snapshots", (*Server).createSnapshot),
 		show("/v1/snapshots/:snapshot", (*Server).getSnapshot),
 		change("PATCH", "/v1/snapshots/:snapshot", (*Server).updateSnapshot),

@@ -44,6 +44,12 @@ func (w *world) schedulesOverHTTP(ok func(int, string, string, string, ...string
 	if snap.Schedule != s.ID || !strings.HasPrefix(snap.Name, "auto-2026") || s.LastRun == "" {
 		w.T.Errorf("ran as %+v, made %+v", s, snap)
 	}
+	for query, want := range map[string]int{"?schedule=" + s.ID.String(): 1, "?schedule=" + volume.String(): 0} {
+		var page wire.Page[wire.Snapshot]
+		if ok(200, "GET", "/v1/snapshots"+query, "").into(w.T, &page); len(page.Items) != want {
+			w.T.Errorf("%q finds %+v", query, page.Items)
+		}
+	}
 	etag := r.header.Get("ETag")
 	var changed wire.Schedule
 	ok(200, "PATCH", at, `{"every":"12h","name":"daily","enabled":false,"keep":{"monthly":2},

@@ -14,7 +14,11 @@ func (s *Server) listSnapshots(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Snapshots(c.Request.Context(), p)
+	schedule, err := uuidQuery(c, "schedule")
+	if err != nil {
+		return err
+	}
+	list, err := s.o.Manager.Snapshots(c.Request.Context(), p, schedule)
 	if err != nil {
 		return err
 	}

@@ -25,14 +25,28 @@ func (c *Client) CreateSnapshot(ctx context.Context, opts wire.SnapshotCreate) (
 	return c.snapshot(ctx, call{method: http.MethodPost, path: "/v1/snapshots", body: opts})
 }
 
+// SnapshotListOpts narrows a list of the snapshots of all volumes.
+type SnapshotListOpts struct {
+	ListOpts
+	Schedule cluster.UUID // that has made them; zero: any, and people
+}
+
 // ListSnapshots lists one page of the snapshots of all volumes.
-func (c *Client) ListSnapshots(ctx context.Context, opts ListOpts) (wire.Page[wire.Snapshot], error) {
-	return get[wire.Page[wire.Snapshot]](ctx, c, "/v1/snapshots", opts.query())
+func (c *Client) ListSnapshots(ctx context.Context, opts SnapshotListOpts) (wire.Page[wire.Snapshot], error) {
+	return get[wire.Page[wire.Snapshot]](ctx, c, "/v1/snapshots", opts.query("schedule", given(opts.Schedule)))
+}
+
+// FindSnapshots lists all snapshots that opts do not leave out; the page in opts is not looked at.
+func (c *Client) FindSnapshots(ctx context.Context, opts SnapshotListOpts) ([]wire.Snapshot, error) {
+	return all(ctx, func(o ListOpts) (wire.Page[wire.Snapshot], error) {
+		opts.ListOpts = o
+		return c.ListSnapshots(ctx, opts)
+	})
 }
 
 // AllSnapshots lists the snapshots of all volumes.
 func (c *Client) AllSnapshots(ctx context.Context) ([]wire.Snapshot, error) {
-	return all(ctx, func(o ListOpts) (wire.Page[wire.Snapshot], error) { return c.ListSnapshots(ctx, o) })
+	return c.FindSnapshots(ctx, SnapshotListOpts{})
 }
 
 // AllSnapshotsOf lists the snapshots of a volume, by name; name, when not empty, is the only one wanted.

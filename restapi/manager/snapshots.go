@@ -199,8 +199,9 @@ func (m *Manager) readSnapshot(ctx context.Context, id cluster.UUID,
 	return it, rec, err
 }
 
-// Snapshots lists all snapshots by id.
-func (m *Manager) Snapshots(ctx context.Context, p Page) (wire.Page[wire.Snapshot], error) {
+// Snapshots lists all snapshots by id, only those that a schedule has made when that is not zero.
+func (m *Manager) Snapshots(ctx context.Context, p Page, schedule cluster.UUID) (wire.Page[wire.Snapshot],
+	error) {
 	out := wire.Page[wire.Snapshot]{Items: []wire.Snapshot{}}
 	after, limit, err := p.after("snapshots")
 	if err != nil {
@@ -222,7 +223,7 @@ func (m *Manager) Snapshots(ctx context.Context, p Page) (wire.Page[wire.Snapsho
 			switch {
 			case err != nil:
 				return out, err
-			case !sees(ctx, rec.Project) || rec.Hidden:
+			case !sees(ctx, rec.Project) || rec.Hidden || !schedule.IsZero() && rec.Schedule != schedule:
 			case len(out.Items) == limit:
 				out.Next = cursorAfter("snapshots", out.Items[limit-1].ID.String())
 				return out, nil

@@ -28,7 +28,13 @@ func TestSchedules(t *testing.T) {
 	contains(t, x.run("schedule", "list", "--volume", "disk1"), "hourly", "every 1h", "NEXT")
 	contains(t, x.run("schedule", "show", "hourly"), "LAST", "NEXT")
 	contains(t, x.run("snapshot", "list", "disk1"), "hourly-2026")
-	made := strings.Fields(x.run("snapshot", "list", "disk1", "-o", "name"))[0]
+	contains(t, x.run("snapshot", "list", "--schedule", "hourly"), "hourly-2026")
+	x.fails("leave the volume out", "snapshot", "list", "disk1", "--schedule", "hourly")
+	x.run("snapshot", "create", "disk1", "by-hand")
+	if out := x.run("snapshot", "list", "--schedule", "hourly"); strings.Contains(out, "by-hand") {
+		t.Errorf("what people took is of the schedule: %s", out)
+	}
+	made := strings.Fields(x.run("snapshot", "list", "--schedule", "hourly", "-o", "name"))[0]
 	contains(t, x.run("snapshot", "show", made), "SCHEDULE")
 	contains(t, x.run("schedule", "update", "hourly", "--keep-last", "5", "--name", "often", "--cron",
 		"*/30 * * * *", "--enabled=false", "--meta", "a=b"), "often",
@@ -38,6 +44,7 @@ func TestSchedules(t *testing.T) {
 	x.run("group", "create", "db", "disk1")
 	out = x.run("schedule", "create", "nightly", "--group", "db", "--cron", "30 2 * * *", "--keep-weekly", "4")
 	contains(t, out, "group ", "30 2 * * *", "4 weekly")
+	contains(t, x.run("schedule", "update", "often", "--unset-meta", "by"), "a=b")
 	x.run("schedule", "delete", "often")
 	contains(t, x.run("snapshot", "list", "disk1"), "hourly-2026")
 	x.c.Audit()

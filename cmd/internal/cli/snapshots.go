@@ -50,21 +50,13 @@ func snapshotCreate(g *global) *cobra.Command {
 }
 
 func snapshotList(g *global) *cobra.Command {
-	return &cobra.Command{
+	var schedule string
+	c := &cobra.Command{
 		Use: "list [VOLUME]", Short: "List the snapshots of a volume, or of all volumes",
 		Args:    cobra.MaximumNArgs(1),
-		Example: "  ashlar snapshot list disk1",
+		Example: "  ashlar snapshot list disk1\n  ashlar snapshot list --schedule hourly",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			var list []wire.Snapshot
-			var err error
-			if len(args) == 0 {
-				list, err = c.AllSnapshots(cmd.Context())
-			} else {
-				var v wire.Volume
-				if v, err = findVolume(cmd.Context(), c, args[0]); err == nil {
-					list, err = c.AllSnapshotsOf(cmd.Context(), v.ID, "")
-				}
-			}
+			list, err := listSnapshots(cmd.Context(), c, args, schedule)
 			if err != nil {
 				return err
 			}
@@ -76,6 +68,35 @@ func snapshotList(g *global) *cobra.Command {
 			return g.print(cmd, list, t)
 		}),
 	}
+	c.Flags().StringVar(&schedule, "schedule", "", "only those that this schedule has made: its name, or its "+
+		"id when it is gone")
+	return c
+}
+
+// listSnapshots lists the snapshots of the volume that is named, or of all, or those of a schedule.
+func listSnapshots(ctx context.Context, c *client.Client, volume []string, schedule string) ([]wire.Snapshot,
+	error) {
+	switch {
+	case len(volume) > 0 && schedule != "":
+		return nil, usage("a schedule is of one volume or group: leave the volume out")
+	case len(volume) > 0:
+		v, err := findVolume(ctx, c, volume[0])
+		if err != nil {
+			return nil, err
+		}
+		return c.AllSnapshotsOf(ctx, v.ID, "")
+	case schedule == "":
+		return c.AllSnapshots(ctx)
+	}
+	id, err := cluster.ParseUUID(schedule)
+	if err != nil {
+		x, err := findSchedule(ctx, c, schedule)
+		if err != nil {
+			return nil, err
+		}
+		id = x.ID
+	}
+	return c.FindSnapshots(ctx, client.SnapshotListOpts{Schedule: id})
 }
 
 func snapshotShow(g *global) *cobra.Command {
