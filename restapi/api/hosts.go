@@ -23,7 +23,7 @@ func (s *Server) listHosts(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	hosts, err := s.hosts(c)
+	hosts, err := s.hosts(c, "")
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (s *Server) getHost(c *gin.Context) error {
 	if err := cluster.ValidateNQN("host", nqn); err != nil {
 		return refuse(wire.InvalidField, "host", "%v", err)
 	}
-	hosts, err := s.hosts(c)
+	hosts, err := s.hosts(c, nqn)
 	if err != nil {
 		return err
 	}
@@ -69,9 +69,9 @@ func (s *Server) deleteHost(c *gin.Context) error {
 	return nil
 }
 
-// hosts lists what is known of hosts: who may attach what, and who is connected to which node. A call that
-// was passed on is about the connections to this node.
-func (s *Server) hosts(c *gin.Context) ([]wire.Host, error) {
+// hosts lists what is known of hosts: who may attach what, and who is connected to which node; host, when not
+// empty, is the only one asked for. A call that was passed on is about the connections to this node.
+func (s *Server) hosts(c *gin.Context, host string) ([]wire.Host, error) {
 	own := func(ctx context.Context) (wire.Page[wire.Host], error) {
 		hosts, err := s.o.Manager.Connected(ctx, s.o.Surveyor.Connections())
 		return wire.Page[wire.Host]{Items: hosts}, err
@@ -80,7 +80,7 @@ func (s *Server) hosts(c *gin.Context) ([]wire.Host, error) {
 		part, err := own(c.Request.Context())
 		return part.Items, err
 	}
-	hosts, err := s.o.Manager.Hosts(c.Request.Context())
+	hosts, err := s.o.Manager.Hosts(c.Request.Context(), host)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -16,8 +17,8 @@ import (
 // nothing does not exist for it either.
 
 const (
-	// hostScan is how many records are read at a time when all are looked through.
-	hostScan = 512
+	// hostScan is how many records are read at a time when all are looked through: 1 to 2 MiB.
+	hostScan = 2048
 	// revokedAtOnce is how many records one transaction takes a host from: each is a condition, and a write with
 	// its event.
 	revokedAtOnce = store.MaxOps / 4
@@ -30,11 +31,14 @@ type access struct {
 	shape wire.HostAccess
 }
 
-// Hosts lists the hosts that may attach something, by NQN.
-func (m *Manager) Hosts(ctx context.Context) ([]wire.Host, error) {
+// Hosts lists the hosts that may attach something, by NQN, only the one called host when that is not empty.
+func (m *Manager) Hosts(ctx context.Context, host string) ([]wire.Host, error) {
 	found := make(map[string]*wire.Host)
-	err := m.eachAccess(ctx, func(a access) {
+	err := m.eachAccess(ctx, host, func(a access) {
 		for _, nqn := range a.hosts {
+			if host != "" && nqn != host {
+				continue
+			}
 			if found[nqn] == nil {
 				found[nqn] = &wire.Host{NQN: nqn, Connections: []wire.HostConnection{}}
 			}
@@ -52,9 +56,18 @@ func (m *Manager) Hosts(ctx context.Context) ([]wire.Host, error) {
 	return out, nil
 }
 
-// eachAccess looks at all volumes, then at all snapshots, that the caller sees and hosts may attach.
-func (m *Manager) eachAccess(ctx context.Context, f func(access)) error {
+// eachAccess looks at all volumes, then at all snapshots, that the caller sees and hosts may attach, or a host
+// when it is named. Decoding records is most of the work: those that name no host, or not this one, are left
+// out by their text.
+func (m *Manager) eachAccess(ctx context.Context, host string, f func(access)) error {
+	named := []byte(`"hosts":[`)
+	if host != "" {
+		named = put("", host).Value
+	}
 	volume := func(it store.Item) error {
+		if !bytes.Contains(it.Value, named) {
+			return nil
+		}
 		rec, err := decode[cluster.Volume](it)
 		if err == nil {
 			visit(ctx, drawVolumeAccess(&rec), f)
@@ -62,6 +75,9 @@ func (m *Manager) eachAccess(ctx context.Context, f func(access)) error {
 		return err
 	}
 	snapshot := func(it store.Item) error {
+		if !bytes.Contains(it.Value, named) {
+			return nil
+		}
 		rec, err := decode[cluster.Snapshot](it)
 		if err == nil {
 			visit(ctx, drawSnapshotAccess(&rec), f)
@@ -207,7 +223,7 @@ func (m *Manager) Revoke(ctx context.Context, host string) error {
 		return invalid(err)
 	}
 	var open []Exported
-	if err := m.eachAccess(ctx, func(a access) {
+	if err := m.eachAccess(ctx, host, func(a access) {
 		if slices.Contains(a.hosts, host) {
 			open = append(open, a.of)
 		}
