@@ -59,19 +59,6 @@ func (d *device) purge(ctx context.Context, deleted func(cluster.VolumeKey) bool
 	return n, nil
 }
 
-// PurgeVolume removes everything of one volume from a device, whether or not there is any, and returns when
-// that is durable. The caller is certain that the volume is deleted.
-func (s *Server) PurgeVolume(ctx context.Context, id cluster.DeviceID, v cluster.VolumeKey) error {
-	d := s.find(id)
-	if d == nil {
-		return fmt.Errorf("purge device %d: it is not served here", id)
-	}
-	if err := d.drop(ctx, v); err != nil {
-		return fmt.Errorf("purge device %d: %w", id, err)
-	}
-	return nil
-}
-
 func (d *device) drop(ctx context.Context, v cluster.VolumeKey) error {
 	if err := await(ctx, func(done func(error)) { d.store.DropVolume(v, done) }); err != nil {
 		return fmt.Errorf("drop volume %v: %w", v, err)

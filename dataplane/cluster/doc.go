@@ -32,7 +32,8 @@
 //	hidden/unclaimed/<uuid>                   a snapshot that was taken for a clone which is not made yet
 //	flattening/<uuid>                         a clone that is being flattened
 //	shrinking/<uuid>                          a volume of which something is being cut off
-//	erasures/<uuid>                           Erasure of a volume; restapi only, ends by itself
+//	purges/<vuid>.<generation>[/<pin>]        Purge of a volume that was deleted, or of a snapshot of it, until
+//	                                          devices have given its space back
 //	groups/<uuid>                             Group
 //	groupnames/<name>                         the uuid of the group of that name that is in no project
 //	groupnames/<name>/<project>               and of the one in that project
@@ -48,8 +49,8 @@
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing about data is decided by it
-//	secret                                    Secret: what admits a node to the listeners between nodes
 //	clocks/nodes/<number>                     NodeClock: what time it was for a node, while there are schedules
+//	secret                                    Secret: what admits a node to the listeners between nodes
 //	authority                                 Authority: who issues the nodes' certificates
 //	tokens/<id>                               credentials of the REST API, written and read by restapi only
 //	events/<id>                               what happened, newest first; restapi only, ends by itself

@@ -44,7 +44,7 @@ const (
 	PrefixUnclaimed       = Prefix + "hidden/unclaimed/"
 	PrefixFlattening      = Prefix + "flattening/"
 	PrefixShrinking       = Prefix + "shrinking/"
-	PrefixErasures        = Prefix + "erasures/"
+	PrefixPurges          = Prefix + "purges/"
 
 	PrefixGroups             = Prefix + "groups/"
 	PrefixGroupNames         = Prefix + "groupnames/"
@@ -122,8 +122,14 @@ func KeyHiddenSnapshot(volume, snapshot UUID) string {
 // KeyUnclaimed lists a hidden snapshot that was taken for a clone, and has none yet.
 func KeyUnclaimed(snapshot UUID) string { return PrefixUnclaimed + snapshot.String() }
 
-// KeyErasure is where what is known of an erased volume is kept.
-func KeyErasure(u UUID) string { return PrefixErasures + u.String() }
+// KeyPurge is where what is known of a volume that was deleted is kept or, with the pin that it had, of a
+// snapshot of the volume.
+func KeyPurge(v VolumeKey, pin Seq) string {
+	if pin == 0 {
+		return PrefixPurges + v.String()
+	}
+	return PrefixPurges + v.String() + "/" + pin.String()
+}
 
 // KeyFlattening lists a clone that is being flattened.
 func KeyFlattening(u UUID) string { return PrefixFlattening + u.String() }
@@ -184,14 +190,14 @@ func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uin
 // KeyNodeAlive is the key that a running daemon keeps alive by a lease.
 func KeyNodeAlive(n NodeID) string { return PrefixAlive + strconv.FormatUint(uint64(n), 10) }
 
+// KeyNodeClock is where a node tells its time.
+func KeyNodeClock(n NodeID) string { return PrefixClocks + strconv.FormatUint(uint64(n), 10) }
+
 // KeyToken is where a credential of the REST API lives (its hash, never its secret).
 func KeyToken(id UUID) string { return PrefixTokens + id.String() }
 
 // KeyRequest is where a call of the REST API that bears an idempotency key is remembered.
 func KeyRequest(name string) string { return PrefixRequests + name }
-
-// KeyNodeClock is where a node tells its time.
-func KeyNodeClock(n NodeID) string { return PrefixClocks + strconv.FormatUint(uint64(n), 10) }
 
 // KeyEvent is where an event lives.
 func KeyEvent(id string) string { return PrefixEvents + id }

@@ -293,6 +293,10 @@ type DeviceStats struct {
 	// Bad are the blocks known to be bad now: until their owner has repaired them, or nobody needs them.
 	Bad   uint64      `json:"bad,omitempty"`
 	Scrub *ScrubStats `json:"scrub,omitempty"` // while the device is served
+	// Returning is what deleted volumes still take, in bytes; Purged is how far the device is with them and with
+	// snapshots.
+	Returning uint64  `json:"returning,omitempty"`
+	Purged    *Purged `json:"purged,omitempty"`
 }
 
 // ScrubState is what the scrubbing of a device does.

@@ -238,6 +238,7 @@ func (d *disks) stats() []cluster.DeviceStats {
 			st.Engine, st.VolatileCache = g.Engine.String(), g.VolatileCache
 			s := k.store.Stats()
 			st.Total, st.Free = s.TotalBlocks*cluster.BlockSize, s.FreeBlocks*cluster.BlockSize
+			st.Returning = s.DroppedBlocks * cluster.BlockSize
 			st.Bad, st.Scrub = s.BadVersions, k.scrub.stats()
 		}
 		out = append(out, st)

@@ -251,24 +251,6 @@ func (n *Node) Submit(r *chunk.Request) {
 	}
 }
 
-// Purge removes what devices of this node hold of a volume that is deleted. It names those on which nothing
-// is left, durably; none while this node does not know yet that the volume is deleted.
-func (n *Node) Purge(ctx context.Context, vol cluster.VolumeKey, devices []cluster.DeviceID) (
-	done []cluster.DeviceID, err error,
-) {
-	if s := n.state.Load(); s == nil || !s.Deleted(vol) {
-		return nil, nil
-	}
-	for _, id := range devices {
-		if one := n.chunks.PurgeVolume(ctx, id, vol); one != nil {
-			err = errors.Join(err, one)
-			continue
-		}
-		done = append(done, id)
-	}
-	return done, err
-}
-
 func (n *Node) isLocal(id cluster.DeviceID) bool {
 	s := n.state.Load()
 	return s != nil && s.Map.Devices[id] != nil && s.Map.Devices[id].Node == n.o.Self

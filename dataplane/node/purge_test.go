@@ -6,9 +6,9 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
-// TestADeletedVolumeIsPurgedAndConfirmed: nothing is confirmed of a volume that exists, nor by devices of
-// others; what is confirmed is gone, also after a restart.
-func TestADeletedVolumeIsPurgedAndConfirmed(t *testing.T) {
+// TestADeletedVolumeIsPurged: nothing has ended of a volume that exists, nor on a device that is not served;
+// what has ended is gone, also after a restart.
+func TestADeletedVolumeIsPurged(t *testing.T) {
 	w := newWorld(t, 2, 2)
 	w.startAll(2)
 	vol, cfg := w.create(4 << 20)
@@ -17,30 +17,33 @@ func TestADeletedVolumeIsPurgedAndConfirmed(t *testing.T) {
 	fill(data, 1, 1)
 	w.must(v.Write(t.Context(), data, 0))
 	v.Close()
-	purge := func() []cluster.DeviceID {
-		done, err := w.running[1].node.Purge(t.Context(), vol.Key, []cluster.DeviceID{1})
-		if err != nil { // it is not served yet
-			return nil
-		}
-		return done
+	purge := cluster.PurgeAt{Purge: cluster.Purge{Key: vol.Key}, Revision: 10}
+	ended := func() bool {
+		_, ended := w.running[1].node.Purged(t.Context(), []cluster.PurgeAt{purge})[1].Ended(&purge)
+		return ended
 	}
-	if done := purge(); len(done) != 0 || !w.holds(vol.Key) {
-		t.Fatalf("while it exists: %v", done)
+	w.until("the device has the data", func() bool { return w.running[1].node.disks.holds(vol.Key) })
+	if bytes, ended := w.running[1].node.Purged(t.Context(), []cluster.PurgeAt{purge})[1].Ended(&purge); ended ||
+		bytes == 0 {
+		t.Fatalf("while it exists: %d bytes, ended %v", bytes, ended)
 	}
 	w.ctl.change(func(s *cluster.State) {
 		delete(s.Volumes, vol.Key)
 		delete(s.Owners, vol.Key)
 	})
-	w.until("device 1 confirms", func() bool { return len(purge()) == 1 })
+	w.until("the purge ends on device 1", ended)
 	if w.running[1].node.disks.holds(vol.Key) {
-		t.Error("confirmed, and still there")
+		t.Error("ended, and the volume is still there")
 	}
-	if done, err := w.running[1].node.Purge(t.Context(), vol.Key, []cluster.DeviceID{2}); err == nil {
-		t.Errorf("a device of another node was confirmed: %v", done)
+	if st := w.running[1].node.Stats().Devices[0]; st.Returning != 0 {
+		t.Errorf("ended, and %d bytes are to come back", st.Returning)
+	}
+	if all := w.running[1].node.Purged(t.Context(), []cluster.PurgeAt{purge}); len(all) != 1 {
+		t.Errorf("node 1 speaks for devices of others: %v", all)
 	}
 	w.stop(1)
 	w.start(1)
-	w.until("device 1 is back", func() bool { return len(purge()) == 1 })
+	w.until("device 1 is back", ended)
 	if w.running[1].node.disks.holds(vol.Key) {
 		t.Error("back after a restart")
 	}

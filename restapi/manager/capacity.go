@@ -55,7 +55,7 @@ func (v *view) capacity(p *cluster.Pool, stats map[cluster.NodeID]cluster.NodeSt
 		level = level.Below() // where a relaxed pool keeps its chunks apart
 	}
 	figures := make(map[cluster.DeviceID]cluster.DeviceStats)
-	var used uint64
+	var used, returning uint64
 	for _, m := range members {
 		d := v.Devices[m.Device]
 		if d == nil || d.State != cluster.DeviceOnline {
@@ -64,7 +64,7 @@ func (v *view) capacity(p *cluster.Pool, stats map[cluster.NodeID]cluster.NodeSt
 		f := cluster.DeviceStats{Total: d.Size, Free: d.Size}
 		for _, st := range stats[d.Node].Devices {
 			if st.Device == d.Number {
-				f.Total, f.Free = st.Total, min(st.Free, st.Total)
+				f.Total, f.Free, f.Returning = st.Total, min(st.Free, st.Total), st.Returning
 			}
 		}
 		figures[m.Device] = f
@@ -73,10 +73,12 @@ func (v *view) capacity(p *cluster.Pool, stats map[cluster.NodeID]cluster.NodeSt
 		free[domain] += f.Free
 		weight[domain] += uint64(m.Weight) << weightScale
 		used += f.Total - f.Free
+		returning += min(f.Returning, f.Total-f.Free)
 	}
 	values := func(m map[string]uint64) []uint64 { return slices.Collect(maps.Values(m)) }
 	c := wire.Capacity{Total: usable(values(total), p.Data, p.Width()),
-		Used: used / uint64(p.Width()) * uint64(p.Data)}
+		Used:      used / uint64(p.Width()) * uint64(p.Data),
+		Returning: returning / uint64(p.Width()) * uint64(p.Data)}
 	c.Free = min(c.Total, usable(values(free), p.Data, p.Width()))
 	most := usable(values(weight), 1, p.Width()) // of a domain, by weight
 	for _, m := range members {

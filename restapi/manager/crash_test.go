@@ -244,6 +244,15 @@ func volumeChanges() []change {
 			id := vol(c)
 			return func(ctx context.Context) error { return c.Manager.DeleteVolume(ctx, id, "", false) }
 		}},
+		{"delete and purge", func(c *apitest.Cluster) doer {
+			id := vol(c)
+			return func(ctx context.Context) error {
+				if err := c.Manager.DeleteVolume(ctx, id, "", false); err != nil && !gone(err) {
+					return err
+				}
+				return purge(ctx, c)
+			}
+		}},
 		{"allow a host", func(c *apitest.Cluster) doer {
 			id := vol(c)
 			return func(ctx context.Context) error {
@@ -345,7 +354,7 @@ func policyChanges() []change {
 				if err := c.Manager.EraseVolume(ctx, id, ""); err != nil && !gone(err) {
 					return err
 				}
-				return c.Manager.ConfirmErasure(ctx, id, 1, 2, 3)
+				return purge(ctx, c)
 			}
 		}},
 		{"make a volume thick", func(c *apitest.Cluster) doer {

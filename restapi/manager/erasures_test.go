@@ -1,7 +1,6 @@
 package manager_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -11,19 +10,6 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/store"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
-
-// proofs are the messages of the events about erased volumes.
-func proofs(c *apitest.Cluster) (out []string) {
-	c.T.Helper()
-	list, err := c.Manager.Events(c.T.Context(), manager.Page{}, manager.EventFilter{Kind: "volume.erased"})
-	if err != nil {
-		c.T.Fatal(err)
-	}
-	for _, e := range list.Items {
-		out = append(out, e.Message)
-	}
-	return out
-}
 
 // TestErase: the key goes with the record, devices confirm one after the other, one fails meanwhile, and the
 // event that ends it says all of that.
@@ -45,42 +31,36 @@ func TestErase(t *testing.T) {
 	}
 	c.Audit()
 	id := "erase-" + v.ID.String()
-	if x := taskOf(c, id); x.State != wire.TaskRunning || x.Done != 0 || x.Total != 3 || x.Cancellable {
+	if x := taskOf(c, id); x.State != wire.TaskWaiting || x.Done != 0 || x.Total != 3 || x.Cancellable {
 		t.Errorf("at first: %+v", x)
 	}
 	if _, err := c.Manager.CancelTask(ctx, id); code(err) != wire.NotSupported {
 		t.Errorf("cancelled: %v", err)
 	}
-	list, err := c.Manager.PendingErasures(ctx, 2)
-	if err != nil || len(list) != 1 || !slices.Equal(list[0].Devices, []cluster.DeviceID{2}) {
-		t.Errorf("node 2 is to confirm %+v, %v", list, err)
+	p := &purging{c, t}
+	list := p.look()
+	p.publish(1, cluster.PurgedOf(list, nothingLeft))
+	p.look()
+	if x, got := taskOf(c, id), messages(c, "volume.erased"); x.Done != 1 || len(got) != 0 {
+		t.Errorf("after one device: %+v, %v", x, got)
 	}
-	confirm := func(by ...cluster.DeviceID) {
-		t.Helper()
-		if err := c.Manager.ConfirmErasure(ctx, v.ID, by...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	confirm(1)
-	confirm(1, 99) // again, and one that nobody asked
-	if x := taskOf(c, id); x.Done != 1 || len(proofs(c)) != 0 {
-		t.Errorf("after one device: %+v, %v", x, proofs(c))
-	}
-	extra := c.Device(c.Join(4), 1) // joined later: has nothing of it
+	failed := wire.DeviceUpdate{State: cluster.DeviceFailed}
+	extra := c.Device(c.Join(4), 1)
 	if _, err := c.Manager.ChangePool(ctx, "gold", poolChange(cluster.ChangeAdd, 0, extra), ""); err != nil {
 		t.Fatal(err)
 	}
-	failed := wire.DeviceUpdate{State: cluster.DeviceFailed}
 	if _, err := c.Manager.UpdateDevice(ctx, 3, failed, ""); err != nil {
 		t.Fatal(err)
 	}
-	confirm(2)
-	confirm()
-	got := proofs(c)
+	p.publish(2, cluster.PurgedOf(list, nothingLeft))
+	p.look()
+	p.publish(4, cluster.PurgedOf(list, nothingLeft))
+	p.look()
+	got := messages(c, "volume.erased")
 	if len(got) != 1 {
 		t.Fatalf("proofs: %q", got)
 	}
-	for _, part := range []string{key, `"k1"`, "devices [1 2]", "devices [3] have failed", v.Name} {
+	for _, part := range []string{key, `"k1"`, "devices [1 2 4]", "devices [3] have failed", v.Name} {
 		if !strings.Contains(got[0], part) {
 			t.Errorf("the proof does not say %s: %s", part, got[0])
 		}
@@ -88,8 +68,8 @@ func TestErase(t *testing.T) {
 	if x := taskOf(c, id); x.State != wire.TaskDone {
 		t.Errorf("at the end: %+v", x)
 	}
-	if list, err := c.Manager.PendingErasures(ctx, 2); err != nil || len(list) != 0 {
-		t.Errorf("still asked for: %+v, %v", list, err)
+	if list := p.look(); len(list) != 0 || len(messages(c, "volume.erased")) != 1 {
+		t.Errorf("still asked for: %+v", list)
 	}
 }
 

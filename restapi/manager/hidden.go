@@ -27,8 +27,11 @@ func hideVolume(t *store.Txn, it store.Item, rec cluster.Volume) {
 	t.Blind = append(t.Blind, key) // belongs to the volume alone
 }
 
-// removeVolume adds to a transaction that nothing is left of a volume, whoever owns it now.
-func (m *Manager) removeVolume(ctx context.Context, t *store.Txn, it store.Item, rec *cluster.Volume) error {
+// removeVolume adds to a transaction that nothing is left of a volume, whoever owns it now, but a purge.
+// destroyed is as for deletion.
+func (m *Manager) removeVolume(ctx context.Context, t *store.Txn, it store.Item, rec *cluster.Volume,
+	destroyed *cluster.DestroyedKey) error {
+	leavePurge(t, rec, destroyed)
 	owner := cluster.KeyOwner(rec.Key)
 	t.If = append(t.If, store.Cond{Key: cluster.PrefixHiddenSnapshotsOf(rec.UUID)})
 	t.Delete = append(t.Delete, it.Key, owner)
@@ -124,7 +127,7 @@ func (m *Manager) endHidden(ctx context.Context, key string, id cluster.UUID) er
 		return err
 	}
 	t := store.Txn{If: []store.Cond{{Key: it.Key, Rev: it.Rev}}, Delete: []string{key}, Blind: []string{key}}
-	if err := m.removeVolume(ctx, &t, it, &rec); err != nil {
+	if err := m.removeVolume(ctx, &t, it, &rec, nil); err != nil {
 		return err
 	}
 	_, err = m.store.Commit(ctx, t)

@@ -107,6 +107,8 @@ func undone(k wire.TaskKind) string {
 		return "rotate to another key"
 	case wire.TaskErase:
 		return "the key is destroyed already"
+	case wire.TaskPurge:
+		return "what it is about is deleted already"
 	case wire.TaskShrink:
 		return "the volume has its new size already"
 	}
@@ -116,7 +118,7 @@ func undone(k wire.TaskKind) string {
 // allTasks draws the tasks that the caller sees, by id.
 func (m *Manager) allTasks(ctx context.Context) ([]wire.Task, error) {
 	v, c, err := m.readPools(ctx, store.All(cluster.PrefixSnapshots), store.Key(cluster.KeyClusterKeys),
-		store.All(cluster.PrefixErasures))
+		store.All(cluster.PrefixPurges), store.All(cluster.PrefixAlive))
 	if err != nil {
 		return nil, err
 	}
@@ -138,13 +140,13 @@ func (m *Manager) allTasks(ctx context.Context) ([]wire.Task, error) {
 			out = append(out, revertTask(rec, reverting)...)
 		}
 	}
-	erasures, err := decodeErasures(v.extra[2])
+	purging, err := m.followPurges(ctx, v, v.extra[2], v.extra[3], c.stats)
 	if err != nil {
 		return nil, err
 	}
-	for i := range erasures {
-		if sees(ctx, erasures[i].Project) {
-			out = append(out, eraseTask(&erasures[i]))
+	for i := range purging.list {
+		if x := &purging.list[i]; sees(ctx, x.Project) {
+			out = append(out, purging.task(x))
 		}
 	}
 	if confinedTo(ctx) == "" {

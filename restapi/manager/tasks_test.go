@@ -79,6 +79,9 @@ func TestFlattensAreTasks(t *testing.T) {
 	if x, err := c.Manager.CancelTask(t.Context(), id); err != nil || x.State != wire.TaskDone {
 		t.Errorf("cancelled after its end: %+v, %v", x, err)
 	}
+	if err := purge(t.Context(), c.Cluster); err != nil { // of the snapshot
+		t.Fatal(err)
+	}
 	if ids := listed(c.Cluster); len(ids) != 0 {
 		t.Errorf("done, and listed: %v", ids)
 	}

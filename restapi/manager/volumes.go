@@ -238,7 +238,7 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 		if err != nil {
 			return err
 		}
-		txn, err := m.deletion(ctx, it, &rec, hidden)
+		txn, err := m.deletion(ctx, it, &rec, hidden, nil)
 		if err != nil {
 			return err
 		}
@@ -249,10 +249,10 @@ func (m *Manager) DeleteVolume(ctx context.Context, id cluster.UUID, ifMatch str
 	})
 }
 
-// deletion is the transaction that ends a volume without snapshots for people, or only hides it.
-func (m *Manager) deletion(ctx context.Context, it store.Item, rec *cluster.Volume, hide bool) (
-	txn store.Txn, err error,
-) {
+// deletion is the transaction that ends a volume without snapshots for people, or only hides it. destroyed is
+// the data key that goes with it, nil if that is of no interest.
+func (m *Manager) deletion(ctx context.Context, it store.Item, rec *cluster.Volume, hide bool,
+	destroyed *cluster.DestroyedKey) (txn store.Txn, err error) {
 	snap, err := m.store.Read(ctx, store.Key(cluster.KeyProject(rec.Project)))
 	if err != nil {
 		return txn, err
@@ -265,7 +265,7 @@ func (m *Manager) deletion(ctx context.Context, it store.Item, rec *cluster.Volu
 	}
 	if hide {
 		hideVolume(&txn, it, *rec)
-	} else if err := m.removeVolume(ctx, &txn, it, rec); err != nil {
+	} else if err := m.removeVolume(ctx, &txn, it, rec, destroyed); err != nil {
 		return txn, err
 	}
 	return txn, charge(&txn, snap.One(0), rec.Project, -1, -int64(rec.Size))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -120,6 +121,9 @@ func swapsTxn(swaps []cluster.OwnerSwap, with []cluster.SnapshotAt) (t Txn, err 
 		if s.State == cluster.SnapshotGone {
 			name := s.NameKey()
 			t.Delete, t.Blind = append(t.Delete, key, name), append(t.Blind, name) // the snapshot's alone
+			if err := leavePurge(&t, s, swaps); err != nil {
+				return t, err
+			}
 			continue
 		}
 		if err := s.Validate(); err != nil {
@@ -132,6 +136,20 @@ func swapsTxn(swaps []cluster.OwnerSwap, with []cluster.SnapshotAt) (t Txn, err 
 		t.Put = append(t.Put, Put{Key: key, Value: value})
 	}
 	return t, nil
+}
+
+// leavePurge adds to the transaction that takes a snapshot out of its volume's view list that devices have to
+// give back what only the snapshot saw. One that was never taken, or that people deleted before, is no news.
+func leavePurge(t *Txn, s *cluster.Snapshot, swaps []cluster.OwnerSwap) error {
+	i := slices.IndexFunc(swaps, func(x cluster.OwnerSwap) bool { return x.Volume == s.Key })
+	if i < 0 || s.Pin == 0 || s.Hidden {
+		return nil
+	}
+	value, err := json.Marshal(cluster.Purge{UUID: s.UUID, Name: s.Name, Project: s.Project, Volume: s.Volume,
+		Key: s.Key, Pin: s.Pin, View: swaps[i].Next.View.Version})
+	key := cluster.KeyPurge(s.Key, s.Pin)
+	t.Put, t.Blind = append(t.Put, Put{Key: key, Value: value}), append(t.Blind, key) // the snapshot's alone
+	return err
 }
 
 // checkOwner refuses records that no rule allows. What they say is the gateway's to decide.

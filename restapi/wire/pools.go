@@ -102,6 +102,7 @@ type PoolHealing struct {
 type Capacity struct {
 	Total       uint64 `json:"total_bytes"`
 	Used        uint64 `json:"used_bytes"`
+	Returning   uint64 `json:"returning_bytes"` // of Used, what deleted volumes held and devices are giving back
 	Free        uint64 `json:"free_bytes"`
 	Provisioned uint64 `json:"provisioned_bytes"`
 	Reserved    uint64 `json:"reserved_bytes"` // of Provisioned, what is set aside for thick volumes

@@ -11,6 +11,7 @@ const (
 	TaskShrink    TaskKind = "shrink"    // volume; bytes
 	TaskScrub     TaskKind = "scrub"     // device; percent
 	TaskErase     TaskKind = "erase"     // volume; devices
+	TaskPurge     TaskKind = "purge"     // volume or snapshot; devices
 	TaskRotate    TaskKind = "rotate"    // key; volumes
 )
 

@@ -200,12 +200,21 @@ func poolTable(p wire.Pool) table {
 	}
 	t.add("USABLE", fmt.Sprintf("%.0f %% of what is stored", 100*p.Usable))
 	t.add("TOTAL", bytesText(p.Capacity.Total))
-	t.add("USED", bytesText(p.Capacity.Used))
+	t.add("USED", usedText(p.Capacity))
 	t.add("FREE", bytesText(p.Capacity.Free))
 	t.add("PROVISIONED", provisionedText(p))
 	t.add("VOLUMES ARE", p.Provisioning+" unless they say otherwise")
 	t.add("CREATED", p.Created)
 	return t
+}
+
+// usedText says what of the space is on its way back.
+func usedText(c wire.Capacity) string {
+	text := bytesText(c.Used)
+	if c.Returning > 0 {
+		text += fmt.Sprintf(", of which %s of deleted volumes are being given back", bytesText(c.Returning))
+	}
+	return text
 }
 
 func domainText(p wire.Pool) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
@@ -16,8 +17,9 @@ func taskCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "task", Short: "Long work in the background, and how far it is",
 		Long: "Long work in the background, and how far it is: volumes that are flattened or reverted, pools " +
-			"whose volumes move to other devices, devices that are scrubbed, keys that are rotated. A TASK is " +
-			"its kind and what it works on, such as scrub-3.",
+			"whose volumes move to other devices, devices that are scrubbed, keys that are rotated, and the space " +
+			"of volumes and snapshots that were deleted, which devices give back (purge). A TASK is its kind and " +
+			"what it works on, such as scrub-3.",
 	}
 	c.AddCommand(taskList(g), taskShow(g), taskWait(g), taskCancel(g))
 	return c
@@ -43,7 +45,7 @@ func taskList(g *global) *cobra.Command {
 		}),
 	}
 	c.Flags().StringVar(&kind, "kind", "",
-		"only this kind: flatten, revert, shrink, rebalance, scrub, erase or rotate")
+		"only this kind: flatten, revert, shrink, rebalance, scrub, purge, erase or rotate")
 	c.Flags().StringVar(&o.Subject, "subject", "", "only what works on this: the id of a volume, a pool ...")
 	return c
 }
@@ -111,6 +113,26 @@ func (g *global) awaitTask(cmd *cobra.Command, c *client.Client, kind wire.TaskK
 		return err
 	}
 	return g.print(cmd, x, taskTable(x))
+}
+
+// awaitPurge waits until devices have given back the space of a volume that was deleted, or those have that
+// are there. A purge that has ended is no task any more, but an event.
+func (g *global) awaitPurge(cmd *cobra.Command, c *client.Client, volume cluster.UUID) error {
+	err := g.awaitTask(cmd, c, wire.TaskPurge, volume)
+	if !client.Is(err, wire.NotFound) {
+		return err
+	}
+	told, err := c.ListEvents(cmd.Context(), client.EventListOpts{Kind: "volume.purged",
+		Subject: volume.String()})
+	if err != nil {
+		return err
+	}
+	text := "the volume is kept for its clones; its space comes back with the last of them"
+	if len(told.Items) > 0 {
+		text = told.Items[0].Message
+	}
+	_, err = fmt.Fprintln(cmd.ErrOrStderr(), text)
+	return err
 }
 
 // waitTask shows how far a task is until it does not run any more.

@@ -267,10 +267,11 @@ func volumeDelete(g *global) *cobra.Command {
 	var sure, snapshots, erase, wait bool
 	c := &cobra.Command{
 		Use: "delete VOLUME --yes", Short: "Delete a volume and its data", Args: cobra.ExactArgs(1),
-		Long: "Delete a volume and its data. With --erase its data key is destroyed, too, so that nobody reads " +
-			"what media still hold; every device confirms that nothing of the volume is left, and `ashlar events " +
-			"--kind volume.erased` shows the proof.",
-		Example: "  ashlar volume delete disk1 --yes\n  ashlar volume delete secret --erase --wait --yes",
+		Long: "Delete a volume and its data. It is gone at once; its space comes back in the background, and " +
+			"`ashlar task list --kind purge` shows how far that is. With --erase its data key is " +
+			"destroyed, too, so that nobody reads what media still hold; every device confirms that nothing of the " +
+			"volume is left, and `ashlar events --kind volume.erased` shows the proof.",
+		Example: "  ashlar volume delete disk1 --yes --wait\n  ashlar volume delete secret --erase --wait --yes",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
 			if err != nil {
@@ -280,23 +281,27 @@ func volumeDelete(g *global) *cobra.Command {
 				return usage("this deletes volume %s (%s/%s, %s) and its data for good; repeat with --yes",
 					v.ID, v.Pool, v.Name, bytesText(v.Size))
 			}
+			remove := c.DeleteVolume
 			switch {
 			case erase && snapshots:
 				return usage("delete its snapshots first: they share the key that --erase destroys")
 			case erase:
-				if err := c.EraseVolume(cmd.Context(), v.ID, v.ETag); err != nil || !wait {
-					return err
-				}
-				return g.awaitTask(cmd, c, wire.TaskErase, v.ID)
+				remove = c.EraseVolume
 			case snapshots:
-				return c.DeleteVolumeAndSnapshots(cmd.Context(), v.ID, v.ETag)
+				remove = c.DeleteVolumeAndSnapshots
 			}
-			return c.DeleteVolume(cmd.Context(), v.ID, v.ETag)
+			if err := remove(cmd.Context(), v.ID, v.ETag); err != nil || !wait {
+				return err
+			}
+			if erase {
+				return g.awaitTask(cmd, c, wire.TaskErase, v.ID)
+			}
+			return g.awaitPurge(cmd, c, v.ID)
 		}),
 	}
 	c.Flags().BoolVar(&snapshots, "with-snapshots", false, "delete its snapshots, too")
 	c.Flags().BoolVar(&erase, "erase", false, "destroy the data key of an encrypted volume")
-	c.Flags().BoolVar(&wait, "wait", false, "with --erase: wait until every device has confirmed")
+	c.Flags().BoolVar(&wait, "wait", false, "wait until devices have given its space back")
 	c.Flags().BoolVar(&sure, "yes", false, "yes, delete the data")
 	return c
 }

@@ -48,7 +48,8 @@ type daemon struct {
 	authorityFollowed atomic.Uint64
 	memberTrusts      *x509.CertPool // by the running etcd member
 
-	plane atomic.Pointer[DataPlane] // nil until it is made
+	plane  atomic.Pointer[DataPlane] // nil until it is made
+	purged atomic.Pointer[purged]    // nil until it was looked
 
 	stateMu sync.Mutex
 	state   *State // replaced by update; its Member fields are constant once the node is a member
@@ -197,7 +198,7 @@ func (d *daemon) runPlane(ctx context.Context) error {
 	d.plane.Store(&p)
 	publishing := newGroup(ctx)
 	publishing.start(func(ctx context.Context) error { d.publish(ctx, p); return nil })
-	publishing.start(func(ctx context.Context) error { d.eraseDeleted(ctx, p); return nil })
+	publishing.start(func(ctx context.Context) error { d.followPurges(ctx, p); return nil })
 	defer publishing.stop()
 	return p.Run(ctx)
 }

@@ -26,9 +26,8 @@ type DataPlane interface {
 	Run(ctx context.Context) error
 	// Stats says how devices and volumes are. Any time, from any goroutine.
 	Stats() cluster.NodeStats
-	// Purge removes what devices of this node hold of a deleted volume, and names those on which nothing is
-	// left, durably.
-	Purge(ctx context.Context, vol cluster.VolumeKey, devices []cluster.DeviceID) ([]cluster.DeviceID, error)
+	// Purged says how far the devices of this node are with what was deleted.
+	Purged(ctx context.Context, purges []cluster.PurgeAt) map[cluster.DeviceID]*cluster.Purged
 	Observable
 }
 
@@ -116,6 +115,7 @@ func (d *daemon) publish(ctx context.Context, plane DataPlane) {
 	for n := 1; pause(ctx, statsLook) == nil; n++ {
 		st := plane.Stats()
 		st.Keys, st.Authority = d.keys.Held(), d.authorityFollowed.Load()
+		d.addPurged(&st)
 		now := alarms(st)
 		if n%statsEvery != 0 && reflect.DeepEqual(now, told) {
 			continue
@@ -136,7 +136,8 @@ func (d *daemon) publish(ctx context.Context, plane DataPlane) {
 func alarms(st cluster.NodeStats) cluster.NodeStats {
 	out := cluster.NodeStats{Keys: st.Keys, Authority: st.Authority}
 	for _, d := range st.Devices {
-		out.Devices = append(out.Devices, cluster.DeviceStats{Device: d.Device, Healthy: d.Healthy})
+		out.Devices = append(out.Devices, cluster.DeviceStats{Device: d.Device, Healthy: d.Healthy,
+			Purged: d.Purged})
 	}
 	for _, v := range st.Volumes {
 		out.Volumes = append(out.Volumes, cluster.VolumeStats{Key: v.Key, Epoch: v.Epoch, State: v.State,

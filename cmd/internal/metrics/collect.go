@@ -166,6 +166,7 @@ func (s scrape) store(d *node.DeviceFigures, id string) {
 	s.gauge("ashlar_store_blocks", float64(st.FreeBlocks), id, "free")
 	s.gauge("ashlar_store_blocks", float64(st.LiveBlocks), id, "live")
 	s.gauge("ashlar_store_blocks", float64(st.PendingBlocks), id, "pending")
+	s.gauge("ashlar_store_dropped_blocks", float64(st.DroppedBlocks), id)
 	s.gauge("ashlar_store_tombstones", float64(st.Tombstones), id)
 	s.gauge("ashlar_store_bad_versions", float64(st.BadVersions), id)
 	s.gauge("ashlar_store_map_memory_bytes", float64(st.RAM.Total()), id)

@@ -104,6 +104,7 @@ func deviceFamilies() []family {
 		{"ashlar_device_inflight", gauge, device, "operations submitted and not done"},
 
 		{"ashlar_store_blocks", gauge, "device state", "blocks of 4 KiB: free, live, pending"},
+		{"ashlar_store_dropped_blocks", gauge, device, "of the pending ones, those of deleted volumes"},
 		{"ashlar_store_tombstones", gauge, device, "versions that hold nothing"},
 		{"ashlar_store_bad_versions", gauge, device, "versions known to be bad"},
 		{"ashlar_store_map_memory_bytes", gauge, device, "memory of the map, outside the Go heap"},

@@ -98,7 +98,7 @@ class Cluster:
                         'moved_groups': 0, 'groups': 0, 'copied_bytes': 0},
             'created': CREATED,
             'capacity': {'total_bytes': total, 'used_bytes': 0,
-                         'free_bytes': total,
+                         'returning_bytes': 0, 'free_bytes': total,
                          'provisioned_bytes': sum(sizes),
                          'reserved_bytes': 0}}
 
