@@ -34,8 +34,8 @@ type still struct{ o DataPlaneOptions }
 func (s still) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (s still) Stats() cluster.NodeStats      { return cluster.NodeStats{Node: s.o.Node} }
 func (s still) Figures() node.Figures         { return node.Figures{} }
-func (s still) Purge(context.Context, cluster.VolumeKey, []cluster.DeviceID) ([]cluster.DeviceID, error) {
-	return nil, nil
+func (s still) Purged(context.Context, []cluster.PurgeAt) map[cluster.DeviceID]*cluster.Purged {
+	return nil
 }
 func (s still) Associations() []nvmet.Association { return nil }
 func (s still) Space(context.Context, cluster.VolumeKey, uint32) ([]node.DeviceSpace, error) {
@@ -436,8 +436,8 @@ func (s stuck) Run(context.Context) error {
 func (s stuck) Stats() cluster.NodeStats { return cluster.NodeStats{} }
 
 func (s stuck) Figures() node.Figures { return node.Figures{} }
-func (s stuck) Purge(context.Context, cluster.VolumeKey, []cluster.DeviceID) ([]cluster.DeviceID, error) {
-	return nil, nil
+func (s stuck) Purged(context.Context, []cluster.PurgeAt) map[cluster.DeviceID]*cluster.Purged {
+	return nil
 }
 func (s stuck) Associations() []nvmet.Association { return nil }
 func (s stuck) Space(context.Context, cluster.VolumeKey, uint32) ([]node.DeviceSpace, error) {
