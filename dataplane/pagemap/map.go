@@ -73,7 +73,8 @@ type Notes struct {
 // Usage tells how space is used.
 func (m *Map) Usage() Usage {
 	u := Usage{Total: m.alloc.total, Free: m.alloc.nfree, Live: m.live, Dropped: m.dropped,
-		Tombstones: m.tombs, Bad: m.bad, Notes: m.notes, Chunks: m.t.chunks.used, Gone: m.gone + uint64(len(m.drops))}
+		Tombstones: m.tombs, Bad: m.bad, Notes: m.notes, Chunks: m.t.chunks.used,
+		Gone: m.gone + uint64(len(m.drops))}
 	if m.snap != nil {
 		u.Gone += m.snap.gone
 	}

@@ -129,12 +129,8 @@ func TestStories(t *testing.T) {
 				st, _ := m.Volume(r.Vol)
 				return fmt.Sprintf("%d blocks, %d pinned, %d reclaimable, %d free\n", st.Blocks, st.Pinned,
 					st.Reclaimable, m.Usage().Free)
-			case "leaving":
-				return leaving(m, r.Vol)
-			case "survey":
-				return survey(m, r.Vol)
-			case "show":
-				return dump(m)
+			case "leaving", "survey", "show":
+				return inspect(m, d.Cmd, r.Vol)
 			default:
 				t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
 			}
@@ -144,6 +140,17 @@ func TestStories(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+// inspect prints what a command asks for.
+func inspect(m *Map, what string, vol cluster.VolumeKey) string {
+	switch what {
+	case "leaving":
+		return leaving(m, vol)
+	case "survey":
+		return survey(m, vol)
+	}
+	return dump(m)
 }
 
 // leaving prints what of a volume is on its way back.

@@ -56,9 +56,9 @@ func (m *Manager) Hosts(ctx context.Context, host string) ([]wire.Host, error) {
 	return out, nil
 }
 
-// eachAccess looks at all volumes, then at all snapshots, that the caller sees and hosts may attach, or a host
-// when it is named. Decoding records is most of the work: those that name no host, or not this one, are left
-// out by their text.
+// eachAccess looks at all volumes, then at all snapshots, that the caller sees and hosts may attach, or a
+// host when it is named. Decoding records is most of the work: those that name no host, or not this one, are
+// left out by their text.
 func (m *Manager) eachAccess(ctx context.Context, host string, f func(access)) error {
 	named := []byte(`"hosts":[`)
 	if host != "" {

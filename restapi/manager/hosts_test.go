@@ -16,7 +16,7 @@ func TestOneHost(t *testing.T) {
 	const host = "nqn.2014-08.org.example:<a>&\"b/ö"
 	c.Volume(1, "mine")
 	c.Volume(2, "others")
-	c.Volume(3, "nobody's")
+	c.Volume(3, "hidden")
 	for id, nqn := range map[int]string{1: host, 2: host + "c"} {
 		if _, _, err := c.Manager.Allow(t.Context(), manager.OfVolume(apitest.UUID(id)), nqn, ""); err != nil {
 			t.Fatal(err)
