@@ -122,12 +122,20 @@ func (c *Cinder) EndSnapshot(ctx context.Context, id string) error {
 	return c.DeleteSnapshot(ctx, id)
 }
 
-// Calls counts the calls of the cluster's API that cinder-volume has begun so far.
-func (c *Cinder) Calls() (n int, err error) {
-	text, err := os.ReadFile(filepath.Join(c.LogDir(), cinderVolume+".log"))
-	for _, endpoint := range strings.Split(c.site.Endpoints, ",") {
-		began := "Starting new HTTP connection (1): " + strings.TrimPrefix(endpoint, "http://")
-		n += bytes.Count(text, []byte(began))
+// Calls counts the calls of the cluster's API that the services cinder-volume have begun so far, each for
+// itself.
+func (c *Cinder) Calls() (each []int, err error) {
+	for _, service := range c.site.volumeServices() {
+		text, err := os.ReadFile(filepath.Join(c.LogDir(), service+".log"))
+		if err != nil {
+			return nil, err
+		}
+		n := 0
+		for _, endpoint := range strings.Split(c.site.Endpoints, ",") {
+			began := "Starting new HTTP connection (1): " + strings.TrimPrefix(endpoint, "http://")
+			n += bytes.Count(text, []byte(began))
+		}
+		each = append(each, n)
 	}
-	return n, err
+	return each, nil
 }

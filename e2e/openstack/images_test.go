@@ -7,15 +7,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	model "github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/e2e/cluster"
 	"github.com/ashlar-storage/ashlar/e2e/loophost"
 	"github.com/ashlar-storage/ashlar/e2e/openstack"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
-// library is a cloud that has images.
+// otherPool is one that only the second backend has.
+const otherPool = "other"
+
+// inFirst are extra specs of volumes in the first backend.
+func inFirst() map[string]string { return map[string]string{"volume_backend_name": "ashlar-1"} }
+
+// library is a cloud that has images, and two backends.
 type library struct {
 	cloud
 	*openstack.Glance
@@ -25,18 +33,25 @@ type library struct {
 // goes through this machine, with a stand-in for its kernel (package loophost).
 func TestImages(t *testing.T) {
 	host := loophost.Start(t)
-	storage := cluster.Start(t, cluster.Options{DiskSize: 2 * gib})
+	parity := 1
+	storage := cluster.Start(t, cluster.Options{DiskSize: 2 * gib, Pools: []wire.PoolCreate{
+		{Name: cluster.PoolName, Parity: &parity}, {Name: otherPool, Parity: &parity}}})
 	var endpoints []string
 	for _, n := range storage.Nodes {
 		endpoints = append(endpoints, n.REST)
 	}
 	l := library{cloud: cloud{cluster: storage, Cinder: openstack.Start(t, openstack.Options{
 		Endpoints: endpoints, Token: storage.Token, Pool: cluster.PoolName, Host: host, Images: true,
+		Second: cluster.PoolName + "," + otherPool,
 	})}}
 	l.Glance = openstack.StartGlance(t, l.Cinder)
+	if err := l.Specify(t.Context(), inFirst()); err != nil {
+		t.Fatal(err)
+	}
 	t.Run("an image is a volume", l.imageIsVolume)
 	t.Run("an image is downloaded once", l.imageIsCached)
 	t.Run("a volume is copied to an image", l.volumeIsCopied)
+	t.Run("a volume moves", l.volumeMoves)
 	t.Run("clones get independent", l.clonesGetIndependent)
 }
 
@@ -45,8 +60,9 @@ func (l library) imageIsVolume(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), openstack.Patience)
 	defer cancel()
 	// Glance has several stores, and Cinder tells which one by the type of the volume.
-	store := map[string]string{"image_service:store_id": "volumes"}
-	if err := l.CreateTypeWith(ctx, "master", store); err != nil {
+	specs := inFirst()
+	specs["image_service:store_id"] = "volumes"
+	if err := l.CreateTypeWith(ctx, "master", specs); err != nil {
 		t.Fatal(err)
 	}
 	v, err := l.CreateVolumeOfType(ctx, "master", 1, "master")
@@ -77,13 +93,7 @@ func (l library) imageIsVolume(t *testing.T) {
 	if err := l.DeleteImage(ctx, image); err != nil {
 		t.Fatal(err)
 	}
-	l.cluster.Eventually("Glance has the image's volume deleted", func() error {
-		if _, err := l.Show(ctx, kept[0].String()); err == nil {
-			return errors.New("it is there")
-		}
-		return nil
-	})
-	l.expectGone(t, kept[0].String())
+	l.isGone(t, kept[0].String())
 	l.expectData(ctx, t, made.ID, data)
 	if err := l.Delete(ctx, made.ID); err != nil {
 		t.Fatal(err)
@@ -184,6 +194,63 @@ func (l library) clonesGetIndependent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// volumeMoves migrates a volume to another backend of its pool, where nothing is copied, and to another pool,
+// where Cinder copies it. It goes by another id then.
+func (l library) volumeMoves(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), openstack.Patience)
+	defer cancel()
+	v, data := l.create(t, "moving", 1), random(8<<20)
+	l.put(ctx, t, v.ID, data)
+	if err := l.CreateType(ctx, "movable", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Retype(ctx, v.ID, "movable"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Migrate(ctx, v.ID, "vm@ashlar-2#"+cluster.PoolName); err != nil {
+		t.Fatal(err)
+	}
+	l.expectSize(t, v.ID, 1)
+	l.expectData(ctx, t, v.ID, data)
+	if err := l.Migrate(ctx, v.ID, "vm@ashlar-2#"+otherPool); err != nil {
+		t.Fatal(err)
+	}
+	l.isGone(t, v.ID)
+	l.expectData(ctx, t, v.ID, data)
+	there, err := l.cluster.API.AllVolumes(ctx, "", otherPool)
+	if err != nil || len(there) != 1 || len(there[0].Hosts) > 0 {
+		t.Fatalf("volumes in the other pool: %+v, %v; should be one that no host has", there, err)
+	}
+	snap := l.snap(t, v.ID, "there")
+	l.put(ctx, t, v.ID, bytes.Repeat([]byte{0x5a}, len(data)))
+	if err := l.Revert(ctx, v.ID, snap.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Extend(ctx, v.ID, 2); err != nil {
+		t.Fatal(err)
+	}
+	l.expectData(ctx, t, v.ID, data)
+	if size := l.cluster.Volume(there[0].ID).Size; size != 2*gib {
+		t.Errorf("the volume has %d bytes in the cluster, should have 2 GiB", size)
+	}
+	if err := errors.Join(l.DeleteSnapshot(ctx, snap.ID), l.Delete(ctx, v.ID)); err != nil {
+		t.Fatal(err)
+	}
+	l.expectGone(t, there[0].ID.String())
+}
+
+// isGone waits for the end of a volume of the cluster that Cinder does not tell of.
+func (l library) isGone(t *testing.T, id string) {
+	t.Helper()
+	l.cluster.Eventually("Cinder has deleted volume "+id, func() error {
+		all, err := l.cluster.API.AllVolumes(t.Context(), "", "")
+		if slices.ContainsFunc(all, func(v wire.Volume) bool { return v.ID == parse(t, id) }) {
+			err = errors.New("it is there")
+		}
+		return err
+	})
 }
 
 // clonesOf lists the volumes that began as a volume.

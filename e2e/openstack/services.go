@@ -27,8 +27,9 @@ type site struct {
 	Endpoints string // of the cluster's API, separated by commas
 	Token     string // of the cluster's API
 	Pool      string
-	Second    string // pool of a second backend; empty: there is none
+	Second    string // pools of a second backend; empty: there is none
 	Idle      bool
+	Pair      bool // that there are two services cinder-volume
 	Images    bool
 	Connector bool   // that nova-compute and cinder-backup have the connector of Ashlar
 	Flatten   bool   // that clones are made independent
@@ -274,12 +275,28 @@ func (s *site) startCinder(ctx context.Context, p *processes, root string) error
 	return p.wait(ctx, "cinder-api", tcpListening(s.Ports.Cinder))
 }
 
-// cinderVolume is the service that calls the driver.
-const cinderVolume = "cinder-volume"
+// cinderVolume is the service that calls the driver; cinderVolume2 another one that shares its work.
+const (
+	cinderVolume  = "cinder-volume"
+	cinderVolume2 = "cinder-volume-2"
+)
+
+// volumeServices are those that there are.
+func (s *site) volumeServices() []string {
+	if s.Pair {
+		return []string{cinderVolume, cinderVolume2}
+	}
+	return []string{cinderVolume}
+}
 
 // startOneOfCinder starts a service, with the driver of this tree.
 func (s *site) startOneOfCinder(p *processes, root, name string) error {
-	return p.start(name, s.python(root), s.command(root, name, "--config-file", s.path("cinder.conf"))...)
+	config := []string{"--config-file", s.path("cinder.conf")}
+	argv := s.command(root, name, config...)
+	if name == cinderVolume2 {
+		argv = s.command(root, cinderVolume, append(config, "--config-file", s.path("second.conf"))...)
+	}
+	return p.start(name, s.python(root), argv...)
 }
 
 // python is the environment of services that find the packages of this tree.

@@ -89,7 +89,13 @@ func (c *Cinder) ManageableSnapshots(ctx context.Context) ([]ManageableSnapshot,
 }
 
 // place is the backend as Cinder names it, the pool included.
-func (c *Cinder) place() string { return "vm@" + c.site.Backend() + "#" + c.site.Pool }
+func (c *Cinder) place() string {
+	host := "vm"
+	if c.site.Pair {
+		host = "pair"
+	}
+	return host + "@" + c.site.Backend() + "#" + c.site.Pool
+}
 
 // ManageSnapshot takes over a snapshot that somebody took of a volume of Cinder, and waits for it.
 func (c *Cinder) ManageSnapshot(ctx context.Context, volumeID, sourceID string) (Snapshot, error) {

@@ -2,7 +2,9 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/qos"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumetypes"
@@ -33,6 +35,27 @@ func (c *Cinder) CreateTypeWith(ctx context.Context, name string, specs map[stri
 	if err := volumetypes.Create(ctx, c.admin,
 		volumetypes.CreateOpts{Name: name, ExtraSpecs: specs}).Err; err != nil {
 		return fmt.Errorf("create volume type %s: %w", name, err)
+	}
+	return nil
+}
+
+// Specify gives volumes without a type extra specs: those of the type that Cinder takes for them.
+func (c *Cinder) Specify(ctx context.Context, specs map[string]string) error {
+	pages, err := volumetypes.List(c.admin, volumetypes.ListOpts{}).AllPages(ctx)
+	if err != nil {
+		return fmt.Errorf("volume types: %w", err)
+	}
+	types, err := volumetypes.ExtractVolumeTypes(pages)
+	if err != nil {
+		return fmt.Errorf("volume types: %w", err)
+	}
+	i := slices.IndexFunc(types, func(t volumetypes.VolumeType) bool { return t.Name == "__DEFAULT__" })
+	if i < 0 {
+		return errors.New("volume types: there is no default")
+	}
+	opts := volumetypes.ExtraSpecsOpts(specs)
+	if err := volumetypes.CreateExtraSpecs(ctx, c.admin, types[i].ID, opts).Err; err != nil {
+		return fmt.Errorf("extra specs of the default type: %w", err)
 	}
 	return nil
 }

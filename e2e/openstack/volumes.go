@@ -125,6 +125,23 @@ func (c *Cinder) Delete(ctx context.Context, id string) error {
 	return err
 }
 
+// Migrate moves a detached volume to a pool (host@backend#pool), and waits until it is there.
+func (c *Cinder) Migrate(ctx context.Context, id, pool string) error {
+	body := map[string]any{"os-migrate_volume": map[string]string{"host": pool}}
+	if err := c.post(ctx, body, nil, "volumes", id, "action"); err != nil {
+		return fmt.Errorf("migrate volume %s to %s: %w", id, pool, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	return c.procs.wait(ctx, fmt.Sprintf("volume %s to be in %s", id, pool), func(ctx context.Context) error {
+		v, err := volumes.Get(ctx, c.admin, id).Extract()
+		if err == nil && (v.Host != pool || v.Status != "available") {
+			err = fmt.Errorf("it is %s, in %s", v.Status, v.Host)
+		}
+		return err
+	})
+}
+
 // Attach gives a volume to a host, in the three steps of Nova: reserve, connect, complete.
 func (c *Cinder) Attach(ctx context.Context, volumeID string, to Connector) (Attachment, error) {
 	a, err := c.Reserve(ctx, volumeID)
