@@ -22,6 +22,7 @@ type ports struct {
 // site is what the templates of the configuration files see.
 type site struct {
 	State     string // directory of everything that goes away with Stop, on tmpfs where there is one
+	Instances string // nova/instances in it, by a name that is not below /dev: disks there are LVM's to Nova
 	Root      bool   // whether we run as root, whom mariadbd refuses unless told
 	Ports     ports
 	Endpoints string // of the cluster's API, separated by commas
@@ -100,6 +101,9 @@ func (s *site) Backends() []string {
 	}
 	return names
 }
+
+// FixedKey is the one that Cinder and Nova encrypt with, where there is nobody who keeps keys.
+func (s *site) FixedKey() string { return strings.Repeat("5a", 32) }
 
 // List is the value of an option that has several.
 func (s *site) List(values []string) string { return strings.Join(values, ",") }

@@ -32,6 +32,7 @@ uwsgi-plugin-python3
 # nova-compute-kvm means QEMU for x86 only; with it, emulation works as well.
 NOVA_PACKAGES="
 cinder-backup
+genisoimage
 glance-api
 libvirt-daemon-system
 nova-api

@@ -108,6 +108,10 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 		o.Plan = NewPlan(t)
 	}
 	s := o.Plan.site
+	s.Instances = filepath.Join(logs, "instances")
+	if err := os.Symlink(s.path("nova/instances"), s.Instances); err != nil {
+		return nil, "", err
+	}
 	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
 	s.Second, s.Pair, s.Idle, s.Images = o.Second, o.Pair, o.Idle, o.Images
 	if o.Host != nil {
