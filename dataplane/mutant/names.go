@@ -95,7 +95,7 @@ const (
 	FlattenSkips     Name = "flatten-skips"     // a flatten leaves out what it cannot copy now
 	FlattenKept      Name = "flatten-kept"      // a flatten goes on behind a revert where it was
 	SparseUnnoticed  Name = "sparse-unnoticed"  // an owner of a clone does not note that a page holds something
-	PassedBehind     Name = "passed-behind"     // a clone is passed for blocks that its parent does not show in it
+	PassedBehind     Name = "passed-behind"     // a clone is passed for blocks behind its parent's end
 	PassedHeld       Name = "passed-held"       // a clone is passed for pages in which it holds something
 	ParentUnlocked   Name = "parent-unlocked"   // a block is written while its parent is read
 	CutOpen          Name = "cut-open"          // hosts may change what a shrink cuts off

@@ -123,7 +123,7 @@ type change struct {
 type doer = func(ctx context.Context) error
 
 func changes() []change {
-	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), renaming(),
+	return slices.Concat(mapChanges(), poolChanges(), volumeChanges(), policyChanges(), keyChanges(), renaming(),
 		snapshotChanges(), cloneChanges(), hiddenChanges(), groupChanges(), scheduleChanges(),
 		shrinkChanges(), smallChanges(), credentialChanges())
 }
@@ -325,7 +325,7 @@ func snapshotChanges() []change {
 	}
 }
 
-func policyChanges() []change {
+func keyChanges() []change {
 	return []change{
 		{"wrap the authority", func(c *apitest.Cluster) doer {
 			if _, err := c.Manager.Authority(c.T.Context()); err != nil {
@@ -357,6 +357,11 @@ func policyChanges() []change {
 				return purge(ctx, c)
 			}
 		}},
+	}
+}
+
+func policyChanges() []change {
+	return []change{
 		{"make a volume thick", func(c *apitest.Cluster) doer {
 			c.Pool()
 			id := c.Volume(1, "v1").ID
