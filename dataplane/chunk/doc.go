@@ -76,12 +76,13 @@
 //	                     u64 for every pin, 2 * u64 for every interval
 //	0x9a    Inherit      back: count * 4096 bytes of blocks, then count block records (state and CRC only)
 //
-// Inherit is no request to a device: the owner of a clone asks the owner of its parent for blocks as of the
-// pin W. The page field is the number of the first one in the volume; what is absent there is data of zeroes.
-// The blocks are raw, as they lie in rows: those of an encrypted volume are ciphertext. (Of a compressed
-// one they are unpacked, and sealed one by one.) NotMine: not owned there, or not to be had in time; IOError:
-// lost for good. With 1 in the residency field the sender knows the parent of that volume, and may be answered
-// Passed: nothing of these pages is held here, and the parent shows in all of the blocks.
+// Inherit is no request to a device: the owner of a clone asks the owner of its parent for blocks as of
+// the pin W. The page field is the number of the first one in the volume; what is absent there is data of
+// zeroes. The blocks are raw, as they lie in rows: those of an encrypted volume are ciphertext. (Of a
+// compressed one they are unpacked, and sealed one by one.) NotMine: not owned there, or not to be had in
+// time; IOError: lost for good. With 1 in the residency field the sender knows the parent of that volume,
+// and may be answered Passed: nothing of these pages is held here, and the parent shows in all of the
+// blocks.
 //
 //	block record, 20 bytes
 //	0     8     12    14     16      17  20

@@ -34,8 +34,8 @@ func (l *Levels) First(page uint64, parent Ancestor) Ancestor {
 	return parent
 }
 
-// Pass notes that nobody before an ancestor holds anything of a page. Of too many pages none is remembered any
-// more.
+// Pass notes that nobody before an ancestor holds anything of a page. Of too many pages none is
+// remembered any more.
 func (l *Levels) Pass(page uint64, to Ancestor) {
 	if l.first == nil {
 		l.first = make(map[uint64]Ancestor)

@@ -18,11 +18,12 @@ import (
 //	                            |
 //	                            '--> Peers --> node of the parent's owner: Inherit --> lent --> its engine
 //
-// Where the parent is a clone itself, and holds nothing in these pages, its parent is asked at once, and so on
-// (engine.Levels); one that holds something there asks its own for the rest. Blocks are passed on as they lie
-// in rows: a clone has its parent's data key, and the place of a block is the same in both. (A compressed parent
-// unpacks what it lends, and seals the blocks as they would lie in rows that are not.) No lease is asked
-// for: what is seen as of a pin never changes, and devices refuse an owner that others have replaced.
+// Where the parent is a clone itself, and holds nothing in these pages, its parent is asked at once, and
+// so on (engine.Levels); one that holds something there asks its own for the rest. Blocks are passed on as
+// they lie in rows: a clone has its parent's data key, and the place of a block is the same in both. (A
+// compressed parent unpacks what it lends, and seals the blocks as they would lie in rows that are not.)
+// No lease is asked for: what is seen as of a pin never changes, and devices refuse an owner that others
+// have replaced.
 
 // Peers carries to the gateways of other nodes requests, each of which comes back through its Completer
 // exactly once, and the steps of group snapshots (Gateway.GroupStep). When a step fails, it may have been
