@@ -20,9 +20,7 @@ func (w *world) ask(n byte, state cluster.SnapshotState) {
 			Size: 1 << 20}
 	}
 	x.State = state
-	w.record.Revision += 10 // a revision of its own; the owner record keeps its
-	x.Revision = w.record.Revision
-	w.record.Revision -= 10
+	x.Revision = max(x.Revision, w.record.Revision+9) + 1 // one of its own; the owner record keeps its
 	w.snaps[snapID(n)] = x
 	w.mu.Unlock()
 	w.watch()

@@ -378,7 +378,7 @@ func (l links) SwapOwner(_ context.Context, _ cluster.VolumeKey, rev int64,
 	}
 	l.w.record = cluster.OwnerAt{Owner: next.Clone(), Revision: rev + 1}
 	for _, x := range with {
-		if x.Revision = rev + 1; x.State == cluster.SnapshotGone {
+		if x.Revision = max(x.Revision, rev) + 1; x.State == cluster.SnapshotGone {
 			delete(l.w.snaps, x.UUID)
 			continue
 		}
