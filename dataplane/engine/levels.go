@@ -50,13 +50,19 @@ func (l *Levels) Pass(page uint64, to Ancestor) {
 func (l *Levels) Forget(page uint64) { delete(l.first, page) }
 
 // Passes reports that a read of the clone, as it is and as of any pin, is one of the same blocks of its
-// parent: the clone holds nothing of their pages. False when that is not known.
+// parent: the clone holds nothing of their pages, and the parent shows in these as a whole, for Levels
+// remembers pages. False when that is not known.
 func (e *Engine) Passes(first, blocks uint64) bool {
-	if e.mode != modeServing || first+blocks > e.cfg.Parent && !e.cfg.Mutant.Is(mutant.PassedBehind) {
+	page := e.geo.PageBlocks()
+	end := (first + blocks + page - 1) / page * page
+	if e.cfg.Mutant.Is(mutant.PassedBehind) {
+		end = first + blocks
+	}
+	if e.mode != modeServing || end > e.cfg.Parent {
 		return false
 	}
-	for page := first / e.geo.PageBlocks(); page*e.geo.PageBlocks() < first+blocks; page++ {
-		if !e.bare(page) && !e.cfg.Mutant.Is(mutant.PassedHeld) {
+	for p := first / page; p*page < end; p++ {
+		if !e.bare(p) && !e.cfg.Mutant.Is(mutant.PassedHeld) {
 			return false
 		}
 	}
