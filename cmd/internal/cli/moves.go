@@ -11,7 +11,7 @@ func volumeMove(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "move VOLUME --to NODE", Short: "Have another node serve a volume", Args: cobra.ExactArgs(1),
 		Long: "Have another node serve a volume, under the eyes of its hosts: their multipath goes on by way of " +
-			"that node, after a pause of milliseconds. Data does not move.",
+			"that node, after a pause of milliseconds as a rule. Data does not move.",
 		Example: "  ashlar volume move disk1 --to node2",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
 			v, err := findVolume(cmd.Context(), c, args[0])
