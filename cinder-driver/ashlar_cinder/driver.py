@@ -482,10 +482,13 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
 
     def _pool_stats(self, pool):
         conf = self.configuration
+        # The scheduler fills a pool to the last block, and then a node may
+        # fail: what rebuilding it takes is not offered.
+        free = max(pool.free_bytes - pool.rebuild_reserve_bytes, 0)
         return {
             'pool_name': pool.name,
             'total_capacity_gb': _gib(pool.total_bytes),
-            'free_capacity_gb': _gib(pool.free_bytes),
+            'free_capacity_gb': _gib(free),
             'provisioned_capacity_gb': _gib(pool.provisioned_bytes),
             'total_volumes': pool.volumes,
             'reserved_percentage': conf.reserved_percentage,
@@ -505,6 +508,7 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
             'ashlar_code': pool.code,
             'ashlar_data': pool.data,
             'ashlar_parity': pool.parity,
+            'ashlar_domain': pool.domain,
             'ashlar_encryption': pool.encryption,
             'ashlar_compression': pool.compression,
         }

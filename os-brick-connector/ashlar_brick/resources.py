@@ -42,11 +42,13 @@ class Pool:
     code: str
     data: int
     parity: int
+    domain: str
     encryption: str
     compression: str
     volumes: int
     total_bytes: int
     free_bytes: int
+    rebuild_reserve_bytes: int
     provisioned_bytes: int
 
     @classmethod
@@ -56,11 +58,14 @@ class Pool:
                    code=_member(answer, 'code', str),
                    data=_member(answer, 'data', int),
                    parity=_member(answer, 'parity', int),
+                   domain=_member(answer, 'domain', str),
                    encryption=_member(answer, 'encryption', str),
                    compression=_member(answer, 'compression', str),
                    volumes=_member(answer, 'volumes', int),
                    total_bytes=_member(room, 'total_bytes', int),
                    free_bytes=_member(room, 'free_bytes', int),
+                   rebuild_reserve_bytes=_member(
+                       room, 'rebuild_reserve_bytes', int),
                    provisioned_bytes=_member(room, 'provisioned_bytes', int))
 
 

@@ -41,6 +41,22 @@ func usable(domains []uint64, data, width int) uint64 {
 	return 0
 }
 
+// rebuildReserve is the user bytes that fit less when one of the domains is gone, whichever costs most.
+// Volumes that leave so much unwritten can be rebuilt on the others. Where these are too few for a page,
+// nothing is rebuilt before there is a new one, and room kept for it would be of no use: 0.
+func rebuildReserve(domains []uint64, data, width int) uint64 {
+	if len(domains) == 0 {
+		return 0
+	}
+	// The largest domain holds the most, and the order of the others is the same without it.
+	largest := slices.Index(domains, slices.Max(domains))
+	rest := usable(slices.Delete(slices.Clone(domains), largest, largest+1), data, width)
+	if rest == 0 {
+		return 0
+	}
+	return usable(domains, data, width) - rest
+}
+
 // weightScale keeps fractions of small weights; all weights of a pool together stay below 2^39.
 const weightScale = 20
 
@@ -78,7 +94,8 @@ func (v *view) capacity(p *cluster.Pool, stats map[cluster.NodeID]cluster.NodeSt
 	values := func(m map[string]uint64) []uint64 { return slices.Collect(maps.Values(m)) }
 	c := wire.Capacity{Total: usable(values(total), p.Data, p.Width()),
 		Used:      used / uint64(p.Width()) * uint64(p.Data),
-		Returning: returning / uint64(p.Width()) * uint64(p.Data)}
+		Returning: returning / uint64(p.Width()) * uint64(p.Data),
+		Rebuild:   rebuildReserve(values(total), p.Data, p.Width())}
 	c.Free = min(c.Total, usable(values(free), p.Data, p.Width()))
 	most := usable(values(weight), 1, p.Width()) // of a domain, by weight
 	for _, m := range members {

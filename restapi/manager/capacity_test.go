@@ -54,6 +54,37 @@ func TestUsableIsFeasible(t *testing.T) {
 	})
 }
 
+// TestRebuildReserve: what is left free is enough for the pages of any one domain, and not one page too much.
+func TestRebuildReserve(t *testing.T) {
+	for _, x := range []struct {
+		domains     []uint64
+		data, width int
+		want        uint64
+	}{
+		{nil, 1, 3, 0},
+		{[]uint64{100, 100, 100}, 1, 3, 0}, // nowhere to rebuild
+		{[]uint64{100, 100, 100, 100}, 1, 3, 33},
+		{[]uint64{100, 100, 100, 100, 100, 100, 100}, 4, 6, 64},
+		{[]uint64{10, 100, 10, 10}, 1, 2, 15}, // 30 with the large one, 15 without
+	} {
+		if got := rebuildReserve(x.domains, x.data, x.width); got != x.want {
+			t.Errorf("rebuildReserve(%v, %d, %d) = %d, not %d", x.domains, x.data, x.width, got, x.want)
+		}
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		width := rapid.IntRange(1, 8).Draw(rt, "width")
+		domains := rapid.SliceOfN(rapid.Uint64Range(1, 1000), width+1, 12).Draw(rt, "domains")
+		whole, reserve := usable(domains, 1, width), rebuildReserve(domains, 1, width)
+		least := whole
+		for i := range domains {
+			least = min(least, usable(slices.Delete(slices.Clone(domains), i, i+1), 1, width))
+		}
+		if whole-reserve != least {
+			rt.Fatalf("%d of %d may be written; without one of %v %d fit", whole-reserve, whole, domains, least)
+		}
+	})
+}
+
 // TestCapacity: published figures replace sizes, and failed devices hold nothing.
 func TestCapacity(t *testing.T) {
 	v := &view{Map: &cluster.Map{Nodes: map[cluster.NodeID]*cluster.Node{},

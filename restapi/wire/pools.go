@@ -106,6 +106,9 @@ type Capacity struct {
 	Free        uint64 `json:"free_bytes"`
 	Provisioned uint64 `json:"provisioned_bytes"`
 	Reserved    uint64 `json:"reserved_bytes"` // of Provisioned, what is set aside for thick volumes
+	// Rebuild is the room that the loss of the largest failure domain costs; 0 where too few would be left to
+	// rebuild on.
+	Rebuild uint64 `json:"rebuild_reserve_bytes"`
 }
 
 // PoolBalance is what the newest group table of a pool gives to its devices.

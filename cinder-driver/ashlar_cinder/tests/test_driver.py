@@ -277,7 +277,7 @@ class StatsTest(base.TestCase):
                           stats['storage_protocol'],
                           stats['shared_targets']))
         default, fast = stats['pools']
-        self.assertEqual(('default', 100.0, 100.0, 0.0, 0),
+        self.assertEqual(('default', 100.0, 90.0, 0.0, 0),
                          (default['pool_name'], default['total_capacity_gb'],
                           default['free_capacity_gb'],
                           default['provisioned_capacity_gb'],
@@ -294,9 +294,10 @@ class StatsTest(base.TestCase):
                           fast['thick_provisioning_support'],
                           fast['online_extend_support'],
                           fast['multiattach'], fast['QoS_support']))
-        self.assertEqual(('replica', 1, 1, 'none', 'none'),
+        self.assertEqual(('replica', 1, 1, 'node', 'none', 'none'),
                          (fast['ashlar_code'], fast['ashlar_data'],
-                          fast['ashlar_parity'], fast['ashlar_encryption'],
+                          fast['ashlar_parity'], fast['ashlar_domain'],
+                          fast['ashlar_encryption'],
                           fast['ashlar_compression']))
 
     def test_no_made_up_figures_when_the_api_is_away(self):

@@ -201,7 +201,7 @@ func poolTable(p wire.Pool) table {
 	t.add("USABLE", fmt.Sprintf("%.0f %% of what is stored", 100*p.Usable))
 	t.add("TOTAL", bytesText(p.Capacity.Total))
 	t.add("USED", usedText(p.Capacity))
-	t.add("FREE", bytesText(p.Capacity.Free))
+	t.add("FREE", freeText(p.Capacity))
 	t.add("PROVISIONED", provisionedText(p))
 	t.add("VOLUMES ARE", p.Provisioning+" unless they say otherwise")
 	t.add("CREATED", p.Created)
@@ -213,6 +213,18 @@ func usedText(c wire.Capacity) string {
 	text := bytesText(c.Used)
 	if c.Returning > 0 {
 		text += fmt.Sprintf(", of which %s of deleted volumes are being given back", bytesText(c.Returning))
+	}
+	return text
+}
+
+// freeText says what of the space a rebuild needs, and when there is too little for one.
+func freeText(c wire.Capacity) string {
+	text := bytesText(c.Free)
+	switch {
+	case c.Rebuild > c.Free:
+		text += fmt.Sprintf("; too little to rebuild the largest failure domain (%s)", bytesText(c.Rebuild))
+	case c.Rebuild > 0:
+		text += fmt.Sprintf(", of which the largest failure domain needs %s to be rebuilt", bytesText(c.Rebuild))
 	}
 	return text
 }

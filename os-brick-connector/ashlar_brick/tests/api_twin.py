@@ -100,7 +100,8 @@ class Cluster:
             'capacity': {'total_bytes': total, 'used_bytes': 0,
                          'returning_bytes': 0, 'free_bytes': total,
                          'provisioned_bytes': sum(sizes),
-                         'reserved_bytes': 0}}
+                         'reserved_bytes': 0,
+                         'rebuild_reserve_bytes': total // 10}}
 
     def show_volume(self, volume_id):
         volume = self.volumes.get(volume_id)
