@@ -20,9 +20,15 @@ type Figures struct {
 	Served    uint64        // take-overs that went on to let hosts in
 	Ended     uint64        // times that a volume was given up
 	Volumes   []VolumeFigures
-	// Pools sums up what was done for the volumes of a pool, those that are gone from here included: it only
-	// ever grows.
-	Pools map[string]*stats.IO
+	Pools     []PoolFigures
+}
+
+// PoolFigures sums up what was done for the volumes of a pool, those that are gone from here included: it only
+// ever grows.
+type PoolFigures struct {
+	ID   cluster.PoolID
+	Name string
+	IO   stats.IO
 }
 
 // VolumeFigures is what the present session of an owned volume has counted, and how it is now.
@@ -50,17 +56,22 @@ func (g *Gateway) Figures() Figures {
 	f := Figures{Lease: time.Duration(g.validUntil.Load() - g.now()), Renewed: c.renewed.Load(),
 		Unrenewed: c.unrenewed.Load(), Taken: c.taken.Load(), Failed: c.failed.Load(), Served: c.served.Load(),
 		Ended: c.ended.Load()}
+	known := g.known()
 	b := &g.books
 	b.Lock()
 	defer b.Unlock()
-	f.Pools = make(map[string]*stats.IO, len(b.past))
-	for name, io := range b.past {
-		sum := *io
-		f.Pools[name] = &sum
+	sums := make(map[*pool]*stats.IO, len(known))
+	for _, p := range known {
+		f.Pools = append(f.Pools, PoolFigures{ID: p.id, Name: p.name, IO: p.past})
+	}
+	for i, p := range f.Pools {
+		sums[known[p.ID]] = &f.Pools[i].IO
 	}
 	for s := range b.open {
 		f.Volumes = append(f.Volumes, s.figures())
-		at(f.Pools, s.v.pool).Merge(&f.Volumes[len(f.Volumes)-1].IO)
+		if sum := sums[s.v.pool]; sum != nil { // else the volume goes, and its pool has gone
+			sum.Merge(&f.Volumes[len(f.Volumes)-1].IO)
+		}
 	}
 	return f
 }
@@ -70,7 +81,6 @@ func (g *Gateway) Figures() Figures {
 type books struct {
 	sync.Mutex
 	open map[*session]struct{}
-	past map[string]*stats.IO // of sessions that have ended, by pool
 }
 
 func (b *books) enter(s *session) {
@@ -87,28 +97,18 @@ func (b *books) enter(s *session) {
 func (b *books) leave(s *session) {
 	b.Lock()
 	defer b.Unlock()
-	if b.past == nil {
-		b.past = make(map[string]*stats.IO)
-	}
 	delete(b.open, s)
 	s.mu.Lock()
-	at(b.past, s.v.pool).Merge(&s.io)
+	s.v.pool.past.Merge(&s.io)
 	s.mu.Unlock()
 	s.v.session.CompareAndSwap(s, nil)
-}
-
-func at(pools map[string]*stats.IO, name string) *stats.IO {
-	if pools[name] == nil {
-		pools[name] = new(stats.IO)
-	}
-	return pools[name]
 }
 
 func (s *session) figures() VolumeFigures {
 	v := s.v
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return VolumeFigures{Key: v.key, UUID: v.uuid, Pool: v.pool, Epoch: s.epoch, Serving: s.serving.Load(),
+	return VolumeFigures{Key: v.key, UUID: v.uuid, Pool: v.pool.name, Epoch: s.epoch, Serving: s.serving.Load(),
 		Size: v.blocks.Load() * cluster.LBASize, InFlight: s.ops - s.io.Ops(), IO: s.io,
 		Counters: s.eng.Counters, State: s.eng.Stats()}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"testing"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/engine"
 	"github.com/ashlar-storage/ashlar/dataplane/stats"
 )
@@ -11,7 +12,8 @@ import (
 // and when it ends after that.
 func TestAPoolForgetsNothing(t *testing.T) {
 	s := heldSession()
-	s.v.pool, s.eng = "gold", new(engine.Engine)
+	s.v.pool, s.eng = &pool{id: 1, name: "gold"}, new(engine.Engine)
+	s.v.g.mu.known = map[cluster.PoolID]*pool{1: s.v.pool}
 	h := &hostIO{s: s}
 	h.op = engine.Op{Kind: engine.Write, Sectors: 8, Tag: h}
 	s.count([]*engine.Op{&h.op})
@@ -22,11 +24,11 @@ func TestAPoolForgetsNothing(t *testing.T) {
 	}
 	s.v.g.books.enter(s)
 	s.v.g.mu.volumes = nil
-	if f := s.v.g.Figures(); f.Pools["gold"][stats.Write].Ops() != 2 || len(f.Volumes) != 1 {
+	if f := s.v.g.Figures(); f.Pools[0].IO[stats.Write].Ops() != 2 || len(f.Volumes) != 1 {
 		t.Errorf("deleted: %+v", f)
 	}
 	s.v.g.books.leave(s)
-	if f := s.v.g.Figures(); f.Pools["gold"][stats.Write].Ops() != 2 || len(f.Volumes) != 0 {
+	if f := s.v.g.Figures(); f.Pools[0].IO[stats.Write].Ops() != 2 || len(f.Volumes) != 0 {
 		t.Errorf("%+v", f)
 	}
 }

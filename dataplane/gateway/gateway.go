@@ -12,7 +12,6 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/lease"
-	"github.com/ashlar-storage/ashlar/dataplane/placement"
 )
 
 // Chunks carries out chunk requests on any device of the cluster. Each comes back through its Completer
@@ -101,17 +100,13 @@ type Gateway struct {
 	validUntil atomic.Int64 // of the lease, nanoseconds since start
 	counts     counts
 	books      books
-
-	bounds struct { // of pools
-		sync.Mutex
-		pools map[string]*throttle
-	}
+	bounds     sync.Mutex // is held to change limits
 
 	mu struct {
 		sync.Mutex
 		state   *cluster.State
 		volumes map[cluster.VolumeKey]*Volume
-		tables  map[string][]*placement.Table // of every pool, by number
+		known   map[cluster.PoolID]*pool // replaced, not changed
 		holder  *lease.Holder
 		silent  map[cluster.NodeID]time.Time // nodes that refuse connections, since when
 		met     map[cluster.NodeID]time.Time // when a node was first connected to
@@ -132,9 +127,7 @@ func New(o Options) *Gateway {
 		due: make(chan *Volume, dueMost)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.attracting.well = make(map[cluster.NodeID]time.Time)
-	g.bounds.pools = make(map[string]*throttle)
 	g.mu.volumes = make(map[cluster.VolumeKey]*Volume)
-	g.mu.tables = make(map[string][]*placement.Table)
 	g.mu.silent = make(map[cluster.NodeID]time.Time)
 	g.mu.probing = make(map[cluster.NodeID]bool)
 	g.mu.met = make(map[cluster.NodeID]time.Time)
@@ -167,11 +160,12 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	for key, rec := range s.Volumes {
 		v := g.mu.volumes[key]
 		if v == nil {
-			if len(g.mu.tables[rec.Pool]) == 0 {
+			p := s.Map.Pools[rec.Pool]
+			if p == nil || len(g.mu.known[p.ID].tables) == 0 {
 				firstErr = fmt.Errorf("volume %s: pool %q does not exist or has no group table", rec.Name, rec.Pool)
 				continue
 			}
-			g.mu.volumes[key] = newVolume(g, rec, s.Map.Pools[rec.Pool])
+			g.mu.volumes[key] = newVolume(g, rec, p, g.mu.known[p.ID])
 			continue
 		}
 		v.encryption.Store(rec.Encryption)
@@ -272,64 +266,6 @@ func (g *Gateway) announce(v *Volume) {
 		case <-g.ctx.Done():
 		}
 	})
-}
-
-// followPools computes the group tables of new pools and of changes of known ones, and names the sessions
-// whose pool has changed. A pool's history is only ever appended to, so a table that was computed stays
-// right. g.mu is held.
-func (g *Gateway) followPools(s *cluster.State) (moved []*session, err error) {
-	changed := make(map[string]bool)
-	for name, p := range s.Map.Pools {
-		for len(g.mu.tables[name]) <= len(p.Changes) {
-			known := g.mu.tables[name]
-			t, failed := nextTable(p, known)
-			if failed != nil {
-				err = fmt.Errorf("group table %d of pool %q: %w", len(known), name, failed)
-				break
-			}
-			g.mu.tables[name] = append(known, t)
-			changed[name] = true
-		}
-	}
-	for _, v := range g.mu.volumes {
-		if ses := v.session.Load(); ses != nil && changed[v.pool] {
-			moved = append(moved, ses)
-		}
-	}
-	return moved, err
-}
-
-// nextTable is the first table of a pool, or the fold of its next change.
-func nextTable(p *cluster.Pool, known []*placement.Table) (*placement.Table, error) {
-	if n := len(known); n > 0 {
-		return known[n-1].Fold(p.Changes[n-1])
-	}
-	first := *p
-	first.Changes = nil
-	return placement.New(&first)
-}
-
-// tables are the group tables of a volume's pool by number.
-func (g *Gateway) tables(v *Volume) map[uint32]*placement.Table {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	out := make(map[uint32]*placement.Table)
-	for _, t := range g.mu.tables[v.pool] {
-		out[t.Number()] = t
-	}
-	return out
-}
-
-// Shares tells which part of a pool's data every device is to have, 0 to 1; nil for a pool that it does not
-// know.
-func (g *Gateway) Shares(pool string) map[cluster.DeviceID]float64 {
-	g.mu.Lock()
-	tables := g.mu.tables[pool]
-	g.mu.Unlock()
-	if len(tables) == 0 {
-		return nil
-	}
-	return tables[len(tables)-1].Shares()
 }
 
 // Volume finds a volume; nil when there is none.

@@ -116,16 +116,17 @@ func (g *Gateway) followQoS(s *cluster.State) {
 		}
 	}
 	for _, v := range g.volumes() {
-		rec, p := s.Volumes[v.key], s.Map.Pools[v.pool]
+		rec, p := s.Volumes[v.key], s.Map.Pools[v.pool.name]
 		if rec == nil || p == nil {
 			continue
 		}
 		g.limit(v, limits(p.VolumeQoS(rec), 1, 1), !p.TotalQoS().None())
 	}
-	for name, t := range g.bounds.pools {
-		if p := s.Map.Pools[name]; p != nil {
+	known := g.known()
+	for name, p := range s.Map.Pools {
+		if k := known[p.ID]; k != nil && k.throttle != nil {
 			total := limits(p.TotalQoS(), max(own[name], 1), max(owned[name], 1))
-			t.change(func(s *qos.Scheduler) { s.Limit(total) })
+			k.throttle.change(func(s *qos.Scheduler) { s.Limit(total) })
 		}
 	}
 }
@@ -141,12 +142,10 @@ func (g *Gateway) limit(v *Volume, l qos.Limits, shared bool) {
 		}
 		return
 	case f == nil:
-		t := g.bounds.pools[v.pool]
-		if t == nil {
-			t = newThrottle(g)
-			g.bounds.pools[v.pool] = t
+		if v.pool.throttle == nil {
+			v.pool.throttle = newThrottle(g)
 		}
-		f = &flow{t, t.s.NewFlow()}
+		f = &flow{v.pool.throttle, v.pool.throttle.s.NewFlow()}
 	}
 	f.t.change(func(s *qos.Scheduler) { s.LimitFlow(f.f, l) })
 	v.flow.Store(f)

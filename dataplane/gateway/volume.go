@@ -33,7 +33,7 @@ type Volume struct {
 	g    *Gateway
 	key  cluster.VolumeKey
 	uuid cluster.UUID
-	pool string
+	pool *pool
 	shape
 	blocks     atomic.Uint64           // of 512 B
 	session    atomic.Pointer[session] // nil: not the owner
@@ -61,10 +61,10 @@ type shape struct {
 	compressed bool
 }
 
-func newVolume(g *Gateway, rec *cluster.Volume, pool *cluster.Pool) *Volume {
-	v := &Volume{g: g, key: rec.Key, uuid: rec.UUID, pool: pool.Name, shape: shape{code: pool.Code,
-		minColumns: pool.MinColumns, compressed: rec.Compression != ""}}
-	v.geometry, v.geoErr = stripe.New(pool)
+func newVolume(g *Gateway, rec *cluster.Volume, policy *cluster.Pool, in *pool) *Volume {
+	v := &Volume{g: g, key: rec.Key, uuid: rec.UUID, pool: in, shape: shape{code: policy.Code,
+		minColumns: policy.MinColumns, compressed: rec.Compression != ""}}
+	v.geometry, v.geoErr = stripe.New(policy)
 	v.blocks.Store(rec.Size / cluster.LBASize)
 	v.encryption.Store(rec.Encryption)
 	v.parent.Store(rec.Parent)

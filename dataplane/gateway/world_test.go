@@ -69,6 +69,7 @@ type policies struct {
 	order  *cluster.Move
 
 	locality *cluster.Locality // of its pool
+	anew     bool              // the pool was deleted, and made again without device 1
 }
 
 func key() cluster.VolumeKey { return cluster.VolumeKey{VUID: 1, Generation: 1} }
@@ -129,6 +130,9 @@ func (w *world) state() *cluster.State {
 		m.Voters.Nodes = append(m.Voters.Nodes, n)
 		pool.Members = append(pool.Members, cluster.Member{Device: d, Weight: 1,
 			Domain: fmt.Sprintf("az/rack/%d", n)})
+	}
+	if w.anew {
+		pool.ID, pool.Members = 2, pool.Members[1:]
 	}
 	s := &cluster.State{Map: m, Revision: w.record.Revision, Volumes: map[cluster.VolumeKey]*cluster.Volume{},
 		Owners: map[cluster.VolumeKey]*cluster.OwnerAt{}}

@@ -13,7 +13,7 @@ type promises map[cluster.DeviceID]map[cluster.VolumeKey]uint64
 // promisesOf is what devices owe to thick volumes: of every page its chunks, spread as the newest group table
 // of the pool spreads them. Chance puts a few more chunks here and a few less there; what finds no room on
 // its device goes to another.
-func promisesOf(s *cluster.State, shares func(pool string) map[cluster.DeviceID]float64) promises {
+func promisesOf(s *cluster.State, shares func(cluster.PoolID) map[cluster.DeviceID]float64) promises {
 	var out promises
 	known := make(map[string]map[cluster.DeviceID]float64)
 	for key, v := range s.Volumes {
@@ -22,7 +22,7 @@ func promisesOf(s *cluster.State, shares func(pool string) map[cluster.DeviceID]
 			continue
 		}
 		if known[v.Pool] == nil {
-			known[v.Pool] = shares(v.Pool)
+			known[v.Pool] = shares(p.ID)
 		}
 		pages := (v.Size + p.PageSize() - 1) / p.PageSize()
 		blocks := float64(pages) * float64(p.Width()) * float64(p.ChunkSize/cluster.BlockSize)

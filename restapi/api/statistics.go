@@ -16,7 +16,7 @@ import (
 // go; false: this node counts nothing of that.
 type Observer interface {
 	VolumeStatistics(id cluster.UUID, since time.Duration) (wire.Statistics, bool)
-	PoolStatistics(name string, since time.Duration) (wire.Statistics, bool)
+	PoolStatistics(id cluster.PoolID, since time.Duration) (wire.Statistics, bool)
 	DeviceStatistics(id cluster.DeviceID, since time.Duration) (wire.Statistics, bool)
 }
 
@@ -103,7 +103,7 @@ func (s *Server) getPoolStatistics(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	own, ok := s.o.Observer.PoolStatistics(p.Name, since)
+	own, ok := s.o.Observer.PoolStatistics(p.ID, since)
 	if !ok {
 		own = nobody()
 	}

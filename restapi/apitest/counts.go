@@ -24,7 +24,7 @@ func (n *Counts) VolumeStatistics(id cluster.UUID, since time.Duration) (wire.St
 }
 
 // PoolStatistics implements api.Observer.
-func (n *Counts) PoolStatistics(_ string, since time.Duration) (wire.Statistics, bool) {
+func (n *Counts) PoolStatistics(_ cluster.PoolID, since time.Duration) (wire.Statistics, bool) {
 	return n.statistics(since), true
 }
 

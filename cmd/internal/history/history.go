@@ -35,7 +35,7 @@ type History struct {
 	mu sync.Mutex
 	// Guarded by mu. What is not on this node any more is not in here.
 	volumes map[cluster.UUID]*stats.Series
-	pools   map[string]*stats.Series
+	pools   map[cluster.PoolID]*stats.Series
 	devices map[cluster.DeviceID]*stats.Series
 }
 
@@ -71,9 +71,10 @@ func (h *History) Record(at int64, f *node.Figures) {
 			keep(volumes, h.volumes, v.UUID).Record(at, &v.IO)
 		}
 	}
-	pools := make(map[string]*stats.Series, len(f.Gateway.Pools))
-	for name, io := range f.Gateway.Pools {
-		keep(pools, h.pools, name).Record(at, io)
+	pools := make(map[cluster.PoolID]*stats.Series, len(f.Gateway.Pools))
+	for i := range f.Gateway.Pools {
+		p := &f.Gateway.Pools[i]
+		keep(pools, h.pools, p.ID).Record(at, &p.IO)
 	}
 	devices := make(map[cluster.DeviceID]*stats.Series, len(f.Devices))
 	for i := range f.Devices {
@@ -111,13 +112,14 @@ func (h *History) VolumeStatistics(id cluster.UUID, since time.Duration) (wire.S
 }
 
 // PoolStatistics implements api.Observer.
-func (h *History) PoolStatistics(name string, since time.Duration) (wire.Statistics, bool) {
+func (h *History) PoolStatistics(id cluster.PoolID, since time.Duration) (wire.Statistics, bool) {
 	f, _ := h.o.Figures()
-	io := f.Gateway.Pools[name]
-	if io == nil {
-		return wire.Statistics{}, false
+	for i := range f.Gateway.Pools {
+		if p := &f.Gateway.Pools[i]; p.ID == id {
+			return statistics(h, &h.pools, id, &p.IO, since), true
+		}
 	}
-	return statistics(h, &h.pools, name, io, since), true
+	return wire.Statistics{}, false
 }
 
 // DeviceStatistics implements api.Observer.

@@ -25,7 +25,7 @@ func TestAnHour(t *testing.T) {
 	step := func() {
 		v.IO[stats.Write].Count(4096, 100_000, true)
 		f.Gateway.Volumes = []gateway.VolumeFigures{v}
-		f.Gateway.Pools = map[string]*stats.IO{"gold": &v.IO}
+		f.Gateway.Pools = []gateway.PoolFigures{{ID: 4, Name: "gold", IO: v.IO}}
 		f.Devices[0].Disk.Write = v.IO[stats.Write]
 		record()
 	}
@@ -44,7 +44,7 @@ func TestAnHour(t *testing.T) {
 	if st, ok := h.VolumeStatistics(id, 10*time.Second); !ok || len(st.Samples) != 1 {
 		t.Errorf("ten seconds: %+v", st.Samples)
 	}
-	if st, ok := h.PoolStatistics("gold", time.Hour); !ok || len(st.Samples) != 3 {
+	if st, ok := h.PoolStatistics(4, time.Hour); !ok || len(st.Samples) != 3 {
 		t.Errorf("pool: %+v", st)
 	}
 	if st, ok := h.DeviceStatistics(7, time.Hour); !ok || st.Totals.Write.Bytes != 4*4096 {
@@ -52,6 +52,11 @@ func TestAnHour(t *testing.T) {
 	}
 	if _, ok := h.DeviceStatistics(8, time.Hour); ok {
 		t.Error("a device that is not open counts")
+	}
+
+	f.Gateway.Pools = []gateway.PoolFigures{{ID: 5, Name: "gold"}} // the pool was deleted, and made anew
+	if st, _ := h.PoolStatistics(5, time.Hour); st.Totals.Write.Operations != 0 || len(st.Samples) != 0 {
+		t.Errorf("a pool of the same name: %+v", st)
 	}
 
 	f.Gateway.Volumes = nil // another node takes it over

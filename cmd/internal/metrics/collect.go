@@ -113,8 +113,9 @@ func (s scrape) flow(prefix string, f *stats.Flow, from, step int, labels ...str
 }
 
 func (s scrape) pools(f *node.Figures) {
-	for name, io := range f.Gateway.Pools {
-		s.io("ashlar_pool_", io, fineFrom, fineStep, name)
+	for i := range f.Gateway.Pools {
+		p := &f.Gateway.Pools[i]
+		s.io("ashlar_pool_", &p.IO, fineFrom, fineStep, p.Name)
 	}
 }
 

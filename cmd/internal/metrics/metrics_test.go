@@ -61,7 +61,7 @@ func busy() node.Figures {
 		Peers: map[cluster.NodeID]bool{2: true}}
 	f.Gateway.Volumes = []gateway.VolumeFigures{{Key: key, UUID: cluster.UUID{1}, Pool: "gold", Serving: true,
 		Size: 1 << 30, IO: io}}
-	f.Gateway.Pools = map[string]*stats.IO{"gold": &io}
+	f.Gateway.Pools = []gateway.PoolFigures{{ID: 1, Name: "gold", IO: io}}
 	f.Devices = []node.DeviceFigures{{Device: 7, Open: true}, {Device: 8}}
 	return f
 }
