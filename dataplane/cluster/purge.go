@@ -21,6 +21,7 @@ type Purge struct {
 	// Destroyed is of a volume that was erased: such a record stays for a while when it has Ended (RFC 3339).
 	Destroyed *DestroyedKey `json:"destroyed,omitempty"`
 	Ended     string        `json:"ended,omitempty"`
+	Confirmed int           `json:"confirmed,omitempty"` // devices, when it has ended
 }
 
 // DestroyedKey tells of a data key that went with its volume, so that devices hold nothing but noise.

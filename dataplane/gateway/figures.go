@@ -23,8 +23,8 @@ type Figures struct {
 	Pools     []PoolFigures
 }
 
-// PoolFigures sums up what was done for the volumes of a pool, those that are gone from here included: it only
-// ever grows.
+// PoolFigures sums up what was done for the volumes of a pool, those that are gone from here included: it
+// only ever grows.
 type PoolFigures struct {
 	ID   cluster.PoolID
 	Name string

@@ -8,9 +8,9 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/stats"
 )
 
-// pool is what a gateway keeps of a pool. Pools are told apart by their numbers: when one was deleted, another
-// may be made of the same name, with other tables, other limits, and nothing counted. The volumes of a pool
-// that is gone, which are on their way out, keep what there was.
+// pool is what a gateway keeps of a pool. Pools are told apart by their numbers: when one was deleted,
+// another may be made of the same name, with other tables, other limits, and nothing counted. The volumes of
+// a pool that is gone, which are on their way out, keep what there was.
 type pool struct {
 	id       cluster.PoolID
 	name     string

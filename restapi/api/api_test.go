@@ -357,6 +357,10 @@ func refusedPooling(_ string) []refusal {
 		{"more than the pool holds", "POST", volumes, `{"name":"n","pool":"gold","size_bytes":1099511627776,` +
 			`"provisioning":"thick"}`, nil, 409, wire.PoolOvercommitted, ""},
 		{"update no pool", "PATCH", pools + "/tin", `{"overcommit_ratio":2}`, nil, 404, wire.NotFound, ""},
+		{"delete no pool", "DELETE", pools + "/tin", "", nil, 404, wire.NotFound, ""},
+		{"delete a pool with a volume", "DELETE", pools + "/gold", "", nil, 409, wire.PoolNotEmpty, ""},
+		{"delete a pool by old ETag", "DELETE", pools + "/gold", "", []string{"If-Match", `"1"`}, 412,
+			wire.PreconditionFailed, "If-Match"},
 		{"no such pool", "GET", pools + "/tin", "", nil, 404, wire.NotFound, ""},
 		{"balance of no pool", "GET", pools + "/tin/balance", "", nil, 404, wire.NotFound, ""},
 	}

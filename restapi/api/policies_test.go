@@ -7,7 +7,7 @@ import (
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 )
 
-// policies makes the calls about encryption and limits.
+// policies makes the calls about encryption and limits, and ends a pool.
 func (w *world) policies(ok func(int, string, string, string, ...string) reply) {
 	w.encryptOverHTTP(ok)
 	w.boundOverHTTP(ok)
@@ -15,6 +15,8 @@ func (w *world) policies(ok func(int, string, string, string, ...string) reply) 
 	w.provisionOverHTTP(ok)
 	w.moveOverHTTP(ok)
 	w.settleOverHTTP(ok)
+	r := ok(201, "POST", "/v1/pools", `{"name":"tin","parity":0}`)
+	ok(204, "DELETE", "/v1/pools/tin", "", "If-Match", r.header.Get("ETag"))
 }
 
 // settleOverHTTP says which nodes are to serve volumes.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"net/url"
 
 	"github.com/gin-gonic/gin"
@@ -50,6 +51,14 @@ func (s *Server) updatePool(c *gin.Context) error {
 		return err
 	}
 	return answer(c, p)
+}
+
+func (s *Server) deletePool(c *gin.Context) error {
+	if err := s.o.Manager.DeletePool(c.Request.Context(), param(c, "pool"), ifMatch(c)); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	return nil
 }
 
 func (s *Server) changePool(c *gin.Context) error {

@@ -59,6 +59,8 @@ func kind(code wire.Code) (status int, title string) {
 		return http.StatusConflict, "Nobody could administer the cluster any more"
 	case wire.QuotaExceeded:
 		return http.StatusConflict, "The project may not use more"
+	case wire.PoolNotEmpty:
+		return http.StatusConflict, "The pool holds something"
 	case wire.PoolOvercommitted:
 		return http.StatusConflict, "The pool does not take more"
 	case wire.KeyMissing:

@@ -91,6 +91,7 @@ func clusterRoutes() []route {
 		create("/v1/pools", (*Server).createPool),
 		show("/v1/pools/:pool", (*Server).getPool),
 		change("PATCH", "/v1/pools/:pool", (*Server).updatePool),
+		change("DELETE", "/v1/pools/:pool", (*Server).deletePool),
 		show("/v1/pools/:pool/balance", (*Server).getPoolBalance),
 		show("/v1/pools/:pool/statistics", (*Server).getPoolStatistics, "history"),
 		act("/v1/pools/:pool/changes", (*Server).changePool),

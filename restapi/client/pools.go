@@ -45,6 +45,11 @@ func (c *Client) UpdatePool(ctx context.Context, name string, u wire.PoolUpdate,
 		repeatable: true}, &out, opts...)
 }
 
+// DeletePool deletes a pool that holds nothing. ifMatch, when not empty, is the ETag that it must still have.
+func (c *Client) DeletePool(ctx context.Context, name, ifMatch string) error {
+	return c.delete(ctx, "/v1/pools/"+segment(name), IfMatch(ifMatch))
+}
+
 // ChangePool changes who belongs to a pool; repeating it changes nothing.
 func (c *Client) ChangePool(ctx context.Context, name string, change wire.PoolChange,
 	opts ...Option) (wire.Pool, error) {

@@ -110,7 +110,7 @@ func (a *audit) auditMap() {
 		}
 	}
 	voters := a.v.Voters.Nodes
-	a.say((len(voters) == 0) == (len(a.v.Pools) == 0), "%d voters and %d pools", len(voters), len(a.v.Pools))
+	a.say(len(voters) > 0 || len(a.v.Pools) == 0, "%d voters and %d pools", len(voters), len(a.v.Pools))
 	a.say(len(voters) == 0 || len(voters)%2 == 1, "an even number of voters: %v", voters)
 	for _, n := range voters {
 		a.say(a.v.Nodes[n] != nil, "voter %d does not exist", n)

@@ -156,6 +156,21 @@ func poolChanges() []change {
 			q := wire.PoolQoS{Total: &wire.QoS{IOPS: 100}}
 			return func(ctx context.Context) error { return errOf(c.Manager.SetPoolQoS(ctx, "gold", q, "")) }
 		}},
+		{"delete a pool", func(c *apitest.Cluster) doer {
+			prepare(c)
+			return func(ctx context.Context) error { return c.Manager.DeletePool(ctx, "other", "") }
+		}},
+		{"delete the last pool, which had a volume", func(c *apitest.Cluster) doer {
+			c.Pool()
+			c.Volume(1, "v1")
+			if err := c.Manager.DeleteVolume(c.T.Context(), apitest.UUID(1), "", false); err != nil {
+				c.T.Fatal(err)
+			}
+			if err := purge(c.T.Context(), c); err != nil {
+				c.T.Fatal(err)
+			}
+			return func(ctx context.Context) error { return c.Manager.DeletePool(ctx, "gold", "") }
+		}},
 		{"fail a device of two pools", func(c *apitest.Cluster) doer {
 			prepare(c)
 			return func(ctx context.Context) error {

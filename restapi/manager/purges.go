@@ -92,12 +92,13 @@ func (m *Manager) endPurges(ctx context.Context, p *purging, some []cluster.Purg
 		x := &some[i]
 		key := cluster.KeyPurge(x.Key, x.Pin)
 		t.If = append(t.If, store.Cond{Key: key, Rev: x.Revision})
-		m.notePurged(&t, x, p.outcome(x))
+		o := p.outcome(x)
+		m.notePurged(&t, x, o)
 		if x.Destroyed == nil {
 			t.Delete = append(t.Delete, key)
 			continue
 		}
-		x.Ended = m.stamp()
+		x.Ended, x.Confirmed = m.stamp(), len(o.done)
 		t.Put = append(t.Put, put(key, x.Purge).Lasting(eventLife))
 	}
 	_, err := m.store.Commit(ctx, t)
@@ -274,11 +275,13 @@ func (p *purging) task(x *cluster.PurgeAt) wire.Task {
 		t = task(wire.TaskErase, subjectOf(&x.Purge), "devices")
 		t.Detail = fmt.Sprintf("data key %s destroyed %s", x.Destroyed.DataKey, x.Destroyed.At)
 	}
-	o := p.outcome(x)
-	t.Project, t.Done, t.Total = x.Project, uint64(len(o.done)), uint64(len(o.done)+len(o.pending)+len(o.away))
-	if x.Ended != "" {
+	t.Project = x.Project
+	if x.Ended != "" { // its pool may be gone
+		t.Done, t.Total = uint64(x.Confirmed), uint64(x.Confirmed)
 		return t
 	}
+	o := p.outcome(x)
+	t.Done, t.Total = uint64(len(o.done)), uint64(len(o.done)+len(o.pending)+len(o.away))
 	t.State = wire.TaskRunning
 	if len(o.pending) > 0 {
 		t.Detail += fmt.Sprintf("; devices %v have still to give back its space", o.pending)

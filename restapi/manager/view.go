@@ -91,6 +91,12 @@ func (v *view) set(t *store.Txn, key string, record any) {
 	t.Put = append(t.Put, put(key, record))
 }
 
+// unset adds to a change that a record of the map is gone.
+func (v *view) unset(t *store.Txn, key string) {
+	t.If = append(t.If, store.Cond{Key: key, Rev: v.revs[key]})
+	t.Delete = append(t.Delete, key)
+}
+
 // commit does a change of the map. What is drawn afterwards has the new revisions.
 func (v *view) commit(ctx context.Context, s Store, t *store.Txn) error {
 	rev, err := s.Commit(ctx, *t)

@@ -54,6 +54,7 @@ const (
 	LastAdminToken       Code = "last_admin_token"       // 409
 	QuotaExceeded        Code = "quota_exceeded"         // 409
 	NotEnoughDomains     Code = "not_enough_domains"     // 409
+	PoolNotEmpty         Code = "pool_not_empty"         // 409
 	PoolOvercommitted    Code = "pool_overcommitted"     // 409
 	KeyMissing           Code = "key_missing"            // 409
 	PreconditionFailed   Code = "precondition_failed"    // 412

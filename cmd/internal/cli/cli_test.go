@@ -179,10 +179,18 @@ func TestALostDisk(t *testing.T) {
 	contains(t, x.run("device", "remove", "3", "--yes"), "removed")
 	x.fails("is on it", "device", "remove", "4", "--yes")
 	x.fails("failure domains", "pool", "remove-device", "ec", "4")
+	x.fails("rs 4+2 on devices 1,2,4,5,6,7", "pool", "delete", "ec")
 	x.fails("no number of a device", "pool", "add-device", "ec", "x")
 	x.fails("no weight", "pool", "reweight", "ec", "7", "much")
 	x.fails("say --copies", "pool", "create", "p", "--parity", "2")
 	x.fails("say --data", "pool", "create", "p", "--code", "rs", "--copies", "2")
+	x.run("volume", "create", "v", "--pool", "ec", "--size", "1MiB")
+	x.fails("1 volumes", "pool", "delete", "ec", "--yes")
+	x.run("volume", "delete", "v", "--yes")
+	x.fails("ashlar task list --kind purge", "pool", "delete", "ec", "--yes")
+	x.run("pool", "create", "spare", "--copies", "1", "--device", "7")
+	x.run("pool", "delete", "spare", "--yes")
+	x.fails("does not exist", "pool", "delete", "spare", "--yes")
 	x.c.Audit()
 }
 

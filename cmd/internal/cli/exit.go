@@ -82,7 +82,7 @@ func answerStatus(code wire.Code) int {
 	case wire.Conflict, wire.VolumeExported, wire.LastAdminToken, wire.NotEnoughDomains, wire.PreconditionFailed,
 		wire.QuotaExceeded, wire.PoolOvercommitted, wire.VolumeHasSnapshots, wire.SnapshotExported,
 		wire.SnapshotNotNewest, wire.SnapshotLimit, wire.VolumeInGroup, wire.SnapshotInGroup,
-		wire.GroupNotEmpty, wire.ShrinkNotAllowed, wire.VolumeHoldsData, wire.VolumeShrinking:
+		wire.GroupNotEmpty, wire.PoolNotEmpty, wire.ShrinkNotAllowed, wire.VolumeHoldsData, wire.VolumeShrinking:
 		return ExitConflict
 	case wire.Unauthenticated, wire.Forbidden:
 		return ExitRefused

@@ -15,7 +15,7 @@ import (
 func poolCommand(g *global) *cobra.Command {
 	c := &cobra.Command{Use: "pool", Short: "Policies that volumes are placed by"}
 	c.AddCommand(poolCreate(g), poolList(g), poolShow(g), poolAddDevice(g), poolRemoveDevice(g), poolReweight(g),
-		poolStats(g), poolWait(g), poolQoS(g), poolUpdate(g))
+		poolStats(g), poolWait(g), poolQoS(g), poolUpdate(g), poolDelete(g))
 	return c
 }
 

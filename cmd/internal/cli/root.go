@@ -96,6 +96,9 @@ func Explain(err error) string {
 		text += "\n  `ashlar group snapshots` shows them; `ashlar group delete-snapshot` deletes one as a whole"
 	case client.Is(err, wire.GroupNotEmpty):
 		text += "\n  `ashlar group remove` takes volumes out, `ashlar group delete-snapshot` deletes snapshots"
+	case client.Is(err, wire.PoolNotEmpty):
+		text += "\n  `ashlar volume list --pool POOL` shows its volumes, `ashlar task list --kind purge` what " +
+			"space comes back; a device that does not is taken out by `ashlar device fail`"
 	case client.Is(err, wire.Unavailable):
 		text += "\n  `ashlar status` tells what is down; the call may be repeated"
 	case errors.As(err, &op) && op.Op == "dial":
