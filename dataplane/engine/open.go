@@ -33,7 +33,8 @@ const (
 // resolveWidth bounds the rows that are completed at the same time.
 const resolveWidth = 32
 
-// openRetryTicks is the pause between attempts on a device that the open has to wait for.
+// openRetryTicks is the longest pause between attempts on devices that the open has to wait for. The first is
+// one tick: hosts wait, and what is missing is often just starting.
 const openRetryTicks = 5
 
 // opening is the state of the open.
@@ -49,6 +50,7 @@ type opening struct {
 	failed   bool // start over as soon as nothing is under way
 	stuck    bool // a row cannot be decided with what has answered
 	retryAt  uint64
+	asked    uint64 // times that too few devices had answered
 }
 
 // mark is a stable mark of an earlier owner, as a device has it.
@@ -97,7 +99,7 @@ type kept struct {
 
 // startOpen begins (again) with fencing every device.
 func (e *Engine) startOpen() {
-	e.open = opening{round: e.open.round + 1, retryAt: e.open.retryAt}
+	e.open = opening{round: e.open.round + 1, retryAt: e.open.retryAt, asked: e.open.asked}
 	e.jour.init()
 	for _, id := range e.rec.have.Journal.Members {
 		e.jour.members = append(e.jour.members, &member{d: e.device(id)})
@@ -224,7 +226,8 @@ func (e *Engine) gathered() {
 		awaited = awaited || d.state == devDown && e.cfg.Awaited[d.id]
 	}
 	if patient := e.ticks < uint64(e.cfg.Patience); awaited && patient || !e.covered() {
-		o.retryAt = max(o.retryAt, e.ticks+openRetryTicks)
+		o.asked++
+		o.retryAt = max(o.retryAt, e.ticks+min(o.asked, openRetryTicks))
 		return
 	}
 	o.phase = openJournal

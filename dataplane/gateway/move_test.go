@@ -72,6 +72,8 @@ type hosting struct {
 	w    *world
 	quit chan struct{}
 	done chan uint64
+	// slowest is what the slowest command took, tries on other paths included; read it after end.
+	slowest time.Duration
 }
 
 func (w *world) hosting() *hosting {
@@ -106,6 +108,8 @@ func (h *hosting) run() {
 const hostPatience = 10 * time.Second
 
 func (h *hosting) do(opcode uint8, stamp uint64) uint64 {
+	began := time.Now()
+	defer func() { h.slowest = max(h.slowest, time.Since(began)) }()
 	for {
 		for n := cluster.NodeID(1); n <= nodes; n++ {
 			if g := h.w.gateway(n); g == nil || g.Volume(key()) == nil {

@@ -46,16 +46,22 @@ type world struct {
 	cut      map[[2]cluster.NodeID]bool // from the first to the second; number 0 is etcd
 	refusing map[cluster.NodeID]bool
 	deaf     map[cluster.NodeID]bool // gets no answer from voters
-	stalling bool                    // devices take requests and do nothing
-	stalled  []*chunk.Request
-	record   cluster.OwnerAt
-	snaps    map[cluster.UUID]cluster.SnapshotAt
-	lost     bool // the answer to the next change of snapshots
-	deleted  bool
+	delays
+	record  cluster.OwnerAt
+	snaps   map[cluster.UUID]cluster.SnapshotAt
+	lost    bool // the answer to the next change of snapshots
+	deleted bool
 	policies
 	size    uint64
 	told    []cluster.NodeID    // who has told hosts of a new size
 	swapped func(cluster.Owner) // told of every change of the record, before its answer
+}
+
+// delays are what takes long.
+type delays struct {
+	stalling bool // devices take requests and do nothing
+	stalled  []*chunk.Request
+	lag      *lag // of messages; nil: none
 }
 
 // policies are those of the volume and of its pool.
@@ -155,6 +161,10 @@ func (w *world) state() *cluster.State {
 
 // watch delivers the present state to every gateway that reaches etcd.
 func (w *world) watch() {
+	if w.lag != nil {
+		w.lag.deliver(w)
+		return
+	}
 	w.watching.Lock()
 	defer w.watching.Unlock()
 	w.mu.Lock()
@@ -177,7 +187,7 @@ func (w *world) watch() {
 func (w *world) start(n cluster.NodeID) *Gateway {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	l := links{w, n}
+	l := w.links(n)
 	g := New(Options{Self: n, Chunks: l, Arbiter: l, Votes: l, Events: l, Keys: w.keys,
 		Log:  logrus.NewEntry(log),
 		Near: func(d cluster.DeviceID) bool { return d == cluster.DeviceID(n) }})
@@ -304,6 +314,21 @@ func pass(d time.Duration) {
 func (w *world) serving(n cluster.NodeID) bool {
 	v := w.volume(n)
 	return v != nil && v.ANAState() == nvme.ANAOptimized
+}
+
+// wire is what a gateway is connected by.
+type wire interface {
+	Chunks
+	Arbiter
+	Votes
+	Events
+}
+
+func (w *world) links(n cluster.NodeID) wire {
+	if w.lag != nil {
+		return slowLinks{links{w, n}, w.lag}
+	}
+	return links{w, n}
 }
 
 // links are the connections of one node's gateway.
