@@ -92,9 +92,11 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
         0.6.0 - Login with Keystone
         0.7.0 - Groups with consistent snapshots; clones that are flattened
         0.8.0 - Compression by volume type
+        0.9.0 - A full pool takes no new volumes; nothing is lost or left
+                over when image copies and migrations are cut off
     """
 
-    VERSION = '0.8.0'
+    VERSION = '0.9.0'
     VENDOR = 'Ashlar'
     CI_WIKI_NAME = 'Ashlar_CI'
     # No state, no lock of its own: any service may make any call.
@@ -219,8 +221,15 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
 
         A volume that a host may still use is not deleted: Cinder believes it
         detached, and when the two disagree the data stays. The same with a
-        snapshot that Cinder does not know of.
+        snapshot that Cinder does not know of. Nor is one that another volume
+        of Cinder is as well.
         """
+        if existing.is_shared(volume):
+            LOG.warning('Volume %(id)s of Cinder is forgotten, but not '
+                        'deleted: a migration that was cut off has left '
+                        'another one that is the same, %(name_id)s.',
+                        {'id': volume.id, 'name_id': volume.name_id})
+            return
         with faults.as_cinder_errors():
             try:
                 groups.delete_volume(self._api, volume.name_id)
@@ -317,6 +326,14 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
                 LOG.info('Volume %s is not there (any more), no host can '
                          'use it.', volume.name_id)
         return False
+
+    def clear_download(self, context, volume):
+        """Take a volume, to which an image was copied, from all hosts.
+
+        cinder-volume was killed amid the copy. The volume goes to `error`,
+        and with a host that may use it nobody could delete it.
+        """
+        self.terminate_connection(volume, None)
 
     # Snapshots. A backup attaches one, as a device that cannot be written.
 

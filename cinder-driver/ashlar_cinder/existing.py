@@ -106,6 +106,18 @@ def is_managed_volume(volume_id):
     return same.name_id == volume_id
 
 
+def is_shared(volume):
+    """Whether another volume of Cinder is the same one of the API.
+
+    A migration that was cut off while the volume and its copy changed places
+    leaves both with the id of the copy.
+    """
+    admin = cinder_context.get_admin_context()
+    same = objects.VolumeList.get_all(admin,
+                                      filters={'_name_id': volume.name_id})
+    return any(one.id != volume.id for one in same)
+
+
 def is_managed_snapshot(snapshot_id):
     """Whether a snapshot of Cinder is that of the API."""
     admin = cinder_context.get_admin_context()

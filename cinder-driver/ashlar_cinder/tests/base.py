@@ -49,6 +49,10 @@ class TestCase(unittest.TestCase):
         self.twin = api_twin.ApiTwin().__enter__()
         self.addCleanup(self.twin.stop)
         self.cluster = self.twin.cluster
+        # Cinder's tables, in memory and empty.
+        cfg.CONF.set_override('connection', 'sqlite://', group='database')
+        self.addCleanup(cinder_tables())
+        self.admin = context.get_admin_context()
         self.driver = self.make_driver()
         self.driver.do_setup(None)
 
@@ -105,12 +109,6 @@ class TestCase(unittest.TestCase):
         with self.assertRaises(kind) as caught:
             call(*args, **kwargs)
         return caught.exception
-
-    def use_tables(self):
-        """Give the test Cinder's tables, in memory and empty."""
-        cfg.CONF.set_override('connection', 'sqlite://', group='database')
-        self.addCleanup(cinder_tables())
-        self.admin = context.get_admin_context()
 
     def make_type(self, specs=None, consumer='back-end', **extra):
         """A volume type. -> objects.VolumeType"""

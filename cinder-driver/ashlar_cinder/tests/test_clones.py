@@ -26,7 +26,6 @@ class CloneTest(base.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.use_tables()
         self.source = self.created(size=2)
         self.snapshot = self.taken(self.source)
 

@@ -73,6 +73,25 @@ class VolumeTest(base.TestCase):
         self.assertEqual({}, self.cluster.volumes)
         self.driver.delete_volume(volume)  # missing is fine
 
+    def test_delete_of_a_copy_that_took_the_place_of_a_volume_keeps_it(self):
+        # Cinder was killed before it had the two change places.
+        copy = self.recorded_volume()
+        self.driver.create_volume(copy)
+        volume = self.recorded_volume(_name_id=copy.id)
+        self.driver.delete_volume(copy)
+        self.assertEqual([volume.name_id], list(self.cluster.volumes))
+        copy.destroy()
+        self.driver.delete_volume(volume)
+        self.assertEqual({}, self.cluster.volumes)
+
+    def test_a_download_that_was_cut_off_leaves_no_host(self):
+        volume = self.created()
+        self.driver.initialize_connection(volume, HOST_A)
+        self.driver.clear_download(None, volume)
+        self.assertEqual(set(), set(self.hosts(volume)))
+        self.driver.delete_volume(volume)
+        self.driver.clear_download(None, volume)  # missing is fine
+
     def test_delete_error_is_an_error(self):
         volume = self.created()
         self.twin.misbehave('unavailable')

@@ -62,7 +62,6 @@ class LostAnswerTest(base.TestCase):
     def setUp(self):
         super().setUp()
         self.driver.check_for_setup_error()
-        self.use_tables()
         self.id = str(uuid.uuid4())
         self.bounded = self.make_type({'total_iops_sec_per_gb': '100'})
         self.volume, self.used, self.bare = (

@@ -24,7 +24,6 @@ class GroupTest(base.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.use_tables()
         self.group = self.made()
         self.members = [self.created(size=size, group_id=self.group.id,
                                      group=self.group) for size in (1, 2)]

@@ -25,7 +25,6 @@ class VolumeTest(base.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.use_tables()
         self.existing = str(uuid.uuid4())
         self.api.create_volume(self.existing, name='old-data',
                                pool='default', size_bytes=units.Gi // 2)
@@ -107,7 +106,6 @@ class SnapshotTest(base.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.use_tables()
         self.volume = self.recorded_volume()
         self.driver.create_volume(self.volume)
         self.existing = self.take('monday')

@@ -20,10 +20,6 @@ from cinder.volume import volume_types
 
 class TestCase(base.TestCase):
 
-    def setUp(self):
-        super().setUp()
-        self.use_tables()
-
     def qos(self, volume):
         return self.cluster.volumes[volume.name_id].get('qos')
 

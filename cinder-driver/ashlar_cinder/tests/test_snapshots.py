@@ -163,7 +163,6 @@ class BackupTest(base.TestCase):
         return backup
 
     def test_volume_in_use_is_backed_up_from_a_snapshot(self):
-        self.use_tables()
         volume = self.recorded_volume(previous_status='in-use')
         self.driver.create_volume(volume)
         backup = self.backup(volume_id=volume.id)
@@ -176,7 +175,6 @@ class BackupTest(base.TestCase):
                          self.cluster.snapshots[device.id]['volume'])
 
     def test_snapshot_is_backed_up_as_it_is(self):
-        self.use_tables()
         volume = self.recorded_volume()
         snapshot = self.recorded_snapshot(volume)
         device, is_snapshot = self.driver.get_backup_device(
