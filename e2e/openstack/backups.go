@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 
+	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/backups"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/services"
 
@@ -46,11 +48,49 @@ func (c *Cinder) backupUp(ctx context.Context) error {
 
 // BackUp makes a backup of a volume, attached or not, and returns its id.
 func (c *Cinder) BackUp(ctx context.Context, volume string) (string, error) {
+	id, err := c.BeginBackUp(ctx, volume)
+	if err != nil {
+		return "", err
+	}
+	return id, c.backupIs(ctx, id)
+}
+
+// BeginBackUp asks for a backup of a volume, attached or not, and returns its id.
+func (c *Cinder) BeginBackUp(ctx context.Context, volume string) (string, error) {
 	made, err := backups.Create(ctx, c.admin, backups.CreateOpts{VolumeID: volume, Force: true}).Extract()
 	if err != nil {
 		return "", fmt.Errorf("back up volume %s: %w", volume, err)
 	}
-	return made.ID, c.backupIs(ctx, made.ID)
+	return made.ID, nil
+}
+
+// RestartBackup kills cinder-backup and starts it again, which gives up what it finds begun.
+func (c *Cinder) RestartBackup() error {
+	root, err := build.Root()
+	if err != nil {
+		return err
+	}
+	return c.restart(root, cinderBackup)
+}
+
+// EndBackup waits until a backup has failed, and deletes it.
+func (c *Cinder) EndBackup(ctx context.Context, id string) error {
+	if err := c.backupIs(ctx, id); err == nil {
+		return fmt.Errorf("backup %s should have failed", id)
+	}
+	if err := backups.Delete(ctx, c.admin, id).Err; err != nil {
+		return fmt.Errorf("delete backup %s: %w", id, err)
+	}
+	return c.procs.wait(ctx, "backup "+id+" to be gone", func(ctx context.Context) error {
+		err := backups.Get(ctx, c.admin, id).Err
+		switch {
+		case gophercloud.ResponseCodeIs(err, http.StatusNotFound):
+			return nil
+		case err == nil:
+			err = errors.New("it is there")
+		}
+		return err
+	})
 }
 
 // Restore writes a backup to a volume.

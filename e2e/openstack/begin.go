@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -71,6 +72,15 @@ func (c *Cinder) BeginRevert(ctx context.Context, volume, snapshot string) error
 	return nil
 }
 
+// BeginMigrate asks for a detached volume to be moved to a pool (host@backend#pool).
+func (c *Cinder) BeginMigrate(ctx context.Context, id, pool string) error {
+	body := map[string]any{"os-migrate_volume": map[string]string{"host": pool}}
+	if err := c.post(ctx, body, nil, "volumes", id, "action"); err != nil {
+		return fmt.Errorf("migrate volume %s to %s: %w", id, pool, err)
+	}
+	return nil
+}
+
 // Reset gives a volume the status available, whatever it is in, as an operator does: Cinder does not go on
 // with a change of a volume that a crash interrupted.
 func (c *Cinder) Reset(ctx context.Context, id string) error {
@@ -101,7 +111,7 @@ func (c *Cinder) Settled(ctx context.Context, id string) (status string, err err
 		switch {
 		case gophercloud.ResponseCodeIs(err, http.StatusNotFound):
 			return nil
-		case err == nil && (status == "creating" || status == "deleting"):
+		case err == nil && slices.Contains([]string{"creating", "deleting", "downloading"}, status):
 			return fmt.Errorf("it is %s", status)
 		}
 		return err

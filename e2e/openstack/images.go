@@ -94,23 +94,42 @@ func (g *Glance) Upload(ctx context.Context, name, format string, properties map
 
 // ToImage makes an image of a detached volume, waits until both are ready, and returns its id.
 func (g *Glance) ToImage(ctx context.Context, name, format, volume string) (string, error) {
-	made, err := volumes.UploadImage(ctx, g.c.admin, volume,
-		volumes.UploadImageOpts{ImageName: name, DiskFormat: format, ContainerFormat: "bare"}).Extract()
+	id, err := g.BeginToImage(ctx, name, format, volume)
 	if err != nil {
-		return "", fmt.Errorf("make an image of volume %s: %w", volume, err)
+		return "", err
 	}
 	if _, err := g.c.waitFor(ctx, volume, "available"); err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	return made.ImageID, g.c.procs.wait(ctx, "image "+name, func(ctx context.Context) error {
-		image, err := images.Get(ctx, g.images, made.ImageID).Extract()
+	return id, g.c.procs.wait(ctx, "image "+name, func(ctx context.Context) error {
+		image, err := images.Get(ctx, g.images, id).Extract()
 		if err == nil && image.Status != images.ImageStatusActive {
 			err = fmt.Errorf("it is %s", image.Status)
 		}
 		return err
 	})
+}
+
+// BeginToImage asks for an image of a volume, and returns the id that it will have.
+func (g *Glance) BeginToImage(ctx context.Context, name, format, volume string) (string, error) {
+	made, err := volumes.UploadImage(ctx, g.c.admin, volume,
+		volumes.UploadImageOpts{ImageName: name, DiskFormat: format, ContainerFormat: "bare"}).Extract()
+	if err != nil {
+		return "", fmt.Errorf("make an image of volume %s: %w", volume, err)
+	}
+	return made.ImageID, nil
+}
+
+// BeginFromImage asks for a volume that begins as an image, and returns its id.
+func (g *Glance) BeginFromImage(ctx context.Context, name string, gib int, image string) (string, error) {
+	v, err := volumes.Create(ctx, g.c.admin, volumes.CreateOpts{Name: name, Size: gib, ImageID: image},
+		nil).Extract()
+	if err != nil {
+		return "", fmt.Errorf("begin volume %s of an image: %w", name, err)
+	}
+	return v.ID, nil
 }
 
 // CreateFromImage makes a volume that begins as an image.

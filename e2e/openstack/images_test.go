@@ -27,6 +27,7 @@ func inFirst() map[string]string { return map[string]string{"volume_backend_name
 type library struct {
 	cloud
 	*openstack.Glance
+	host *loophost.Host
 }
 
 // TestImages makes volumes from images and images from volumes, with a real Glance. What has to be copied
@@ -40,7 +41,7 @@ func TestImages(t *testing.T) {
 	for _, n := range storage.Nodes {
 		endpoints = append(endpoints, n.REST)
 	}
-	l := library{cloud: cloud{cluster: storage, Cinder: openstack.Start(t, openstack.Options{
+	l := library{host: host, cloud: cloud{cluster: storage, Cinder: openstack.Start(t, openstack.Options{
 		Endpoints: endpoints, Token: storage.Token, Pool: cluster.PoolName, Host: host, Images: true,
 		Second: cluster.PoolName + "," + otherPool,
 	})}}

@@ -31,6 +31,7 @@ type site struct {
 	Second    string // pools of a second backend; empty: there is none
 	Idle      bool
 	Pair      bool // that there are two services cinder-volume
+	Watched   bool // that the driver is watched
 	Images    bool
 	Connector bool   // that nova-compute and cinder-backup have the connector of Ashlar
 	Flatten   bool   // that clones are made independent
@@ -306,11 +307,13 @@ func (s *site) startOneOfCinder(p *processes, root, name string) error {
 // python is the environment of services that find the packages of this tree.
 func (s *site) python(root string) []string {
 	var dirs []string
-	for _, dir := range []string{"cinder-driver", "os-brick-connector", "e2e/openstack/idle"} {
+	for _, dir := range []string{"cinder-driver", "os-brick-connector", "e2e/openstack/idle",
+		"e2e/openstack/watched"} {
 		dirs = append(dirs, filepath.Join(root, dir))
 	}
 	dirs = append(dirs, s.path("python"))
-	return []string{"PYTHONPATH=" + strings.Join(dirs, ":"), "PYTHONDONTWRITEBYTECODE=1"}
+	return []string{"PYTHONPATH=" + strings.Join(dirs, ":"), "PYTHONDONTWRITEBYTECODE=1",
+		"ASHLAR_WATCHER=" + s.watcherSocket()}
 }
 
 // command is the command line of a Python service; those that attach volumes do so with the loophost.

@@ -56,6 +56,22 @@ func (c *Cinder) Snapshots(ctx context.Context, volumeID string) ([]Snapshot, er
 	return out, nil
 }
 
+// SettledSnapshots waits until none of the snapshots of a volume is being deleted, and lists them.
+func (c *Cinder) SettledSnapshots(ctx context.Context, volumeID string) (all []Snapshot, err error) {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	err = c.procs.wait(ctx, "snapshots of "+volumeID, func(ctx context.Context) (err error) {
+		all, err = c.Snapshots(ctx, volumeID)
+		for _, s := range all {
+			if s.Status == "deleting" {
+				err = fmt.Errorf("%s is being deleted", s.ID)
+			}
+		}
+		return err
+	})
+	return all, err
+}
+
 // DeleteSnapshot deletes a snapshot and waits until it is gone, or available again because it is busy; then
 // that is the error.
 func (c *Cinder) DeleteSnapshot(ctx context.Context, id string) error {
@@ -99,30 +115,19 @@ func (c *Cinder) place() string {
 
 // ManageSnapshot takes over a snapshot that somebody took of a volume of Cinder, and waits for it.
 func (c *Cinder) ManageSnapshot(ctx context.Context, volumeID, sourceID string) (Snapshot, error) {
-	var answer struct {
-		Snapshot struct {
-			ID string `json:"id"`
-		} `json:"snapshot"`
+	id, err := c.BeginManageSnapshot(ctx, volumeID, sourceID)
+	if err != nil {
+		return Snapshot{}, err
 	}
-	body := map[string]any{"snapshot": map[string]any{
-		"volume_id": volumeID, "ref": map[string]string{"source-id": sourceID}, "name": "managed",
-	}}
-	resp, err := c.admin.Post(ctx, c.admin.ServiceURL("manageable_snapshots"), body, &answer,
-		&gophercloud.RequestOpts{OkCodes: []int{http.StatusAccepted}})
-	if _, _, err = gophercloud.ParseResponse(resp, err); err != nil {
-		return Snapshot{}, fmt.Errorf("manage snapshot %s: %w", sourceID, err)
-	}
-	return c.waitForSnapshot(ctx, answer.Snapshot.ID, "available")
+	return c.waitForSnapshot(ctx, id, "available")
 }
 
 // UnmanageSnapshot lets go of a snapshot, and waits until Cinder has forgotten it.
 func (c *Cinder) UnmanageSnapshot(ctx context.Context, id string) error {
-	resp, err := c.admin.Post(ctx, c.admin.ServiceURL("snapshots", id, "action"),
-		map[string]any{"os-unmanage": nil}, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusAccepted}})
-	if _, _, err = gophercloud.ParseResponse(resp, err); err != nil {
-		return fmt.Errorf("unmanage snapshot %s: %w", id, err)
+	if err := c.BeginUnmanage(ctx, "snapshots", id); err != nil {
+		return err
 	}
-	_, err = c.waitForSnapshot(ctx, id, "")
+	_, err := c.waitForSnapshot(ctx, id, "")
 	return err
 }
 

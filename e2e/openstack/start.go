@@ -33,10 +33,11 @@ type Options struct {
 	Second    string         // pools that a second backend offers, with commas; empty: there is none
 	Host      *loophost.Host // that attaches volumes for the services on this machine; nil: nobody does
 
-	Pair   bool          // have two services cinder-volume, active-active
-	Idle   bool          // have a second backend, Idle, with a driver that does nothing
-	Images bool          // have images that are volumes, and a cache of images; for StartGlance
-	Poll   time.Duration // how often waits look again; 0: every 100 ms
+	Pair    bool          // have two services cinder-volume, active-active
+	Idle    bool          // have a second backend, Idle, with a driver that does nothing
+	Watched bool          // have calls of the driver be held, see Hold
+	Images  bool          // have images that are volumes, and a cache of images; for StartGlance
+	Poll    time.Duration // how often waits look again; 0: every 100 ms
 }
 
 // Plan is where the services of a Cinder will be.
@@ -67,6 +68,8 @@ type Cinder struct {
 	admin *gophercloud.ServiceClient // block storage, as a cloud administrator
 	nova  *gophercloud.ServiceClient // block storage, as the administrator with Nova's service token
 	stop  sync.Once
+
+	watcher *watcher // nil: the driver is not watched
 }
 
 // Start brings up a Cinder and waits until its services report up. It ends with the test, or at Stop.
@@ -113,7 +116,7 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 		return nil, "", err
 	}
 	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
-	s.Second, s.Pair, s.Idle, s.Images = o.Second, o.Pair, o.Idle, o.Images
+	s.Second, s.Pair, s.Idle, s.Images, s.Watched = o.Second, o.Pair, o.Idle, o.Images, o.Watched
 	if o.Host != nil {
 		s.Loophost = o.Host.Socket()
 	}
@@ -129,6 +132,11 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	})
 	if err := s.configure(root); err != nil {
 		return nil, "", err
+	}
+	if s.Watched {
+		if c.watcher, err = watch(s.watcherSocket()); err != nil {
+			return nil, "", err
+		}
 	}
 	return c, root, nil
 }
@@ -275,7 +283,13 @@ func (c *Cinder) servicesUp(ctx context.Context) error {
 }
 
 // KillVolumeService ends cinder-volume at once, whatever it does. StartVolumeService starts it again.
-func (c *Cinder) KillVolumeService() error { return c.procs.kill(cinderVolume) }
+func (c *Cinder) KillVolumeService() error {
+	err := c.procs.kill(cinderVolume)
+	if c.watcher != nil {
+		c.watcher.killed()
+	}
+	return err
+}
 
 // StartVolumeService starts cinder-volume again, which goes on with what it finds begun.
 func (c *Cinder) StartVolumeService() error {
@@ -314,6 +328,10 @@ func (c *Cinder) LogDir() string { return c.procs.logDir }
 func (c *Cinder) Stop() {
 	c.stop.Do(func() {
 		c.procs.close()
+		if c.watcher != nil {
+			_ = c.watcher.ln.Close()
+			c.watcher.killed()
+		}
 		_ = os.RemoveAll(c.site.State)
 	})
 }

@@ -127,9 +127,8 @@ func (c *Cinder) Delete(ctx context.Context, id string) error {
 
 // Migrate moves a detached volume to a pool (host@backend#pool), and waits until it is there.
 func (c *Cinder) Migrate(ctx context.Context, id, pool string) error {
-	body := map[string]any{"os-migrate_volume": map[string]string{"host": pool}}
-	if err := c.post(ctx, body, nil, "volumes", id, "action"); err != nil {
-		return fmt.Errorf("migrate volume %s to %s: %w", id, pool, err)
+	if err := c.BeginMigrate(ctx, id, pool); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
