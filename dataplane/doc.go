@@ -44,6 +44,7 @@
 //   - scrub: when a device reads what it holds, to find what cannot be read any more.
 //   - blockdev: the only code that opens disks; also one in memory that crashes and tears on purpose.
 //   - watch: etcd to a stream of cluster maps. embedetcd: an etcd member inside the daemon.
+//   - delta: what differs between two of these.
 //   - node: everything of a host put together.
 //   - sim/history: judges whether what hosts saw of a volume is linearizable; for tests of every size.
 package dataplane

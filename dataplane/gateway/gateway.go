@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/delta"
 	"github.com/ashlar-storage/ashlar/dataplane/lease"
 )
 
@@ -112,6 +115,9 @@ type Gateway struct {
 		met     map[cluster.NodeID]time.Time // when a node was first connected to
 		probing map[cluster.NodeID]bool
 		closed  bool
+		// Looked at again with the next state: volumes whose pool was not known, and those whose session did not
+		// know the newest owner record.
+		poolless, behind []cluster.VolumeKey
 	}
 }
 
@@ -153,41 +159,17 @@ func (g *Gateway) Apply(s *cluster.State) error {
 		g.mu.Unlock()
 		return nil
 	}
-	g.mu.state = s
-	var reshaped []*Volume
-	var lost []*session
-	moved, firstErr := g.followPools(s)
-	for key, rec := range s.Volumes {
-		v := g.mu.volumes[key]
-		if v == nil {
-			p := s.Map.Pools[rec.Pool]
-			if p == nil || len(g.mu.known[p.ID].tables) == 0 {
-				firstErr = fmt.Errorf("volume %s: pool %q does not exist or has no group table", rec.Name, rec.Pool)
-				continue
-			}
-			g.mu.volumes[key] = newVolume(g, rec, p, g.mu.known[p.ID])
-			continue
-		}
-		v.encryption.Store(rec.Encryption)
-		if v.reshapes(rec) {
-			reshaped = append(reshaped, v)
-		}
-		if s := v.session.Load(); s != nil && v.keyDestroyed() {
-			lost = append(lost, s)
-		}
+	was := g.mu.state
+	if g.mu.state = s; was == nil {
+		was = new(cluster.State)
 	}
-	for key, v := range g.mu.volumes {
-		if s.Volumes[key] == nil {
-			delete(g.mu.volumes, key)
-			if ses := v.session.Load(); ses != nil {
-				lost = append(lost, ses)
-			}
-		}
-	}
-	replaced, overtaken := g.followOwners(s)
+	moved, err := g.followPools(s)
+	changed := delta.Keys(was.Volumes, s.Volumes)
+	reshaped, lost, failed := g.followVolumes(s, changed)
+	replaced, overtaken := g.followOwners(s, delta.Keys(was.Owners, s.Owners), changed)
 	lost = append(lost, replaced...)
 	g.followVoters(s.Map.Voters)
-	asked := g.followSnapshots(s)
+	asked := g.followSnapshots(was, s)
 	g.mu.Unlock()
 	for _, ses := range lost {
 		ses.end("the owner record names another owner or is gone, or the volume's key was destroyed")
@@ -207,28 +189,69 @@ func (g *Gateway) Apply(s *cluster.State) error {
 			g.announce(v)
 		}
 	}
-	g.followQoS(s)
-	return firstErr
+	g.followQoS(was, s, changed)
+	return errors.Join(err, failed)
+}
+
+// followVolumes makes, changes and forgets volumes whose records have changed. Those whose pool is not known
+// are tried again with every state. g.mu is held.
+func (g *Gateway) followVolumes(s *cluster.State, changed []cluster.VolumeKey) (reshaped []*Volume,
+	lost []*session, err error) {
+	again := g.mu.poolless
+	g.mu.poolless = nil
+	for _, key := range slices.Concat(changed, again) {
+		rec, v := s.Volumes[key], g.mu.volumes[key]
+		switch {
+		case rec == nil && v == nil:
+		case rec == nil:
+			delete(g.mu.volumes, key)
+			if ses := v.session.Load(); ses != nil {
+				lost = append(lost, ses)
+			}
+		case v != nil:
+			v.encryption.Store(rec.Encryption)
+			if v.reshapes(rec) {
+				reshaped = append(reshaped, v)
+			}
+			if ses := v.session.Load(); ses != nil && v.keyDestroyed() {
+				lost = append(lost, ses)
+			}
+		default:
+			if p := s.Map.Pools[rec.Pool]; p != nil && len(g.mu.known[p.ID].tables) > 0 {
+				g.mu.volumes[key] = newVolume(g, rec, p, g.mu.known[p.ID])
+				continue
+			}
+			g.mu.poolless = append(g.mu.poolless, key)
+			err = fmt.Errorf("volume %s: pool %q does not exist or has no group table", rec.Name, rec.Pool)
+		}
+	}
+	return reshaped, lost, err
 }
 
 // followOwners names the sessions whose volume has another owner now, and those whose record was changed for
-// a group snapshot. g.mu is held.
-func (g *Gateway) followOwners(s *cluster.State) (lost []*session, overtaken map[*session]*cluster.OwnerAt) {
+// a group snapshot. What is no news to its session by the next state is looked at again then. g.mu is held.
+func (g *Gateway) followOwners(s *cluster.State, changed, volumes []cluster.VolumeKey) (lost []*session,
+	overtaken map[*session]*cluster.OwnerAt) {
 	overtaken = make(map[*session]*cluster.OwnerAt)
-	for key, o := range s.Owners {
-		v := g.mu.volumes[key]
-		if v == nil {
+	again := g.mu.behind
+	g.mu.behind = nil
+	for _, key := range slices.Concat(changed, volumes, again) {
+		v, o := g.mu.volumes[key], s.Owners[key]
+		if v == nil || o == nil {
 			continue
 		}
 		switch ses := v.session.Load(); {
 		case ses == nil:
 			g.noteDue(v, o)
+			continue
 		case o.Revision <= ses.revision():
+			continue
 		case ses.owns(o):
 			overtaken[ses] = o
 		default:
 			lost = append(lost, ses)
 		}
+		g.mu.behind = append(g.mu.behind, key)
 	}
 	return lost, overtaken
 }

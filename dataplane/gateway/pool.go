@@ -40,7 +40,9 @@ func (g *Gateway) followPools(s *cluster.State) (moved []*session, err error) {
 			changed[p] = true
 		}
 	}
-	g.mu.known = known
+	if g.mu.known = known; len(changed) == 0 {
+		return nil, err
+	}
 	for _, v := range g.mu.volumes {
 		if ses := v.session.Load(); ses != nil && changed[v.pool] {
 			moved = append(moved, ses)

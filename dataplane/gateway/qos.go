@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/delta"
 	"github.com/ashlar-storage/ashlar/dataplane/nvme"
 	"github.com/ashlar-storage/ashlar/dataplane/qos"
 )
@@ -102,33 +105,47 @@ type flow struct {
 	f *qos.Flow
 }
 
-// followQoS sets the limits of all pools and volumes. g.mu is not held.
-func (g *Gateway) followQoS(s *cluster.State) {
+// followQoS sets the limits of the volumes that changed, of all when a pool did, and those of the pools. g.mu
+// is not held.
+func (g *Gateway) followQoS(was, s *cluster.State, changed []cluster.VolumeKey) {
 	g.bounds.Lock()
 	defer g.bounds.Unlock()
-	own, owned := make(map[string]uint64), make(map[string]uint64)
+	if was.Map == nil || len(delta.Keys(was.Map.Pools, s.Map.Pools)) > 0 {
+		changed = slices.Collect(maps.Keys(s.Volumes))
+	}
+	for _, key := range changed {
+		v, rec := g.Volume(key), s.Volumes[key]
+		if v == nil || rec == nil || s.Map.Pools[v.pool.name] == nil {
+			continue
+		}
+		p := s.Map.Pools[v.pool.name]
+		g.limit(v, limits(p.VolumeQoS(rec), 1, 1), !p.TotalQoS().None())
+	}
+	var own, owned map[string]uint64
+	known := g.known()
+	for name, p := range s.Map.Pools {
+		if k := known[p.ID]; k != nil && k.throttle != nil {
+			if own == nil {
+				own, owned = g.owned(s)
+			}
+			total := limits(p.TotalQoS(), max(own[name], 1), max(owned[name], 1))
+			k.throttle.change(func(s *qos.Scheduler) { s.Limit(total) })
+		}
+	}
+}
+
+// owned counts the volumes of every pool that have an owner, and those that have this gateway.
+func (g *Gateway) owned(s *cluster.State) (own, all map[string]uint64) {
+	own, all = make(map[string]uint64), make(map[string]uint64)
 	for key, rec := range s.Volumes {
 		if o := s.Owners[key]; o != nil {
-			owned[rec.Pool]++
+			all[rec.Pool]++
 			if o.Gateway == g.o.Self {
 				own[rec.Pool]++
 			}
 		}
 	}
-	for _, v := range g.volumes() {
-		rec, p := s.Volumes[v.key], s.Map.Pools[v.pool.name]
-		if rec == nil || p == nil {
-			continue
-		}
-		g.limit(v, limits(p.VolumeQoS(rec), 1, 1), !p.TotalQoS().None())
-	}
-	known := g.known()
-	for name, p := range s.Map.Pools {
-		if k := known[p.ID]; k != nil && k.throttle != nil {
-			total := limits(p.TotalQoS(), max(own[name], 1), max(owned[name], 1))
-			k.throttle.change(func(s *qos.Scheduler) { s.Limit(total) })
-		}
-	}
+	return own, all
 }
 
 // limit sets the limits of one volume. g.bounds is held.

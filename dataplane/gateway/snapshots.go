@@ -30,8 +30,8 @@ type settling struct {
 	held chan struct{} // closed when the volume is quiet; nil: nobody waits for that. Guarded by session.mu
 }
 
-// followSnapshots tells every volume which of its snapshots are to be settled.
-func (g *Gateway) followSnapshots(s *cluster.State) (concerned []*session) {
+// followSnapshots tells every volume which of its snapshots are to be settled. g.mu is held.
+func (g *Gateway) followSnapshots(was, s *cluster.State) (concerned []*session) {
 	lists := make(map[cluster.VolumeKey][]cluster.SnapshotAt)
 	for _, x := range s.Snapshots {
 		if x.Unsettled() {
@@ -39,11 +39,15 @@ func (g *Gateway) followSnapshots(s *cluster.State) (concerned []*session) {
 		}
 	}
 	sets := gatherSets(s)
-	for key, v := range g.mu.volumes {
-		list := lists[key]
-		if list == nil {
+	for _, x := range was.Snapshots { // of what has none now there were some before
+		if v := g.mu.volumes[x.Key]; v != nil && lists[x.Key] == nil {
 			v.asked.unsettled.Store(nil)
 			v.asked.sets.Store(nil)
+		}
+	}
+	for key, list := range lists {
+		v := g.mu.volumes[key]
+		if v == nil {
 			continue
 		}
 		v.asked.unsettled.Store(&list)

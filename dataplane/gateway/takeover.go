@@ -239,12 +239,14 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 }
 
 // enter makes s the session of its volume, unless that came to nothing while the owner record was changed:
-// whoever deletes the volume, names a newer owner or closes the gateway after this finds the session.
+// whoever deletes the volume or its key, names a newer owner or closes the gateway after this finds the
+// session.
 func (g *Gateway) enter(s *session) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	o := g.mu.state.Owners[s.v.key]
-	if g.mu.closed || g.mu.volumes[s.v.key] != s.v || o != nil && o.Revision > s.revision() {
+	if g.mu.closed || g.mu.volumes[s.v.key] != s.v || s.v.keyDestroyed() ||
+		o != nil && o.Revision > s.revision() {
 		return false
 	}
 	if !s.v.session.CompareAndSwap(nil, s) {

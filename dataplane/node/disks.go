@@ -12,6 +12,7 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/delta"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
 
@@ -20,6 +21,8 @@ const (
 	openRetry = 2 * time.Second
 	// watchEvery is how often the open devices are asked whether they still work.
 	watchEvery = time.Second
+	// purgeEvery is how long what late writes may have left of deleted volumes stays when no other is deleted.
+	purgeEvery = time.Minute
 )
 
 // disks opens the devices of this node and attaches them to the chunk server.
@@ -27,12 +30,16 @@ type disks struct {
 	n      *Node
 	wg     sync.WaitGroup
 	survey chan struct{} // has one while somebody counts (Space)
-	mu     struct {
+	// promised is the state that the last promise was made by. Of the goroutine that follows states.
+	promised *cluster.State
+	mu       struct {
 		sync.Mutex
 		open    map[cluster.DeviceID]*disk
-		owed    promises // to thick volumes
+		was     *cluster.State // the last one
+		owed    promises       // to thick volumes
 		purging bool
-		again   bool // purge once more: the state changed meanwhile
+		again   bool      // purge once more: the state changed meanwhile
+		purged  time.Time // when the last one began; zero: it failed
 		closed  bool
 	}
 }
@@ -52,6 +59,7 @@ func (d *disks) init(n *Node) {
 	d.n = n
 	d.survey = make(chan struct{}, 1)
 	d.mu.open = make(map[cluster.DeviceID]*disk)
+	d.mu.was = new(cluster.State)
 }
 
 // follow opens devices that are new in the map and closes those that are gone from it.
@@ -87,7 +95,20 @@ func (d *disks) follow(ctx context.Context, s *cluster.State) {
 			}()
 		}
 	}
-	d.purge(ctx)
+	if d.leaves(s) || time.Since(d.mu.purged) > purgeEvery {
+		d.purge(ctx)
+	}
+	d.mu.was = s
+}
+
+// leaves reports that a volume was deleted since the last state, or that it is known now which ones were.
+// d.mu is held.
+func (d *disks) leaves(s *cluster.State) bool {
+	was := d.mu.was
+	return was.Unreadable != s.Unreadable ||
+		slices.ContainsFunc(delta.Keys(was.Volumes, s.Volumes), func(v cluster.VolumeKey) bool {
+			return s.Volumes[v] == nil
+		})
 }
 
 // attach serves a device until it is not wanted any more: opens it, trying again until that works, and opens
@@ -201,6 +222,7 @@ func (d *disks) purge(ctx context.Context) {
 	go func() {
 		defer d.wg.Done()
 		for {
+			began := time.Now()
 			if s := d.n.state.Load(); s != nil {
 				n, err := d.n.chunks.Purge(ctx, s.Deleted)
 				if n > 0 {
@@ -208,10 +230,12 @@ func (d *disks) purge(ctx context.Context) {
 				}
 				if err != nil && ctx.Err() == nil {
 					d.n.log.WithError(err).Warn("purge of deleted volumes failed; it is tried again at the next change")
+					began = time.Time{}
 				}
 				d.n.voter.Forget(s.Deleted)
 			}
 			d.mu.Lock()
+			d.mu.purged = began
 			if !d.mu.again {
 				d.mu.purging = false
 				d.mu.Unlock()

@@ -229,7 +229,7 @@ func (n *Node) follow(ctx context.Context) {
 		if err := n.gateway.Apply(s); err != nil {
 			n.log.WithError(err).Error("not all volumes can be served")
 		}
-		n.disks.promise(promisesOf(s, n.gateway.Shares))
+		n.disks.promise(s, n.gateway.Shares)
 		n.shown.follow(s)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/delta"
 )
 
 // promises are the blocks of devices that volumes can count on.
@@ -39,8 +40,14 @@ func promisesOf(s *cluster.State, shares func(cluster.PoolID) map[cluster.Device
 	return out
 }
 
-// promise tells the open devices what they owe, and keeps it for those that will be open.
-func (d *disks) promise(owed promises) {
+// promise tells the open devices what they owe by a state, and keeps it for those that will be open.
+func (d *disks) promise(s *cluster.State, shares func(cluster.PoolID) map[cluster.DeviceID]float64) {
+	if was := d.promised; was != nil && len(delta.Keys(was.Volumes, s.Volumes)) == 0 &&
+		len(delta.Keys(was.Map.Pools, s.Map.Pools)) == 0 {
+		return
+	}
+	d.promised = s
+	owed := promisesOf(s, shares)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, k := range d.mu.open {

@@ -3,13 +3,16 @@ package node
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/delta"
 	"github.com/ashlar-storage/ashlar/dataplane/gateway"
 	"github.com/ashlar-storage/ashlar/dataplane/nvmet"
 	"github.com/ashlar-storage/ashlar/dataplane/peer"
@@ -26,10 +29,13 @@ type subsystems struct {
 	snapshots atomic.Pointer[map[cluster.UUID][]string]
 	mu        struct {
 		sync.Mutex
-		volumes map[string]*shown // by NQN
-		round   uint64
-		service *peer.Service
-		nodes   []string
+		was       *cluster.State      // the last one
+		portals   []nvmet.Portal      // as of it
+		again     []cluster.VolumeKey // could not be shown then
+		volumes   map[string]*shown   // by NQN
+		snapshots map[string]*shown   // by NQN
+		service   *peer.Service
+		nodes     []string
 	}
 }
 
@@ -38,12 +44,12 @@ type shown struct {
 	hosts    []string
 	portals  []nvmet.Portal
 	readOnly bool
-	round    uint64 // the last state that had it
 }
 
 func (s *subsystems) init(n *Node) {
 	s.n = n
-	s.mu.volumes = make(map[string]*shown)
+	s.mu.was = new(cluster.State)
+	s.mu.volumes, s.mu.snapshots = make(map[string]*shown), make(map[string]*shown)
 	s.snapshots.Store(new(map[cluster.UUID][]string))
 }
 
@@ -65,47 +71,79 @@ func (s *subsystems) follow(st *cluster.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.followNodes(st)
-	portals := s.portals(st)
-	s.mu.round++
-	for key, rec := range st.Volumes {
-		if v := s.n.gateway.Volume(key); v != nil { // else the gateway has said why
-			s.show(cluster.VolumeNQN(rec.UUID), rec.UUID,
-				shown{hosts: rec.Hosts, portals: portals, readOnly: rec.ReadOnly}, v)
+	was, portals := s.mu.was, s.portals(st)
+	changed := slices.Concat(delta.Keys(was.Volumes, st.Volumes), s.mu.again)
+	if !reflect.DeepEqual(portals, s.mu.portals) {
+		changed = slices.AppendSeq(changed, maps.Keys(st.Volumes))
+	}
+	s.mu.was, s.mu.portals, s.mu.again = st, portals, nil
+	for _, key := range changed {
+		s.followVolume(key, was, st)
+	}
+	s.followSnapshots(st)
+}
+
+// followVolume shows a volume, or hides one that is gone. What cannot be shown is tried again with the next
+// state. s.mu is held.
+func (s *subsystems) followVolume(key cluster.VolumeKey, was, st *cluster.State) {
+	rec := st.Volumes[key]
+	if rec == nil {
+		if old := was.Volumes[key]; old != nil {
+			s.hide(s.mu.volumes, cluster.VolumeNQN(old.UUID))
 		}
+		return
 	}
-	snapshots := make(map[cluster.UUID][]string) // before they are shown: no change of their access is missed
+	v := s.n.gateway.Volume(key)
+	if v == nil || !s.show(s.mu.volumes, cluster.VolumeNQN(rec.UUID), rec.UUID,
+		shown{hosts: rec.Hosts, portals: s.mu.portals, readOnly: rec.ReadOnly}, v) {
+		s.mu.again = append(s.mu.again, key) // of nil the gateway has said why
+	}
+}
+
+// followSnapshots shows the snapshots that hosts may read, and hides those that none may. s.mu is held.
+func (s *subsystems) followSnapshots(st *cluster.State) {
+	names := make(map[cluster.UUID][]string) // before they are shown: no change of their access is missed
 	for _, rec := range st.Snapshots {
-		snapshots[rec.Volume] = append(snapshots[rec.Volume], cluster.SnapshotNQN(rec.UUID))
+		names[rec.Volume] = append(names[rec.Volume], cluster.SnapshotNQN(rec.UUID))
 	}
-	s.snapshots.Store(&snapshots)
+	s.snapshots.Store(&names)
+	wanted := make(map[string]bool)
 	for _, rec := range st.Snapshots {
 		if ns, ok := s.n.gateway.Snapshot(&rec.Snapshot); ok && len(rec.Hosts) > 0 {
-			s.show(cluster.SnapshotNQN(rec.UUID), rec.UUID, shown{hosts: rec.Hosts, portals: portals}, ns)
+			nqn := cluster.SnapshotNQN(rec.UUID)
+			wanted[nqn] = true
+			s.show(s.mu.snapshots, nqn, rec.UUID, shown{hosts: rec.Hosts, portals: s.mu.portals}, ns)
 		}
 	}
-	for nqn, have := range s.mu.volumes {
-		if have.round != s.mu.round {
-			s.n.hosts.Remove(nqn)
-			delete(s.mu.volumes, nqn)
+	for nqn := range s.mu.snapshots {
+		if !wanted[nqn] {
+			s.hide(s.mu.snapshots, nqn)
 		}
 	}
 }
 
-// show configures a subsystem if that is news. s.mu is held.
-func (s *subsystems) show(nqn string, id cluster.UUID, want shown, ns nvmet.Namespace) {
-	want.round = s.mu.round
-	if have := s.mu.volumes[nqn]; have != nil {
-		if have.round = want.round; reflect.DeepEqual(*have, want) {
-			return
-		}
+// show configures a subsystem if that is news; false: it cannot. s.mu is held.
+func (s *subsystems) show(among map[string]*shown, nqn string, id cluster.UUID, want shown,
+	ns nvmet.Namespace) bool {
+	if have := among[nqn]; have != nil && reflect.DeepEqual(*have, want) {
+		return true
 	}
 	err := s.n.hosts.Put(nvmet.SubsystemConfig{NQN: nqn, Serial: serial(id), Model: model, Namespace: ns,
 		ReadOnly: want.readOnly, AllowedHosts: want.hosts, Portals: want.portals})
 	if err != nil {
 		s.n.log.WithError(err).WithField("subsystem", nqn).Error("volume or snapshot cannot be shown to hosts")
-		return
+		return false
 	}
-	s.mu.volumes[nqn] = &want
+	among[nqn] = &want
+	return true
+}
+
+// hide removes a subsystem, if there is one. s.mu is held.
+func (s *subsystems) hide(among map[string]*shown, nqn string) {
+	if among[nqn] != nil {
+		s.n.hosts.Remove(nqn)
+		delete(among, nqn)
+	}
 }
 
 // followNodes admits the nodes of the map to the chunk service.
