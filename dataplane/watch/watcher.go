@@ -57,7 +57,7 @@ type Watcher struct {
 	mu struct {
 		sync.Mutex
 		state   *cluster.State
-		changed chan struct{} // closed and replaced at every new state
+		changed chan struct{} // closed and replaced when state or status got on
 		status  Status
 	}
 }
@@ -89,6 +89,25 @@ func (w *Watcher) Next(ctx context.Context, after int64) (*cluster.State, error)
 		s, changed := w.mu.state, w.mu.changed
 		w.mu.Unlock()
 		if s != nil && s.Revision > after {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// At waits until the stream is open and everything that was written up to a revision has been seen, and
+// returns the newest state. What others write to the same etcd beside the cluster's keys is not seen: bound
+// ctx. The error is ctx's.
+func (w *Watcher) At(ctx context.Context, revision int64) (*cluster.State, error) {
+	for {
+		w.mu.Lock()
+		s, now, changed := w.mu.state, w.mu.status, w.mu.changed
+		w.mu.Unlock()
+		if s != nil && now.Connected && now.Revision >= revision {
 			return s, nil
 		}
 		select {
@@ -190,6 +209,7 @@ func (w *Watcher) connected() {
 	w.mu.Lock()
 	again := w.mu.status.LastError != ""
 	w.mu.status.Connected, w.mu.status.LastError = true, ""
+	w.tell()
 	w.mu.Unlock()
 	if again {
 		w.opt.Log.WithField("revision", w.seen).Info("cluster map: the stream from etcd is open again")
@@ -275,8 +295,9 @@ func (w *Watcher) apply(events []*clientv3.Event) {
 		return
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.mu.status.Revision = w.seen
-	w.mu.Unlock()
+	w.tell()
 }
 
 // put applies one record and reports a broken one.
@@ -296,6 +317,11 @@ func (w *Watcher) publish(s *cluster.State, resync bool) {
 	}
 	w.mu.status.Revision = s.Revision
 	w.mu.state = s
+	w.tell()
+}
+
+// tell wakes those who wait. w.mu is held.
+func (w *Watcher) tell() {
 	close(w.mu.changed)
 	w.mu.changed = make(chan struct{})
 }

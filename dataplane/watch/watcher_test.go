@@ -110,6 +110,28 @@ func volume(i int) *cluster.Volume {
 		Key: cluster.VolumeKey{VUID: uint32(i), Generation: 1}, Size: cluster.BlockSize}
 }
 
+// TestAt: who waits for a revision gets the state of then, also when nothing of it shows in a state; not
+// before that, and not while etcd is away.
+func TestAt(t *testing.T) {
+	w := newWorld(t)
+	w.commit(map[string]string{cluster.KeyMapEpoch: "1"})
+	now := w.commit(map[string]string{cluster.KeyNodeStats(1): "{}"})
+	s, err := w.w.At(w.ctx, now)
+	if err != nil || s.Map.Epoch != 1 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	over, cancel := context.WithCancel(w.ctx)
+	cancel()
+	if s, err := w.w.At(over, now+1); err == nil {
+		t.Errorf("at a revision to come: %+v", s)
+	}
+	w.stop()
+	w.w.interrupted(errCompacted)
+	if s, err := w.w.At(over, now); err == nil {
+		t.Errorf("while the stream is interrupted: %+v", s)
+	}
+}
+
 // TestTransactionsAreSeenWhole commits volume, owner, counter and epoch together, many times, while a reader
 // checks every state it gets: all four must tell the same number.
 func TestTransactionsAreSeenWhole(t *testing.T) {

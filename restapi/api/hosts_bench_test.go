@@ -2,9 +2,13 @@ package api_test
 
 import (
 	"fmt"
+	"io"
 	"testing"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd/etcdtest"
+	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
@@ -12,11 +16,19 @@ import (
 )
 
 // BenchmarkHosts is what a client waits for that asks who may attach what, of so many volumes that are each
-// exported to one of a hundred hosts, etcd included.
+// exported to one of a hundred hosts, etcd and the node's watch of it included.
 func BenchmarkHosts(b *testing.B) {
 	for _, have := range []int{100, 10_000} {
 		b.Run(fmt.Sprintf("have=%d", have), func(b *testing.B) {
-			c := apitest.NewOn(b, store.NewEtcd(etcdtest.Run(b).Client()))
+			etcd := etcdtest.Run(b).Client()
+			log := logrus.New()
+			log.SetOutput(io.Discard)
+			follows, err := watch.New(watch.Options{Client: etcd, Log: log})
+			if err != nil {
+				b.Fatal(err)
+			}
+			go func() { _ = follows.Run(b.Context()) }()
+			c := apitest.NewFollowing(b, store.NewEtcd(etcd), follows)
 			c.Pool()
 			host := func(n int) string { return fmt.Sprintf("nqn.2014-08.org.nvmexpress:uuid:host-%d", n%100) }
 			for n := range have {

@@ -143,9 +143,16 @@ func New(t testing.TB) *Cluster {
 // NewOn is New on a given store.
 func NewOn(t testing.TB, s manager.Store) *Cluster {
 	t.Helper()
+	return NewFollowing(t, s, nil)
+}
+
+// NewFollowing is NewOn with what follows that store.
+func NewFollowing(t testing.TB, s manager.Store, states manager.States) *Cluster {
+	t.Helper()
 	c := &Cluster{T: t, Store: s, Members: &Members{}, Keys: ClusterKeys{}, Log: io.Discard,
 		AuditDir: t.TempDir(), now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
-	c.Manager = manager.New(manager.Options{Store: s, Members: c.Members, Keys: c.Keys, Now: c.Now})
+	c.Manager = manager.New(manager.Options{Store: s, States: states, Members: c.Members, Keys: c.Keys,
+		Now: c.Now})
 	secret, err := auth.NewSecret(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/store"
@@ -22,6 +23,8 @@ const (
 	// revokedAtOnce is how many records one transaction takes a host from: each is a condition, and a write with
 	// its event.
 	revokedAtOnce = store.MaxOps / 4
+	// followTimeout is how long this node's own view of the records may take to catch up.
+	followTimeout = 200 * time.Millisecond
 )
 
 // access is something that may be shown to hosts, with those that it is.
@@ -57,9 +60,60 @@ func (m *Manager) Hosts(ctx context.Context, host string) ([]wire.Host, error) {
 }
 
 // eachAccess looks at all volumes, then at all snapshots, that the caller sees and hosts may attach, or a
-// host when it is named. Decoding records is most of the work: those that name no host, or not this one, are
-// left out by their text.
+// host when it is named; in the order of their ids.
 func (m *Manager) eachAccess(ctx context.Context, host string, f func(access)) error {
+	st, err := m.followed(ctx)
+	if err != nil {
+		return err
+	}
+	if st == nil {
+		return m.scanAccess(ctx, host, f)
+	}
+	shown := func(hosts []string) bool {
+		return len(hosts) > 0 && (host == "" || slices.Contains(hosts, host))
+	}
+	var volumes, snapshots []access
+	for _, rec := range st.Volumes {
+		if shown(rec.Hosts) {
+			volumes = append(volumes, drawVolumeAccess(rec))
+		}
+	}
+	for _, rec := range st.Snapshots {
+		if shown(rec.Hosts) {
+			snapshots = append(snapshots, drawSnapshotAccess(&rec.Snapshot))
+		}
+	}
+	for _, all := range [][]access{volumes, snapshots} {
+		slices.SortFunc(all, func(a, b access) int { return bytes.Compare(a.of.id[:], b.of.id[:]) })
+		for _, a := range all {
+			visit(ctx, a, f)
+		}
+	}
+	return nil
+}
+
+// followed is what this node knows of all records, once it knows all that was written before this call; nil:
+// it has to read them.
+func (m *Manager) followed(ctx context.Context) (*cluster.State, error) {
+	if m.states == nil {
+		return nil, nil
+	}
+	read, err := m.store.Read(ctx, store.Key(cluster.KeyCluster))
+	if err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, followTimeout)
+	defer cancel()
+	st, err := m.states.At(wait, read.Rev)
+	if err != nil || st.Unreadable {
+		return nil, nil
+	}
+	return st, nil
+}
+
+// scanAccess is eachAccess by reading all records. Decoding them is most of the work: those that name no
+// host, or not this one, are left out by their text.
+func (m *Manager) scanAccess(ctx context.Context, host string, f func(access)) error {
 	named := []byte(`"hosts":[`)
 	if host != "" {
 		named = put("", host).Value

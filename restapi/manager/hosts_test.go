@@ -1,17 +1,70 @@
 package manager_test
 
 import (
+	"context"
+	"io"
 	"testing"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/embedetcd/etcdtest"
+	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
+	"github.com/ashlar-storage/ashlar/restapi/store"
 )
 
 // TestOneHost: whoever asks for a host gets what that one may attach, and nothing of hosts whose names begin
 // with its name, or of things that are called like it; whatever characters the name has.
+// It reads all records, or knows them from the node's watch.
 func TestOneHost(t *testing.T) {
-	c := apitest.New(t)
+	t.Run("read", func(t *testing.T) { oneHost(t, apitest.New(t)) })
+	t.Run("followed", func(t *testing.T) {
+		etcd := etcdtest.Run(t).Client()
+		log := logrus.New()
+		log.SetOutput(io.Discard)
+		w, err := watch.New(watch.Options{Client: etcd, Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = w.Run(t.Context()) }()
+		states := &counted{States: w}
+		oneHost(t, apitest.NewFollowing(t, store.NewEtcd(etcd), states))
+		if states.known == 0 {
+			t.Error("the watch was never up with the store")
+		}
+	})
+}
+
+// TestHostsWhileTheWatchIsAway: what the node does not know in time is read.
+func TestHostsWhileTheWatchIsAway(t *testing.T) {
+	oneHost(t, apitest.NewFollowing(t, store.NewMem(), away{}))
+}
+
+// away is a watch that never catches up.
+type away struct{}
+
+func (away) At(ctx context.Context, _ int64) (*cluster.State, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// counted counts how often what it follows was up with the store.
+type counted struct {
+	manager.States
+	known int
+}
+
+func (c *counted) At(ctx context.Context, revision int64) (*cluster.State, error) {
+	s, err := c.States.At(ctx, revision)
+	if err == nil {
+		c.known++
+	}
+	return s, err
+}
+
+func oneHost(t *testing.T, c *apitest.Cluster) {
 	c.Pool()
 	const host = "nqn.2014-08.org.example:<a>&\"b/ö"
 	c.Volume(1, "mine")

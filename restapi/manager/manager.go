@@ -54,10 +54,17 @@ type Members interface {
 	Endpoints(ctx context.Context) ([]string, error)
 }
 
+// States is what a node follows of the records anyway: a watch.Watcher. At waits until all that was written
+// up to a revision is known, and returns the newest state, which nobody may change; the error is ctx's.
+type States interface {
+	At(ctx context.Context, revision int64) (*cluster.State, error)
+}
+
 // Options of a manager. Store and Members are required.
 type Options struct {
 	Store   Store
 	Members Members
+	States  States           // nil: questions about all records are answered by reading them
 	Keys    Keys             // nil: no volume can be encrypted by way of this node
 	Now     func() time.Time // default time.Now
 	Random  io.Reader        // default crypto/rand.Reader
@@ -67,6 +74,7 @@ type Options struct {
 // on one store.
 type Manager struct {
 	store    Store
+	states   States
 	members  Members
 	keys     Keys
 	now      func() time.Time
@@ -76,7 +84,8 @@ type Manager struct {
 
 // New makes a manager.
 func New(o Options) *Manager {
-	m := &Manager{store: o.Store, members: o.Members, keys: o.Keys, now: o.Now, random: o.Random}
+	m := &Manager{store: o.Store, states: o.States, members: o.Members, keys: o.Keys, now: o.Now,
+		random: o.Random}
 	m.balances.pools = make(map[cluster.PoolID]wire.PoolBalance)
 	if m.now == nil {
 		m.now = time.Now

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/auth"
 	"github.com/ashlar-storage/ashlar/restapi/client"
 	"github.com/ashlar-storage/ashlar/restapi/manager"
@@ -90,7 +91,11 @@ func (d *daemon) birth(ctx context.Context) error {
 	if err := d.openEtcd(ctx); err != nil {
 		return err
 	}
-	d.manager = manager.New(manager.Options{Store: store.NewEtcd(d.client), Keys: d.keys,
+	var err error
+	if d.watcher, err = watch.New(watch.Options{Client: d.client, Log: d.log}); err != nil {
+		return err
+	}
+	d.manager = manager.New(manager.Options{Store: store.NewEtcd(d.client), States: d.watcher, Keys: d.keys,
 		Members: members{client: d.client, external: d.opt.Etcd.Endpoints}})
 	if d.state.Stage == Founding {
 		return d.found(ctx)

@@ -110,9 +110,6 @@ func (d *daemon) live(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("REST: %w", err)
 	}
-	if d.watcher, err = watch.New(watch.Options{Client: d.client, Log: d.log}); err != nil {
-		return err
-	}
 	counted := metrics.New(metrics.Options{Version: d.opt.Version, Figures: d.figures})
 	shown, own, err := d.exposition(counted)
 	if err != nil {
