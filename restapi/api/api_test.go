@@ -60,12 +60,12 @@ func TestEveryOperation(t *testing.T) {
 	r = ok(201, "POST", "/v1/volumes", body, "Idempotency-Key", "k1")
 	r = ok(200, "PATCH", at, `{"size_bytes":2097152}`, "If-Match", r.header.Get("ETag"))
 	ok(200, "GET", at, "")
-	ok(200, "GET", "/v1/volumes?name=volume-1&pool=gold", "")
+	ok(200, "GET", "/v1/volumes?name=volume-1&pool=gold&health=ok&metadata=a=b&host="+apitest.HostA, "")
 	w.observed(ok, dev.Number, at)
 	ok(201, "PUT", at+"/exports/"+apitest.HostA, "")
 	ok(200, "PUT", at+"/exports/"+apitest.HostA, "")
 	ok(200, "GET", at+"/exports/"+url.PathEscape(apitest.HostA), "")
-	ok(200, "GET", at+"/exports", "")
+	ok(200, "GET", at+"/exports?limit=1", "")
 	ok(204, "DELETE", at+"/exports/"+apitest.HostA, "")
 	ok(204, "DELETE", at+"/exports", "")
 	w.snapshotsOverHTTP(ok, vol.ID)
@@ -318,6 +318,11 @@ func refusedExporting(v string) []refusal {
 		{"export of nothing", "PUT", volumes + "/" + none + "/exports/" + apitest.HostA, "", nil, 404,
 			wire.NotFound, ""},
 		{"unexport of nothing", "DELETE", volumes + "/" + none + "/exports", "", nil, 404, wire.NotFound, ""},
+		{"exports by a foreign cursor", "GET", v + "/exports?cursor=x", "", nil, 400, field, "cursor"},
+		{"volumes of no health", "GET", volumes + "?health=fine", "", nil, 400, field, "health"},
+		{"volumes of no host", "GET", volumes + "?host=me", "", nil, 400, field, "host"},
+		{"volumes by a pair without key", "GET", volumes + "?metadata=a,=b", "", nil, 400, field, "metadata"},
+		{"snapshots of no host", "GET", "/v1/snapshots?host=me", "", nil, 400, field, "host"},
 		{"show no export", "GET", v + "/exports/" + apitest.HostB, "", nil, 404, wire.NotFound, ""},
 	}
 }

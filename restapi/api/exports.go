@@ -7,7 +7,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ashlar-storage/ashlar/restapi/manager"
-	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
 // exported is the volume or the snapshot of a path, and where that begins.
@@ -25,11 +24,15 @@ func (s *Server) listExports(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Exports(c.Request.Context(), x)
+	p, err := pageOf(c)
 	if err != nil {
 		return err
 	}
-	return answer(c, wire.Page[wire.Export]{Items: list})
+	list, err := s.o.Manager.Exports(c.Request.Context(), x, p)
+	if err != nil {
+		return err
+	}
+	return answer(c, list)
 }
 
 func (s *Server) getExport(c *gin.Context) error {

@@ -164,7 +164,7 @@ func checkQuery(c *gin.Context, known []string) error {
 
 // checkFilter refuses what no resource can have: a mistyped filter would find nothing and not say why.
 func checkFilter(name, value string) error {
-	most := map[string]int{"name": 255, "subject": 255, "kind": 64}[name]
+	most := map[string]int{"name": 255, "subject": 255, "kind": 64, "metadata": 1024}[name]
 	switch {
 	case most > 0 && len(value) > most:
 		return refuse(wire.InvalidField, name, "is %d bytes long, at most %d are allowed", len(value), most)

@@ -101,7 +101,8 @@ func clusterRoutes() []route {
 
 func volumeRoutes() []route {
 	return []route{
-		list("/v1/volumes", (*Server).listVolumes, "name", "pool", "project", "snapshot", "hidden"),
+		list("/v1/volumes", (*Server).listVolumes, "name", "pool", "project", "snapshot", "hidden", "health",
+			"host", "metadata"),
 		create("/v1/volumes", (*Server).createVolume),
 		show("/v1/volumes/:volume", (*Server).getVolume),
 		change("PATCH", "/v1/volumes/:volume", (*Server).updateVolume),
@@ -114,7 +115,7 @@ func volumeRoutes() []route {
 		show("/v1/volumes/:volume/statistics", (*Server).getVolumeStatistics, "history"),
 		show("/v1/volumes/:volume/space", (*Server).getVolumeSpace),
 		list("/v1/volumes/:volume/snapshots", (*Server).listVolumeSnapshots, "name"),
-		show("/v1/volumes/:volume/exports", (*Server).listExports),
+		list("/v1/volumes/:volume/exports", (*Server).listExports),
 		change("DELETE", "/v1/volumes/:volume/exports", (*Server).deleteExports),
 		show("/v1/volumes/:volume/exports/:host", (*Server).getExport),
 		change("PUT", "/v1/volumes/:volume/exports/:host", (*Server).putExport),
@@ -123,12 +124,12 @@ func volumeRoutes() []route {
 		show("/v1/tasks/:task", (*Server).getTask),
 		tell("/v1/tasks/:task/cancel", (*Server).cancelTask),
 		list("/v1/events", (*Server).listEvents, "severity", "kind", "subject"),
-		list("/v1/snapshots", (*Server).listSnapshots, "schedule"),
+		list("/v1/snapshots", (*Server).listSnapshots, "schedule", "host", "metadata"),
 		create("/v1/snapshots", (*Server).createSnapshot),
 		show("/v1/snapshots/:snapshot", (*Server).getSnapshot),
 		change("PATCH", "/v1/snapshots/:snapshot", (*Server).updateSnapshot),
 		change("DELETE", "/v1/snapshots/:snapshot", (*Server).deleteSnapshot),
-		show("/v1/snapshots/:snapshot/exports", (*Server).listExports),
+		list("/v1/snapshots/:snapshot/exports", (*Server).listExports),
 		change("DELETE", "/v1/snapshots/:snapshot/exports", (*Server).deleteExports),
 		show("/v1/snapshots/:snapshot/exports/:host", (*Server).getExport),
 		change("PUT", "/v1/snapshots/:snapshot/exports/:host", (*Server).putExport),

@@ -6,6 +6,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/manager"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
 )
 
@@ -18,7 +19,8 @@ func (s *Server) listSnapshots(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Manager.Snapshots(c.Request.Context(), p, schedule)
+	list, err := s.o.Manager.Snapshots(c.Request.Context(), p,
+		manager.SnapshotFilter{Schedule: schedule, Use: useOf(c)})
 	if err != nil {
 		return err
 	}

@@ -22,11 +22,17 @@ func (s *Server) listVolumes(c *gin.Context) error {
 	if f.Snapshot, err = uuidQuery(c, "snapshot"); err != nil {
 		return err
 	}
+	f.Health, f.Use = wire.Status(c.Query("health")), useOf(c)
 	list, err := s.o.Manager.Volumes(c.Request.Context(), p, f)
 	if err != nil {
 		return err
 	}
 	return answer(c, list)
+}
+
+// useOf reads by what use lists of volumes and of snapshots are narrowed.
+func useOf(c *gin.Context) manager.Use {
+	return manager.Use{Host: c.Query("host"), Metadata: c.Query("metadata")}
 }
 
 func (s *Server) createVolume(c *gin.Context) error {

@@ -27,10 +27,15 @@ func (c *Client) GetExport(ctx context.Context, volume cluster.UUID, host string
 	return get[wire.Export](ctx, c, exportsPath(volume)+"/"+segment(host), nil)
 }
 
-// ListExports lists the hosts that may use a volume.
+// ListExports lists all hosts that may use a volume.
 func (c *Client) ListExports(ctx context.Context, volume cluster.UUID) ([]wire.Export, error) {
-	p, err := get[wire.Page[wire.Export]](ctx, c, exportsPath(volume), nil)
-	return p.Items, err
+	return c.allExports(ctx, exportsPath(volume))
+}
+
+func (c *Client) allExports(ctx context.Context, path string) ([]wire.Export, error) {
+	return all(ctx, func(o ListOpts) (wire.Page[wire.Export], error) {
+		return get[wire.Page[wire.Export]](ctx, c, path, o.query())
+	})
 }
 
 // DeleteExport takes a volume from a host.

@@ -29,11 +29,13 @@ func (c *Client) CreateSnapshot(ctx context.Context, opts wire.SnapshotCreate) (
 type SnapshotListOpts struct {
 	ListOpts
 	Schedule cluster.UUID // that has made them; zero: any, and people
+	Use
 }
 
 // ListSnapshots lists one page of the snapshots of all volumes.
 func (c *Client) ListSnapshots(ctx context.Context, opts SnapshotListOpts) (wire.Page[wire.Snapshot], error) {
-	return get[wire.Page[wire.Snapshot]](ctx, c, "/v1/snapshots", opts.query("schedule", given(opts.Schedule)))
+	return get[wire.Page[wire.Snapshot]](ctx, c, "/v1/snapshots",
+		opts.query(append(opts.pairs(), "schedule", given(opts.Schedule))...))
 }
 
 // FindSnapshots lists all snapshots that opts do not leave out; the page in opts is not looked at.
@@ -90,8 +92,7 @@ func (c *Client) GetSnapshotExport(ctx context.Context, id cluster.UUID, host st
 
 // ListSnapshotExports lists the hosts that may read a snapshot.
 func (c *Client) ListSnapshotExports(ctx context.Context, id cluster.UUID) ([]wire.Export, error) {
-	p, err := get[wire.Page[wire.Export]](ctx, c, snapshotPath(id)+"/exports", nil)
-	return p.Items, err
+	return c.allExports(ctx, snapshotPath(id)+"/exports")
 }
 
 // DeleteSnapshotExport takes a snapshot from a host.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"strings"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/restapi/wire"
@@ -18,6 +19,18 @@ type VolumeListOpts struct {
 	// Snapshot that they began as and share blocks with; zero: any, and none.
 	Snapshot cluster.UUID
 	Hidden   bool
+	Health   wire.Status
+	Use
+}
+
+// Use narrows lists of volumes and of snapshots by what they are used for.
+type Use struct {
+	Host     string   // that may use it: its NQN
+	Metadata []string // "key=value" or "key", all of which are there
+}
+
+func (u Use) pairs() []string {
+	return []string{"host", u.Host, "metadata", strings.Join(u.Metadata, ",")}
 }
 
 // CreateVolume makes a volume. Without an id in opts one is drawn here, so that the call can be repeated at
@@ -37,8 +50,9 @@ func (c *Client) volume(ctx context.Context, r call, opts ...Option) (out wire.V
 
 // ListVolumes lists one page of volumes.
 func (c *Client) ListVolumes(ctx context.Context, opts VolumeListOpts) (wire.Page[wire.Volume], error) {
-	return get[wire.Page[wire.Volume]](ctx, c, "/v1/volumes", opts.query("name", opts.Name, "pool", opts.Pool,
-		"project", opts.Project, "snapshot", given(opts.Snapshot), "hidden", flag(opts.Hidden)))
+	return get[wire.Page[wire.Volume]](ctx, c, "/v1/volumes", opts.query(append(opts.pairs(), "name", opts.Name,
+		"pool", opts.Pool, "project", opts.Project, "snapshot", given(opts.Snapshot), "hidden", flag(opts.Hidden),
+		"health", string(opts.Health))...))
 }
 
 // given is an id in a query; zero: "", none.

@@ -105,7 +105,7 @@ func (c *cloning) lists() (names []string) {
 	for _, v := range volumes.Items {
 		names = append(names, v.Name)
 	}
-	snapshots, err := c.Manager.Snapshots(c.T.Context(), manager.Page{}, cluster.UUID{})
+	snapshots, err := c.Manager.Snapshots(c.T.Context(), manager.Page{}, manager.SnapshotFilter{})
 	if err != nil {
 		c.T.Fatal(err)
 	}

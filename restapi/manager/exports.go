@@ -147,7 +147,7 @@ func (l *hostList) set(t *store.Txn, hosts []string) {
 
 // Export says how a host reaches a volume or a snapshot that it may use.
 func (m *Manager) Export(ctx context.Context, x Exported, host string) (wire.Export, error) {
-	all, err := m.Exports(ctx, x)
+	all, err := m.allExports(ctx, x)
 	if err != nil {
 		return wire.Export{}, err
 	}
@@ -160,7 +160,26 @@ func (m *Manager) Export(ctx context.Context, x Exported, host string) (wire.Exp
 }
 
 // Exports lists the hosts that may use a volume or a snapshot, by NQN.
-func (m *Manager) Exports(ctx context.Context, x Exported) ([]wire.Export, error) {
+func (m *Manager) Exports(ctx context.Context, x Exported, p Page) (wire.Page[wire.Export], error) {
+	out := wire.Page[wire.Export]{Items: []wire.Export{}}
+	after, limit, err := p.after("exports")
+	if err != nil {
+		return out, err
+	}
+	all, err := m.allExports(ctx, x)
+	if err != nil {
+		return out, err
+	}
+	all = slices.DeleteFunc(all, func(e wire.Export) bool { return e.Host <= after })
+	if len(all) > limit {
+		all = all[:limit]
+		out.Next = cursorAfter("exports", all[limit-1].Host)
+	}
+	out.Items = append(out.Items, all...)
+	return out, nil
+}
+
+func (m *Manager) allExports(ctx context.Context, x Exported) ([]wire.Export, error) {
 	l, err := m.readHosts(ctx, x, "")
 	if err != nil {
 		return nil, err

@@ -43,8 +43,8 @@ func (m *Manager) ChangePool(ctx context.Context, name string, r wire.PoolChange
 			}
 			before, after := v.capacity(p, c.stats), v.capacity(next, c.stats)
 			if r.Kind == cluster.ChangeRemove && after.Total < before.Used {
-				return refuse(wire.Conflict, "devices", "the pool holds %d bytes, and would have room for %d then",
-					before.Used, after.Total)
+				return refuse(wire.Conflict, "devices", "the pool holds %d bytes%s, and would have room for %d then",
+					before.Used, comingBack(before), after.Total)
 			}
 			m.note(txn, wire.Info, "pool.changed", about("pool", name), "", "pool %s: %s of devices %v", name,
 				r.Kind, r.Devices)
@@ -57,6 +57,14 @@ func (m *Manager) ChangePool(ctx context.Context, name string, r wire.PoolChange
 		return nil
 	})
 	return pool, err
+}
+
+// comingBack says what of the space that is used is on its way back: waiting may be enough.
+func comingBack(c wire.Capacity) string {
+	if c.Returning == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of them of deleted volumes, which devices are giving back)", c.Returning)
 }
 
 func validateChange(r *wire.PoolChange) error {

@@ -519,7 +519,8 @@ func TestManySchedules(t *testing.T) {
 	}
 	c.Advance(time.Hour)
 	look(c)
-	page, err := c.Manager.Snapshots(t.Context(), manager.Page{Limit: manager.MaxLimit}, cluster.UUID{})
+	page, err := c.Manager.Snapshots(t.Context(), manager.Page{Limit: manager.MaxLimit},
+		manager.SnapshotFilter{})
 	if err != nil || len(page.Items) != 150 {
 		t.Errorf("%d snapshots, %v", len(page.Items), err)
 	}

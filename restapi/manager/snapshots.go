@@ -200,10 +200,13 @@ func (m *Manager) readSnapshot(ctx context.Context, id cluster.UUID,
 }
 
 // Snapshots lists all snapshots by id, only those that a schedule has made when that is not zero.
-func (m *Manager) Snapshots(ctx context.Context, p Page, schedule cluster.UUID) (wire.Page[wire.Snapshot],
+func (m *Manager) Snapshots(ctx context.Context, p Page, f SnapshotFilter) (wire.Page[wire.Snapshot],
 	error) {
 	out := wire.Page[wire.Snapshot]{Items: []wire.Snapshot{}}
 	after, limit, err := p.after("snapshots")
+	if err == nil {
+		err = f.Use.validate()
+	}
 	if err != nil {
 		return out, err
 	}
@@ -223,7 +226,7 @@ func (m *Manager) Snapshots(ctx context.Context, p Page, schedule cluster.UUID) 
 			switch {
 			case err != nil:
 				return out, err
-			case !sees(ctx, rec.Project) || rec.Hidden || !schedule.IsZero() && rec.Schedule != schedule:
+			case !sees(ctx, rec.Project) || rec.Hidden || !f.passes(&rec):
 			case len(out.Items) == limit:
 				out.Next = cursorAfter("snapshots", out.Items[limit-1].ID.String())
 				return out, nil

@@ -153,10 +153,8 @@ func (m *Manager) allTasks(ctx context.Context) ([]wire.Task, error) {
 		for name := range v.Pools {
 			out = append(out, rebalanceTask(name, sumUp(c.volumes[name])))
 		}
-		for _, st := range c.stats {
-			for i := range st.Devices {
-				out = append(out, v.scrubTask(&st.Devices[i])...)
-			}
+		for _, d := range v.SortedDevices() {
+			out = append(out, scrubTask(d, purging.devices[d.Number])...)
 		}
 		keys, err := currentKey(store.Snapshot{Results: v.extra}.One(1))
 		if err != nil {
@@ -217,28 +215,36 @@ func rebalanceTask(pool string, h wire.PoolHealing) wire.Task {
 	return t
 }
 
-// scrubTask is a pass over a device that is under way.
-func (v *view) scrubTask(st *cluster.DeviceStats) []wire.Task {
-	d := v.Devices[st.Device]
-	if d == nil || d.State != cluster.DeviceOnline || st.Scrub == nil {
+// scrubTask is a pass over a device that is under way, or asked for. st is what its node published of the
+// device, nil while that is nothing.
+func scrubTask(d *cluster.Device, st *cluster.DeviceStats) []wire.Task {
+	if d.State != cluster.DeviceOnline {
 		return nil
 	}
-	t := task(wire.TaskScrub, about("device", st.Device), "percent")
-	begun := st.Scrub.State == cluster.ScrubRunning || st.Scrub.Began > st.Scrub.Ended
-	paused := st.Scrub.State == cluster.ScrubPaused || d.Scrub != nil && d.Scrub.Paused
-	wanted := d.Scrub != nil && d.Scrub.Wanted > st.Scrub.Began && !paused
+	told := st != nil && st.Scrub != nil
+	is := &cluster.ScrubStats{}
+	if told {
+		is = st.Scrub
+	}
+	t := task(wire.TaskScrub, about("device", d.Number), "percent")
+	begun := is.State == cluster.ScrubRunning || is.Began > is.Ended
+	paused := is.State == cluster.ScrubPaused || d.Scrub != nil && d.Scrub.Paused
+	wanted := d.Scrub != nil && d.Scrub.Wanted > is.Began && !paused
 	if !begun && !wanted {
 		return []wire.Task{t}
 	}
 	t.State, t.Total = wire.TaskRunning, 100
-	if begun {
-		t.Done = uint64(st.Scrub.Percent)
-		t.Detail = fmt.Sprintf("%d bytes read, %d bad blocks found", st.Scrub.Read, st.Scrub.Bad)
+	switch {
+	case !told:
+		t.State, t.Detail = wire.TaskWaiting, fmt.Sprintf("node %d says nothing of it yet", d.Node)
+	case begun:
+		t.Done = uint64(is.Percent)
+		t.Detail = fmt.Sprintf("%d bytes read, %d bad blocks found", is.Read, is.Bad)
 	}
 	if paused {
 		t.State = wire.TaskPaused
 	}
-	t.Cancellable = t.State == wire.TaskRunning
+	t.Cancellable = t.State != wire.TaskPaused
 	return []wire.Task{t}
 }
 

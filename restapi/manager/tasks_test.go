@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -99,6 +100,17 @@ func TestPassesAndMovesAreTasks(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := owned(t, c, v, 1, cluster.Boundary{Table: 0, Cursor: cluster.Groups})
+	ask := wire.ScrubRequest{Action: wire.ScrubStart}
+	if _, err := c.Manager.ScrubDevice(t.Context(), 2, ask, ""); err != nil {
+		t.Fatal(err)
+	}
+	if x := taskOf(c, "scrub-2"); x.State != wire.TaskWaiting || !strings.Contains(x.Detail, "node 2") ||
+		!x.Cancellable {
+		t.Errorf("a pass of which no node has heard: %+v", x)
+	}
+	if _, err := c.Manager.CancelTask(t.Context(), "scrub-2"); err != nil {
+		t.Error(err)
+	}
 	publish := func(scrub cluster.ScrubStats, moved uint32) {
 		t.Helper()
 		err := c.Manager.PublishStats(t.Context(), cluster.NodeStats{Node: 1,

@@ -122,27 +122,14 @@ func drawVolume(rec cluster.Volume, owner cluster.Owner, s *situation) wire.Volu
 	return w
 }
 
-// VolumeFilter narrows a list of volumes; empty fields do not.
-type VolumeFilter struct {
-	Name    string
-	Pool    string
-	Project string
-	// Snapshot that they began as and share blocks with; zero: any, and none.
-	Snapshot cluster.UUID
-	Hidden   bool // those that are kept for clones instead; only who sees all projects sees them
-}
-
-func (f VolumeFilter) passes(rec *cluster.Volume) bool {
-	return rec.Hidden == f.Hidden && (f.Name == "" || f.Name == rec.Name) &&
-		(f.Pool == "" || f.Pool == rec.Pool) && (f.Project == "" || f.Project == rec.Project) &&
-		(f.Snapshot.IsZero() || rec.Parent != nil && rec.Parent.Snapshot == f.Snapshot)
-}
-
 // Volumes lists volumes by id.
 func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Page[wire.Volume], error) {
 	none := wire.Page[wire.Volume]{}
 	after, limit, err := p.after("volumes")
 	if err != nil {
+		return none, err
+	}
+	if err := f.validate(); err != nil {
 		return none, err
 	}
 	if f.Project != "" && !sees(ctx, f.Project) || f.Hidden && confinedTo(ctx) != "" {
@@ -168,6 +155,9 @@ func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Pag
 	if more {
 		out.Next = cursorAfter("volumes", out.Items[len(out.Items)-1].ID.String())
 	}
+	if f.Health != "" { // it is newer now than when they were chosen
+		out.Items = slices.DeleteFunc(out.Items, func(v wire.Volume) bool { return v.Health != f.Health })
+	}
 	return out, nil
 }
 
@@ -175,6 +165,7 @@ func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Pag
 func (m *Manager) volumesIn(ctx context.Context, f VolumeFilter, after string,
 	limit int) ([]store.Item, bool, error) {
 	var out []store.Item
+	var h health
 	q := store.Query{Prefix: cluster.PrefixVolumes, Limit: limit + 1}
 	if after != "" {
 		q.After = cluster.PrefixVolumes + after
@@ -185,23 +176,27 @@ func (m *Manager) volumesIn(ctx context.Context, f VolumeFilter, after string,
 			return nil, false, err
 		}
 		r := snap.Results[0]
+		var passed []store.Item
 		for _, it := range r.Items {
 			q.After = it.Key
 			rec, err := decode[cluster.Volume](it)
 			if err != nil {
 				return nil, false, err
 			}
-			if !f.passes(&rec) {
-				continue
+			if f.passes(&rec) {
+				passed = append(passed, it)
 			}
-			if len(out) == limit {
-				return out, true, nil
-			}
-			out = append(out, it)
+		}
+		if passed, err = m.inHealth(ctx, &h, passed, f.Health); err != nil {
+			return nil, false, err
+		}
+		if out = append(out, passed...); len(out) > limit {
+			return out[:limit], true, nil
 		}
 		if !r.More {
 			return out, false, nil
 		}
+		q.Limit = MaxLimit // few pass
 	}
 }
 
@@ -243,6 +238,10 @@ func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string
 		}
 	}
 	slices.SortFunc(out, func(a, b store.Item) int { return strings.Compare(a.Key, b.Key) })
+	out, err := m.inHealth(ctx, new(health), out, f.Health)
+	if err != nil {
+		return nil, false, err
+	}
 	if len(out) > limit {
 		return out[:limit], true, nil
 	}

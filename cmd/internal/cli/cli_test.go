@@ -92,6 +92,14 @@ func TestADay(t *testing.T) {
 	contains(t, x.run("volume", "create", "v1", "--pool", "gold", "--size", "16MiB", "--meta", "a=b"),
 		"16 MiB (16777216 bytes)", "a=b")
 	contains(t, x.run("volume", "list"), "v1", "gold", "16 MiB")
+	contains(t, x.run("volume", "list", "--health", "ok"), "v1")
+	none := x.run("volume", "list", "--meta", "team=nobody", "--host", apitest.HostB, "-o", "name")
+	if none != "" {
+		t.Errorf("volumes of nobody: %q", none)
+	}
+	x.fails("none of ok", "volume", "list", "--health", "fine")
+	x.fails("leave the volume out", "snapshot", "list", "v1", "--meta", "a")
+	x.run("snapshot", "list", "--meta", "a=b", "--host", apitest.HostB)
 
 	out := x.run("volume", "allow", "v1", apitest.HostA)
 	contains(t, out, "PORTAL", "tcp 192.0.2.1 port 4420 (node 1)",

@@ -43,6 +43,7 @@ func (g *global) completions() map[string]names {
 		"--volume":      volumeNames,
 		"--group":       groupNames,
 		"--node":        nodeNames,
+		"--host":        hostNames,
 		"--device":      deviceNumbers,
 		"--context":     g.contextNames,
 	}

@@ -51,12 +51,13 @@ func snapshotCreate(g *global) *cobra.Command {
 
 func snapshotList(g *global) *cobra.Command {
 	var schedule string
+	var use client.Use
 	c := &cobra.Command{
 		Use: "list [VOLUME]", Short: "List the snapshots of a volume, or of all volumes",
 		Args:    cobra.MaximumNArgs(1),
 		Example: "  ashlar snapshot list disk1\n  ashlar snapshot list --schedule hourly",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, args []string) error {
-			list, err := listSnapshots(cmd.Context(), c, args, schedule)
+			list, err := listSnapshots(cmd.Context(), c, args, schedule, use)
 			if err != nil {
 				return err
 			}
@@ -70,13 +71,17 @@ func snapshotList(g *global) *cobra.Command {
 	}
 	c.Flags().StringVar(&schedule, "schedule", "", "only those that this schedule has made: its name, or its "+
 		"id when it is gone")
+	useFlags(c.Flags(), &use)
 	return c
 }
 
 // listSnapshots lists the snapshots of the volume that is named, or of all, or those of a schedule.
-func listSnapshots(ctx context.Context, c *client.Client, volume []string, schedule string) ([]wire.Snapshot,
-	error) {
+func listSnapshots(ctx context.Context, c *client.Client, volume []string, schedule string,
+	use client.Use) ([]wire.Snapshot, error) {
+	narrowed := use.Host != "" || len(use.Metadata) > 0
 	switch {
+	case len(volume) > 0 && narrowed:
+		return nil, usage("--host and --meta are for the snapshots of all volumes: leave the volume out")
 	case len(volume) > 0 && schedule != "":
 		return nil, usage("a schedule is of one volume or group: leave the volume out")
 	case len(volume) > 0:
@@ -86,7 +91,7 @@ func listSnapshots(ctx context.Context, c *client.Client, volume []string, sched
 		}
 		return c.AllSnapshotsOf(ctx, v.ID, "")
 	case schedule == "":
-		return c.AllSnapshots(ctx)
+		return c.FindSnapshots(ctx, client.SnapshotListOpts{Use: use})
 	}
 	id, err := cluster.ParseUUID(schedule)
 	if err != nil {
@@ -96,7 +101,7 @@ func listSnapshots(ctx context.Context, c *client.Client, volume []string, sched
 		}
 		id = x.ID
 	}
-	return c.FindSnapshots(ctx, client.SnapshotListOpts{Schedule: id})
+	return c.FindSnapshots(ctx, client.SnapshotListOpts{Schedule: id, Use: use})
 }
 
 func snapshotShow(g *global) *cobra.Command {

@@ -72,8 +72,8 @@ func volumeList(g *global) *cobra.Command {
 	var of string
 	c := &cobra.Command{
 		Use: "list", Short: "List the volumes", Args: cobra.NoArgs,
-		Example: "  ashlar volume list --pool fast\n  ashlar volume list --clones-of disk1@monday\n" +
-			"  ashlar volume list -o name",
+		Example: "  ashlar volume list --pool fast --health degraded\n" +
+			"  ashlar volume list --clones-of disk1@monday\n  ashlar volume list --meta team=shop -o name",
 		RunE: g.run(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			if of != "" {
 				s, err := findSnapshot(cmd.Context(), c, of)
@@ -98,6 +98,9 @@ func volumeList(g *global) *cobra.Command {
 	c.Flags().StringVar(&o.Pool, "pool", "", "only volumes of this pool")
 	c.Flags().StringVar(&o.Project, "project", "", "only volumes of this project")
 	c.Flags().StringVar(&of, "clones-of", "", "only volumes that began as this snapshot: its id, or VOLUME@NAME")
+	c.Flags().StringVar((*string)(&o.Health), "health", "",
+		"only those that are ok, degraded, moving or unknown")
+	useFlags(c.Flags(), &o.Use)
 	c.Flags().BoolVar(&o.Hidden, "hidden", false, "instead those that were deleted and are kept for clones")
 	return c
 }

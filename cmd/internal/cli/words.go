@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/client"
 )
 
 // words are what people say of anything that they make.
@@ -75,6 +76,12 @@ func (m *newMeta) patch() map[string]*string {
 		out[k] = nil
 	}
 	return out
+}
+
+// useFlags narrow a list.
+func useFlags(f *pflag.FlagSet, u *client.Use) {
+	f.StringVar(&u.Host, "host", "", "only what this host may use: its NQN")
+	f.StringSliceVar(&u.Metadata, "meta", nil, "only what has all these key=value pairs, or keys")
 }
 
 // addWords adds what people have said of something.

@@ -1,0 +1,140 @@
+package manager
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/restapi/store"
+	"github.com/ashlar-storage/ashlar/restapi/wire"
+)
+
+// Use narrows lists of volumes and of snapshots by what people and hosts use them for; empty fields do not.
+type Use struct {
+	Host     string // that may use it: its NQN
+	Metadata string // "key=value" or "key", separated by commas: all of them are there
+}
+
+func (u Use) validate() error {
+	if u.Host != "" {
+		if err := cluster.ValidateNQN("host", u.Host); err != nil {
+			return invalid(err)
+		}
+	}
+	if u.Metadata == "" {
+		return nil
+	}
+	for pair := range strings.SplitSeq(u.Metadata, ",") {
+		if key, _, _ := strings.Cut(pair, "="); key == "" {
+			return refuse(wire.InvalidField, "metadata", "%q is neither key=value nor key", pair)
+		}
+	}
+	return nil
+}
+
+func (u Use) passes(hosts []string, metadata cluster.Metadata) bool {
+	if u.Host != "" && !slices.Contains(hosts, u.Host) {
+		return false
+	}
+	if u.Metadata == "" {
+		return true
+	}
+	for pair := range strings.SplitSeq(u.Metadata, ",") {
+		key, want, exact := strings.Cut(pair, "=")
+		if have, ok := metadata[key]; !ok || exact && have != want {
+			return false
+		}
+	}
+	return true
+}
+
+// VolumeFilter narrows a list of volumes; empty fields do not.
+type VolumeFilter struct {
+	Name    string
+	Pool    string
+	Project string
+	// Snapshot that they began as and share blocks with; zero: any, and none.
+	Snapshot cluster.UUID
+	Hidden   bool // those that are kept for clones instead; only who sees all projects sees them
+	Health   wire.Status
+	Use
+}
+
+func (f VolumeFilter) validate() error {
+	switch f.Health {
+	case "", wire.OK, wire.Degraded, wire.OnTheWay, wire.Unknown:
+		return f.Use.validate()
+	}
+	return refuse(wire.InvalidField, "health", "%q is none of %s, %s, %s, %s", f.Health, wire.OK, wire.Degraded,
+		wire.OnTheWay, wire.Unknown)
+}
+
+// passes tells whether a record passes; its health is looked at by inHealth.
+func (f VolumeFilter) passes(rec *cluster.Volume) bool {
+	return rec.Hidden == f.Hidden && (f.Name == "" || f.Name == rec.Name) &&
+		(f.Pool == "" || f.Pool == rec.Pool) && (f.Project == "" || f.Project == rec.Project) &&
+		(f.Snapshot.IsZero() || rec.Parent != nil && rec.Parent.Snapshot == f.Snapshot) &&
+		f.Use.passes(rec.Hosts, rec.Metadata)
+}
+
+// SnapshotFilter narrows a list of snapshots; empty fields do not.
+type SnapshotFilter struct {
+	Schedule cluster.UUID // that has made them; zero: any, and people
+	Use
+}
+
+func (f SnapshotFilter) passes(rec *cluster.Snapshot) bool {
+	return (f.Schedule.IsZero() || rec.Schedule == f.Schedule) && f.Use.passes(rec.Hosts, rec.Metadata)
+}
+
+// health sorts volumes out by their health. A page that is found among the first ones costs what it costs to
+// show them; who has to look further reads once what there is of all volumes.
+type health struct {
+	*situation
+	owners store.Result
+}
+
+// healthLooked is how many volumes are looked at one by one.
+const healthLooked = store.MaxOps - 3
+
+// inHealth leaves those volumes over that are so well.
+func (m *Manager) inHealth(ctx context.Context, h *health, items []store.Item,
+	want wire.Status) ([]store.Item, error) {
+	if want == "" || len(items) == 0 {
+		return items, nil
+	}
+	if h.situation == nil && len(items) <= healthLooked {
+		drawn, err := m.drawVolumes(ctx, items)
+		if err != nil {
+			return nil, err
+		}
+		return pick(items, func(i int) bool { return drawn[i].Health == want }), nil
+	}
+	if h.situation == nil {
+		snap, err := m.store.Read(ctx, store.All(cluster.PrefixStats), store.All(cluster.PrefixAlive),
+			store.All(cluster.PrefixPools), store.All(cluster.PrefixOwners))
+		if err != nil {
+			return nil, err
+		}
+		if h.situation, err = readSituation(snap); err != nil {
+			return nil, err
+		}
+		h.owners = snap.Results[3]
+	}
+	judged, err := h.judgeAll(store.Result{Items: items}, h.owners)
+	if err != nil {
+		return nil, err
+	}
+	return pick(items, func(i int) bool { return judged[i].health == want }), nil
+}
+
+// pick leaves those items over whose place passes.
+func pick(items []store.Item, passes func(i int) bool) (out []store.Item) {
+	for i, it := range items {
+		if passes(i) {
+			out = append(out, it)
+		}
+	}
+	return out
+}
