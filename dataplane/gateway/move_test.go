@@ -74,10 +74,12 @@ type hosting struct {
 	done chan uint64
 	// slowest is what the slowest command took, tries on other paths included; read it after end.
 	slowest time.Duration
+	pace    atomic.Int64 // nanoseconds from one read to the next write
 }
 
 func (w *world) hosting() *hosting {
 	h := &hosting{w: w, quit: make(chan struct{}), done: make(chan uint64)}
+	h.pace.Store(int64(time.Millisecond))
 	go h.run()
 	return h
 }
@@ -86,6 +88,14 @@ func (w *world) hosting() *hosting {
 func (h *hosting) end() uint64 {
 	close(h.quit)
 	return <-h.done
+}
+
+// slowly has the host write now and then only while long nothing is to happen: of a minute at its usual pace
+// there are 60,000 writes.
+func (h *hosting) slowly(do func()) {
+	h.pace.Store(int64(50 * time.Millisecond))
+	do()
+	h.pace.Store(int64(time.Millisecond))
 }
 
 // run writes one stamp after the other and reads each back, on whatever path takes it.
@@ -99,7 +109,7 @@ func (h *hosting) run() {
 		case <-h.quit:
 			h.done <- stamp - 100
 			return
-		case <-time.After(time.Millisecond):
+		case <-time.After(time.Duration(h.pace.Load())):
 		}
 	}
 }
