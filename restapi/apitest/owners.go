@@ -16,6 +16,10 @@ import (
 func (c *Cluster) Own() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
+	var asked moves
+	if err := asked.follow(ctx, c.Store, &wg); err != nil {
+		c.T.Fatal(err)
+	}
 	wg.Go(func() {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
@@ -24,7 +28,7 @@ func (c *Cluster) Own() (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if err := c.settle(ctx); err != nil && !errors.Is(err, cluster.ErrConflict) &&
+				if err := c.settle(ctx, &asked); err != nil && !errors.Is(err, cluster.ErrConflict) &&
 					!errors.Is(err, cluster.ErrNoRecord) && ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
 					c.T.Errorf("the owner of the volumes: %v", err)
 				}
@@ -154,7 +158,7 @@ func (c *Cluster) cut(ctx context.Context, arbiter *store.Arbiter) error {
 }
 
 // settle settles every snapshot once.
-func (c *Cluster) settle(ctx context.Context) error {
+func (c *Cluster) settle(ctx context.Context, asked *moves) error {
 	read, err := c.Store.Read(ctx, store.All(cluster.PrefixSnapshots))
 	if err != nil {
 		return err
@@ -166,7 +170,7 @@ func (c *Cluster) settle(ctx context.Context) error {
 	if err := c.cut(ctx, arbiter); err != nil {
 		return err
 	}
-	if err := c.move(ctx, arbiter); err != nil {
+	if err := asked.move(ctx, c.Store, arbiter); err != nil {
 		return err
 	}
 	sets := make(map[cluster.UUID][]cluster.SnapshotAt)
