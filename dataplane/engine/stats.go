@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/ashlar-storage/ashlar/dataplane/cluster"
+import (
+	"slices"
+
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+)
 
 // Stats tells how far the volume is from resting at its homes.
 type Stats struct {
@@ -41,4 +45,35 @@ func (e *Engine) AtRest() bool {
 	s := e.Stats()
 	return e.mode == modeServing && len(s.Down) == 0 && s.Away == 0 && s.MovingTo == 0 && s.Waiting == 0 &&
 		len(e.jour.pending) == 0 && e.jour.clean() && e.move.table == nil
+}
+
+// Quiet reports that ticks change nothing before something else happens: there is nothing to heal, to walk
+// through or to try again, and nothing is under way. A volume that hosts leave alone is quiet, so who has
+// very many of them need not tick them all.
+func (e *Engine) Quiet() bool {
+	if !e.Idle() || !e.AtRest() || e.rec.pending != nil || e.mend.dirty || e.mend.failed || e.walking() ||
+		e.lock.soon || e.lock.hold != 0 || e.win.cap != 0 || !e.jour.manned(e.memberCount()) {
+		return false
+	}
+	mark, holes := e.lasting()
+	for _, d := range e.order {
+		r := &d.repair
+		if d.state != devUp || d.inFlight > 0 || d.viewed < e.cfg.View.Version || d.questioned || d.sweep ||
+			d.sweeping || r.asked || r.busy || r.left > 0 || d.lacks(mark, holes) {
+			return false
+		}
+	}
+	return true
+}
+
+// walking reports that the owner goes through rows in the background, or is about to.
+func (e *Engine) walking() bool {
+	return e.audit.busy || e.audit.allowed > 0 || e.flat.busy || e.flat.allowed > 0 || e.cut != nil ||
+		e.cloned() && e.cfg.Parent > 0 && !e.pages.known
+}
+
+// manned reports that the journal has its members, so many, and that all of them have all of it.
+func (j *journal) manned(count int) bool {
+	return j.joining == nil && j.next == nil && len(j.members) >= count &&
+		!slices.ContainsFunc(j.members, func(m *member) bool { return !m.synced })
 }

@@ -161,8 +161,11 @@ func (s *story) play(command string) {
 
 func (s *story) tick() {
 	for _, o := range s.owners {
+		quiet := o.Quiet()
 		o.Tick()
-		s.drain(o)
+		if s.drain(o); quiet && (len(o.ready.Sends) > 0 || o.ready.Record != nil || !o.Quiet()) {
+			s.fatalf("a tick made a quiet engine do something")
+		}
 	}
 	s.run()
 }

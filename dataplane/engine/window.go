@@ -89,16 +89,12 @@ func (e *Engine) capped(mark uint64) cluster.Seq {
 // sendStable brings the mark, with its holes, to devices that do not know it: otherwise an idle volume would
 // keep old versions for ever, and so would one with a single row that cannot be completed.
 func (e *Engine) sendStable() {
-	counter, holes := e.win.mark(e.cfg.Owner.Epoch)
-	mark := e.capped(counter)
-	for n := len(holes); n > 0 && holes[n-1] > mark; n-- {
-		holes = holes[:n-1]
-	}
+	mark, holes := e.lasting()
 	for _, d := range e.order {
 		if d.state != devUp || d.stableBusy || d.viewed < e.cfg.View.Version {
 			continue
 		}
-		if mark <= d.stableSent && (len(holes) > 0 || !d.holes) {
+		if !d.lacks(mark, holes) {
 			continue
 		}
 		d.stableBusy = true
@@ -106,6 +102,21 @@ func (e *Engine) sendStable() {
 		r.W, r.Holes = mark, holes
 		e.send(r)
 	}
+}
+
+// lasting is the mark that devices may know now, with its holes.
+func (e *Engine) lasting() (mark cluster.Seq, holes []cluster.Seq) {
+	counter, holes := e.win.mark(e.cfg.Owner.Epoch)
+	mark = e.capped(counter)
+	for n := len(holes); n > 0 && holes[n-1] > mark; n-- {
+		holes = holes[:n-1]
+	}
+	return mark, holes
+}
+
+// lacks reports that a mark is news to the device.
+func (d *device) lacks(mark cluster.Seq, holes []cluster.Seq) bool {
+	return mark > d.stableSent || len(holes) == 0 && d.holes
 }
 
 func (e *Engine) stableDone(d *device, r *chunk.Request) {

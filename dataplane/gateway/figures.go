@@ -113,9 +113,13 @@ func (s *session) figures() VolumeFigures {
 		Counters: s.eng.Counters, State: s.eng.Stats()}
 }
 
-// drain takes what the engine wants done, and counts what it has done. s.mu is held.
+// drain takes what the engine wants done, and counts what it has done: the session is not at rest.
+// s.mu is held.
 func (s *session) drain(rd *engine.Ready) {
 	s.eng.Drain(rd)
+	if s.walking.resting.Load() {
+		s.walking.resting.Store(false)
+	}
 	if len(rd.Done) > 0 {
 		s.count(rd.Done)
 	}

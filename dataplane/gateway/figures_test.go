@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"cmp"
+	"slices"
 	"testing"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -59,5 +61,24 @@ func BenchmarkCount(b *testing.B) {
 	for b.Loop() {
 		h.began = s.v.g.now()
 		s.count(done)
+	}
+}
+
+// TestStatsAreInOrder: what is published again and again is the same as long as nothing happens.
+func TestStatsAreInOrder(t *testing.T) {
+	g := new(Gateway)
+	why := "locked"
+	g.mu.volumes = make(map[cluster.VolumeKey]*Volume)
+	g.mu.state = &cluster.State{Owners: make(map[cluster.VolumeKey]*cluster.OwnerAt)}
+	for n := range uint32(50) {
+		k := cluster.VolumeKey{VUID: 1 + n%10, Generation: 1 + n/10}
+		v := &Volume{g: g, key: k}
+		v.locked.Store(&why)
+		g.mu.volumes[k], g.mu.state.Owners[k] = v, new(cluster.OwnerAt)
+	}
+	if st := g.Stats(); len(st) != 50 || !slices.IsSortedFunc(st, func(a, b cluster.VolumeStats) int {
+		return cmp.Compare(a.Key.Serial(), b.Key.Serial())
+	}) {
+		t.Errorf("%+v", st)
 	}
 }

@@ -33,6 +33,7 @@ type walking struct {
 	audit   audit
 	flatten flattening
 	cut     clearing
+	resting atomic.Bool // few ticks are enough: set by the tick, until anything happens
 }
 
 // flattenTurn lets the clones that are to be flattened go on. Of the tick goroutine.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +75,9 @@ type Options struct {
 
 // tickEvery is the pace of the engines and of the look-out for volumes without an owner.
 const tickEvery = 100 * time.Millisecond
+
+// restTicks is how many ticks of others a session has one in whose volume is left alone.
+const restTicks = 10
 
 // dueMost bounds the volumes that wait to be taken over before the next tick looks at all of them.
 const dueMost = 64
@@ -313,34 +317,42 @@ func (g *Gateway) tick() {
 	defer g.wg.Done()
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
-	var sessions []*session
-	for {
+	for turn := uint32(0); ; turn++ {
 		select {
 		case <-g.ctx.Done():
 			return
 		case v := <-g.due:
 			g.consider(v)
+			turn--
 			continue
 		case <-t.C:
 		}
 		g.probeSilent()
 		g.attractTurn(time.Now())
-		sessions = sessions[:0]
-		for _, v := range g.volumes() {
-			switch s := v.session.Load(); {
-			case s == nil:
-				g.consider(v)
-			case g.bereft():
-				s.end("no majority of the voters has renewed the lease")
-			default:
-				s.tick()
-				sessions = append(sessions, s)
-			}
-		}
-		g.auditTurn(time.Now(), sessions)
-		g.flattenTurn(time.Now(), sessions)
-		g.cutTurn(time.Now(), sessions)
+		g.tickVolumes(turn)
 	}
+}
+
+// tickVolumes ticks the sessions that are not at rest, and every so many turns those that are.
+func (g *Gateway) tickVolumes(turn uint32) {
+	bereft := g.bereft()
+	var awake []*session
+	for _, v := range g.volumes() {
+		s := v.session.Load()
+		switch {
+		case s == nil:
+			g.consider(v)
+		case bereft:
+			s.end("no majority of the voters has renewed the lease")
+		case !s.walking.resting.Load() || s == g.auditing || (turn+v.key.VUID)%restTicks == 0:
+			s.tick()
+			awake = append(awake, s)
+		}
+	}
+	now := time.Now()
+	g.auditTurn(now, awake)
+	g.flattenTurn(now, awake)
+	g.cutTurn(now, awake)
 }
 
 // Yield gives a volume up that a newer owner, of the fence's epoch, takes over. When it returns, no host is
@@ -362,7 +374,7 @@ func (g *Gateway) Suspect(vol cluster.VolumeKey, device cluster.DeviceID) {
 	}
 }
 
-// Stats tells how the owned volumes are doing.
+// Stats tells how the owned volumes are doing, by key: what has not changed is equal to what was told before.
 func (g *Gateway) Stats() []cluster.VolumeStats {
 	var out []cluster.VolumeStats
 	for _, v := range g.volumes() {
@@ -372,6 +384,9 @@ func (g *Gateway) Stats() []cluster.VolumeStats {
 			out = append(out, st)
 		}
 	}
+	slices.SortFunc(out, func(a, b cluster.VolumeStats) int {
+		return cmp.Compare(a.Key.Serial(), b.Key.Serial())
+	})
 	return out
 }
 

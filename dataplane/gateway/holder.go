@@ -62,11 +62,12 @@ func (g *Gateway) renew(voter cluster.NodeID) bool {
 			}
 		}
 	}
+	before := g.leased()
 	g.mu.Lock()
 	complete := g.mu.holder.Granted(voter, sent, g.now(), r)
 	g.validUntil.Store(g.mu.holder.ValidUntil())
 	g.mu.Unlock()
-	if g.leased() {
+	if g.leased() && !before { // what was kept back since, ticks release, too
 		for _, v := range g.volumes() {
 			if s := v.session.Load(); s != nil {
 				s.releaseHeld()

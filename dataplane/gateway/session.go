@@ -105,6 +105,7 @@ func (s *session) tick() {
 	s.mu.Lock()
 	s.eng.Tick()
 	s.drain(rd)
+	s.walking.resting.Store(s.eng.Quiet() && s.unasked())
 	now, told := s.eng.Counters, s.told
 	s.told = now
 	s.mu.Unlock()
@@ -114,6 +115,13 @@ func (s *session) tick() {
 	s.takeGroups()
 	s.recallLent()
 	s.report(told, now)
+}
+
+// unasked reports that nobody waits for the session to do anything but what its engine does. s.mu is held.
+func (s *session) unasked() bool {
+	a := &s.v.asked
+	return s.serving.Load() && a.unsettled.Load() == nil && a.sets.Load() == nil && !s.flattens() && !s.cuts() &&
+		len(s.settling.group.lent) == 0 && !s.holds()
 }
 
 // report logs what was found wrong between two ticks.
@@ -131,6 +139,7 @@ func (s *session) report(told, now engine.Counters) {
 func (s *session) suspect(device cluster.DeviceID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.walking.resting.Store(false)
 	s.eng.Suspect(device)
 }
 
@@ -221,6 +230,13 @@ func (s *session) hold(first, last *hostIO) {
 		s.held.last.next = first
 	}
 	s.held.last = last
+}
+
+// holds reports that answers are kept back.
+func (s *session) holds() bool {
+	s.held.Lock()
+	defer s.held.Unlock()
+	return s.held.first != nil
 }
 
 // releaseHeld answers what was kept back: as it is while the lease is valid, with a path error once the

@@ -285,8 +285,11 @@ func (s *session) tick() {
 	s.flatten()
 	s.clearSome()
 	s.recallLent()
+	quiet := s.eng.Quiet()
 	s.eng.Tick()
-	s.carryOut()
+	if s.carryOut(); quiet && !s.eng.Quiet() {
+		s.g.n.w.failf("a tick made the quiet engine of volume %v do something", s.v.key)
+	}
 	s.releaseHeld()
 }
 

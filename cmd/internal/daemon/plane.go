@@ -60,7 +60,8 @@ type DataPlaneOptions struct {
 
 const (
 	statsLook    = time.Second
-	statsEvery   = 3 // looks
+	statsEvery   = 3  // looks
+	statsAgain   = 60 // looks: that long what was published is believed to be there
 	statsTimeout = 10 * time.Second
 )
 
@@ -111,7 +112,7 @@ func (d *daemon) arbiter() (*store.Arbiter, error) {
 // what is well and what is not at the next look, so that nobody takes a volume for healthy for long that is
 // not.
 func (d *daemon) publish(ctx context.Context, plane DataPlane) {
-	var told cluster.NodeStats
+	var told, published cluster.NodeStats
 	for n := 1; pause(ctx, statsLook) == nil; n++ {
 		st := plane.Stats()
 		st.Keys, st.Authority = d.keys.Held(), d.authorityFollowed.Load()
@@ -121,11 +122,14 @@ func (d *daemon) publish(ctx context.Context, plane DataPlane) {
 			continue
 		}
 		st.Node = d.state.Node
+		if n%statsAgain != 0 && reflect.DeepEqual(st, published) {
+			continue
+		}
 		once, cancel := context.WithTimeout(ctx, statsTimeout)
 		err := d.manager.PublishStats(once, st)
 		cancel()
 		if err == nil {
-			told = now
+			told, published = now, st
 		} else if ctx.Err() == nil {
 			d.log.WithError(err).Debug("figures not published")
 		}
