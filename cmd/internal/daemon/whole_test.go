@@ -36,6 +36,12 @@ type whole struct {
 
 func newWhole(t testing.TB, o Options) *whole {
 	t.Helper()
+	return newWholeOn(t, o, 128<<20)
+}
+
+// newWholeOn is newWhole with a device of that size.
+func newWholeOn(t testing.TB, o Options, device uint64) *whole {
+	t.Helper()
 	o.First.Bootstrap, o.NewDataPlane = true, NewNode
 	w := &whole{t: t, ctx: testContext(t), o: o}
 	start(t, o)
@@ -48,7 +54,7 @@ func newWhole(t testing.TB, o Options) *whole {
 	w.token = strings.TrimSpace(string(raw))
 	eventually(t, w.ctx, "the device is added", func() error {
 		_, err := w.c.CreateDevice(w.ctx, wire.DeviceCreate{Node: 1, Path: filepath.Join(t.TempDir(), "disk"),
-			Size: 128 << 20})
+			Size: device})
 		return err
 	})
 	eventually(t, w.ctx, "the pool is made", func() error {
