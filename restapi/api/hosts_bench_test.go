@@ -7,6 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/embedetcd/etcdtest"
 	"github.com/ashlar-storage/ashlar/dataplane/watch"
 	"github.com/ashlar-storage/ashlar/restapi/apitest"
@@ -36,6 +37,13 @@ func BenchmarkHosts(b *testing.B) {
 				if _, _, err := c.Manager.Allow(b.Context(), manager.OfVolume(v.ID), host(n), ""); err != nil {
 					b.Fatal(err)
 				}
+			}
+			now, err := c.Store.Read(b.Context(), store.Key(cluster.KeyCluster))
+			if err == nil { // the watch is behind after so many changes in a row
+				_, err = follows.At(b.Context(), now.Rev)
+			}
+			if err != nil {
+				b.Fatal(err)
 			}
 			api, err := client.New(client.Options{Endpoints: []string{c.URL}, Token: c.Token})
 			if err != nil {
