@@ -3,6 +3,7 @@ package node
 import (
 	"maps"
 	"math"
+	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/delta"
@@ -40,13 +41,20 @@ func promisesOf(s *cluster.State, shares func(cluster.PoolID) map[cluster.Device
 	return out
 }
 
+// thickened reports that a thick volume is new, another one or gone.
+func thickened(was, is *cluster.State) bool {
+	return slices.ContainsFunc(delta.Keys(was.Volumes, is.Volumes), func(k cluster.VolumeKey) bool {
+		a, b := was.Volumes[k], is.Volumes[k]
+		return a != nil && a.Thick || b != nil && b.Thick
+	})
+}
+
 // promise tells the open devices what they owe by a state, and keeps it for those that will be open.
 func (d *disks) promise(s *cluster.State, shares func(cluster.PoolID) map[cluster.DeviceID]float64) {
-	if was := d.promised; was != nil && len(delta.Keys(was.Volumes, s.Volumes)) == 0 &&
-		len(delta.Keys(was.Map.Pools, s.Map.Pools)) == 0 {
+	was := d.promised
+	if d.promised = s; was != nil && len(delta.Keys(was.Map.Pools, s.Map.Pools)) == 0 && !thickened(was, s) {
 		return
 	}
-	d.promised = s
 	owed := promisesOf(s, shares)
 	d.mu.Lock()
 	defer d.mu.Unlock()
