@@ -43,10 +43,13 @@ type Config struct {
 // Ready is what the engine wants done. The receiver owns the slices until it passes the same Ready to Drain
 // again.
 type Ready struct {
-	Sends  []*chunk.Request // carry out; each comes back through ChunkDone exactly once
-	Done   []*Op            // give back to the host
-	Parent []*ParentRead    // carry out; each comes back through ParentDone exactly once
-	Record *cluster.Owner   // store Journal and Layout by compare-and-swap, then call Recorded
+	Sends []*chunk.Request // carry out; each comes back through ChunkDone exactly once
+	Done  []*Op            // give back to the host
+	// Resumed operations of hosts had to wait, for what was before them or for a device, and go on now; some of
+	// them may be Done. One may be named more than once. Nothing has to be done about it.
+	Resumed []*Op
+	Parent  []*ParentRead  // carry out; each comes back through ParentDone exactly once
+	Record  *cluster.Owner // store Journal and Layout by compare-and-swap, then call Recorded
 	// Serving turns true once the open is complete: host operations are accepted from then on. Before one
 	// is, the owner record must say Served = Epoch, and the engine be told (Served): what this owner decided
 	// counts from then on.
@@ -198,6 +201,7 @@ func (e *Engine) Drain(r *Ready) {
 	e.refuse()
 	r.Sends = append(r.Sends[:0], e.out.Sends...)
 	r.Done = append(r.Done[:0], e.out.Done...)
+	r.Resumed = append(r.Resumed[:0], e.out.Resumed...)
 	r.Parent = append(r.Parent[:0], e.out.Parent...)
 	r.Record, e.out.Record = e.out.Record, nil
 	r.Serving = e.mode == modeServing
@@ -205,6 +209,14 @@ func (e *Engine) Drain(r *Ready) {
 	r.Held = e.held()
 	r.Exhausted = e.win.next > cluster.MaxSeqCounter/2 || e.round >= chunk.MaxRound
 	e.out.Sends, e.out.Done, e.out.Parent = e.out.Sends[:0], e.out.Done[:0], e.out.Parent[:0]
+	e.out.Resumed = e.out.Resumed[:0]
+}
+
+// resume tells that an extent had to wait, and goes on.
+func (e *Engine) resume(x *extent) {
+	if x.op != nil && x.op.then == nil {
+		e.out.Resumed = append(e.out.Resumed, x.op)
+	}
 }
 
 // refuse gives back, as unreachable, what an engine that has stopped would still send. Devices that know of

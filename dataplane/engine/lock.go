@@ -97,6 +97,7 @@ func (e *Engine) startWaiting(page uint64) {
 		for i, y := range *b {
 			if !y.started && !e.holds(y) && !blockedBy((*b)[:i], y) {
 				e.lock.queued--
+				e.resume(y)
 				e.start(y)
 				again = true
 				break
@@ -127,6 +128,7 @@ func (e *Engine) wake() {
 			e.partDone(op, PathGone)
 			continue
 		}
+		e.resume(x)
 		e.enqueue(x)
 	}
 }

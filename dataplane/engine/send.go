@@ -213,6 +213,9 @@ func (e *Engine) retryBatches() {
 				e.sendColumn(b, c)
 			}
 		}
+		for _, x := range b.members {
+			e.resume(x)
+		}
 		b.inFlight--
 		e.columnsSent(b)
 	}

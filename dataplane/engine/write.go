@@ -120,6 +120,7 @@ func (e *Engine) merge(b *batch) {
 		}
 		y.started = true
 		e.lock.queued--
+		e.resume(y)
 		b.members = append(b.members, y)
 		end := max(b.row+b.rows, y.row+y.rows)
 		b.row = min(b.row, y.row)

@@ -26,9 +26,10 @@ type Figures struct {
 // PoolFigures sums up what was done for the volumes of a pool, those that are gone from here included: it
 // only ever grows.
 type PoolFigures struct {
-	ID   cluster.PoolID
-	Name string
-	IO   stats.IO
+	ID     cluster.PoolID
+	Name   string
+	IO     stats.IO
+	Stages stats.StageTimes
 }
 
 // VolumeFigures is what the present session of an owned volume has counted, and how it is now.
@@ -41,6 +42,7 @@ type VolumeFigures struct {
 	Size     uint64 // bytes
 	InFlight uint64 // operations of hosts, or pieces of them, that the engine has
 	IO       stats.IO
+	Stages   stats.StageTimes
 	Counters engine.Counters
 	State    engine.Stats
 }
@@ -60,20 +62,33 @@ func (g *Gateway) Figures() Figures {
 	b := &g.books
 	b.Lock()
 	defer b.Unlock()
-	sums := make(map[*pool]*stats.IO, len(known))
+	sums := make(map[*pool]*PoolFigures, len(known))
 	for _, p := range known {
-		f.Pools = append(f.Pools, PoolFigures{ID: p.id, Name: p.name, IO: p.past})
+		f.Pools = append(f.Pools, PoolFigures{ID: p.id, Name: p.name, IO: p.past.io, Stages: p.past.stages})
 	}
 	for i, p := range f.Pools {
-		sums[known[p.ID]] = &f.Pools[i].IO
+		sums[known[p.ID]] = &f.Pools[i]
 	}
 	for s := range b.open {
 		f.Volumes = append(f.Volumes, s.figures())
 		if sum := sums[s.v.pool]; sum != nil { // else the volume goes, and its pool has gone
-			sum.Merge(&f.Volumes[len(f.Volumes)-1].IO)
+			v := &f.Volumes[len(f.Volumes)-1]
+			sum.IO.Merge(&v.IO)
+			sum.Stages.Merge(&v.Stages)
 		}
 	}
 	return f
+}
+
+// tally is what operations of hosts add up to.
+type tally struct {
+	io     stats.IO
+	stages stats.StageTimes // where these were meanwhile
+}
+
+func (t *tally) merge(o *tally) {
+	t.io.Merge(&o.io)
+	t.stages.Merge(&o.stages)
 }
 
 // books keep account of what sessions count. They know the open sessions by themselves: the session of a
@@ -99,7 +114,7 @@ func (b *books) leave(s *session) {
 	defer b.Unlock()
 	delete(b.open, s)
 	s.mu.Lock()
-	s.v.pool.past.Merge(&s.io)
+	s.v.pool.past.merge(&s.tally)
 	s.mu.Unlock()
 	s.v.session.CompareAndSwap(s, nil)
 }
@@ -109,7 +124,7 @@ func (s *session) figures() VolumeFigures {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return VolumeFigures{Key: v.key, UUID: v.uuid, Pool: v.pool.name, Epoch: s.epoch, Serving: s.serving.Load(),
-		Size: v.blocks.Load() * cluster.LBASize, InFlight: s.ops - s.io.Ops(), IO: s.io,
+		Size: v.blocks.Load() * cluster.LBASize, InFlight: s.ops - s.io.Ops(), IO: s.io, Stages: s.stages,
 		Counters: s.eng.Counters, State: s.eng.Stats()}
 }
 
@@ -120,30 +135,42 @@ func (s *session) drain(rd *engine.Ready) {
 	if s.walking.resting.Load() {
 		s.walking.resting.Store(false)
 	}
-	if len(rd.Done) > 0 {
-		s.count(rd.Done)
+	if len(rd.Done)+len(rd.Resumed) > 0 {
+		s.count(rd.Resumed, rd.Done)
 	}
 	if rd.Held {
 		s.noteHeld()
 	}
 }
 
-// count counts operations that are done; the clock is read once for all of them. s.mu is held.
-func (s *session) count(done []*engine.Op) {
+// count counts operations that are done, and notes since when others do not wait any more; the clock is read
+// once for all of them. s.mu is held.
+func (s *session) count(resumed, done []*engine.Op) {
 	now := s.v.g.now()
+	for i, op := range resumed {
+		resumed[i] = nil
+		if h, ok := op.Tag.(*hostIO); ok {
+			h.resumed = now
+		}
+	}
 	for _, op := range done {
 		h, ok := op.Tag.(*hostIO)
 		if !ok {
 			continue // not a host's
 		}
-		took := uint64(now - h.began)
+		took, waited, d := uint64(now-h.began), uint64(0), direction(op.Kind)
+		if h.resumed != 0 {
+			waited = uint64(h.resumed - h.began)
+		}
+		s.stages[stats.Waiting][d].Add(waited)
+		s.stages[stats.Devices][d].Add(took - waited)
 		if every := s.v.g.o.Sampling.Every; every > 0 {
 			if s.unsampled++; s.unsampled >= every {
 				s.unsampled = 0
 				s.sample(op, took)
 			}
 		}
-		s.io[direction(op.Kind)].Count(uint64(op.Sectors)*cluster.LBASize, took, op.Status == engine.OK)
+		s.io[d].Count(uint64(op.Sectors)*cluster.LBASize, took, op.Status == engine.OK)
 	}
 }
 

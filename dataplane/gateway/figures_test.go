@@ -18,9 +18,9 @@ func TestAPoolForgetsNothing(t *testing.T) {
 	s.v.g.mu.known = map[cluster.PoolID]*pool{1: s.v.pool}
 	h := &hostIO{s: s}
 	h.op = engine.Op{Kind: engine.Write, Sectors: 8, Tag: h}
-	s.count([]*engine.Op{&h.op})
+	s.count(nil, []*engine.Op{&h.op})
 	h.op.Status = engine.PathGone
-	s.count([]*engine.Op{&h.op})
+	s.count(nil, []*engine.Op{&h.op})
 	if w := &s.io[stats.Write]; w.Ops() != 2 || w.Bytes != 4096 || w.Errors != 1 {
 		t.Fatalf("%d writes, %d bytes, %d errors", w.Ops(), w.Bytes, w.Errors)
 	}
@@ -43,7 +43,7 @@ func TestSampling(t *testing.T) {
 	h := &hostIO{s: s}
 	h.op = engine.Op{Kind: engine.Write, LBA: 8, Sectors: 8, Tag: h}
 	for range 30 {
-		s.count([]*engine.Op{&h.op})
+		s.count(nil, []*engine.Op{&h.op})
 	}
 	x := <-to
 	if len(to) != 1 || x.Direction != stats.Write || x.Offset != 4096 || x.Bytes != 4096 || !x.OK {
@@ -60,7 +60,7 @@ func BenchmarkCount(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.began = s.v.g.now()
-		s.count(done)
+		s.count(nil, done)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/placement"
-	"github.com/ashlar-storage/ashlar/dataplane/stats"
 )
 
 // pool is what a gateway keeps of a pool. Pools are told apart by their numbers: when one was deleted,
@@ -15,7 +14,7 @@ type pool struct {
 	id       cluster.PoolID
 	name     string
 	tables   []*placement.Table // by number; Gateway.mu is held
-	past     stats.IO           // of sessions that have ended; Gateway.books is held
+	past     tally              // of sessions that have ended; Gateway.books is held
 	throttle *throttle          // nil: nothing bounds it; Gateway.bounds is held
 }
 

@@ -39,8 +39,9 @@ func newThrottle(g *Gateway) *throttle {
 func (t *throttle) submit(f *qos.Flow, h *hostIO) {
 	h.wait.Bytes, h.wait.Tag = h.bytes(), h
 	t.mu.Lock()
+	h.asked = t.g.now()
 	t.s.Submit(f, &h.wait)
-	ready := t.ready()
+	ready := t.ready(h.asked)
 	t.mu.Unlock()
 	begin(ready)
 }
@@ -49,7 +50,7 @@ func (t *throttle) submit(f *qos.Flow, h *hostIO) {
 func (t *throttle) change(do func(*qos.Scheduler)) {
 	t.mu.Lock()
 	do(t.s)
-	ready := t.ready()
+	ready := t.ready(t.g.now())
 	t.mu.Unlock()
 	begin(ready)
 }
@@ -65,14 +66,13 @@ func (t *throttle) drain(f *qos.Flow) {
 func (t *throttle) fire() {
 	t.mu.Lock()
 	t.armed = qos.Never
-	ready := t.ready()
+	ready := t.ready(t.g.now())
 	t.mu.Unlock()
 	begin(ready)
 }
 
 // ready takes what may begin now and sets the timer for what may not. t.mu is held.
-func (t *throttle) ready() *qos.Item {
-	now := t.g.now()
+func (t *throttle) ready(now int64) *qos.Item {
 	ready := t.s.Ready(now)
 	if next := t.s.Next(); next < t.armed {
 		t.armed = next

@@ -39,10 +39,10 @@ type session struct {
 	walking  walking
 	settling settling
 
-	mu  sync.Mutex // guards eng, ops, io and told
-	eng *engine.Engine
-	ops uint64   // of hosts, so far
-	io  stats.IO // of those that the engine has done
+	mu    sync.Mutex // guards eng, ops, tally and told
+	eng   *engine.Engine
+	ops   uint64 // of hosts, so far
+	tally        // of those that the engine has done
 
 	unsampled uint32          // operations since the last sample
 	told      engine.Counters // as they were logged last
@@ -73,10 +73,14 @@ func (s *session) owns(o *cluster.OwnerAt) bool {
 // submit hands an operation to the engine and carries out what follows.
 func (s *session) submit(h *hostIO) {
 	op := &h.op
-	h.began = s.v.g.now()
+	h.began, h.resumed = s.v.g.now(), 0
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
 	s.ops++
+	if h.asked != 0 {
+		s.stages[stats.Limits][direction(op.Kind)].Add(uint64(h.began - h.asked))
+		h.asked = 0
+	}
 	if h.outdated() {
 		s.mu.Unlock()
 		s.v.g.pools.ready.Put(rd)

@@ -159,7 +159,9 @@ type hostIO struct {
 	lba     uint64 // Zero: what is left of the range
 	left    uint64
 	pieces  int
-	began   int64   // when the engine got op, by the gateway's clock
+	asked   int64   // when it began to wait for limits, by the gateway's clock; 0: there are none
+	began   int64   // when the engine got op
+	resumed int64   // when op had to wait last; 0: it had not to
 	next    *hostIO // in session.held
 	wait    qos.Item
 }

@@ -36,6 +36,11 @@ func (s scrape) count(name string, v uint64, labels ...string) {
 	s.ch <- prometheus.MustNewConstMetric(s.desc(name), prometheus.CounterValue, float64(v), labels...)
 }
 
+// seconds shows a sum of nanoseconds.
+func (s scrape) seconds(name string, ns uint64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(s.desc(name), prometheus.CounterValue, float64(ns)/1e9, labels...)
+}
+
 // histogram shows powers of 2^step from 2^from ns.
 func (s scrape) histogram(name string, h *stats.Histogram, from, step int, labels ...string) {
 	buckets := make(map[float64]uint64)
@@ -96,6 +101,12 @@ func (s scrape) volume(v *gateway.VolumeFigures, name string) {
 	s.count("ashlar_volume_opened_rows_total", c.Forward, id, v.Pool, "forward")
 	s.count("ashlar_volume_opened_rows_total", c.Undone, id, v.Pool, "undone")
 	s.io("ashlar_volume_", &v.IO, coarseFrom, coarseStep, id, v.Pool)
+	for stage := range v.Stages {
+		for d := range v.Stages[stage] {
+			s.seconds("ashlar_volume_stage_seconds_total", v.Stages[stage][d].Sum, id, v.Pool,
+				stats.Stage(stage).String(), stats.Direction(d).String())
+		}
+	}
 }
 
 // io shows what hosts did; labels come before the direction.
@@ -116,6 +127,12 @@ func (s scrape) pools(f *node.Figures) {
 	for i := range f.Gateway.Pools {
 		p := &f.Gateway.Pools[i]
 		s.io("ashlar_pool_", &p.IO, fineFrom, fineStep, p.Name)
+		for stage := range p.Stages {
+			for d := range p.Stages[stage] {
+				s.histogram("ashlar_pool_stage_seconds", &p.Stages[stage][d], fineFrom, fineStep, p.Name,
+					stats.Stage(stage).String(), stats.Direction(d).String())
+			}
+		}
 	}
 }
 

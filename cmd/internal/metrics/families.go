@@ -43,6 +43,8 @@ func volumeFamilies() []family {
 		{"ashlar_volume_errors_total", counter, io, "operations of hosts that failed, path errors included"},
 		{"ashlar_volume_bytes_total", counter, io, "bytes of operations that succeeded"},
 		{"ashlar_volume_latency_seconds", histogram, io, "time in the engine; powers of 4"},
+		{"ashlar_volume_stage_seconds_total", counter, "volume pool stage direction",
+			"time that these were in a stage"},
 		{"ashlar_volume_inflight", gauge, volume, "operations of hosts under way"},
 		{"ashlar_volume_waiting", gauge, volume, "operations and rows that wait for a device"},
 		{"ashlar_volume_degraded_reads_total", counter, volume, "reads that had to decode, or ask another copy"},
@@ -68,6 +70,7 @@ func volumeFamilies() []family {
 		{"ashlar_pool_errors_total", counter, "pool direction", "of these, failed ones"},
 		{"ashlar_pool_bytes_total", counter, "pool direction", "bytes of operations that succeeded"},
 		{"ashlar_pool_latency_seconds", histogram, "pool direction", "time in the engine; powers of 2"},
+		{"ashlar_pool_stage_seconds", histogram, "pool stage direction", "time in a stage; powers of 2"},
 	}
 }
 
