@@ -500,8 +500,9 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
     def _pool_stats(self, pool):
         conf = self.configuration
         # The scheduler fills a pool to the last block, and then a node may
-        # fail: what rebuilding it takes is not offered.
-        free = max(pool.free_bytes - pool.rebuild_reserve_bytes, 0)
+        # fail: what rebuilding it takes is not offered, nor what is reserved.
+        reserved = pool.total_bytes * conf.reserved_percentage // 100
+        free = max(pool.free_bytes - pool.rebuild_reserve_bytes - reserved, 0)
         return {
             'pool_name': pool.name,
             'total_capacity_gb': _gib(pool.total_bytes),
@@ -512,7 +513,10 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
             'max_over_subscription_ratio':
                 volume_utils.get_max_over_subscription_ratio(
                     conf.max_over_subscription_ratio, supports_auto=True),
-            'thin_provisioning_support': True,
+            # Of a pool that offers it the scheduler never asks what is free,
+            # of any other it does: a full one gets no more volumes.
+            'thin_provisioning_support':
+                free >= min(units.Gi, pool.total_bytes // 100),
             'thick_provisioning_support': False,
             'online_extend_support': True,
             'multiattach': True,

@@ -284,6 +284,7 @@ type DeviceStats struct {
 	Device DeviceID `json:"device"`
 	Total  uint64   `json:"total"` // bytes for user data
 	Free   uint64   `json:"free"`
+	Kept   uint64   `json:"kept,omitempty"` // of Free, for what has begun: new writes of hosts get none
 	// Engine carries its I/O out: io_uring or plain. With a VolatileCache every write waits for a flush, too.
 	Engine        string `json:"engine,omitempty"`
 	VolatileCache bool   `json:"volatile_cache,omitempty"`

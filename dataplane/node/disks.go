@@ -13,6 +13,7 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/blockdev"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/delta"
+	"github.com/ashlar-storage/ashlar/dataplane/guard"
 	"github.com/ashlar-storage/ashlar/dataplane/pagestore"
 )
 
@@ -262,6 +263,7 @@ func (d *disks) stats() []cluster.DeviceStats {
 			st.Engine, st.VolatileCache = g.Engine.String(), g.VolatileCache
 			s := k.store.Stats()
 			st.Total, st.Free = s.TotalBlocks*cluster.BlockSize, s.FreeBlocks*cluster.BlockSize
+			st.Kept = guard.Reserve(s.TotalBlocks) * cluster.BlockSize
 			st.Returning = s.DroppedBlocks * cluster.BlockSize
 			st.Bad, st.Scrub = s.BadVersions, k.scrub.stats()
 		}

@@ -97,11 +97,24 @@ func (w *watcher) forget() {
 }
 
 // Hold has calls of the driver, which must be watched, wait at these moments, "before NAME" or "after NAME",
-// until cinder-volume is killed.
+// until Release, or until cinder-volume is killed.
 func (c *Cinder) Hold(moments ...string) {
 	c.watcher.mu.Lock()
 	defer c.watcher.mu.Unlock()
 	c.watcher.hold = moments
+}
+
+// Release lets all go on that Hold has wait.
+func (c *Cinder) Release() {
+	c.watcher.mu.Lock()
+	defer c.watcher.mu.Unlock()
+	for moment, n := range c.watcher.held {
+		if name, ended := strings.CutPrefix(moment, "after "); ended {
+			c.watcher.under[name] -= n
+		}
+	}
+	close(c.watcher.free)
+	c.watcher.hold, c.watcher.held, c.watcher.free = nil, map[string]int{}, make(chan struct{})
 }
 
 // AllHeld waits until calls wait at all moments of Hold.

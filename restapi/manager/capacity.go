@@ -62,7 +62,8 @@ const weightScale = 20
 
 // capacity adds up the devices of a pool. Failed and removed devices hold nothing. What is used is what lies
 // on the devices; what is free is what can be written until the first device is full: the group table gives
-// every device a fixed share, so space on the others does not help then.
+// every device a fixed share, so space on the others does not help then. What devices keep for writes that
+// have begun is in neither.
 func (v *view) capacity(p *cluster.Pool, stats map[cluster.NodeID]cluster.NodeStats) wire.Capacity {
 	total, free, weight := make(map[string]uint64), make(map[string]uint64), make(map[string]uint64)
 	level := p.Domain
@@ -81,15 +82,17 @@ func (v *view) capacity(p *cluster.Pool, stats map[cluster.NodeID]cluster.NodeSt
 		for _, st := range stats[d.Node].Devices {
 			if st.Device == d.Number {
 				f.Total, f.Free, f.Returning = st.Total, min(st.Free, st.Total), st.Returning
+				f.Kept = min(st.Kept, f.Total)
 			}
 		}
+		used += f.Total - f.Free
+		returning += min(f.Returning, f.Total-f.Free)
+		f.Total, f.Free = f.Total-f.Kept, f.Free-min(f.Free, f.Kept)
 		figures[m.Device] = f
 		domain := m.Path(level)
 		total[domain] += f.Total
 		free[domain] += f.Free
 		weight[domain] += uint64(m.Weight) << weightScale
-		used += f.Total - f.Free
-		returning += min(f.Returning, f.Total-f.Free)
 	}
 	values := func(m map[string]uint64) []uint64 { return slices.Collect(maps.Values(m)) }
 	c := wire.Capacity{Total: usable(values(total), p.Data, p.Width()),

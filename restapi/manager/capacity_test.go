@@ -116,6 +116,12 @@ func TestCapacity(t *testing.T) {
 	if c := v.capacity(p, stats); c.Total != 120 || c.Free != 8 || c.Used != 97 {
 		t.Errorf("one is nearly full: %+v", c)
 	}
+	for _, st := range stats {
+		st.Devices[0].Kept = 8
+	}
+	if c := v.capacity(p, stats); c.Total != 108 || c.Free != 0 || c.Used != 97 {
+		t.Errorf("what devices keep for themselves: %+v", c)
+	}
 	coded := &cluster.Pool{Data: 2, Parity: 1, Domain: cluster.DomainNode, Members: p.Members}
 	if c := v.capacity(coded, nil); c.Total != 200 || c.Free != 200 {
 		t.Errorf("2+1: %+v", c)

@@ -15,6 +15,7 @@
 import json
 import subprocess
 import sys
+import types
 from unittest import mock
 import uuid
 
@@ -29,6 +30,7 @@ from ashlar_cinder import driver
 from ashlar_cinder import options
 from ashlar_cinder.tests import base
 from cinder import exception
+from cinder.scheduler.filters import capacity_filter
 
 HOST_A, HOST_B = base.HOST_A, base.HOST_B
 
@@ -296,7 +298,7 @@ class StatsTest(base.TestCase):
                           stats['storage_protocol'],
                           stats['shared_targets']))
         default, fast = stats['pools']
-        self.assertEqual(('default', 100.0, 90.0, 0.0, 0),
+        self.assertEqual(('default', 100.0, 83.0, 0.0, 0),
                          (default['pool_name'], default['total_capacity_gb'],
                           default['free_capacity_gb'],
                           default['provisioned_capacity_gb'],
@@ -318,6 +320,27 @@ class StatsTest(base.TestCase):
                           fast['ashlar_parity'], fast['ashlar_domain'],
                           fast['ashlar_encryption'],
                           fast['ashlar_compression']))
+
+    def test_full_pool_takes_no_volumes(self):
+        for used, reserved, thin in ((88, 0, True), (89.5, 0, False),
+                                     (100, 0, False), (80, 9, True),
+                                     (80, 10, False)):
+            self.cluster.used['default'] = int(used * units.Gi)
+            self.driver = self.make_driver(reserved_percentage=reserved)
+            self.driver.do_setup(None)
+            pool = self.driver.get_volume_stats(refresh=True)['pools'][0]
+            with self.subTest(used=used, reserved=reserved):
+                self.assertEqual(thin, pool['thin_provisioning_support'])
+                self.assertEqual(max(90 - used - reserved, 0),
+                                 pool['free_capacity_gb'])
+                self.assertEqual(thin, self._passes(pool))
+
+    def _passes(self, pool):
+        """Whether Cinder's own filter lets a volume of 1 GiB pass."""
+        state = types.SimpleNamespace(backend_id='vm@ashlar-1',
+                                      cluster_name=None, **pool)
+        return capacity_filter.CapacityFilter().backend_passes(
+            state, {'size': 1})
 
     def test_no_made_up_figures_when_the_api_is_away(self):
         self.twin.stop()

@@ -55,13 +55,14 @@ class Cluster:
     """What the nodes of one cluster agree on.
 
     `hosts` are by id of volume or snapshot, `reverts` by idempotency key.
-    While `owners` is False nobody serves the volumes, so snapshots are
-    neither taken nor let go of. A volume has at most `pins` snapshots.
+    While `owners` is False nobody serves volumes, so snapshots are neither
+    taken nor let go of. A volume has at most `pins` snapshots.
     """
 
     id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
     pools: dict = dataclasses.field(
         default_factory=lambda: {'default': 100 * GiB})
+    used: dict = dataclasses.field(default_factory=dict)
     volumes: dict = dataclasses.field(default_factory=dict)
     snapshots: dict = dataclasses.field(default_factory=dict)
     groups: dict = dataclasses.field(default_factory=dict)
@@ -82,6 +83,7 @@ class Cluster:
         total = self.pools.get(name)
         if total is None:
             raise Problem(404, 'not_found', f'no pool {name}')
+        used = self.used.get(name, 0)
         sizes = [v['size_bytes'] for v in self.volumes.values()
                  if v['pool'] == name]
         return 200, {
@@ -97,8 +99,8 @@ class Cluster:
             'healing': {'moving': 0, 'degraded': 0, 'unknown': 0, 'down': [],
                         'moved_groups': 0, 'groups': 0, 'copied_bytes': 0},
             'created': CREATED,
-            'capacity': {'total_bytes': total, 'used_bytes': 0,
-                         'returning_bytes': 0, 'free_bytes': total,
+            'capacity': {'total_bytes': total, 'used_bytes': used,
+                         'returning_bytes': 0, 'free_bytes': total - used,
                          'provisioned_bytes': sum(sizes),
                          'reserved_bytes': 0,
                          'rebuild_reserve_bytes': total // 10}}
