@@ -2,7 +2,9 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"testing"
 
@@ -101,6 +103,31 @@ func userID(ctx context.Context, identity *gophercloud.ServiceClient, user strin
 		return "", fmt.Errorf("user %s: there are %d, %w", user, len(known), err)
 	}
 	return known[0].ID, nil
+}
+
+// TokenEnds waits until a token ends that a user of the domain default gets now, and with it all older ones.
+func (c *Cinder) TokenEnds(ctx context.Context, user string) error {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	identity, err := c.site.identity(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := c.site.login(ctx, user, "service")
+	if err != nil {
+		return err
+	}
+	token := last.Token()
+	return c.procs.wait(ctx, "the end of a token", func(ctx context.Context) error {
+		err := tokens.Get(ctx, identity, token).Err
+		switch {
+		case gophercloud.ResponseCodeIs(err, http.StatusNotFound):
+			return nil
+		case err == nil:
+			err = errors.New("it is good still")
+		}
+		return err
+	})
 }
 
 // RevokeTokens ends every token of a user of the domain default, and returns when the user gets good ones

@@ -37,12 +37,14 @@ type site struct {
 	Flatten   bool   // that clones are made independent
 	Loophost  string // socket of the host that attaches volumes; empty: nobody does
 
+	TokenLife int // of Keystone's tokens, in seconds
+
 	Flavor, Image string // of Tempest's servers, once there is a Nova that knows them
 }
 
 // newSite finds ports and a state directory.
 func newSite() (*site, error) {
-	s := &site{Root: os.Geteuid() == 0}
+	s := &site{Root: os.Geteuid() == 0, TokenLife: 86400}
 	var err error
 	if s.Ports, err = freePorts(); err == nil {
 		s.State, err = stateDir()

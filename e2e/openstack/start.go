@@ -38,6 +38,8 @@ type Options struct {
 	Watched bool          // have calls of the driver be held, see Hold
 	Images  bool          // have images that are volumes, and a cache of images; for StartGlance
 	Poll    time.Duration // how often waits look again; 0: every 100 ms
+	// TokenLife is how long Keystone's tokens are good; 0: longer than any test.
+	TokenLife time.Duration
 }
 
 // Plan is where the services of a Cinder will be.
@@ -117,6 +119,9 @@ func prepare(t testing.TB, o Options) (c *Cinder, root string, err error) {
 	}
 	s.Endpoints, s.Token, s.Pool = strings.Join(o.Endpoints, ","), o.Token, o.Pool
 	s.Second, s.Pair, s.Idle, s.Images, s.Watched = o.Second, o.Pair, o.Idle, o.Images, o.Watched
+	if o.TokenLife > 0 {
+		s.TokenLife = int(o.TokenLife.Seconds())
+	}
 	if o.Host != nil {
 		s.Loophost = o.Host.Socket()
 	}
@@ -303,6 +308,16 @@ func (c *Cinder) StartVolumeService() error {
 // FlattenClones lets the driver make clones independent of what they begin as, or not, from now on.
 func (c *Cinder) FlattenClones(on bool) error {
 	c.site.Flatten = on
+	root, err := build.Root()
+	if err != nil {
+		return err
+	}
+	return c.restart(root, cinderVolume)
+}
+
+// UseToken has the driver come to the cluster with a token of its own, from now on.
+func (c *Cinder) UseToken(token string) error {
+	c.site.Token = token
 	root, err := build.Root()
 	if err != nil {
 		return err
