@@ -252,7 +252,7 @@ func (e *Engine) agree(g *gather, i int) bool {
 		x := &g.cols[c].cells[i]
 		if shards[c] = x.data; c >= e.n {
 			shards[c] = make([]byte, len(shards[0]))
-		} else if e.masked(x.info.State) {
+		} else if e.masked(c, &x.info) {
 			mask |= stripe.ColsOf(c)
 		}
 	}
@@ -287,7 +287,7 @@ func (e *Engine) rewrite(g *gather, first, rows int, done func()) {
 			clear(block(b.shards[c], i))
 			x, bit := &g.cols[c].cells[first+i], stripe.ColsOf(c)
 			switch {
-			case c >= e.n || !e.masked(x.info.State):
+			case c >= e.n || !e.masked(c, &x.info):
 				continue
 			case x.info.State == chunk.Tombstone:
 				p.zero |= bit
@@ -306,7 +306,8 @@ func (e *Engine) rewrite(g *gather, first, rows int, done func()) {
 	}
 	for i := range b.plans { // a unit has one write set
 		p := &b.plans[i]
-		p.zero, p.full = p.zero|all&^p.full, all
+		p.tail = all &^ p.full
+		p.zero, p.full = p.zero|p.tail, all
 	}
 	e.claim(b)
 }

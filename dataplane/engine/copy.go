@@ -16,7 +16,7 @@ type copying struct {
 	to chunk.Place
 	// read gives the column as of a pin, 0 for now.
 	read func(asOf cluster.Seq, done func(cells []cell, ok bool))
-	// cloned: what is absent shows the parent. It stays absent, and tombstones are as good as data.
+	// cloned: what is absent shows the parent, and is never written over anything. It stays absent.
 	cloned bool
 	// tombstones lie over something at the place and are copied, too; else only over what was copied before.
 	tombstones bool
@@ -31,7 +31,7 @@ type copying struct {
 // than the emptiness that one before it has seen: then that needs its tombstone after all, over what has come
 // under it.
 func (e *Engine) copyViews(c *copying, done func(ok bool)) {
-	c.cloned = e.cloned() && !e.cfg.Mutant.Is(mutant.AbsentCopied)
+	c.cloned = e.cloned() && !e.packs() && !e.cfg.Mutant.Is(mutant.AbsentCopied)
 	c.had, c.bare = make([]bool, e.geo.ChunkBlocks), make([]bool, e.geo.ChunkBlocks)
 	c.views = nil
 	e.findViews(c, 0, e.pins(), func(oldest []cell, ok bool) {
@@ -100,7 +100,7 @@ func (c *copying) undercut() bool {
 // copyView copies views of which the first sees these cells.
 func (e *Engine) copyView(c *copying, cells []cell, views []cluster.Seq, done func(ok bool)) {
 	for i := range cells {
-		c.choose(i, &cells[i])
+		e.mark(c, i, &cells[i])
 	}
 	e.putCells(c.to, c.colKey, cells, func(ok bool) {
 		if views = views[1:]; !ok || len(views) == 0 {
@@ -118,22 +118,27 @@ func (e *Engine) copyView(c *copying, cells []cell, views []cluster.Seq, done fu
 	})
 }
 
-// choose marks a cell as found when it has to be written.
-func (c *copying) choose(i int, x *cell) {
+// mark marks a cell as found when it has to be written. The tombstones of a clone that hide the parent are as
+// good as data.
+func (e *Engine) mark(c *copying, i int, x *cell) {
 	if c.cloned {
 		x.found = x.info.State != chunk.Absent
 		return
 	}
-	data := x.info.State == chunk.Data
-	if !data {
+	held := e.masked(c.c, &x.info)
+	if !held {
 		x.info.State = chunk.Tombstone
+		if e.cfg.Mutant.Is(mutant.AbsentCopied) {
+			x.info.Mask = ^uint16(0)
+		}
 	}
 	if c.again {
-		x.found = !data && x.info.W != 0 && c.bare[i] && c.had[i]
+		x.found = !held && x.info.W != 0 && c.bare[i] && c.had[i]
 		return
 	}
-	c.bare[i] = c.bare[i] || !data && !c.had[i] && x.info.W != 0
-	x.found = data || x.info.W != 0 && (c.tombstones || c.had[i])
+	c.bare[i] = c.bare[i] || !held && !c.had[i] && x.info.W != 0
+	x.found = held || x.info.W != 0 && (c.tombstones || c.had[i]) &&
+		!(e.cloned() && e.cfg.Mutant.Is(mutant.TailCopied))
 	c.had[i] = c.had[i] || x.found
 }
 

@@ -65,7 +65,7 @@ func (e *Engine) flattenMore() {
 		f.busy, f.done.At = false, e.freshSeq()
 		return
 	}
-	rows := min(flattenRows, uint16(e.geo.ChunkBlocks)-row)
+	rows := min(max(flattenRows, e.unit), uint16(e.geo.ChunkBlocks)-row)
 	f.allowed -= int(rows)
 	e.whileLocked(page, row, rows, func(x *extent) {
 		e.flattenSlice(page, row, rows, func(ok bool) {
@@ -107,7 +107,7 @@ func (e *Engine) flattenSlice(page uint64, row, rows uint16, done func(ok bool))
 					return
 				}
 				copy(block(b.shards[c], i), x.data)
-				if b.plans[i].noteOld(e, c, x.info.State); x.info.State == chunk.Absent {
+				if b.plans[i].noteOld(e, c, &x.info); !e.masked(c, &x.info) {
 					b.plans[i].bare |= stripe.ColsOf(c)
 				}
 			}
@@ -119,21 +119,27 @@ func (e *Engine) flattenSlice(page uint64, row, rows uint16, done func(ok bool))
 // copyUp writes what the parent gave, unless that is nothing.
 func (e *Engine) copyUp(b *batch) {
 	changed := false
-	for i := range b.plans {
-		p := &b.plans[i]
-		for c := range p.bare.All() {
-			if !e.void(block(b.shards[c], i)) {
-				p.full |= stripe.ColsOf(c)
-				e.Counters.Flattened++
+	unit := int(e.unit)
+	for i := 0; i < len(b.plans); i += unit {
+		for c := range b.plans[i].bare.All() {
+			if e.void(e.unitAt(b.shards[c], i)) {
+				continue
 			}
+			for j := range unit {
+				b.plans[i+j].full |= stripe.ColsOf(c)
+			}
+			e.Counters.Flattened += uint64(unit)
+			changed = true
 		}
-		p.bare = 0
-		changed = changed || p.full != 0
+		for j := range unit {
+			b.plans[i+j].bare = 0
+		}
 	}
 	if !changed {
 		e.endBatch(b, OK)
 		return
 	}
+	e.pack(b)
 	e.claim(b)
 }
 

@@ -284,7 +284,7 @@ func (g *gather) headOf(i int) (h head) {
 			h.sure, h.set, h.mask = true, stripe.Cols(x.info.Set), stripe.Cols(x.info.Mask)
 		}
 		void = void || x.state == cellFact && x.info.State == chunk.Absent && every
-		data = data || x.found && (g.e.masked(x.info.State) || x.info.State.Spoiled())
+		data = data || x.found && (g.e.masked(c, &x.info) || x.info.State.Spoiled())
 	}
 	if !h.sure && void && !data { // the last write left nothing, and its tombstones are gone
 		h.sure, h.set, h.mask = true, 0, 0
@@ -355,7 +355,7 @@ func (g *gather) decode(i int) cellState {
 		g.anew = g.anew || h.w != 0
 	}
 	for c := range e.n {
-		if x := g.column(c, i); !h.sure && x != nil && e.masked(x.info.State) {
+		if x := g.column(c, i); !h.sure && x != nil && e.masked(c, &x.info) {
 			h.mask |= stripe.ColsOf(c)
 		}
 	}

@@ -344,7 +344,7 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 		}
 	}
 	e.look(j, views[0], func(have chunk.BlockInfo, data []byte) {
-		same := e.same(&have, data, truth)
+		same := e.same(j.c, &have, data, truth)
 		says := g.opinionOf(j.c, j.row, have, slices.Index(e.chain(j.page, j.c).places, j.at) == 0)
 		if e.cfg.Mutant.Is(mutant.NumberUnchecked) {
 			says = confirms
@@ -374,7 +374,7 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 				}
 				e.compare(j, views, g)
 			})
-		case e.masked(truth.info.State) && truth.info.W > have.W: // the version that was removed was rotten
+		case e.masked(j.c, &truth.info) && truth.info.W > have.W: // the version that was removed was rotten
 			e.writeCell(j.at, j.page, j.c, j.row, truth, end)
 		default: // settled, and what came later is in the journal
 			end(true)
@@ -384,11 +384,10 @@ func (e *Engine) compare(j *judgement, views []cluster.Seq, g *gather) {
 
 // same reports that a version says what a row decodes to. That a tombstone is gone makes no difference but in
 // a clone.
-func (e *Engine) same(have *chunk.BlockInfo, data []byte, truth *cell) bool {
+func (e *Engine) same(c int, have *chunk.BlockInfo, data []byte, truth *cell) bool {
+	masked := e.masked(c, have)
 	switch {
-	case have.State.Spoiled(), e.masked(have.State) != e.masked(truth.info.State):
-		return false
-	case e.cloned() && have.State != truth.info.State:
+	case have.State.Spoiled(), masked != e.masked(c, &truth.info), masked && have.State != truth.info.State:
 		return false
 	}
 	return have.State != chunk.Data || bytes.Equal(data, truth.data)

@@ -39,7 +39,7 @@ func (g *gather) opinionOf(c int, row uint16, info chunk.BlockInfo, first bool) 
 			return contradicts
 		case w != 0:
 			says = confirms
-		case says == confirms, !every(c), !g.e.masked(info.State):
+		case says == confirms, !every(c), !g.e.masked(c, &info):
 		case x.state == cellMissing:
 			says = max(says, ambiguous)
 		case g.e.empty(o, stripe.Cols(info.Mask)):

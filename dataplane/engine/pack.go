@@ -3,8 +3,8 @@ package engine
 import (
 	"fmt"
 
-	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/mutant"
 	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
@@ -12,6 +12,11 @@ import (
 // blocks, and the others are tombstones. So the records say how a unit is to be read, and nothing else has
 // to: where its last block is data, it was stored as it is; else the blocks of data before it were packed;
 // and where no block is data, the unit is zeroes. Present masks tell the same of a column that is lost.
+//
+// In a clone, zeroes hide the parent, so a unit says how it is to be read by who has a part in the present mask.
+// Nobody: the unit is the parent's. The first blocks: these, data or zeroes, are what it was packed into, and
+// the tombstones behind them have no part in the mask. All: it was stored as it is; or it is zeroes, if all are
+// tombstones. Who writes a part of a unit that is the parent's takes the rest from there.
 //
 // A unit is one thing, for half of its new blocks beside half of its old ones is not data. So whole units are
 // locked, read, and written under one w with one write set, also by who makes parities anew; and an open
@@ -34,8 +39,6 @@ func unitOf(cfg *Config) (uint16, error) {
 		return 1, nil
 	case cfg.Geometry.UnitBlocks < 2:
 		return 0, fmt.Errorf("stripe units of %d blocks cannot be packed", cfg.Geometry.UnitBlocks)
-	case cfg.View.Cloned: // its tombstones are zeroes that hide the parent
-		return 0, fmt.Errorf("a clone cannot be packed")
 	}
 	return uint16(cfg.Geometry.UnitBlocks), nil
 }
@@ -71,6 +74,24 @@ func (e *Engine) unpackOld(b *batch) bool {
 	return true
 }
 
+// bareUnits has a batch of a clone take from the parent whole units only: behind what a unit was packed into is
+// nothing of the parent's.
+func (e *Engine) bareUnits(b *batch) {
+	if !e.packs() || e.cfg.Mutant.Is(mutant.TailUnderlaid) {
+		return
+	}
+	for i := 0; i < len(b.plans); i += int(e.unit) {
+		rows := b.plans[i : i+int(e.unit)]
+		bare := rows[0].bare
+		for _, p := range rows[1:] {
+			bare &= p.bare
+		}
+		for j := range rows {
+			rows[j].bare = bare
+		}
+	}
+}
+
 // pack packs the units that a batch writes.
 func (e *Engine) pack(b *batch) {
 	for i := 0; i < len(b.plans) && e.packs(); i += int(e.unit) {
@@ -81,24 +102,33 @@ func (e *Engine) pack(b *batch) {
 			e.Counters.Packed += uint64(e.unit)
 			e.Counters.PackedInto += uint64(n)
 			for j := range int(e.unit) {
-				b.plans[i+j].holds(c, j < n)
+				b.plans[i+j].holds(c, j < n, n > 0)
 			}
 		}
 	}
 }
 
-// holds says that a whole block of a column is written, and whether it holds data then.
-func (p *rowPlan) holds(c int, data bool) {
+// holds says that a whole block of a column is written, and whether it holds data then, or else lies behind
+// what the unit was packed into.
+func (p *rowPlan) holds(c int, data, packed bool) {
 	bit := stripe.ColsOf(c)
-	p.full, p.part, p.zero = p.full|bit, p.part&^bit, p.zero&^bit
+	p.full, p.part, p.zero, p.tail = p.full|bit, p.part&^bit, p.zero&^bit, p.tail&^bit
 	if !data {
 		p.zero |= bit
+		if packed {
+			p.tail |= bit
+		}
 	}
 }
 
-// unpack unpacks a unit of a page that begins at an offset.
+// unpack unpacks a unit of a page that begins at an offset. In a clone zeroes are a unit that all blocks have a
+// part in.
 func (e *Engine) unpack(page, offset uint64, unit []byte, held int) bool {
-	return held == 0 || held > 0 && e.cfg.Packer.Unpack(e.volumeBlock(page, offset), unit, held) == nil
+	switch {
+	case held == 0, held == int(e.unit) && e.cloned() && e.allZero(unit):
+		return true
+	}
+	return held > 0 && e.cfg.Packer.Unpack(e.volumeBlock(page, offset), unit, held) == nil
 }
 
 func (e *Engine) volumeBlock(page, offset uint64) uint64 { return page*e.geo.PageBlocks() + offset }
@@ -109,13 +139,14 @@ func (e *Engine) unitAt(b []byte, i int) []byte {
 	return b[i*cluster.BlockSize:][:size:size]
 }
 
-// heldFirst counts the blocks of a unit that hold data; -1 when these are not the first ones.
-func heldFirst(unit int, data func(i int) bool) (n int) {
-	for n < unit && data(n) {
+// heldFirst counts the blocks of a unit that have a part in the present mask; -1 when these are not the first
+// ones.
+func heldFirst(unit int, masked func(i int) bool) (n int) {
+	for n < unit && masked(n) {
 		n++
 	}
 	for i := n; i < unit; i++ {
-		if data(i) {
+		if masked(i) {
 			return -1
 		}
 	}
@@ -153,7 +184,7 @@ func (e *Engine) unpackRead(x *extent) Status {
 	for c := range e.n {
 		row, rows := e.geo.ColumnSpan(c, uint64(first), uint64(end-first))
 		for i := 0; i < int(rows); i += int(e.unit) {
-			held := heldFirst(int(e.unit), func(j int) bool { return info[i+j].State == chunk.Data })
+			held := heldFirst(int(e.unit), func(j int) bool { return e.masked(c, &info[i+j]) })
 			if !e.show(x, uint16(e.geo.Offset(c, row+uint16(i))), e.unitAt(x.bounce[c], i), held) {
 				return Media
 			}
@@ -172,9 +203,7 @@ func (e *Engine) unpackRows(x *extent, g *gather) Status {
 		for i := range e.unit {
 			copy(block(x.bounce[0], int(i)), g.cell(c, row+i).data)
 		}
-		held := heldFirst(int(e.unit), func(i int) bool {
-			return g.cell(c, row+uint16(i)).info.State == chunk.Data
-		})
+		held := heldFirst(int(e.unit), func(i int) bool { return e.masked(c, &g.cell(c, row+uint16(i)).info) })
 		if !e.show(x, off, x.bounce[0], held) {
 			return Media
 		}
@@ -182,16 +211,26 @@ func (e *Engine) unpackRows(x *extent, g *gather) Status {
 	return OK
 }
 
-// show unpacks a unit and gives the host what it wants of it.
+// finishUnits ends a read when all of its units are unpacked, or goes on with those that are the parent's.
+func (e *Engine) finishUnits(x *extent, s Status) {
+	if s != OK || !e.fromParent(x) {
+		e.finish(x, s)
+	}
+}
+
+// show unpacks a unit and gives the host what it wants of it, or notes that the parent has that.
 func (e *Engine) show(x *extent, off uint16, unit []byte, held int) bool {
 	if !e.unpack(x.page, uint64(off), unit, held) {
 		return false
+	}
+	from, to := max(off, x.off), min(off+e.unit, x.off+x.count)
+	for i := from; i < to && held == 0; i++ {
+		e.lacks(x, i)
 	}
 	if x.partial {
 		copy(x.data, block(unit, int(x.off-off))[x.inBlock:])
 		return true
 	}
-	from, to := max(off, x.off), min(off+e.unit, x.off+x.count)
 	copy(x.data[int(from-x.off)*cluster.BlockSize:int(to-x.off)*cluster.BlockSize],
 		unit[int(from-off)*cluster.BlockSize:])
 	return true

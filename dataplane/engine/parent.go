@@ -1,12 +1,12 @@
 package engine
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/chunk"
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 	"github.com/ashlar-storage/ashlar/dataplane/mutant"
+	"github.com/ashlar-storage/ashlar/dataplane/stripe"
 )
 
 // A clone shows its parent's blocks, as of the pin that it was made from, where nothing was ever written in
@@ -19,7 +19,8 @@ import (
 //
 // Whoever writes zeroes writes a tombstone, in data columns and in parities. So what a row decodes to says
 // what the record of the column is, and a version that is completed or made anew is the same as the first
-// time. A whole row of tombstones takes no space.
+// time. A whole row of tombstones takes no space. (Where units are packed, one more is needed: a tombstone
+// with its bit clear, see pack.go.)
 //
 // Pages in which the clone holds nothing at all are known (sparse.go); their devices are not asked.
 //
@@ -42,14 +43,16 @@ func (e *Engine) cloned() bool { return e.cfg.View.Cloned }
 // SetParent says how many blocks of the parent show from now on: 0 once nobody needs it any more.
 func (e *Engine) SetParent(blocks uint64) { e.cfg.Parent = blocks }
 
-// masked reports that a column with such a record has its bit set in the present mask of its row.
-func (e *Engine) masked(s chunk.State) bool {
-	return s == chunk.Data || s == chunk.Tombstone && e.cloned()
+// masked reports that a column with such a record has its bit set in the present mask of its row; a parity,
+// that the mask is not empty.
+func (e *Engine) masked(c int, info *chunk.BlockInfo) bool {
+	return info.State == chunk.Data ||
+		info.State == chunk.Tombstone && e.cloned() && !e.empty(c, stripe.Cols(info.Mask))
 }
 
-// void reports that a block which holds nothing is a tombstone of a clone.
-func (e *Engine) void(block []byte) bool {
-	return e.cloned() && bytes.Equal(block, e.zeroes[:]) && !e.cfg.Mutant.Is(mutant.ZeroesKept)
+// void reports that blocks which hold nothing are tombstones of a clone.
+func (e *Engine) void(blocks []byte) bool {
+	return e.cloned() && e.allZero(blocks) && !e.cfg.Mutant.Is(mutant.ZeroesKept)
 }
 
 // behind reports that the parent shows where a block of a page is absent.
@@ -120,6 +123,7 @@ func (e *Engine) parentGave(x *extent, s Status) {
 // underlay reads from the parent what shows in blocks that a batch changes a part of, then composes. The
 // parities know nothing of that: they count zeroes there.
 func (e *Engine) underlay(b *batch) {
+	e.bareUnits(b)
 	b.inFlight++ // until all are sent
 	for i := range b.plans {
 		for c := range b.plans[i].bare.All() {

@@ -112,7 +112,9 @@ func (e *Engine) readDone(x *extent, d *device, r *chunk.Request) {
 			switch r.Blocks[i].State {
 			case chunk.Absent:
 				clear(block(r.Data, i))
-				e.lacks(x, uint16(e.geo.Offset(int(r.Column), r.Block+uint16(i))))
+				if !e.packs() {
+					e.lacks(x, uint16(e.geo.Offset(int(r.Column), r.Block+uint16(i))))
+				}
 			case chunk.Tombstone:
 				clear(block(r.Data, i))
 			case chunk.Bad, chunk.Torn:
@@ -127,7 +129,7 @@ func (e *Engine) readDone(x *extent, d *device, r *chunk.Request) {
 	case x.failed:
 		e.degrade(x)
 	case e.packs():
-		e.finish(x, e.unpackRead(x))
+		e.finishUnits(x, e.unpackRead(x))
 	default:
 		if !x.partial || len(x.absent) == 0 {
 			e.unbounce(x)
@@ -202,7 +204,7 @@ func (e *Engine) rowsRead(x *extent, g *gather) {
 		return
 	}
 	if e.packs() {
-		e.finish(x, e.unpackRows(x, g))
+		e.finishUnits(x, e.unpackRows(x, g))
 		return
 	}
 	for i := range x.count {

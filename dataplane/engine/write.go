@@ -43,10 +43,11 @@ type rowPlan struct {
 	full stripe.Cols // data columns whose whole block is new
 	part stripe.Cols // data columns of which a part is new
 	zero stripe.Cols // of full: to hold nothing
+	tail stripe.Cols // of zero: behind what a unit is packed into
 	old  stripe.Cols // data columns not in full that hold data before
 	// Of a clone: void are data columns that hold a tombstone before, bare those of part that hold nothing.
 	void, bare stripe.Cols
-	held       stripe.Cols // data columns that were read and hold data before
+	held       stripe.Cols // data columns that were read and had a part in the present mask before
 	// delta: the parities are changed by what changes, instead of being computed from all columns. base is the
 	// version of the parities read for that.
 	delta bool
@@ -65,7 +66,10 @@ func (e *Engine) mask(p *rowPlan) stripe.Cols {
 	case e.cfg.Mutant.Is(mutant.MaskForgotten):
 		return p.changed() &^ p.zero
 	case e.cloned() && !e.cfg.Mutant.Is(mutant.TombUnmasked):
-		return p.data() | p.zero | p.void
+		if e.cfg.Mutant.Is(mutant.TailMasked) {
+			return p.data() | p.zero | p.void
+		}
+		return (p.data() | p.zero | p.void) &^ p.tail
 	}
 	return p.data()
 }
@@ -284,7 +288,7 @@ func (e *Engine) batchDone(b *batch, d *device, r *chunk.Request) {
 // different versions.
 func (p *rowPlan) know(e *Engine, c int, info *chunk.BlockInfo) bool {
 	if c < e.n {
-		p.noteOld(e, c, info.State)
+		p.noteOld(e, c, info)
 		return !info.State.Spoiled()
 	}
 	same := !p.based || p.base == info.W
@@ -298,14 +302,14 @@ func (p *rowPlan) know(e *Engine, c int, info *chunk.BlockInfo) bool {
 }
 
 // noteOld takes what a data column held before.
-func (p *rowPlan) noteOld(e *Engine, c int, s chunk.State) {
+func (p *rowPlan) noteOld(e *Engine, c int, info *chunk.BlockInfo) {
 	bit := stripe.ColsOf(c)
 	switch {
-	case s == chunk.Data:
+	case info.State == chunk.Data:
 		p.old, p.held = p.old|bit, p.held|bit
-	case e.masked(s):
-		p.void |= bit
-	case s == chunk.Absent && e.cloned():
+	case e.masked(c, info):
+		p.void, p.held = p.void|bit, p.held|bit
+	case e.cloned() && !info.State.Spoiled():
 		p.bare |= bit & p.part
 	}
 }
@@ -345,7 +349,7 @@ func (e *Engine) gatherOld(b *batch) {
 				x := g.cell(c, b.row+uint16(i))
 				worst = max(worst, x.state)
 				copy(block(b.shards[c], i), x.data)
-				p.noteOld(e, c, x.info.State)
+				p.noteOld(e, c, &x.info)
 			}
 		}
 		switch worst {

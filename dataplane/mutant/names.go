@@ -108,6 +108,9 @@ const (
 	SettledDecided   Name = "settled-decided"   // an open decides again what an earlier one has settled
 	SettledForwarded Name = "settled-forwarded" // an open completes what an earlier one has found against
 	SettledCovers    Name = "settled-covers"    // an alternate takes for stable what is not complete yet
+	TailMasked       Name = "tail-masked"       // what is behind a packed unit of a clone passes for zeroes
+	TailUnderlaid    Name = "tail-underlaid"    // what is behind a packed unit of a clone is taken from the parent
+	TailCopied       Name = "tail-copied"       // what is behind a packed unit of a clone is not copied
 	UnitsRemadeRow   Name = "units-remade-row"  // parities of a unit are made anew row by row
 )
 
@@ -171,7 +174,8 @@ func Engine() []Name {
 		TombUnmasked, ZeroesKept, AbsentCopied, MaskUnasked, PartOverZeroes, ParentUnlocked,
 		MaskUncompared, ParentFailedZero, FlattenSkips, FlattenKept, SparseUnnoticed,
 		PassedBehind, PassedHeld,
-		UnitsByRows, UnitsRemadeRow, SettledDecided, SettledForwarded, SettledCovers,
+		UnitsByRows, UnitsRemadeRow, TailMasked, TailUnderlaid, TailCopied,
+		SettledDecided, SettledForwarded, SettledCovers,
 		CutOpen, CutUnquiet, CutUnlisted, CutSkips, CutEarly,
 	}
 }

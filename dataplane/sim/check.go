@@ -265,11 +265,11 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 	}
 	zero := make([]byte, cluster.BlockSize)
 	switch {
-	case v.origin != nil:
-		w.checkMask(v, page, row, want, true)
-	case w.shape.Packed:
+	case v.packed:
 		w.packed(page, row, data, want)
-		w.checkMask(v, page, row, want, false)
+		w.checkMask(v, page, row, want)
+	case v.origin != nil:
+		w.checkMask(v, page, row, want)
 	}
 	codec.Encode(want)
 	for c := range g.Width() {
@@ -289,12 +289,14 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 }
 
 // checkMask proves that in a row of a clone every parity knows which columns hide the parent, and else which
-// hold data, as far as that matters. Those that do not hold zeroes as far as the code goes.
-func (w *World) checkMask(v *volume, page uint64, row uint16, want [][]byte, tombstones bool) {
+// hold data, as far as that matters. Those that do not hold zeroes as far as the code goes. In a packed clone a
+// tombstone says itself whether it hides the parent.
+func (w *World) checkMask(v *volume, page uint64, row uint16, want [][]byte) {
 	var held stripe.Cols
 	for c := range w.shape.Data {
 		x, _ := w.home(v.index, page, uint8(c)).disk.newest(v.key, page, uint8(c), row)
-		if x.State == chunk.Absent || x.State == chunk.Tombstone && !tombstones {
+		hides := v.origin != nil && (!v.packed || stripe.Cols(x.Mask).Has(c))
+		if x.State == chunk.Absent || x.State == chunk.Tombstone && !hides {
 			want[c] = make([]byte, cluster.BlockSize)
 			continue
 		}

@@ -44,6 +44,7 @@ func (w *World) bear() {
 	v := w.addVolume()
 	v.origin = &origin{of: of, pin: p, blocks: 1 + w.load.Uint64N(blocks)}
 	v.view = v.view.OfClone()
+	v.packed = v.packed && w.load.IntN(4) > 0
 	begins, err := stamps(w.readAll(of, p), of, 0)
 	if err != nil {
 		w.failf("the pin of a clone: %v", err)
@@ -93,7 +94,7 @@ func (w *World) basePin(v *volume) (p *pin) {
 // addVolume makes one more volume, which all nodes know of.
 func (w *World) addVolume() *volume {
 	i := len(w.volumes)
-	v := &volume{index: i, key: cluster.VolumeKey{VUID: uint32(firstVUID + i), Generation: 1},
+	v := &volume{index: i, packed: w.shape.Packed, key: cluster.VolumeKey{VUID: uint32(firstVUID + i), Generation: 1},
 		sectors: w.shape.Pages * w.shape.geometry().PageBlocks() * sectorsPerBlock}
 	v.bounds = bounds{sectors: v.sectors, parent: v.sectors / sectorsPerBlock}
 	v.hist = history.New(int(v.sectors))

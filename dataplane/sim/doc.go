@@ -34,7 +34,7 @@
 //
 // In a quarter of the schedules volumes pack their stripe units, so that every number of blocks comes up and
 // each block says what all of its unit must be (pack.go): whoever reads half of one unit and half of another
-// knows. What devices hold then is what the hosts' data packs to. Clones are not packed.
+// knows. What devices hold then is what the hosts' data packs to.
 //
 // # Sizes
 //

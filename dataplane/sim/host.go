@@ -24,10 +24,11 @@ type volume struct {
 	hist    *history.History
 	running int
 	audit   audited
-	view    chunk.View        // as recorded
-	pins    []*pin            // of it, that hosts may read
-	taken   []*pin            // of all times
-	origin  *origin           // of a clone
+	view    chunk.View // as recorded
+	pins    []*pin     // of it, that hosts may read
+	taken   []*pin     // of all times
+	origin  *origin    // of a clone
+	packed  bool
 	flat    cluster.Flattened // as recorded beside the view list
 	bounds  bounds            // as recorded
 	clears  []*history.Op     // of what is being cut off

@@ -17,7 +17,7 @@ type packer struct{ unit int }
 
 // packer is that of a volume, nil if its blocks are stored as they are.
 func (v *volume) packer(s Shape) engine.Packer {
-	if !s.Packed || v.origin != nil {
+	if !v.packed {
 		return nil
 	}
 	return packer{int(s.UnitBlocks)}

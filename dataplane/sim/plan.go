@@ -23,7 +23,7 @@ type Shape struct {
 	Pages       uint64
 	MinColumns  int
 	Returns     bool // the devices that join leave again, and columns come back to where they were
-	Packed      bool // volumes pack their stripe units, but for clones
+	Packed      bool // volumes pack their stripe units, most clones too
 }
 
 // String names the pool and the devices it is on.
@@ -155,6 +155,15 @@ func (p *Plan) together(oneIn int) {
 func NewClones(seed uint64) Plan {
 	p := newPlan(seed, true)
 	p.pack(4)
+	p.resizes(8)
+	p.together(8)
+	return p
+}
+
+// NewPackedClones is NewClones with volumes that always pack their stripe units.
+func NewPackedClones(seed uint64) Plan {
+	p := newPlan(seed, true)
+	p.pack(1)
 	p.resizes(8)
 	p.together(8)
 	return p

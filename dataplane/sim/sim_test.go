@@ -43,6 +43,9 @@ func TestSchedules(t *testing.T) {
 	if *packFlag {
 		r.plan = NewPacked
 	}
+	if *packFlag && *cloneFlag {
+		r.plan = NewPackedClones
+	}
 	if *sizeFlag {
 		r.plan = NewResizes
 	}
