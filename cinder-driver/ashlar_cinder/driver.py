@@ -92,8 +92,9 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
         0.6.0 - Login with Keystone
         0.7.0 - Groups with consistent snapshots; clones that are flattened
         0.8.0 - Compression by volume type
-        0.9.0 - A full pool takes no new volumes; nothing is lost or left
-                over when image copies and migrations are cut off
+        0.9.0 - A full pool takes no new volumes, room for a rebuild stays;
+                nothing is lost or left over when image copies and
+                migrations are cut off; clones are compressed
     """
 
     VERSION = '0.9.0'
@@ -182,8 +183,6 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
         bounds = policy.bounds(volume.volume_type_id, volume.size)
         encryption = policy.encryption(volume.volume_type_id)
         compression = policy.compression(volume.volume_type_id)
-        if source is not None:
-            compression = None  # of what shares blocks there is none
         group_id = groups.of_volume(volume)
         with faults.as_cinder_errors():
             self._api.create_volume(volume.name_id, name=volume.name,
@@ -429,7 +428,7 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
         sealed = policy.encryption(new_type.id)
         packed = policy.compression(new_type.id)
         if packed == policy.compression(volume.volume_type_id):
-            packed = None  # a clone has none and goes on so
+            packed = None  # it goes on as it was made, maybe before a release
         before = policy.bounds(volume.volume_type_id, volume.size)
         bounds = policy.bounds(new_type.id, volume.size)
         with faults.as_cinder_errors():
@@ -469,8 +468,7 @@ class AshlarDriver(managing.ManageDriver, groups.GroupDriver,
             'string', enum=list(policy.CIPHERS))
         self._set_property(
             properties, policy.COMPRESSION, 'Compression',
-            _('Compression of volumes that begin empty; what the pool says '
-              'if not set.'),
+            _('Compression of stripe units; what the pool says if not set.'),
             'string', enum=list(policy.PACKERS))
         return properties, 'ashlar'
 

@@ -29,7 +29,8 @@ nobody keeps is worse than none. Under ``both`` Nova keeps all of them.
 The extra specs ``ashlar:encryption`` (``aes-256-xts`` or ``none``) and
 ``ashlar:compression`` (``s2`` or ``none``) go before what the pool says. A
 volume that begins as another one or as a snapshot shares blocks with it, so
-it is encrypted as that one is, and never compressed, whatever its type says.
+it is encrypted as that one is, whatever its type says. Whether what is
+written to it is compressed is its own type's to say.
 """
 
 import dataclasses

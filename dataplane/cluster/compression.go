@@ -10,7 +10,7 @@ const (
 type Storing struct {
 	// Thick: its whole size is set aside in the pool.
 	Thick bool `json:"thick,omitempty"`
-	// Compression of its stripe units; empty: none. It is made with the volume and stays. A clone has none.
+	// Compression of its stripe units; empty: none. It is made with the volume and stays.
 	Compression string `json:"compression,omitempty"`
 }
 

@@ -129,9 +129,6 @@ func (v *Volume) Validate() error {
 	if err := ValidateCompression("compression", v.Compression); err != nil {
 		return err
 	}
-	if v.Compression != "" && v.Parent != nil {
-		return bad("compression", "is %s, but a clone has none", v.Compression)
-	}
 	if err := v.QoS.Validate("qos"); err != nil {
 		return err
 	}

@@ -21,7 +21,8 @@ import (
 // Where the parent is a clone itself, and holds nothing in these pages, its parent is asked at once, and
 // so on (engine.Levels); one that holds something there asks its own for the rest. Blocks are passed on as
 // they lie in rows: a clone has its parent's data key, and the place of a block is the same in both. (A
-// compressed parent unpacks what it lends, and seals the blocks as they would lie in rows that are not.)
+// compressed parent unpacks what it lends, and seals the blocks as they would lie in rows that are not; a
+// compressed clone opens what it is given.)
 // No lease is asked for: what is seen as of a pin never changes, and devices refuse an owner that others
 // have replaced.
 
@@ -232,7 +233,10 @@ func (i *inherited) ChunkDone(r *chunk.Request) {
 // end tells the engine of the clone.
 func (i *inherited) end(status engine.Status) {
 	s, read, blocks := i.s, i.read, i.req.Blocks
-	if status == engine.PathGone {
+	switch status {
+	case engine.OK:
+		s.openBorrowed(read)
+	case engine.PathGone:
 		s.v.levels.forget(i.page())
 	}
 	*i = inherited{req: chunk.Request{Blocks: blocks}}

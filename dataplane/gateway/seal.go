@@ -77,7 +77,7 @@ func (g *Gateway) refusal(v *Volume) (cluster.VolumeStats, bool) {
 // sealing are the ciphers of a volume, nil where nothing is to be done.
 type sealing struct {
 	hosts  *seal.Cipher // between hosts and the engine
-	clones *seal.Cipher // of what a compressed volume lends
+	clones *seal.Cipher // of what a compressed volume lends to clones, and borrows as one
 }
 
 // protect takes the volume's cipher, nil if it is not encrypted, and makes the packer of a compressed volume:
@@ -109,6 +109,13 @@ func (s *session) sealLent(data []byte, lba uint64) {
 			c.Seal(b, lba)
 		}
 		lba += cluster.BlockSize / cluster.LBASize
+	}
+}
+
+// openBorrowed is the inverse, for a clone that is compressed itself: its engine has everything in the clear.
+func (s *session) openBorrowed(read *engine.ParentRead) {
+	if c := s.seal.clones; c != nil {
+		c.Open(read.Data, read.Block*(cluster.BlockSize/cluster.LBASize))
 	}
 }
 

@@ -148,6 +148,7 @@ type world struct {
 	id      cluster.UUID
 	running map[cluster.NodeID]*run
 	audit   gateway.AuditOptions
+	keys    gateway.Keys
 	inMem   map[string]*blockdev.Mem  // devices in memory, by path
 	broken  map[cluster.DeviceID]bool // not to be checked when their node has stopped
 }
@@ -249,7 +250,7 @@ func (w *world) build(n cluster.NodeID) *Node {
 	node, err := New(Options{Self: n, ClusterID: w.id, Secret: []byte("a secret of the cluster, 32 byte"),
 		DataDir: filepath.Join(w.dir, fmt.Sprint("data", n)), Hosts: rec.Addresses.Host, Peers: rec.Addresses.Peer,
 		States: w.ctl, Arbiter: w.ctl, Patience: 2 * time.Second, Log: log,
-		OpenDevice: w.openDevice, Audit: w.audit})
+		OpenDevice: w.openDevice, Audit: w.audit, Keys: w.keys})
 	if err != nil {
 		w.t.Fatal(err)
 	}

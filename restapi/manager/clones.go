@@ -61,6 +61,9 @@ func (m *Manager) createClone(ctx context.Context, r wire.VolumeCreate) (
 		if err := asProvisioned(read, &rec, r.Provisioning); err != nil {
 			return err
 		}
+		if err := asCompressed(read, &rec, r.Compression); err != nil {
+			return err
+		}
 		created = true
 		vol, err = m.makeVolume(ctx, read, rec, from)
 		return err
@@ -148,9 +151,6 @@ func (f *origin) clone(r wire.VolumeCreate) (cluster.Volume, error) {
 	case r.Encryption != "" && r.Encryption != had:
 		return rec, refuse(wire.NotSupported, "encryption", "a clone shares blocks with its source, so it is "+
 			"encrypted as that is: %s", had)
-	case orNone(r.Compression) != "":
-		return rec, refuse(wire.NotSupported, "compression", "a clone is not compressed, whatever its source is; "+
-			"copy the data to have it compressed")
 	case rec.Encryption != nil && len(rec.Encryption.Wrapped) == 0:
 		return rec, refuse(wire.Conflict, "source", "the key of volume %s was destroyed", f.rec.UUID)
 	case rec.Size < f.snap.Size:

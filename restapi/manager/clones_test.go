@@ -305,7 +305,7 @@ func TestClonesThatAreRefused(t *testing.T) {
 		{"part of a block", func(r *request) { r.Size = 16*apitest.MiB + 1 }, wire.InvalidField, "size_bytes"},
 		{"another pool", func(r *request) { r.Pool = "other" }, wire.NotSupported, "pool"},
 		{"encrypted", func(r *request) { r.Encryption = cluster.AES256XTS }, wire.NotSupported, "encryption"},
-		{"compressed", func(r *request) { r.Compression = cluster.CompressionS2 }, wire.NotSupported,
+		{"compressed by nothing known", func(r *request) { r.Compression = "zip" }, wire.InvalidField,
 			"compression"},
 		{"a name", func(r *request) { r.Name = "a/b" }, wire.InvalidField, "name"},
 		{"a taken name", func(r *request) { r.Name = "golden" }, wire.Conflict, "name"},

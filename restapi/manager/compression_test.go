@@ -64,3 +64,38 @@ func TestCompressionFollowsPoolAndVolume(t *testing.T) {
 	}
 	c.Audit()
 }
+
+// TestClonesAreCompressedAsTheySay, else as their pool does, whatever their source is.
+func TestClonesAreCompressedAsTheySay(t *testing.T) {
+	c := newCloning(t)
+	source := wire.Source{Snapshot: c.snapshot}
+	made := func(n int, asked string, s wire.Source) string {
+		t.Helper()
+		v, code, field := c.create(wire.VolumeCreate{ID: apitest.UUID(n), Name: "clone" + string(rune('a'+n)),
+			Compression: asked, Source: &s})
+		if code != "" {
+			t.Fatalf("%s %s", code, field)
+		}
+		return v.Compression
+	}
+	if got := made(2, "", source); got != cluster.CompressionNone {
+		t.Errorf("in a pool that says nothing: %s", got)
+	}
+	if got := made(3, cluster.CompressionS2, source); got != cluster.CompressionS2 {
+		t.Errorf("asked for: %s", got)
+	}
+	if got := made(4, "", wire.Source{Volume: apitest.UUID(3)}); got != cluster.CompressionNone {
+		t.Errorf("of a compressed one: %s", got)
+	}
+	if _, err := c.Manager.UpdatePool(t.Context(), "gold", wire.PoolUpdate{Compression: cluster.CompressionS2},
+		""); err != nil {
+		t.Fatal(err)
+	}
+	if got := made(5, "", source); got != cluster.CompressionS2 {
+		t.Errorf("in a pool that compresses: %s", got)
+	}
+	if got := made(6, cluster.CompressionNone, source); got != cluster.CompressionNone {
+		t.Errorf("not asked for: %s", got)
+	}
+	c.Audit()
+}

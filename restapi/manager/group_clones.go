@@ -53,6 +53,9 @@ func (m *Manager) cloneParts(ctx context.Context, txn *store.Txn, group *cluster
 		if err := asProvisioned(read, &rec, ""); err != nil {
 			return nil, err
 		}
+		if err := asCompressed(read, &rec, ""); err != nil {
+			return nil, err
+		}
 		if i == 0 {
 			count, project = read.One(3), read.One(5)
 			if last, err = counter(count); err != nil {

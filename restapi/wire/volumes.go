@@ -18,7 +18,7 @@ type VolumeCreate struct {
 	Metadata cluster.Metadata `json:"metadata,omitempty"`
 	// Encryption is "aes-256-xts", "none", or empty: as the pool says, or the source.
 	Encryption string `json:"encryption,omitempty"`
-	// Compression is "s2", "none", or empty: as the pool says. A clone has none.
+	// Compression is "s2", "none", or empty: as the pool says.
 	Compression string `json:"compression,omitempty"`
 	// Provisioning is Thin, Thick, or empty: as the pool says.
 	Provisioning string `json:"provisioning,omitempty"`

@@ -174,12 +174,13 @@ class RetypeTest(TestCase):
         self.retype(volume, self.make_type())
         self.retype(volume, packed)
 
-    def test_a_clone_of_a_type_that_compresses_is_changed_in_place(self):
+    def test_a_clone_from_before_clones_were_compressed_stays(self):
         packed = self.make_type(ashlar__compression='s2')
         fast = self.make_type({'total_iops_sec': '900'},
                               ashlar__compression='s2')
         volume = self.make_volume(volume_type_id=packed.id)
         self.driver.create_cloned_volume(volume, self.created())
+        self.cluster.volumes[volume.id]['compression'] = 'none'
         self.retype(volume, fast)
         self.assertEqual(900, self.qos(volume)['iops'])
 

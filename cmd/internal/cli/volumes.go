@@ -59,7 +59,7 @@ func volumeCreate(g *global) *cobra.Command {
 	projectFlag(f, &opts.Project)
 	f.StringVar(&opts.Encryption, "encryption", "",
 		"aes-256-xts or none (default: as the pool says, or the source)")
-	f.StringVar(&opts.Compression, "compression", "", "s2 or none (default: as the pool says; a clone has none)")
+	f.StringVar(&opts.Compression, "compression", "", "s2 or none (default: as the pool says)")
 	f.StringVar(&opts.Provisioning, "provisioning", "", "thin or thick: its whole size is set aside (default: "+
 		"as the pool says)")
 	f.BoolVar(&opts.ReadOnly, "read-only", false, "hosts may not write to it")

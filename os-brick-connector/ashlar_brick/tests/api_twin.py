@@ -157,9 +157,6 @@ class Cluster:
                 raise Problem(422, 'not_supported', 'a clone shares blocks '
                               f'with its source in {volume[name]}',
                               field=name)
-        if body.get('compression', 'none') != 'none':
-            raise Problem(422, 'not_supported', 'a clone is not compressed',
-                          field='compression')
         # Of a volume as it is now, the API takes a snapshot out of sight.
         snapshot = source_id if kind == 'snapshot' else str(uuid.uuid4())
         if kind == 'volume':
