@@ -28,4 +28,8 @@
 // Hosts then use the new owner's path. Where there is none, because no majority of the voters is left, every
 // path says "inaccessible" and hosts wait, without an error; the first gateway with a lease takes the volume
 // over.
+//
+// An owner changes who keeps its journal only once a majority of the voters has just answered it (confirm):
+// one that hears nobody any more, but is heard by etcd, would record all devices as away but its own, and
+// the next owner would have to wait for these.
 package gateway

@@ -76,3 +76,33 @@ func (g *Gateway) renew(voter cluster.NodeID) bool {
 	}
 	return complete
 }
+
+// confirm renews with all voters at once, and tells whether a majority has answered. Whoever hears nobody any
+// more, and is heard, finds the devices of all others missing; it must not write that into the owner record,
+// for the next owner would have to go by it.
+func (g *Gateway) confirm(ctx context.Context) bool {
+	since := g.now()
+	confirmed := func() bool { return g.validUntil.Load() >= since+lease.Duration-lease.Margin }
+	g.mu.Lock()
+	voters := g.mu.holder.Voters()
+	g.mu.Unlock()
+	answered := make(chan struct{}, len(voters))
+	for _, v := range voters {
+		go func() {
+			for ctx.Err() == nil && !g.renew(v) { // there is more to read
+			}
+			answered <- struct{}{}
+		}()
+	}
+	for range voters {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-answered:
+		}
+		if confirmed() {
+			return true
+		}
+	}
+	return confirmed()
+}

@@ -311,6 +311,9 @@ func (s *session) record(next *cluster.Owner) {
 	s.withEngine(func(e *engine.Engine) { e.Recorded(ok) })
 }
 
+// errUnheard says that no majority of the voters has answered; see Gateway.confirm.
+var errUnheard = errors.New("no majority of the voters answers this node, so it may be the one that is cut off")
+
 // store changes the owner record of this session, and records of snapshots with it, however long the store is
 // away, and tells the engine. change is called again when somebody was faster: the coordinator of a group
 // snapshot. errMoved: nothing was changed, because a snapshot's record has moved. Any other error: somebody
@@ -327,7 +330,10 @@ func (s *session) changeRecord(change func(*cluster.Owner), with []cluster.Snaps
 	for n := 0; s.ctx.Err() == nil; n++ {
 		next := s.rec.owner.Clone()
 		change(&next)
-		err := s.swap(next, with, attemptTimeout(n))
+		err := errUnheard
+		if next.Journal.Version == s.rec.owner.Journal.Version || s.v.g.confirm(s.ctx) {
+			err = s.swap(next, with, attemptTimeout(n))
+		}
 		switch {
 		case err == nil, errors.Is(err, cluster.ErrConflict), errors.Is(err, cluster.ErrNoRecord),
 			errors.Is(err, errMoved):

@@ -294,6 +294,34 @@ func TestADeviceIsLostWithoutEtcd(t *testing.T) {
 	})
 }
 
+// TestADeafOwnerCarriesNobodyOut: an owner that hears no other node finds all devices missing but its own, and
+// etcd still hears it. It must not make that the record, or the next owner would need the device of this one.
+func TestADeafOwnerCarriesNobodyOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		started(w)
+		w.start(3)
+		w.onSwap(func(o cluster.Owner) {
+			if o.Epoch == 1 {
+				t.Errorf("the owner that is cut off records %+v", o)
+			}
+		})
+		w.set(true, 1, 2, 3)
+		c := w.host(1, nvme.OpWrite, 2)
+		next := cluster.NodeID(0)
+		w.until("served by another node", func() bool {
+			for _, n := range []cluster.NodeID{2, 3} {
+				if w.serving(n) {
+					next = n
+				}
+			}
+			return next != 0
+		})
+		w.write(next, 3)
+		w.must(c, nvme.AsymmetricAccessInaccessible)
+		w.read(next, 3)
+	})
+}
+
 // TestComesToNothing: between the change of the owner record and the beginning of the session the
 // volume is deleted, or gets a newer owner, or the node stops. No session may be left behind.
 func TestComesToNothing(t *testing.T) {

@@ -62,6 +62,12 @@ func (g *gateway) leased() bool {
 	return g.n.local() < g.holder.ValidUntil() || g.n.w.mutant.Is(mutant.AnswerUnleased)
 }
 
+// confirmed tells whether a majority of the voters has answered a renewal that was sent since: else it may be
+// this gateway that is cut off, and not the devices that it misses.
+func (g *gateway) confirmed(since int64) bool {
+	return g.holder.ValidUntil() >= since+lease.Duration-lease.Margin
+}
+
 // renew asks a voter for a lease, now and again.
 func (g *gateway) renew(voter cluster.NodeID) {
 	g.n.later(lease.RenewEvery, func() { g.renew(voter) })

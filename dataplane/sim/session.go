@@ -43,6 +43,7 @@ type session struct {
 type change struct {
 	apply func(*cluster.Owner)
 	done  func(ok bool)
+	asked int64 // when, by the gateway's clock
 }
 
 func newSession(g *gateway, vol int, r record) *session {
@@ -200,7 +201,10 @@ func (s *session) serve() {
 // store changes the owner record of this session, however long the arbiter is away. Not ok: somebody else
 // owns the volume.
 func (s *session) store(apply func(*cluster.Owner), done func(ok bool)) {
-	s.rec.changes = append(s.rec.changes, change{apply, done})
+	s.rec.changes = append(s.rec.changes, change{apply, done, s.g.n.local()})
+	for _, v := range s.g.holder.Voters() {
+		s.g.renewOnce(v)
+	}
 	s.storeNext()
 }
 
@@ -230,6 +234,10 @@ func (s *session) storeNext() {
 			s.rec.busy = false
 			s.storeNext()
 		})
+	}
+	if next.Journal.Version != s.rec.Journal.Version && !s.g.confirmed(x.asked) {
+		retry()
+		return
 	}
 	s.g.swap(s.v.index, s.rec.revision, next, func(r record, err error) {
 		switch {
