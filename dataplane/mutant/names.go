@@ -35,6 +35,8 @@ const (
 	HoldUnawaited    Name = "hold-unawaited"     // a group snapshot takes pins before all volumes are held
 	LentUnchecked    Name = "lent-unchecked"     // lent pins are recorded without comparing owner records
 	LentDropped      Name = "lent-dropped"       // a lent pin is given up while it may still be recorded
+	YieldUnheeded    Name = "yield-unheeded"     // an owner says that it yields, and goes on (B3)
+	ReleaseServing   Name = "release-serving"    // an owner says that it has released, and goes on (B3)
 )
 
 // Bugs of the engine.
@@ -157,6 +159,7 @@ func All() []Name {
 		// gateways and voters
 		ServeUnrecorded, ServeUncleared, AnswerUnleased, FenceOneVoter, VoterForgets, LeaseFromArrival,
 		FencesUnread, RecordUnchecked, LateUnmarked, HoldUnawaited, LentUnchecked, LentDropped,
+		YieldUnheeded, ReleaseServing,
 	}, Engine()...)
 }
 

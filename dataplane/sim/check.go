@@ -22,6 +22,7 @@ const (
 
 // settle lets hosts end what they began and the volumes heal, and checks what is there then.
 func (w *World) settle() {
+	w.settleMoves()
 	for _, v := range w.volumes {
 		v.audit = audited{} // what was compared before, in an earlier round, may have been forgotten since
 		w.until(v, func() error { return w.atRest(v) })

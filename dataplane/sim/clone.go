@@ -97,7 +97,7 @@ func (w *World) addVolume() *volume {
 	v := &volume{index: i, packed: w.shape.Packed, key: cluster.VolumeKey{VUID: uint32(firstVUID + i), Generation: 1},
 		sectors: w.shape.Pages * w.shape.geometry().PageBlocks() * sectorsPerBlock}
 	v.bounds = bounds{sectors: v.sectors, parent: v.sectors / sectorsPerBlock}
-	v.hist = history.New(int(v.sectors))
+	v.hist, v.home = history.New(int(v.sectors)), w.homeOf(v)
 	w.volumes = append(w.volumes, v)
 	w.etcd.revision++
 	owner := cluster.Owner{Gateway: w.nodes[i%w.shape.Gateways].id}

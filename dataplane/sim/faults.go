@@ -41,6 +41,7 @@ const (
 	Revert                // a volume becomes what it was at a pin
 	Resize                // a volume becomes larger, or is to become smaller
 	Together              // a snapshot is taken of all volumes
+	Move                  // a gateway is asked to take a volume over from an owner that is well
 	MapChange             // devices join or leave the pool
 	Loss                  // a device is lost for good
 	Death                 // as many are as the code can stand, and nothing takes their place
@@ -52,7 +53,7 @@ func (k Kind) String() string {
 	return [...]string{"crash", "power loss", "power cut", "stall", "partition", "break", "slow", "failing",
 		"full", "detached", "rot", "lost write", "no arbiter", "flaky arbiter", "take-over", "hand-over",
 		"usurpation", "flapping", "coup", "relay", "amnesia", "straggler", "hermit", "snapshot", "revert",
-		"resize", "group snapshot", "map change", "loss", "death"}[k]
+		"resize", "group snapshot", "move", "map change", "loss", "death"}[k]
 }
 
 // weight is how often a kind is drawn.
@@ -60,7 +61,7 @@ func (k Kind) weight() int {
 	return [...]int{Crash: 10, PowerLoss: 6, PowerCut: 5, Stall: 6, Partition: 8, Break: 6, Slow: 5, Failing: 4,
 		Full: 3, Detached: 3, Rot: 8, LostWrite: 4, NoArbiter: 3, Flaky: 4, TakeOver: 8, HandOver: 5,
 		Usurp: 10, Flap: 5, Coup: 3, Relay: 3, Amnesia: 4, Straggler: 3, Hermit: 0,
-		Snapshot: 6, Revert: 3, Resize: 0, Together: 0, MapChange: 0, Loss: 0, Death: 0}[k]
+		Snapshot: 6, Revert: 3, Resize: 0, Together: 0, Move: 0, MapChange: 0, Loss: 0, Death: 0}[k]
 }
 
 // Fault is one thing that goes wrong; what A, B and C choose among depends on what there is at that moment.
@@ -151,6 +152,8 @@ func (w *World) apply(f Fault) bool {
 		return w.resize(f)
 	case Together:
 		return w.together(f)
+	case Move:
+		return w.move(f)
 	case Usurp:
 		return w.allows(2*len(n.devices)) && w.usurp(f, n)
 	case Crash, PowerLoss, Stall:

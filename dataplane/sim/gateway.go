@@ -29,10 +29,12 @@ type gateway struct {
 	retry    []int64
 	bounds   []bounds // of volumes, as far as the gateway has heard
 	shrinks  []int    // that it has heard of
+	attracts attraction
 }
 
 func newGateway(n *node) *gateway {
 	g := &gateway{n: n, holder: lease.NewHolder(n.local(), n.w.voters()), conns: map[cluster.NodeID]*conn{}}
+	g.attracts.well = map[cluster.NodeID]int64{}
 	g.makeRoom()
 	for _, v := range g.holder.Voters() {
 		n.later(n.w.between(0, 20*millisecond), func() { g.renew(v) })
@@ -47,6 +49,7 @@ func (g *gateway) makeRoom() {
 		g.known, g.sessions = append(g.known, record{}), append(g.sessions, nil)
 		g.levels = append(g.levels, engine.Levels{})
 		g.opening, g.retry = append(g.opening, false), append(g.retry, 0)
+		g.attracts.asked = append(g.attracts.asked, nil)
 		g.bounds, g.shrinks = append(g.bounds, bounds{}), append(g.shrinks, 0)
 	}
 }
@@ -125,6 +128,7 @@ func (g *gateway) tick() {
 			g.consider(vol)
 		}
 	}
+	g.attract()
 }
 
 // learn hears of an owner record, some time after it was changed.
@@ -134,6 +138,7 @@ func (g *gateway) learn(vol int) {
 		return
 	}
 	g.known[vol] = w.etcd.records[vol]
+	g.attracts.asked[vol] = w.volumes[vol].move
 	g.learnBounds(vol)
 	switch s := g.sessions[vol]; {
 	case s == nil:
@@ -169,6 +174,10 @@ func (g *gateway) know(table uint32) {
 // consider takes a volume over that is this node's, or whose owner seems to be gone.
 func (g *gateway) consider(vol int) {
 	o := &g.known[vol]
+	if g.called(vol) {
+		g.takeOver(vol)
+		return
+	}
 	if o.revision == 0 || o.Gateway != g.n.id && !g.holder.Suspects(o.Gateway, g.n.local()) {
 		return
 	}

@@ -33,6 +33,8 @@ type volume struct {
 	bounds  bounds            // as recorded
 	clears  []*history.Op     // of what is being cut off
 	joins   int64             // until then a group snapshot may be taken that was asked for
+	home    string            // as recorded
+	move    *cluster.Move     // as recorded
 }
 
 // hostOp is an operation of a host, tried on one path after the other until it is answered. Each try has a

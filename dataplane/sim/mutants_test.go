@@ -79,7 +79,8 @@ func kindsOf() []struct {
 	return []struct {
 		name string
 		plan func(seed uint64) Plan
-	}{{"", NewPlan}, {"resizes: ", NewResizes}, {"together: ", NewTogether}, {"returns: ", NewReturn}}
+	}{{"", NewPlan}, {"resizes: ", NewResizes}, {"together: ", NewTogether}, {"returns: ", NewReturn},
+		{"moves: ", NewMoves}}
 }
 
 // look gives the first seed that finds a bug, with what it found; "" if none does.

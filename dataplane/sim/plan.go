@@ -47,6 +47,7 @@ type Plan struct {
 	Clones  int  // of the last volume and of each other, one made after each of the first rounds
 	Flatten bool // clones are flattened, some time after they were made
 	Resizes bool // volumes become smaller and larger
+	Moves   bool // volumes have homes, and are moved about
 	Groups  bool // snapshots are taken of all volumes at one moment
 	Hosts   int  // operations under way at most
 	Ops     int  // operations in all, at most

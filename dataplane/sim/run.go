@@ -115,6 +115,7 @@ func (s *Stats) Add(o Stats) {
 	s.Epochs += o.Epochs
 	s.Beyond += o.Beyond
 	s.Cuts += o.Cuts
+	s.Homed += o.Homed
 	s.Together += o.Together
 	for k := range o.Faults {
 		s.Faults[k] += o.Faults[k]

@@ -160,7 +160,7 @@ func (s *session) probe(former *node) {
 	w.message(g.n, former, func() {
 		if o := former.gw; o != nil {
 			for _, x := range o.sessions {
-				if x != nil && x.v == s.v && x.epoch < s.epoch {
+				if x != nil && x.v == s.v && x.epoch < s.epoch && !w.mutant.Is(mutant.YieldUnheeded) {
 					x.end("asked to yield")
 				}
 			}
@@ -386,7 +386,9 @@ func (s *session) release(successor cluster.NodeID) {
 	}
 	owner, revision := s.rec.Owner.Clone(), s.rec.revision
 	busy := s.rec.busy
-	s.end("handed over")
+	if !s.g.n.w.mutant.Is(mutant.ReleaseServing) {
+		s.end("handed over")
+	}
 	owner.Released, owner.Gateway = true, successor
 	s.whenIdle(50, func() {
 		if !busy {

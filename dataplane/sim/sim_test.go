@@ -20,6 +20,7 @@ var (
 	cloneFlag = flag.Bool("sim.clones", false, "make clones in every schedule that there is room in")
 	sizeFlag  = flag.Bool("sim.resizes", false, "let volumes become smaller and larger in every schedule")
 	joinFlag  = flag.Bool("sim.together", false, "take group snapshots in every schedule")
+	moveFlag  = flag.Bool("sim.moves", false, "move volumes about in every schedule")
 	packFlag  = flag.Bool("sim.packed", false, "pack the stripe units in every schedule")
 	allFlag   = flag.Bool("sim.all", false, "go on after a failure and print one line for each")
 )
@@ -51,6 +52,9 @@ func TestSchedules(t *testing.T) {
 	}
 	if *joinFlag {
 		r.plan = NewTogether
+	}
+	if *moveFlag {
+		r.plan = NewMoves
 	}
 	if *longFlag > 0 {
 		r.last = ^uint64(0)
@@ -128,7 +132,8 @@ func (r *runner) summary() string {
 		text += fmt.Sprintf(" %v %d,", Kind(k), n)
 	}
 	return text + fmt.Sprintf(" left out %d; %d volumes cut, %d operations out of range, "+
-		"%d group snapshots", r.total.Skipped, r.total.Cuts, r.total.Beyond, r.total.Together)
+		"%d group snapshots, %d homeward", r.total.Skipped, r.total.Cuts, r.total.Beyond, r.total.Together,
+		r.total.Homed)
 }
 
 // report plays the failed schedule again, as small as it can be made, with a trace.

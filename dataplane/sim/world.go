@@ -51,6 +51,7 @@ type Stats struct {
 	Epochs  int
 	Beyond  int // operations of hosts out of range
 	Cuts    int // volumes cut off
+	Homed   int // times that a gateway was drawn to a volume
 	// Together counts group snapshots.
 	Together int
 	engine.Counters
