@@ -161,7 +161,27 @@ func (w *World) homeView(self cluster.NodeID, known []record, well func(*node) b
 	return view
 }
 
-// settleMoves waits until every volume is where it belongs; then none may move any more.
+// informed tells whether the gateway of a node knows all owner records as they are, and has taken all nodes for
+// well long enough to bring volumes to them.
+func (w *World) informed(n *node) bool {
+	if n.gw == nil {
+		return false
+	}
+	for _, o := range w.nodes[:w.shape.Gateways] {
+		if since := n.gw.attracts.well[o.id]; since == 0 || n.local()-since < wellAfter {
+			return false
+		}
+	}
+	for i, o := range w.etcd.records {
+		if n.gw.known[i].revision != o.revision {
+			return false
+		}
+	}
+	return true
+}
+
+// settleMoves waits until every volume is where it belongs, and all gateways have heard of it; then none may
+// move any more.
 func (w *World) settleMoves() {
 	if !w.plan.Moves || w.plan.Beyond {
 		return
@@ -174,7 +194,7 @@ func (w *World) settleMoves() {
 		}
 		for _, n := range w.nodes[:w.shape.Gateways] {
 			view := w.homeView(n.id, w.etcd.records, func(*node) bool { return true })
-			if _, ok := view.Next(); ok {
+			if _, ok := view.Next(); ok || !w.informed(n) {
 				return errAway
 			}
 		}
