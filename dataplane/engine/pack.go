@@ -13,10 +13,10 @@ import (
 // to: where its last block is data, it was stored as it is; else the blocks of data before it were packed;
 // and where no block is data, the unit is zeroes. Present masks tell the same of a column that is lost.
 //
-// In a clone, zeroes hide the parent, so a unit says how it is to be read by who has a part in the present mask.
-// Nobody: the unit is the parent's. The first blocks: these, data or zeroes, are what it was packed into, and
-// the tombstones behind them have no part in the mask. All: it was stored as it is; or it is zeroes, if all are
-// tombstones. Who writes a part of a unit that is the parent's takes the rest from there.
+// In a clone, zeroes hide the parent, so a unit says how it is to be read by who has a part in the present
+// mask. Nobody: the unit is the parent's. The first blocks: these, data or zeroes, are what it was packed
+// into, and the tombstones behind them have no part in the mask. All: it was stored as it is; or it is zeroes,
+// if all are tombstones. Who writes a part of a unit that is the parent's takes the rest from there.
 //
 // A unit is one thing, for half of its new blocks beside half of its old ones is not data. So whole units are
 // locked, read, and written under one w with one write set, also by who makes parities anew; and an open
@@ -74,8 +74,8 @@ func (e *Engine) unpackOld(b *batch) bool {
 	return true
 }
 
-// bareUnits has a batch of a clone take from the parent whole units only: behind what a unit was packed into is
-// nothing of the parent's.
+// bareUnits has a batch of a clone take from the parent whole units only: behind what a unit was packed into
+// is nothing of the parent's.
 func (e *Engine) bareUnits(b *batch) {
 	if !e.packs() || e.cfg.Mutant.Is(mutant.TailUnderlaid) {
 		return
@@ -121,8 +121,8 @@ func (p *rowPlan) holds(c int, data, packed bool) {
 	}
 }
 
-// unpack unpacks a unit of a page that begins at an offset. In a clone zeroes are a unit that all blocks have a
-// part in.
+// unpack unpacks a unit of a page that begins at an offset. In a clone zeroes are a unit that all blocks have
+// a part in.
 func (e *Engine) unpack(page, offset uint64, unit []byte, held int) bool {
 	switch {
 	case held == 0, held == int(e.unit) && e.cloned() && e.allZero(unit):

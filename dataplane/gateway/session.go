@@ -312,7 +312,7 @@ func (s *session) record(next *cluster.Owner) {
 }
 
 // errUnheard says that no majority of the voters has answered; see Gateway.confirm.
-var errUnheard = errors.New("no majority of the voters answers this node, so it may be the one that is cut off")
+var errUnheard = errors.New("no majority of the voters answers this node: it may be the one that is cut off")
 
 // store changes the owner record of this session, and records of snapshots with it, however long the store is
 // away, and tells the engine. change is called again when somebody was faster: the coordinator of a group

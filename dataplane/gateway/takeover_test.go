@@ -294,8 +294,9 @@ func TestADeviceIsLostWithoutEtcd(t *testing.T) {
 	})
 }
 
-// TestADeafOwnerCarriesNobodyOut: an owner that hears no other node finds all devices missing but its own, and
-// etcd still hears it. It must not make that the record, or the next owner would need the device of this one.
+// TestADeafOwnerCarriesNobodyOut: an owner that hears no other node finds all devices missing but its own,
+// and etcd still hears it. It must not make that the record, or the next owner would need the device of this
+// one.
 func TestADeafOwnerCarriesNobodyOut(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		started(w)

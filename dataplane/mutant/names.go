@@ -110,9 +110,9 @@ const (
 	SettledDecided   Name = "settled-decided"   // an open decides again what an earlier one has settled
 	SettledForwarded Name = "settled-forwarded" // an open completes what an earlier one has found against
 	SettledCovers    Name = "settled-covers"    // an alternate takes for stable what is not complete yet
-	TailMasked       Name = "tail-masked"       // what is behind a packed unit of a clone passes for zeroes
-	TailUnderlaid    Name = "tail-underlaid"    // what is behind a packed unit of a clone is taken from the parent
-	TailCopied       Name = "tail-copied"       // what is behind a packed unit of a clone is not copied
+	TailMasked       Name = "tail-masked"       // tombstones behind a packed unit of a clone hide the parent
+	TailUnderlaid    Name = "tail-underlaid"    // the parent is read behind a packed unit of a clone
+	TailCopied       Name = "tail-copied"       // tombstones behind a packed unit of a clone are not copied
 	UnitsRemadeRow   Name = "units-remade-row"  // parities of a unit are made anew row by row
 )
 

@@ -43,8 +43,8 @@ func (w *world) encrypt() *cluster.Encryption {
 	return e
 }
 
-// TestClonesAreCompressedOrNot: whatever the parent is, and in the clear or encrypted, a clone shows it, takes
-// parts of its stripe units over, and stands alone in the end.
+// TestClonesAreCompressedOrNot: whatever the parent is, and in the clear or encrypted, a clone shows it,
+// takes parts of its stripe units over, and stands alone in the end.
 func TestClonesAreCompressedOrNot(t *testing.T) {
 	for _, encrypted := range []bool{false, true} {
 		for _, parent := range []string{"", cluster.CompressionS2} {

@@ -290,8 +290,8 @@ func (w *World) checkRow(v *volume, codec stripe.Codec, page uint64, row uint16,
 }
 
 // checkMask proves that in a row of a clone every parity knows which columns hide the parent, and else which
-// hold data, as far as that matters. Those that do not hold zeroes as far as the code goes. In a packed clone a
-// tombstone says itself whether it hides the parent.
+// hold data, as far as that matters. Those that do not hold zeroes as far as the code goes. In a packed clone
+// a tombstone says itself whether it hides the parent.
 func (w *World) checkMask(v *volume, page uint64, row uint16, want [][]byte) {
 	var held stripe.Cols
 	for c := range w.shape.Data {

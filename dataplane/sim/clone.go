@@ -94,7 +94,8 @@ func (w *World) basePin(v *volume) (p *pin) {
 // addVolume makes one more volume, which all nodes know of.
 func (w *World) addVolume() *volume {
 	i := len(w.volumes)
-	v := &volume{index: i, packed: w.shape.Packed, key: cluster.VolumeKey{VUID: uint32(firstVUID + i), Generation: 1},
+	v := &volume{index: i, packed: w.shape.Packed,
+		key:     cluster.VolumeKey{VUID: uint32(firstVUID + i), Generation: 1},
 		sectors: w.shape.Pages * w.shape.geometry().PageBlocks() * sectorsPerBlock}
 	v.bounds = bounds{sectors: v.sectors, parent: v.sectors / sectorsPerBlock}
 	v.hist, v.home = history.New(int(v.sectors)), w.homeOf(v)

@@ -161,8 +161,8 @@ func (w *World) homeView(self cluster.NodeID, known []record, well func(*node) b
 	return view
 }
 
-// informed tells whether the gateway of a node knows all owner records as they are, and has taken all nodes for
-// well long enough to bring volumes to them.
+// informed tells whether the gateway of a node knows all owner records as they are, and has taken all nodes
+// for well long enough to bring volumes to them.
 func (w *World) informed(n *node) bool {
 	if n.gw == nil {
 		return false
