@@ -15,8 +15,8 @@ import (
 //
 // In a clone, zeroes hide the parent, so a unit says how it is to be read by who has a part in the present
 // mask. Nobody: the unit is the parent's. The first blocks: these, data or zeroes, are what it was packed
-// into, and the tombstones behind them have no part in the mask. All: it was stored as it is; or it is zeroes,
-// if all are tombstones. Who writes a part of a unit that is the parent's takes the rest from there.
+// into, and the tombstones behind them have no part in the mask. All: it was stored as it is; or it is
+// zeroes, if all are tombstones. Who writes a part of a unit that is the parent's takes the rest from there.
 //
 // A unit is one thing, for half of its new blocks beside half of its old ones is not data. So whole units are
 // locked, read, and written under one w with one write set, also by who makes parities anew; and an open

@@ -44,6 +44,12 @@
 // has seen zeroes when it is decided, and has done nothing when it finds something. Hosts go on meanwhile,
 // unlike in production, and nothing before the border is refused or lost.
 //
+// # Moves
+//
+// With -sim.moves volumes have homes, or are balanced, and are asked to move, while owners change for other
+// reasons, too (move.go). A move is a take-over by a node that is well from an owner that is; in the end all
+// volumes come to rest where package home wants them.
+//
 // # Group snapshots
 //
 // In an eighth of the schedules snapshots are taken of two or three volumes together, whose owners are on

@@ -73,7 +73,11 @@ func (s *Server) deleteHost(c *gin.Context) error {
 // empty, is the only one asked for. A call that was passed on is about the connections to this node.
 func (s *Server) hosts(c *gin.Context, host string) ([]wire.Host, error) {
 	own := func(ctx context.Context) (wire.Page[wire.Host], error) {
-		hosts, err := s.o.Manager.Connected(ctx, s.o.Surveyor.Connections())
+		connected := s.o.Surveyor.Connections()
+		if host != "" {
+			connected = slices.DeleteFunc(connected, func(h wire.Host) bool { return h.NQN != host })
+		}
+		hosts, err := s.o.Manager.Connected(ctx, connected)
 		return wire.Page[wire.Host]{Items: hosts}, err
 	}
 	if forwarded(c) {

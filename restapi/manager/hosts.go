@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -206,26 +207,54 @@ func (m *Manager) Connected(ctx context.Context, hosts []wire.Host) ([]wire.Host
 
 // subsystems finds the volumes and snapshots that the caller sees and hosts are connected to.
 func (m *Manager) subsystems(ctx context.Context, hosts []wire.Host) (map[string]wire.HostAccess, error) {
-	known := make(map[string]wire.HostAccess)
-	asked := make(map[string]bool)
-	var queries []store.Query
+	asked := make(map[Exported]bool)
 	for _, h := range hosts {
 		for _, c := range h.Connections {
-			id, snapshot, ok := cluster.ParseSubsystemNQN(c.NQN)
-			switch {
-			case !ok || asked[c.NQN]:
-			case snapshot:
-				queries = append(queries, store.Key(cluster.KeySnapshot(id)))
-			default:
-				queries = append(queries, store.Key(cluster.KeyVolume(id)))
+			if id, snapshot, ok := cluster.ParseSubsystemNQN(c.NQN); ok {
+				asked[Exported{id: id, snapshot: snapshot}] = true
 			}
-			asked[c.NQN] = true
 		}
 	}
-	for batch := range slices.Chunk(queries, store.MaxOps) {
-		read, err := m.store.Read(ctx, batch...)
+	known := make(map[string]wire.HostAccess)
+	note := func(a access) {
+		if sees(ctx, a.shape.Project) {
+			known[a.shape.NQN] = a.shape
+		}
+	}
+	st, err := m.followed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if st == nil {
+		return known, m.readSubsystems(ctx, slices.Collect(maps.Keys(asked)), note)
+	}
+	for _, rec := range st.Volumes {
+		if asked[OfVolume(rec.UUID)] {
+			note(drawVolumeAccess(rec))
+		}
+	}
+	for id, rec := range st.Snapshots {
+		if asked[OfSnapshot(id)] {
+			note(drawSnapshotAccess(&rec.Snapshot))
+		}
+	}
+	return known, nil
+}
+
+// readSubsystems reads the records of volumes and snapshots, as far as there are any.
+func (m *Manager) readSubsystems(ctx context.Context, asked []Exported, f func(access)) error {
+	for batch := range slices.Chunk(asked, store.MaxOps) {
+		var queries []store.Query
+		for _, x := range batch {
+			if x.snapshot {
+				queries = append(queries, store.Key(cluster.KeySnapshot(x.id)))
+			} else {
+				queries = append(queries, store.Key(cluster.KeyVolume(x.id)))
+			}
+		}
+		read, err := m.store.Read(ctx, queries...)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range batch {
 			it := read.One(i)
@@ -234,24 +263,22 @@ func (m *Manager) subsystems(ctx context.Context, hosts []wire.Host) (map[string
 			}
 			a, err := readAccess(it)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if sees(ctx, a.Project) {
-				known[a.NQN] = a
-			}
+			f(a)
 		}
 	}
-	return known, nil
+	return nil
 }
 
 // readAccess reads the record of a volume or of a snapshot.
-func readAccess(it store.Item) (wire.HostAccess, error) {
+func readAccess(it store.Item) (access, error) {
 	if strings.HasPrefix(it.Key, cluster.PrefixSnapshots) {
 		rec, err := decode[cluster.Snapshot](it)
-		return drawSnapshotAccess(&rec).shape, err
+		return drawSnapshotAccess(&rec), err
 	}
 	rec, err := decode[cluster.Volume](it)
-	return drawVolumeAccess(&rec).shape, err
+	return drawVolumeAccess(&rec), err
 }
 
 // HostPage cuts a page out of hosts that are in order.
