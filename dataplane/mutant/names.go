@@ -35,7 +35,6 @@ const (
 	HoldUnawaited    Name = "hold-unawaited"     // a group snapshot takes pins before all volumes are held
 	LentUnchecked    Name = "lent-unchecked"     // lent pins are recorded without comparing owner records
 	LentDropped      Name = "lent-dropped"       // a lent pin is given up while it may still be recorded
-	YieldUnheeded    Name = "yield-unheeded"     // an owner says that it yields, and goes on (B3)
 	ReleaseServing   Name = "release-serving"    // an owner says that it has released, and goes on (B3)
 )
 
@@ -159,7 +158,7 @@ func All() []Name {
 		// gateways and voters
 		ServeUnrecorded, ServeUncleared, AnswerUnleased, FenceOneVoter, VoterForgets, LeaseFromArrival,
 		FencesUnread, RecordUnchecked, LateUnmarked, HoldUnawaited, LentUnchecked, LentDropped,
-		YieldUnheeded, ReleaseServing,
+		ReleaseServing,
 	}, Engine()...)
 }
 
@@ -189,7 +188,7 @@ func Rare(n Name) bool {
 	case DropUnordered, MemberLingers, MarksUnread, ParityTrusted, PinUncopied, PinUnjudged, ApprovedUndone,
 		NumberUnchecked, SpareIgnored, RotUndone, SpaceAskedOnce, SweepUnnumbered, OpenUnnumbered, ReturnUnnumbered,
 		HiddenDecided, ReturnUnviewed, WritesUnheld, TombUncovered, ZeroesKept, MaskUncompared, FlattenKept,
-		UnitsRemadeRow, SettledDecided, SettledForwarded, SettledCovers, CutUnlisted, CutSkips:
+		UnitsRemadeRow, TailUnderlaid, SettledDecided, SettledForwarded, SettledCovers, CutUnlisted, CutSkips:
 		return true
 	}
 	return false

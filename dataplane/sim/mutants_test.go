@@ -80,7 +80,7 @@ func kindsOf() []struct {
 		name string
 		plan func(seed uint64) Plan
 	}{{"", NewPlan}, {"resizes: ", NewResizes}, {"together: ", NewTogether}, {"returns: ", NewReturn},
-		{"moves: ", NewMoves}}
+		{"moves: ", NewMoves}, {"packed clones: ", NewPackedClones}}
 }
 
 // look gives the first seed that finds a bug, with what it found; "" if none does.

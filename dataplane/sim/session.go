@@ -160,7 +160,7 @@ func (s *session) probe(former *node) {
 	w.message(g.n, former, func() {
 		if o := former.gw; o != nil {
 			for _, x := range o.sessions {
-				if x != nil && x.v == s.v && x.epoch < s.epoch && !w.mutant.Is(mutant.YieldUnheeded) {
+				if x != nil && x.v == s.v && x.epoch < s.epoch {
 					x.end("asked to yield")
 				}
 			}
