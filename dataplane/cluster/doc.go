@@ -47,6 +47,7 @@
 //	schedulesof/groups/<uuid>                 and of a group
 //	scheduledue/<time>/<uuid>                 lists a schedule by the time at which it is looked at next
 //	stats/nodes/<number>                      NodeStats: what a node publishes about itself, at a low rate
+//	stats/volumes/<slice>/<number>            VolumeSlice: and about the volumes of a slice that it serves
 //	alive/nodes/<number>                      present while the node's daemon keeps its etcd lease; only shown
 //	                                          to people, nothing about data is decided by it
 //	clocks/nodes/<number>                     NodeClock: what time it was for a node, while there are schedules

@@ -35,6 +35,7 @@ const (
 	PrefixSnapshots     = Prefix + "snapshots/"
 	PrefixSnapshotNames = Prefix + "snapnames/"
 	PrefixStats         = Prefix + "stats/nodes/"
+	PrefixVolumeStats   = Prefix + "stats/volumes/"
 	PrefixAlive         = Prefix + "alive/nodes/"
 	PrefixClocks        = Prefix + "clocks/nodes/"
 	PrefixTokens        = Prefix + "tokens/"
@@ -186,6 +187,16 @@ func KeyScheduleDue(at string, u UUID) string { return PrefixScheduleDue + at + 
 
 // KeyNodeStats is where a node publishes its figures.
 func KeyNodeStats(n NodeID) string { return PrefixStats + strconv.FormatUint(uint64(n), 10) }
+
+// KeyVolumeStats is where a node publishes those of the volumes of one slice.
+func KeyVolumeStats(slice uint32, n NodeID) string {
+	return PrefixVolumeStatsOf(slice) + strconv.FormatUint(uint64(n), 10)
+}
+
+// PrefixVolumeStatsOf begins the keys of what nodes publish of the volumes of one slice.
+func PrefixVolumeStatsOf(slice uint32) string {
+	return PrefixVolumeStats + strconv.FormatUint(uint64(slice), 10) + "/"
+}
 
 // KeyNodeAlive is the key that a running daemon keeps alive by a lease.
 func KeyNodeAlive(n NodeID) string { return PrefixAlive + strconv.FormatUint(uint64(n), 10) }

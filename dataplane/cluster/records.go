@@ -350,12 +350,34 @@ type VolumeStats struct {
 	Packed uint8 `json:"packed,omitempty"`
 }
 
+// Slices of volumes. There is a fixed number of them, so that neither their checksums nor any of them grow
+// large with the volumes that come and go. Volumes that were made one after the other are together: they
+// change together.
+const (
+	Slices    = 512
+	neighbors = 16
+)
+
+// SliceOf is the slice that a volume belongs to.
+func SliceOf(k VolumeKey) uint32 { return k.VUID / neighbors % Slices }
+
+// VolumeSlice is what a node publishes of the volumes of one slice, when that changes.
+type VolumeSlice struct {
+	Node    NodeID        `json:"node"`
+	Volumes []VolumeStats `json:"volumes"`
+}
+
 // NodeStats is published by every node when it changes, at most every few seconds.
 type NodeStats struct {
 	Node    NodeID        `json:"node"`
 	Updated string        `json:"updated"`
 	Devices []DeviceStats `json:"devices,omitempty"`
-	Volumes []VolumeStats `json:"volumes,omitempty"`
+	// Volumes are kept in slices: one record of all would be too large for etcd when there are many, and would
+	// be written anew for each that changes. Slices has the checksums of those that there are; Down counts the
+	// volumes that a device does not answer.
+	Volumes []VolumeStats     `json:"-"`
+	Slices  map[uint32]string `json:"slices,omitempty"`
+	Down    map[DeviceID]int  `json:"down,omitempty"`
 	// Keys are the ids of the cluster keys that the node has found.
 	Keys []string `json:"keys,omitempty"`
 	// Authority is the generation of the authority's record that the node follows.

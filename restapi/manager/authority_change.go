@@ -52,7 +52,7 @@ func (m *Manager) readTrustees(ctx context.Context) (*trustees, error) {
 	for node, st := range stats {
 		t.confirmed[node] = st.Authority
 	}
-	alive := newSituation(nil, v.extra[2]).alive
+	alive := present(v.extra[2])
 	for node := range v.Nodes {
 		t.up[node] = alive[cluster.KeyNodeAlive(node)]
 	}

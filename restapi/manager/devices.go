@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"reflect"
 	"slices"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
@@ -153,35 +152,4 @@ func (v *view) device(d *cluster.Device, published store.Result) (wire.Device, e
 		}
 	}
 	return w, nil
-}
-
-// PublishStats keeps what a node says of itself, for every node to show. It writes only when something but
-// the time changed, so a daemon may call it every few seconds.
-func (m *Manager) PublishStats(ctx context.Context, st cluster.NodeStats) error {
-	return m.decide(ctx, func() error {
-		key, nodeKey := cluster.KeyNodeStats(st.Node), cluster.KeyNode(st.Node)
-		snap, err := m.store.Read(ctx, store.Key(nodeKey), store.Key(key))
-		if err != nil {
-			return err
-		}
-		node, old := snap.One(0), snap.One(1)
-		if node.Rev == 0 {
-			return notFound("node", st.Node)
-		}
-		st.Updated = m.stamp()
-		txn := store.Txn{If: []store.Cond{{Key: nodeKey, Rev: node.Rev}, {Key: key, Rev: old.Rev}},
-			Put: []store.Put{put(key, st)}}
-		if old.Rev != 0 {
-			was, err := decode[cluster.NodeStats](old)
-			was.Updated = st.Updated
-			if err == nil && reflect.DeepEqual(was, st) {
-				return nil
-			}
-			if err == nil {
-				m.noteStats(&txn, &was, &st)
-			}
-		}
-		_, err = m.store.Commit(ctx, txn)
-		return err
-	})
 }

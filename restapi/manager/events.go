@@ -182,30 +182,18 @@ func (m *Manager) noteStats(t *store.Txn, was, is *cluster.NodeStats) {
 			m.noteDevice(t, before[d.Device], d)
 		}
 	}
-	down, back := unreachable(was), unreachable(is)
-	for _, d := range sortedKeys(back) {
-		if down[d] == 0 {
+	for _, d := range sortedKeys(is.Down) {
+		if was.Down[d] == 0 {
 			m.note(t, wire.Warning, "device.unreachable", about("device", d), "",
-				"device %d does not answer %d volumes of node %d", d, back[d], is.Node)
+				"device %d does not answer %d volumes of node %d", d, is.Down[d], is.Node)
 		}
 	}
-	for _, d := range sortedKeys(down) {
-		if back[d] == 0 {
+	for _, d := range sortedKeys(was.Down) {
+		if is.Down[d] == 0 {
 			m.note(t, wire.Info, "device.reachable", about("device", d), "",
 				"device %d answers the volumes of node %d again", d, is.Node)
 		}
 	}
-}
-
-// unreachable counts for each device the volumes of a node that it does not answer.
-func unreachable(st *cluster.NodeStats) map[cluster.DeviceID]int {
-	out := make(map[cluster.DeviceID]int)
-	for _, v := range st.Volumes {
-		for _, d := range v.Down {
-			out[d]++
-		}
-	}
-	return out
 }
 
 func sortedKeys(m map[cluster.DeviceID]int) []cluster.DeviceID {

@@ -36,11 +36,11 @@ func TestStatsBecomeEvents(t *testing.T) {
 	m := New(Options{Store: store.NewMem()})
 	was := cluster.NodeStats{Node: 1, Devices: []cluster.DeviceStats{
 		{Device: 1, Healthy: true, Scrub: &cluster.ScrubStats{Began: 1, Ended: 2}},
-		{Device: 2, Bad: 3}}, Volumes: []cluster.VolumeStats{{Down: []cluster.DeviceID{7}}}}
+		{Device: 2, Bad: 3}}, Down: map[cluster.DeviceID]int{7: 1}}
 	is := cluster.NodeStats{Node: 1, Devices: []cluster.DeviceStats{
 		{Device: 1, Error: "gone", Bad: 2, Scrub: &cluster.ScrubStats{Began: 3, Ended: 4, Bad: 2}},
 		{Device: 2, Healthy: true}, {Device: 3}},
-		Volumes: []cluster.VolumeStats{{Down: []cluster.DeviceID{8}}, {Down: []cluster.DeviceID{8}}}}
+		Down: map[cluster.DeviceID]int{8: 2}}
 	var txn store.Txn
 	m.noteStats(&txn, &was, &is)
 	var got string

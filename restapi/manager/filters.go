@@ -95,16 +95,13 @@ type health struct {
 	owners store.Result
 }
 
-// healthLooked is how many volumes are looked at one by one.
-const healthLooked = store.MaxOps - 3
-
 // inHealth leaves those volumes over that are so well.
 func (m *Manager) inHealth(ctx context.Context, h *health, items []store.Item,
 	want wire.Status) ([]store.Item, error) {
 	if want == "" || len(items) == 0 {
 		return items, nil
 	}
-	if h.situation == nil && len(items) <= healthLooked {
+	if h.situation == nil && len(items) <= drawnAtOnce {
 		drawn, err := m.drawVolumes(ctx, items)
 		if err != nil {
 			return nil, err
@@ -112,12 +109,12 @@ func (m *Manager) inHealth(ctx context.Context, h *health, items []store.Item,
 		return pick(items, func(i int) bool { return drawn[i].Health == want }), nil
 	}
 	if h.situation == nil {
-		snap, err := m.store.Read(ctx, store.All(cluster.PrefixStats), store.All(cluster.PrefixAlive),
-			store.All(cluster.PrefixPools), store.All(cluster.PrefixOwners))
+		snap, err := m.store.Read(ctx, store.All(cluster.PrefixAlive), store.All(cluster.PrefixPools),
+			store.All(cluster.PrefixVolumeStats), store.All(cluster.PrefixOwners))
 		if err != nil {
 			return nil, err
 		}
-		if h.situation, err = readSituation(snap); err != nil {
+		if h.situation, err = readSituation(snap.Results[0], snap.Results[1], snap.Results[2]); err != nil {
 			return nil, err
 		}
 		h.owners = snap.Results[3]

@@ -30,7 +30,7 @@ func (m *Manager) Health(ctx context.Context) (wire.Health, error) {
 		Devices: wire.DevicesHealth{Bad: []wire.BadDevice{}},
 		Volumes: wire.VolumesHealth{DegradedIDs: []cluster.UUID{}}}
 	v, err := m.readMap(ctx, store.All(cluster.PrefixAlive), store.All(cluster.PrefixStats),
-		store.All(cluster.PrefixVolumes), store.All(cluster.PrefixOwners))
+		store.All(cluster.PrefixVolumes), store.All(cluster.PrefixOwners), store.All(cluster.PrefixVolumeStats))
 	if err != nil {
 		h.Status = wire.Down
 		h.Etcd = wire.EtcdHealth{Status: wire.Down, Detail: err.Error()}
@@ -49,7 +49,10 @@ func (m *Manager) Health(ctx context.Context) (wire.Health, error) {
 		h.Nodes = append(h.Nodes, nh)
 	}
 	v.deviceHealth(&h, stats)
-	s := newSituation(stats, v.extra[0])
+	s, err := newSituation(v.extra[4], v.extra[0])
+	if err != nil {
+		return h, err
+	}
 	s.pools = v.Pools
 	volumes, err := s.judgeAll(v.extra[2], v.extra[3])
 	if err != nil {

@@ -173,7 +173,7 @@ func keySituation(snap store.Snapshot) (
 	if err != nil {
 		return current, nil, err
 	}
-	alive := newSituation(stats, snap.Results[2]).alive
+	alive := present(snap.Results[2])
 	return current, func(id string) []cluster.NodeID {
 		out := []cluster.NodeID{}
 		for node, st := range stats {

@@ -82,7 +82,7 @@ func (v *view) refuseMove(rec *cluster.Volume, owner *cluster.Owner, to cluster.
 		return err
 	}
 	e := rec.Encryption
-	switch alive := newSituation(stats, v.extra[1]).alive; {
+	switch alive := present(v.extra[1]); {
 	case !alive[cluster.KeyNodeAlive(to)]:
 		return refuse(wire.Conflict, "node", "node %d (%s) does not keep itself alive in etcd", to, n.Name)
 	case owner.Epoch == 0:

@@ -70,7 +70,7 @@ type census struct {
 func (m *Manager) readPools(ctx context.Context, extra ...store.Query) (*view, *census, error) {
 	n := len(extra)
 	v, err := m.readMap(ctx, append(extra, store.All(cluster.PrefixStats), store.All(cluster.PrefixAlive),
-		store.All(cluster.PrefixVolumes), store.All(cluster.PrefixOwners))...)
+		store.All(cluster.PrefixVolumes), store.All(cluster.PrefixOwners), store.All(cluster.PrefixVolumeStats))...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -78,7 +78,10 @@ func (m *Manager) readPools(ctx context.Context, extra ...store.Query) (*view, *
 	if err != nil {
 		return nil, nil, err
 	}
-	s := newSituation(stats, v.extra[n+1])
+	s, err := newSituation(v.extra[n+4], v.extra[n+1])
+	if err != nil {
+		return nil, nil, err
+	}
 	s.pools = v.Pools
 	volumes, err := s.judgeAll(v.extra[n+2], v.extra[n+3])
 	if err != nil {

@@ -23,18 +23,29 @@ type ownership struct {
 	vol  cluster.VolumeKey
 }
 
-func newSituation(stats map[cluster.NodeID]cluster.NodeStats, alive store.Result) *situation {
-	s := &situation{published: make(map[ownership]*cluster.VolumeStats), alive: make(map[string]bool),
+// newSituation reads it from slices of volumes, as nodes published them, and from which nodes are alive.
+func newSituation(slices, alive store.Result) (*situation, error) {
+	s := &situation{published: make(map[ownership]*cluster.VolumeStats), alive: present(alive),
 		pools: make(map[string]*cluster.Pool)}
-	for n, st := range stats {
-		for i := range st.Volumes {
-			s.published[ownership{n, st.Volumes[i].Key}] = &st.Volumes[i]
+	for _, it := range slices.Items {
+		slice, err := decode[cluster.VolumeSlice](it)
+		if err != nil {
+			return nil, err
+		}
+		for i := range slice.Volumes {
+			s.published[ownership{slice.Node, slice.Volumes[i].Key}] = &slice.Volumes[i]
 		}
 	}
-	for _, it := range alive.Items {
-		s.alive[it.Key] = true
+	return s, nil
+}
+
+// present are the keys that are there.
+func present(r store.Result) map[string]bool {
+	out := make(map[string]bool, len(r.Items))
+	for _, it := range r.Items {
+		out[it.Key] = true
 	}
-	return s
+	return out
 }
 
 // of is what the present owner of a volume published of it in this epoch, nil while there is nothing.

@@ -57,9 +57,12 @@ func TestVolumeHealth(t *testing.T) {
 			Layout: []cluster.Boundary{{Table: 3, Cursor: cluster.Groups}}},
 			stats: cluster.VolumeStats{Key: key, Epoch: 7, State: stateServing}, by: 2, alive: 2, newest: 3}
 		x.spoil(&v)
-		s := newSituation(map[cluster.NodeID]cluster.NodeStats{
-			v.by: {Node: v.by, Volumes: []cluster.VolumeStats{v.stats}}},
+		slice := put("a slice", cluster.VolumeSlice{Node: v.by, Volumes: []cluster.VolumeStats{v.stats}})
+		s, err := newSituation(store.Result{Items: []store.Item{{Key: slice.Key, Value: slice.Value}}},
 			store.Result{Items: []store.Item{{Key: cluster.KeyNodeAlive(v.alive)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		s.pools["p"] = &cluster.Pool{Name: "p", Changes: make([]cluster.Change, v.newest)}
 		got, why := s.judge(&cluster.Volume{Key: key, Pool: "p"}, &v.owner)
 		text := strings.Join(why, "\n")

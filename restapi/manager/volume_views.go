@@ -28,32 +28,40 @@ func (m *Manager) drawVolume(ctx context.Context, it store.Item) (wire.Volume, e
 	return all[0], nil
 }
 
+// drawnAtOnce is how many volumes one read tells the status of: for each its owner and its slice are read,
+// and with them who is alive, and the pools.
+const drawnAtOnce = (store.MaxOps - 2) / 2
+
 // drawVolumes adds their status to records. Status is read after the records, so it may be newer.
 func (m *Manager) drawVolumes(ctx context.Context, items []store.Item) ([]wire.Volume, error) {
 	out := make([]wire.Volume, 0, len(items))
-	status := []store.Query{store.All(cluster.PrefixStats), store.All(cluster.PrefixAlive),
-		store.All(cluster.PrefixPools)}
-	for batch := range slices.Chunk(items, store.MaxOps-len(status)) {
+	for batch := range slices.Chunk(items, drawnAtOnce) {
 		recs := make([]cluster.Volume, len(batch))
-		queries := slices.Clone(status)
+		owners := make([]store.Query, len(batch))
+		var published []store.Query
 		for i, it := range batch {
 			var err error
 			if recs[i], err = decode[cluster.Volume](it); err != nil {
 				return nil, err
 			}
-			queries = append(queries, store.Key(cluster.KeyOwner(recs[i].Key)))
+			owners[i] = store.Key(cluster.KeyOwner(recs[i].Key))
+			slice := store.All(cluster.PrefixVolumeStatsOf(cluster.SliceOf(recs[i].Key)))
+			if !slices.Contains(published, slice) {
+				published = append(published, slice)
+			}
 		}
-		snap, err := m.store.Read(ctx, queries...)
+		snap, err := m.store.Read(ctx, slices.Concat([]store.Query{store.All(cluster.PrefixAlive),
+			store.All(cluster.PrefixPools)}, owners, published)...)
 		if err != nil {
 			return nil, err
 		}
-		s, err := readSituation(snap)
+		s, err := readSituation(snap.Results[0], snap.Results[1], snap.Results[2+len(owners):]...)
 		if err != nil {
 			return nil, err
 		}
 		for i, rec := range recs {
 			var owner cluster.Owner
-			if it := snap.One(len(status) + i); it.Rev != 0 {
+			if it := snap.One(2 + i); it.Rev != 0 {
 				if owner, err = decode[cluster.Owner](it); err != nil {
 					return nil, err
 				}
@@ -66,14 +74,17 @@ func (m *Manager) drawVolumes(ctx context.Context, items []store.Item) ([]wire.V
 	return out, nil
 }
 
-// readSituation reads the first three results of a snapshot: stats, nodes alive, pools.
-func readSituation(snap store.Snapshot) (*situation, error) {
-	stats, err := readStats(snap.Results[0])
+// readSituation reads which nodes are alive, the pools, and what is published of volumes.
+func readSituation(alive, pools store.Result, published ...store.Result) (*situation, error) {
+	var all store.Result
+	for _, r := range published {
+		all.Items = append(all.Items, r.Items...)
+	}
+	s, err := newSituation(all, alive)
 	if err != nil {
 		return nil, err
 	}
-	s := newSituation(stats, snap.Results[1])
-	for _, it := range snap.Results[2].Items {
+	for _, it := range pools.Items {
 		p, err := decode[cluster.Pool](it)
 		if err != nil {
 			return nil, err
