@@ -84,3 +84,18 @@ func (m *Map) member(d *Device) Member {
 // DomainPath is the failure domain of a device at a level: two devices share the domain exactly when the
 // paths are equal.
 func (m *Map) DomainPath(d *Device, level DomainLevel) string { return m.member(d).Path(level) }
+
+// Near is how many levels of its failure domain a node shares with that of each device: 3 with its own ones.
+func (m *Map) Near(node NodeID) map[DeviceID]int {
+	levels := make(map[NodeID]int, len(m.Nodes))
+	if self := m.Nodes[node]; self != nil {
+		for id, n := range m.Nodes {
+			levels[id] = Nearness(self.Path(), n.Path())
+		}
+	}
+	near := make(map[DeviceID]int, len(m.Devices))
+	for id, d := range m.Devices {
+		near[id] = levels[d.Node]
+	}
+	return near
+}

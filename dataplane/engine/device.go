@@ -31,6 +31,7 @@ const (
 type device struct {
 	id         cluster.DeviceID
 	state      devState
+	near       int    // as Config.Near says
 	condemned  bool   // doubted, or failed in the open: the next attempt goes without it
 	settled    uint32 // the last epoch that settled it, as of its last fence
 	viewed     uint32 // the view list that it has
@@ -43,12 +44,17 @@ type device struct {
 	sweep      bool // may hold chunks under residencies that are over
 	sweeping   bool
 	inFlight   int // requests that have not come back
-	stableBusy bool
-	holes      bool // its mark has holes
-	stableSent cluster.Seq
+	mark       marked
 	credit     credit
 	retry      backoff
 	repair     repairing
+}
+
+// marked is what a device was told of the stable mark.
+type marked struct {
+	sent  cluster.Seq
+	holes bool // it has some
+	busy  bool // it is being told
 }
 
 // backoff makes the pause before the next attempt longer with every one that failed.
@@ -74,7 +80,7 @@ func (d *device) usable() bool { return d.state == devUp || d.state == devListed
 func (e *Engine) device(id cluster.DeviceID) *device {
 	d := e.devices[id]
 	if d == nil {
-		d = &device{id: id, condemned: e.cfg.Doubted[id]}
+		d = &device{id: id, near: e.cfg.Near[id], condemned: e.cfg.Doubted[id]}
 		e.devices[id] = d
 		i, _ := slices.BinarySearchFunc(e.order, id, func(d *device, id cluster.DeviceID) int {
 			return cmp.Compare(d.id, id)
@@ -82,6 +88,14 @@ func (e *Engine) device(id cluster.DeviceID) *device {
 		e.order = slices.Insert(e.order, i, d)
 	}
 	return d
+}
+
+// SetNear says how near devices are from now on, as Config.Near does.
+func (e *Engine) SetNear(near map[cluster.DeviceID]int) {
+	e.cfg.Near = near
+	for _, d := range e.order {
+		d.near = near[d.id]
+	}
 }
 
 // addDevices makes the devices of a table, and those that may become alternates.
@@ -131,7 +145,7 @@ func (e *Engine) tickDevices() {
 func (e *Engine) fencedDevice(d *device, r *chunk.Request) {
 	d.settled, d.viewed = r.Settled, r.Viewed
 	d.credit.granted, d.credit.sent = r.Granted, 0
-	d.stableSent, d.stableBusy, d.holes = 0, false, false
+	d.mark.sent, d.mark.busy, d.mark.holes = 0, false, false
 	d.unstable = d.unstable[:0]
 	d.sweep, d.questioned, d.doubts = true, false, nil
 }

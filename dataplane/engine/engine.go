@@ -25,7 +25,9 @@ type Config struct {
 	Cut       Cut // what a shrink cuts off
 	// MinColumns is how many columns of a row must be writable for a host write to begin; 0 means n.
 	MinColumns int
-	Near       map[cluster.DeviceID]bool // devices to read from by preference (the gateway's own node)
+	// Near is how many levels of the failure domain each device shares with the gateway: of copies the nearest
+	// one is read. Nobody changes it any more; SetNear replaces it.
+	Near map[cluster.DeviceID]int
 	// Patience is how many ticks an open waits for the Awaited devices before it goes on without them: those
 	// that may come up any moment, as after a start of the whole cluster. For others it does not wait.
 	Patience int

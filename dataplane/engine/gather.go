@@ -21,6 +21,7 @@ type gather struct {
 	not          stripe.Cols // columns that count as missing whatever they hold
 	heads        bool        // only the records of every column are wanted: no data, nothing is decoded
 	given        *head       // what is known of the row's newest version
+	copied       int         // of copies: the column to be had for the host
 
 	e       *Engine
 	cols    []gathered
@@ -59,6 +60,12 @@ type gathered struct {
 }
 
 func (g *gather) cell(c int, row uint16) *cell { return &g.cols[c].cells[row-g.first] }
+
+// cellAt is the cell of a block of the page, for the host.
+func (g *gather) cellAt(off uint16) *cell {
+	c, row := g.e.geo.Cell(uint64(off))
+	return g.cell(max(c, g.copied), row)
+}
 
 // gather starts; done is called when it is over, perhaps before it returns.
 func (e *Engine) gather(g *gather, done func()) {

@@ -199,11 +199,11 @@ func (e *Engine) unpackRows(x *extent, g *gather) Status {
 	x.bounce = grow(x.bounce, e.n)
 	x.bounce[0] = grow(x.bounce[0], int(e.unit)*cluster.BlockSize)
 	for off, end := x.cells(); off < end; off += e.unit {
-		c, row := e.geo.Cell(uint64(off))
+		c, _ := e.geo.Cell(uint64(off))
 		for i := range e.unit {
-			copy(block(x.bounce[0], int(i)), g.cell(c, row+i).data)
+			copy(block(x.bounce[0], int(i)), g.cellAt(off+i).data)
 		}
-		held := heldFirst(int(e.unit), func(i int) bool { return e.masked(c, &g.cell(c, row+uint16(i)).info) })
+		held := heldFirst(int(e.unit), func(i int) bool { return e.masked(c, &g.cellAt(off+uint16(i)).info) })
 		if !e.show(x, off, x.bounce[0], held) {
 			return Media
 		}

@@ -68,17 +68,14 @@ func (e *Engine) inOneUnit(first, rows uint16) bool {
 	return e.n == 1 || uint64(first)/e.geo.UnitBlocks == uint64(first+rows-1)/e.geo.UnitBlocks
 }
 
-// bestCopy is the copy of a page to read: a near one first, else they are spread over the columns by page; -1
-// if none is healthy.
+// bestCopy is the copy of a page to read: the nearest one; those that are equally near are spread over the
+// columns by page; -1 if none is healthy.
 func (e *Engine) bestCopy(page uint64) int {
-	best := -1
+	best, most := -1, -1
 	for i := range e.p + 1 {
 		c := (i + int(page)) % (e.p + 1)
-		if !e.plain(page, c) {
-			continue
-		}
-		if best < 0 || e.cfg.Near[e.home(page, c).Device] && !e.cfg.Near[e.home(page, best).Device] {
-			best = c
+		if near := e.devices[e.home(page, c).Device].near; near > most && e.plain(page, c) {
+			best, most = c, near
 		}
 	}
 	return best
@@ -179,6 +176,10 @@ func (e *Engine) startRowRead(x *extent) {
 			g.want |= stripe.ColsOf(c)
 		}
 	}
+	if e.copies { // still the nearest: a bad block, which is repaired
+		g.copied = max(0, e.bestCopy(x.page))
+		g.want = stripe.ColsOf(g.copied)
+	}
 	e.gather(g, func() { e.rowsRead(x, g) })
 }
 
@@ -190,8 +191,7 @@ func (e *Engine) rowsRead(x *extent, g *gather) {
 	}
 	worst := cellFact
 	for off, end := x.cells(); off < end; off++ {
-		c, row := e.geo.Cell(uint64(off))
-		worst = max(worst, g.cell(c, row).state)
+		worst = max(worst, g.cellAt(off).state)
 	}
 	switch worst {
 	case cellFact:
@@ -208,13 +208,13 @@ func (e *Engine) rowsRead(x *extent, g *gather) {
 		return
 	}
 	for i := range x.count {
-		c, row := e.geo.Cell(uint64(x.off + i))
+		at := g.cellAt(x.off + i)
 		if x.partial {
-			copy(x.data, g.cell(c, row).data[x.inBlock:])
+			copy(x.data, at.data[x.inBlock:])
 		} else {
-			copy(block(x.data, int(i)), g.cell(c, row).data)
+			copy(block(x.data, int(i)), at.data)
 		}
-		if g.cell(c, row).info.State == chunk.Absent && !e.cfg.Mutant.Is(mutant.MaskUnasked) {
+		if at.info.State == chunk.Absent && !e.cfg.Mutant.Is(mutant.MaskUnasked) {
 			e.lacks(x, x.off+i)
 		}
 	}

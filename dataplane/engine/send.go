@@ -151,7 +151,7 @@ func (e *Engine) columnAnswered(b *batch, d *device, r *chunk.Request, failed bo
 		s.failed = true
 		s.full = s.full || r.Status == chunk.Full
 	} else {
-		d.stableSent = max(d.stableSent, r.Stable)
+		d.mark.sent = max(d.mark.sent, r.Stable)
 		if at := (chunk.Place{Device: d.id, Residency: r.Residency}); !e.current(r.Page, int(r.Column), at) {
 			d.sweep = true // the place was given up, perhaps emptied, while the write was on its way
 		}

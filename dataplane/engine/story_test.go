@@ -24,7 +24,9 @@ import (
 //	                                units=4: stripe units of 4 blocks, packed: zeroes at their end are left out
 //	                                clone=64: of so many blocks of a parent, whose block 5 holds ^5, and 13
 //	                                zeroes
-//	open                            a new owner; the one before goes on. patience=5, awaited=p0,p1, doubted=d0
+//	open                            a new owner; the one before goes on. patience=5, awaited=p0,p1, doubted=d0,
+//	                                near=d0:node,p0:rack,p1:az: where from it devices are, the others elsewhere
+//	near d0:rack                    that has changed
 //	write|read|zero CELLS           a host's operation, owner=1 at that owner. CELLS: d1, d0-d2, row, each of
 //	                                row 0; d1/3 of row 3, row/3+2 from row 3, B:d1 of page B; with units
 //	                                d0/4+3: so many blocks in the order of the volume
@@ -124,6 +126,8 @@ func (s *story) play(command string) {
 		}
 	case "table":
 		s.table()
+	case "near":
+		s.current().SetNear(s.near(s.args))
 	case "pin", "view", "unpin":
 		s.views()
 	case "revert", "unspread":
@@ -208,6 +212,16 @@ func (s *story) devicesOf(key string) map[cluster.DeviceID]bool {
 	return out
 }
 
+// near reads where devices are, as seen from the owner: p0:rack.
+func (s *story) near(where []string) map[cluster.DeviceID]int {
+	out := map[cluster.DeviceID]int{}
+	for _, text := range where {
+		name, level, _ := strings.Cut(text, ":")
+		out[s.device(name)] = 1 + slices.Index([]string{"az", "rack", "node"}, level)
+	}
+	return out
+}
+
 // passes says whether a clone of the volume may ask the parent instead, for blocks of the volume.
 func (s *story) passes() {
 	first, n := s.pair(s.args[0])
@@ -255,7 +269,7 @@ func (s *story) volume() {
 
 func (s *story) open() {
 	cfg := engine.Config{Awaited: s.devicesOf("awaited"), Doubted: s.devicesOf("doubted"),
-		Mutant: s.mutant}
+		Near: s.near(strings.FieldsFunc(s.keys["near"], func(r rune) bool { return r == ',' })), Mutant: s.mutant}
 	if v := s.keys["patience"]; v != "" {
 		cfg.Patience = s.number(v)
 	}

@@ -91,13 +91,13 @@ func (e *Engine) capped(mark uint64) cluster.Seq {
 func (e *Engine) sendStable() {
 	mark, holes := e.lasting()
 	for _, d := range e.order {
-		if d.state != devUp || d.stableBusy || d.viewed < e.cfg.View.Version {
+		if d.state != devUp || d.mark.busy || d.viewed < e.cfg.View.Version {
 			continue
 		}
 		if !d.lacks(mark, holes) {
 			continue
 		}
-		d.stableBusy = true
+		d.mark.busy = true
 		r := e.request(chunk.OpStable, d, control(e.stableDone))
 		r.W, r.Holes = mark, holes
 		e.send(r)
@@ -116,12 +116,12 @@ func (e *Engine) lasting() (mark cluster.Seq, holes []cluster.Seq) {
 
 // lacks reports that a mark is news to the device.
 func (d *device) lacks(mark cluster.Seq, holes []cluster.Seq) bool {
-	return mark > d.stableSent || len(holes) == 0 && d.holes
+	return mark > d.mark.sent || len(holes) == 0 && d.mark.holes
 }
 
 func (e *Engine) stableDone(d *device, r *chunk.Request) {
-	d.stableBusy = false
+	d.mark.busy = false
 	if !e.lost(d, r) {
-		d.stableSent, d.holes = max(d.stableSent, r.W), len(r.Holes) > 0
+		d.mark.sent, d.mark.holes = max(d.mark.sent, r.W), len(r.Holes) > 0
 	}
 }

@@ -235,8 +235,12 @@ func (e *Engine) readOld(b *batch) {
 	for i := range b.plans {
 		need |= e.needs(&b.plans[i])
 	}
+	copied := 0
+	if e.copies && need != 0 {
+		copied = max(copied, e.bestCopy(b.page))
+	}
 	for c := range need.All() {
-		if !e.plain(b.page, c) {
+		if !e.plain(b.page, max(c, copied)) {
 			e.gatherOld(b)
 			return
 		}
@@ -252,7 +256,8 @@ func (e *Engine) readOld(b *batch) {
 			for j < int(b.rows) && e.needs(&b.plans[j]).Has(c) {
 				j++
 			}
-			r := e.requestAt(chunk.OpRead, e.home(b.page, c), b.page, c, b.row+uint16(i), uint16(j-i), b)
+			from := max(c, copied)
+			r := e.requestAt(chunk.OpRead, e.home(b.page, from), b.page, from, b.row+uint16(i), uint16(j-i), b)
 			r.Data, r.Blocks = b.shards[c][i*cluster.BlockSize:j*cluster.BlockSize], b.info[c][i:j]
 			b.inFlight++
 			e.send(r)
@@ -271,11 +276,15 @@ func (e *Engine) batchDone(b *batch, d *device, r *chunk.Request) {
 		e.columnAnswered(b, d, r, failed)
 		return
 	}
+	c := int(r.Column)
+	if e.copies { // any is as good as the first
+		c = 0
+	}
 	if failed {
 		b.failed = true
 	} else {
 		for i := range r.Blocks {
-			b.failed = !b.plans[int(r.Block-b.row)+i].know(e, int(r.Column), &r.Blocks[i]) || b.failed
+			b.failed = !b.plans[int(r.Block-b.row)+i].know(e, c, &r.Blocks[i]) || b.failed
 			if r.Blocks[i].State != chunk.Data {
 				clear(block(r.Data, i))
 			}

@@ -62,8 +62,6 @@ type Options struct {
 	Arbiter Arbiter
 	Votes   Votes
 	Events  Events
-	// Near tells which devices are on this node.
-	Near func(cluster.DeviceID) bool
 	// Patience is how long after the start of this process an open waits for devices of nodes that have not
 	// been met, or only just: after a start of the whole cluster nodes come up one by one.
 	Patience time.Duration
@@ -100,6 +98,7 @@ type Gateway struct {
 	opens chan struct{} // semaphore of openWidth
 	due   chan *Volume  // given to this gateway just now; the tick finds those that have no room
 	pools pools
+	near  atomic.Pointer[map[cluster.DeviceID]int] // engine.Config.Near; replaced, not changed
 
 	auditing   *session // whose turn it is to compare its rows; of the tick goroutine
 	attracting attraction
@@ -167,6 +166,7 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	if g.mu.state = s; was == nil {
 		was = new(cluster.State)
 	}
+	turned := g.followNear(s.Map)
 	moved, err := g.followPools(s)
 	changed := delta.Keys(was.Volumes, s.Volumes)
 	reshaped, lost, failed := g.followVolumes(s, changed)
@@ -177,6 +177,9 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	g.mu.Unlock()
 	for _, ses := range lost {
 		ses.end("the owner record names another owner or is gone, or the volume's key was destroyed")
+	}
+	for _, ses := range turned {
+		ses.followNear()
 	}
 	for _, ses := range moved {
 		ses.followTables()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,6 +146,26 @@ func (s *session) suspect(device cluster.DeviceID) {
 	defer s.mu.Unlock()
 	s.walking.resting.Store(false)
 	s.eng.Suspect(device)
+}
+
+// followNear names the sessions that have to know that devices, or this node, lie elsewhere now. g.mu is
+// held.
+func (g *Gateway) followNear(m *cluster.Map) (turned []*session) {
+	near := m.Near(g.o.Self)
+	if was := g.near.Swap(&near); was != nil && maps.Equal(near, *was) {
+		return nil
+	}
+	for _, v := range g.mu.volumes {
+		if ses := v.session.Load(); ses != nil {
+			turned = append(turned, ses)
+		}
+	}
+	return turned
+}
+
+// followNear tells the engine how near devices are.
+func (s *session) followNear() {
+	s.withEngine(func(e *engine.Engine) { e.SetNear(*s.v.g.near.Load()) })
 }
 
 // followTables hands the newest group table of the pool to the engine.

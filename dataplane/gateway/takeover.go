@@ -211,11 +211,11 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 	s.walking.flatten.recorded, s.walking.cut.recorded = next.Flattened, next.Cleared
 	s.rec.owner = next
 	s.rec.rev.Store(rev)
-	near, awaited, doubted, patience := g.outlook()
+	awaited, doubted, patience := g.outlook()
 	s.eng, err = engine.New(engine.Config{Vol: v.key, Owner: next, Geometry: v.geometry, Code: v.code,
 		Tables: g.tables(v), View: next.View, Parent: v.inherits(), Flattened: next.Flattened,
-		Cut: s.cut(), MinColumns: v.minColumns, Near: near, Patience: int(patience / tickEvery), Awaited: awaited,
-		Doubted: doubted, Packer: packer})
+		Cut: s.cut(), MinColumns: v.minColumns, Near: *g.near.Load(), Patience: int(patience / tickEvery),
+		Awaited: awaited, Doubted: doubted, Packer: packer})
 	if err != nil {
 		s.stop()
 		return err
@@ -225,7 +225,8 @@ func (g *Gateway) takeOver(v *Volume, prev *cluster.OwnerAt) error {
 		return fmt.Errorf("open volume %v: %w: it was deleted, has a newer owner, or this node stops", v.key,
 			cluster.ErrConflict)
 	}
-	s.followTables() // what came between
+	s.followNear() // what came between
+	s.followTables()
 	s.followShape()
 	s.log().WithFields(logrus.Fields{"from": prev.Gateway}).Info("taking the volume over")
 	g.counts.taken.Add(1)
@@ -256,18 +257,16 @@ func (g *Gateway) enter(s *session) bool {
 	return true
 }
 
-// outlook tells for each device whether it is on this node, whether it may come up any moment, and whether it
-// seems to be gone: a node that was met and is not heard of any more did not take long to start, it died.
+// outlook tells for each device whether it may come up any moment, and whether it seems to be gone: a node
+// that was met and is not heard of any more did not take long to start, it died.
 // Patience is how long to wait for those that may come up: for the devices of a node that was met until
 // settleIn after that, for others until Options.Patience after the start of this process.
-func (g *Gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool, patience time.Duration) {
-	near, awaited = make(map[cluster.DeviceID]bool), make(map[cluster.DeviceID]bool)
-	doubted = make(map[cluster.DeviceID]bool)
+func (g *Gateway) outlook() (awaited, doubted map[cluster.DeviceID]bool, patience time.Duration) {
+	awaited, doubted = make(map[cluster.DeviceID]bool), make(map[cluster.DeviceID]bool)
 	starting := g.o.Patience - time.Since(g.start)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, d := range g.mu.state.Map.Devices {
-		near[id] = g.o.Near(id)
 		left := starting
 		if met := g.mu.met[d.Node]; !met.IsZero() {
 			left = min(left, settleIn-time.Since(met))
@@ -277,7 +276,7 @@ func (g *Gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool, p
 			patience = max(patience, left)
 		}
 	}
-	return near, awaited, doubted, patience
+	return awaited, doubted, patience
 }
 
 // awaitPredecessors returns when no earlier owner can be answering hosts any more, or when the session is

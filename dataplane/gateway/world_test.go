@@ -53,8 +53,9 @@ type world struct {
 	deleted bool
 	policies
 	size    uint64
-	told    []cluster.NodeID    // who has told hosts of a new size
-	swapped func(cluster.Owner) // told of every change of the record, before its answer
+	reads   map[cluster.DeviceID]int // that devices were asked for
+	told    []cluster.NodeID         // who has told hosts of a new size
+	swapped func(cluster.Owner)      // told of every change of the record, before its answer
 }
 
 // delays are what takes long.
@@ -74,8 +75,9 @@ type policies struct {
 	pool   *cluster.PoolQoS // of its pool
 	order  *cluster.Move
 
-	locality *cluster.Locality // of its pool
-	anew     bool              // the pool was deleted, and made again without device 1
+	locality *cluster.Locality         // of its pool
+	domains  map[cluster.NodeID]string // of nodes
+	anew     bool                      // the pool was deleted, and made again without device 1
 }
 
 func key() cluster.VolumeKey { return cluster.VolumeKey{VUID: 1, Generation: 1} }
@@ -86,7 +88,7 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 		w := &world{t: t, servers: map[cluster.NodeID]*chunkd.Server{}, voters: map[cluster.NodeID]*lease.Voter{},
 			gateways: map[cluster.NodeID]*Gateway{}, cut: map[[2]cluster.NodeID]bool{},
 			refusing: map[cluster.NodeID]bool{}, deaf: map[cluster.NodeID]bool{}, size: 1 << 20,
-			snaps: map[cluster.UUID]cluster.SnapshotAt{}}
+			reads: map[cluster.DeviceID]int{}, snaps: map[cluster.UUID]cluster.SnapshotAt{}}
 		w.record = cluster.OwnerAt{Owner: cluster.Owner{Gateway: 1}, Revision: 1}
 		for n := cluster.NodeID(1); n <= nodes; n++ {
 			w.voters[n] = lease.NewVoter(uint64(n), 0, nil)
@@ -131,7 +133,7 @@ func (w *world) state() *cluster.State {
 	m.Pools["p"] = pool
 	for n := cluster.NodeID(1); n <= nodes; n++ {
 		d := cluster.DeviceID(n)
-		m.Nodes[n] = &cluster.Node{Number: n}
+		m.Nodes[n] = &cluster.Node{Number: n, Domain: w.domains[n]}
 		m.Devices[d] = &cluster.Device{Number: d, Node: n, Weight: 1, State: cluster.DeviceOnline}
 		m.Voters.Nodes = append(m.Voters.Nodes, n)
 		pool.Members = append(pool.Members, cluster.Member{Device: d, Weight: 1,
@@ -189,8 +191,7 @@ func (w *world) start(n cluster.NodeID) *Gateway {
 	log.SetOutput(io.Discard)
 	l := w.links(n)
 	g := New(Options{Self: n, Chunks: l, Arbiter: l, Votes: l, Events: l, Keys: w.keys,
-		Log:  logrus.NewEntry(log),
-		Near: func(d cluster.DeviceID) bool { return d == cluster.DeviceID(n) }})
+		Log: logrus.NewEntry(log)})
 	w.mu.Lock()
 	w.gateways[n] = g
 	w.refusing[n] = false
@@ -351,6 +352,9 @@ func (l links) Submit(r *chunk.Request) {
 		return
 	}
 	l.w.mu.Lock()
+	if r.Op == chunk.OpRead {
+		l.w.reads[r.Device]++
+	}
 	stalling := l.w.stalling
 	if stalling {
 		l.w.stalled = append(l.w.stalled, r)

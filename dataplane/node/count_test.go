@@ -37,7 +37,7 @@ type countedChunks struct {
 
 func (k countedChunks) Submit(r *chunk.Request) {
 	k.c.requests.Add(1)
-	if !k.n.isLocal(r.Device) {
+	if k.n.state.Load().Map.Devices[r.Device].Node != k.n.o.Self {
 		k.c.messages.Add(1)
 	}
 	k.n.Submit(r)
@@ -73,7 +73,7 @@ func (w *world) startCounted(n cluster.NodeID, c *counts) {
 		w.t.Fatal(err)
 	}
 	node.gateway = gateway.New(gateway.Options{Self: n, Chunks: countedChunks{node, c}, Peers: node.peers,
-		Arbiter: node.o.Arbiter, Votes: votes{node}, Events: &node.shown, Near: node.isLocal,
+		Arbiter: node.o.Arbiter, Votes: votes{node}, Events: &node.shown,
 		Patience: node.o.Patience, Log: node.log})
 	for id, rec := range w.ctl.Newest().Map.Devices {
 		if rec.Node != n {

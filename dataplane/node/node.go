@@ -109,8 +109,8 @@ func New(o Options) (*Node, error) {
 	n.peers = peer.NewManager(peer.Options{Cluster: o.ClusterID, Self: o.Self, Secret: o.Secret,
 		TLS: o.PeerTLS, Timeout: o.ChunkTimeout, Log: n.log})
 	n.gateway = gateway.New(gateway.Options{Self: o.Self, Chunks: n, Peers: n.peers, Arbiter: o.Arbiter,
-		Votes: votes{n}, Events: &n.shown,
-		Near: n.isLocal, Keys: o.Keys, Patience: o.Patience, Audit: o.Audit, Sampling: o.Sampling, Log: n.log})
+		Votes: votes{n}, Events: &n.shown, Keys: o.Keys, Patience: o.Patience, Audit: o.Audit,
+		Sampling: o.Sampling, Log: n.log})
 	return n, nil
 }
 
@@ -249,11 +249,6 @@ func (n *Node) Submit(r *chunk.Request) {
 	default:
 		n.peers.Submit(d.Node, r)
 	}
-}
-
-func (n *Node) isLocal(id cluster.DeviceID) bool {
-	s := n.state.Load()
-	return s != nil && s.Map.Devices[id] != nil && s.Map.Devices[id].Node == n.o.Self
 }
 
 // Stats says how devices and volumes are.

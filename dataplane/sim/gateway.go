@@ -21,9 +21,10 @@ type gateway struct {
 	dead     bool
 	holder   *lease.Holder
 	conns    map[cluster.NodeID]*conn
-	table    uint32     // the newest table that the gateway has heard of
-	known    []record   // owner records as far as the gateway has heard, per volume
-	sessions []*session // per volume
+	rack     cluster.NodeID // where it is: even or odd
+	table    uint32         // the newest table that the gateway has heard of
+	known    []record       // owner records as far as the gateway has heard, per volume
+	sessions []*session     // per volume
 	levels   []engine.Levels
 	opening  []bool
 	retry    []int64
@@ -120,6 +121,7 @@ func (g *gateway) granted(voter cluster.NodeID, sent int64, r lease.Reply) {
 func (g *gateway) tick() {
 	g.n.later(tickEvery, g.tick)
 	g.learnTable()
+	g.turn()
 	for vol := range g.n.w.volumes {
 		g.learn(vol)
 		if s := g.sessions[vol]; s != nil {
@@ -217,15 +219,37 @@ func (g *gateway) serving(vol int) *session {
 	return nil
 }
 
-// outlook tells which devices are near, which may come up any moment and which seem to be gone. It may be
-// wrong about them, unless blocks are rotten: to go on without a device that is there uses up redundancy.
-func (g *gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool, patience int) {
+// near tells how near devices are.
+func (g *gateway) near() map[cluster.DeviceID]int {
+	near := map[cluster.DeviceID]int{}
+	for _, d := range g.n.w.order {
+		near[d.id] = cluster.Nearness(pathIn(g.rack, g.n.id), d.node.path())
+	}
+	return near
+}
+
+// turn has the gateway be in the other rack every second: what is near may change while a volume is served.
+func (g *gateway) turn() {
+	rack := g.n.id + cluster.NodeID(g.n.w.now/second)
+	if rack == g.rack {
+		return
+	}
+	g.rack = rack
+	near := g.near()
+	for _, s := range g.sessions {
+		if s != nil {
+			s.eng.SetNear(near)
+		}
+	}
+}
+
+// outlook tells which devices may come up any moment and which seem to be gone. It may be wrong about them,
+// unless blocks are rotten: to go on without a device that is there uses up redundancy.
+func (g *gateway) outlook() (awaited, doubted map[cluster.DeviceID]bool, patience int) {
 	w := g.n.w
-	near, awaited = map[cluster.DeviceID]bool{}, map[cluster.DeviceID]bool{}
-	doubted = map[cluster.DeviceID]bool{}
+	awaited, doubted = map[cluster.DeviceID]bool{}, map[cluster.DeviceID]bool{}
 	hopeful := w.rng.IntN(3) > 0
 	for _, d := range w.order {
-		near[d.id] = d.node == g.n
 		gone := !d.node.up || w.rng.IntN(16) == 0 && (len(w.faults.spots) == 0 || w.plan.Beyond)
 		doubted[d.id] = gone && !hopeful
 		awaited[d.id] = hopeful
@@ -233,5 +257,5 @@ func (g *gateway) outlook() (near, awaited, doubted map[cluster.DeviceID]bool, p
 	if hopeful {
 		patience = w.rng.IntN(2) * w.rng.IntN(50)
 	}
-	return near, awaited, doubted, patience
+	return awaited, doubted, patience
 }

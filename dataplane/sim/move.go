@@ -58,7 +58,10 @@ func (p *Plan) moves(oneIn int) {
 }
 
 // path is the failure domain of a node.
-func (n *node) path() string { return fmt.Sprintf("az/r%d/%d", n.id%2, n.id) }
+func (n *node) path() string { return pathIn(n.id, n.id) }
+
+// pathIn is the path of a node in one of two racks.
+func pathIn(rack, node cluster.NodeID) string { return fmt.Sprintf("az/r%d/%d", rack%2, node) }
 
 // homeOf draws the home of a volume: none, half of the nodes, or one.
 func (w *World) homeOf(v *volume) string {

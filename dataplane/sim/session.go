@@ -53,11 +53,11 @@ func newSession(g *gateway, vol int, r record) *session {
 	for _, b := range r.Layout {
 		g.know(b.Table)
 	}
-	near, awaited, doubted, patience := g.outlook()
+	awaited, doubted, patience := g.outlook()
 	size := s.bounds()
 	eng, err := engine.New(engine.Config{Vol: s.v.key, Owner: r.Owner.Clone(), Geometry: w.shape.geometry(),
 		Code: w.shape.Code, Tables: w.tables(g.table), View: s.v.view, Parent: size.shows(s.v), Flattened: s.v.flat,
-		Cut: s.cut(), Packer: s.v.packer(w.shape), MinColumns: w.shape.MinColumns, Near: near, Awaited: awaited,
+		Cut: s.cut(), Packer: s.v.packer(w.shape), MinColumns: w.shape.MinColumns, Near: g.near(), Awaited: awaited,
 		Doubted: doubted, Patience: patience, Mutant: w.mutant})
 	if err != nil {
 		w.failf("gateway %d cannot open volume %v: %v", g.n.id, s.v.key, err)
