@@ -91,23 +91,34 @@ func (f SnapshotFilter) passes(rec *cluster.Snapshot) bool {
 // health sorts volumes out by their health. A page that is found among the first ones costs what it costs to
 // show them; who has to look further reads once what there is of all volumes.
 type health struct {
+	looked bool
 	*situation
-	owners store.Result
+	owners map[string]store.Item // by key
 }
 
-// inHealth leaves those volumes over that are so well.
-func (m *Manager) inHealth(ctx context.Context, h *health, items []store.Item,
-	want wire.Status) ([]store.Item, error) {
-	if want == "" || len(items) == 0 {
-		return items, nil
+// inHealth draws those volumes that are so well, at most so many; any if nothing is wanted.
+func (m *Manager) inHealth(ctx context.Context, h *health, items []store.Item, want wire.Status,
+	most int) ([]wire.Volume, error) {
+	if want == "" {
+		return m.drawVolumes(ctx, items[:min(len(items), most)])
 	}
-	if h.situation == nil && len(items) <= drawnAtOnce {
-		drawn, err := m.drawVolumes(ctx, items)
-		if err != nil {
-			return nil, err
-		}
-		return pick(items, func(i int) bool { return drawn[i].Health == want }), nil
+	var drawn []wire.Volume
+	var err error
+	if h.situation == nil && (!h.looked || len(items) <= drawnAtOnce) {
+		drawn, err = m.drawVolumes(ctx, items)
+		h.looked = true
+	} else {
+		drawn, err = m.drawFrom(ctx, h, items)
 	}
+	if err != nil {
+		return nil, err
+	}
+	drawn = slices.DeleteFunc(drawn, func(v wire.Volume) bool { return v.Health != want })
+	return drawn[:min(len(drawn), most)], nil
+}
+
+// drawFrom draws volumes from what there is of all of them, which is read once.
+func (m *Manager) drawFrom(ctx context.Context, h *health, items []store.Item) ([]wire.Volume, error) {
 	if h.situation == nil {
 		snap, err := m.store.Read(ctx, store.All(cluster.PrefixAlive), store.All(cluster.PrefixPools),
 			store.All(cluster.PrefixVolumeStats), store.All(cluster.PrefixOwners))
@@ -117,21 +128,22 @@ func (m *Manager) inHealth(ctx context.Context, h *health, items []store.Item,
 		if h.situation, err = readSituation(snap.Results[0], snap.Results[1], snap.Results[2]); err != nil {
 			return nil, err
 		}
-		h.owners = snap.Results[3]
-	}
-	judged, err := h.judgeAll(store.Result{Items: items}, h.owners)
-	if err != nil {
-		return nil, err
-	}
-	return pick(items, func(i int) bool { return judged[i].health == want }), nil
-}
-
-// pick leaves those items over whose place passes.
-func pick(items []store.Item, passes func(i int) bool) (out []store.Item) {
-	for i, it := range items {
-		if passes(i) {
-			out = append(out, it)
+		h.owners = make(map[string]store.Item)
+		for _, it := range snap.Results[3].Items {
+			h.owners[it.Key] = it
 		}
 	}
-	return out
+	out := make([]wire.Volume, 0, len(items))
+	for _, it := range items {
+		rec, err := decode[cluster.Volume](it)
+		if err != nil {
+			return nil, err
+		}
+		vol, err := h.draw(rec, it.Rev, h.owners[cluster.KeyOwner(rec.Key)])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, vol)
+	}
+	return out, nil
 }

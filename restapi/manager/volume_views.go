@@ -60,18 +60,27 @@ func (m *Manager) drawVolumes(ctx context.Context, items []store.Item) ([]wire.V
 			return nil, err
 		}
 		for i, rec := range recs {
-			var owner cluster.Owner
-			if it := snap.One(2 + i); it.Rev != 0 {
-				if owner, err = decode[cluster.Owner](it); err != nil {
-					return nil, err
-				}
+			vol, err := s.draw(rec, batch[i].Rev, snap.One(2+i))
+			if err != nil {
+				return nil, err
 			}
-			vol := drawVolume(rec, owner, s)
-			vol.ETag = etag(batch[i].Rev)
 			out = append(out, vol)
 		}
 	}
 	return out, nil
+}
+
+// draw draws a volume from its record of some revision and from that of its owner, if there is one.
+func (s *situation) draw(rec cluster.Volume, rev int64, owned store.Item) (vol wire.Volume, err error) {
+	var owner cluster.Owner
+	if owned.Rev != 0 {
+		if owner, err = decode[cluster.Owner](owned); err != nil {
+			return vol, err
+		}
+	}
+	vol = drawVolume(rec, owner, s)
+	vol.ETag = etag(rev)
+	return vol, nil
 }
 
 // readSituation reads which nodes are alive, the pools, and what is published of volumes.
@@ -149,42 +158,35 @@ func (m *Manager) Volumes(ctx context.Context, p Page, f VolumeFilter) (wire.Pag
 	if own := confinedTo(ctx); own != "" {
 		f.Project = own
 	}
-	var items []store.Item
-	more := false
+	var out wire.Page[wire.Volume]
 	if f.Name != "" && !f.Hidden { // who is hidden has no name
-		items, more, err = m.volumesNamed(ctx, f, after, limit)
+		out.Items, err = m.volumesNamed(ctx, f, after, limit+1)
 	} else {
-		items, more, err = m.volumesIn(ctx, f, after, limit)
+		out.Items, err = m.volumesIn(ctx, f, after, limit+1)
 	}
 	if err != nil {
 		return none, err
 	}
-	out := wire.Page[wire.Volume]{}
-	if out.Items, err = m.drawVolumes(ctx, items); err != nil {
-		return none, err
-	}
-	if more {
-		out.Next = cursorAfter("volumes", out.Items[len(out.Items)-1].ID.String())
-	}
-	if f.Health != "" { // it is newer now than when they were chosen
-		out.Items = slices.DeleteFunc(out.Items, func(v wire.Volume) bool { return v.Health != f.Health })
+	if len(out.Items) > limit {
+		out.Items = out.Items[:limit]
+		out.Next = cursorAfter("volumes", out.Items[limit-1].ID.String())
 	}
 	return out, nil
 }
 
-// volumesIn reads one page of records, skipping those that the filter does not pass.
+// volumesIn lists at most so many volumes, skipping those that the filter does not pass.
 func (m *Manager) volumesIn(ctx context.Context, f VolumeFilter, after string,
-	limit int) ([]store.Item, bool, error) {
-	var out []store.Item
+	most int) ([]wire.Volume, error) {
+	out := []wire.Volume{}
 	var h health
-	q := store.Query{Prefix: cluster.PrefixVolumes, Limit: limit + 1}
+	q := store.Query{Prefix: cluster.PrefixVolumes, Limit: most}
 	if after != "" {
 		q.After = cluster.PrefixVolumes + after
 	}
 	for {
 		snap, err := m.store.Read(ctx, q)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		r := snap.Results[0]
 		var passed []store.Item
@@ -192,33 +194,33 @@ func (m *Manager) volumesIn(ctx context.Context, f VolumeFilter, after string,
 			q.After = it.Key
 			rec, err := decode[cluster.Volume](it)
 			if err != nil {
-				return nil, false, err
+				return nil, err
 			}
 			if f.passes(&rec) {
 				passed = append(passed, it)
 			}
 		}
-		if passed, err = m.inHealth(ctx, &h, passed, f.Health); err != nil {
-			return nil, false, err
+		drawn, err := m.inHealth(ctx, &h, passed, f.Health, most-len(out))
+		if err != nil {
+			return nil, err
 		}
-		if out = append(out, passed...); len(out) > limit {
-			return out[:limit], true, nil
+		if out = append(out, drawn...); len(out) == most || !r.More {
+			return out, nil
 		}
-		if !r.More {
-			return out, false, nil
+		if q.Limit = MaxLimit; 2*len(drawn) >= len(r.Items) { // else few pass
+			q.Limit = min(q.Limit, 2*(most-len(out)))
 		}
-		q.Limit = MaxLimit // few pass
 	}
 }
 
-// volumesNamed looks a name up in one pool or in all of them.
+// volumesNamed looks a name up in one pool or in all of them, and lists at most so many volumes.
 func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string,
-	limit int) ([]store.Item, bool, error) {
+	most int) ([]wire.Volume, error) {
 	pools := []string{f.Pool}
 	if f.Pool == "" {
 		v, err := m.readMap(ctx)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		pools = pools[:0]
 		for _, p := range v.sortedPools() {
@@ -236,12 +238,12 @@ func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string
 		}
 		found, err := m.follow(ctx, queries)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		for _, it := range found {
 			rec, err := decode[cluster.Volume](it)
 			if err != nil {
-				return nil, false, err
+				return nil, err
 			}
 			if it.Key > cluster.PrefixVolumes+after && f.passes(&rec) {
 				out = append(out, it)
@@ -249,14 +251,7 @@ func (m *Manager) volumesNamed(ctx context.Context, f VolumeFilter, after string
 		}
 	}
 	slices.SortFunc(out, func(a, b store.Item) int { return strings.Compare(a.Key, b.Key) })
-	out, err := m.inHealth(ctx, new(health), out, f.Health)
-	if err != nil {
-		return nil, false, err
-	}
-	if len(out) > limit {
-		return out[:limit], true, nil
-	}
-	return out, false, nil
+	return m.inHealth(ctx, new(health), out, f.Health, most)
 }
 
 // follow reads the volumes that name keys point to. One deleted in between is left out.
