@@ -56,7 +56,7 @@ func layers() []layer {
 		{dir: "dataplane/peer", may: dataplane("cluster", "chunk", "lease", "nvme", "nvmet", "initiator")},
 		{dir: "dataplane/gateway", may: dataplane("cluster", "home", "placement", "stripe", "engine", "chunk",
 			"delta", "lease", "nvme", "nvmet", "seal", "pack", "qos", "stats")},
-		{dir: "dataplane/delta"},
+		{dir: "dataplane/delta", may: dataplane("cluster")},
 		{dir: "dataplane/watch", may: dataplane("cluster")},
 		{dir: "dataplane/freeport"},
 		{dir: "dataplane/embedetcd", may: dataplane("cluster", "freeport")},

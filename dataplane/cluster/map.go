@@ -27,6 +27,15 @@ type State struct {
 	LastSerial uint64
 	// Unreadable tells that there are volume records that could not be read: then a missing one proves nothing.
 	Unreadable bool
+	// News is what differs from the state before; nil: that is not known. Package delta looks at it.
+	News *News
+}
+
+// News names the volumes of which a state has another record, or none any more, than the one before, whose
+// revision is Since; and those whose owner's record differs so.
+type News struct {
+	Since           int64
+	Volumes, Owners []VolumeKey
 }
 
 // Deleted reports whether a volume certainly existed and does not any more.

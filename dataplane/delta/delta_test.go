@@ -8,6 +8,23 @@ import (
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
 )
 
+// TestNewsAreBelievedByWhoKnowsTheStateBefore, and by nobody else.
+func TestNewsAreBelievedByWhoKnowsTheStateBefore(t *testing.T) {
+	one, two := cluster.VolumeKey{VUID: 1, Generation: 1}, cluster.VolumeKey{VUID: 2, Generation: 1}
+	was := &cluster.State{Revision: 7}
+	is := &cluster.State{Revision: 9, News: &cluster.News{Since: 7, Volumes: []cluster.VolumeKey{one},
+		Owners: []cluster.VolumeKey{two}}, Volumes: map[cluster.VolumeKey]*cluster.Volume{one: {}, two: {}},
+		Owners: map[cluster.VolumeKey]*cluster.OwnerAt{one: {}, two: {}}}
+	if v, o := Volumes(was, is), Owners(was, is); !slices.Equal(v, is.News.Volumes) ||
+		!slices.Equal(o, is.News.Owners) {
+		t.Errorf("volumes %v, owners %v", v, o)
+	}
+	was.Revision = 6
+	if v, o := Volumes(was, is), Owners(was, is); len(v) != 2 || len(o) != 2 {
+		t.Errorf("who has missed a state: volumes %v, owners %v", v, o)
+	}
+}
+
 // TestKeys: what is new, another one or gone is told; what two states share is not.
 func TestKeys(t *testing.T) {
 	was := map[cluster.NodeID]*cluster.Node{1: {}, 2: {}, 3: {}}

@@ -22,6 +22,8 @@ const (
 	openRetry = 2 * time.Second
 	// watchEvery is how often the open devices are asked whether they still work.
 	watchEvery = time.Second
+	// purgePace is the pause before the next purge: it looks at all volumes, however many were deleted.
+	purgePace = time.Second
 	// purgeEvery is how long what late writes may have left of deleted volumes stays when no other is deleted.
 	purgeEvery = time.Minute
 )
@@ -107,7 +109,7 @@ func (d *disks) follow(ctx context.Context, s *cluster.State) {
 func (d *disks) leaves(s *cluster.State) bool {
 	was := d.mu.was
 	return was.Unreadable != s.Unreadable ||
-		slices.ContainsFunc(delta.Keys(was.Volumes, s.Volumes), func(v cluster.VolumeKey) bool {
+		slices.ContainsFunc(delta.Volumes(was, s), func(v cluster.VolumeKey) bool {
 			return s.Volumes[v] == nil
 		})
 }
@@ -244,6 +246,10 @@ func (d *disks) purge(ctx context.Context) {
 			}
 			d.mu.again = false
 			d.mu.Unlock()
+			select {
+			case <-ctx.Done():
+			case <-time.After(purgePace):
+			}
 		}
 	}()
 }

@@ -43,7 +43,7 @@ func promisesOf(s *cluster.State, shares func(cluster.PoolID) map[cluster.Device
 
 // thickened reports that a thick volume is new, another one or gone.
 func thickened(was, is *cluster.State) bool {
-	return slices.ContainsFunc(delta.Keys(was.Volumes, is.Volumes), func(k cluster.VolumeKey) bool {
+	return slices.ContainsFunc(delta.Volumes(was, is), func(k cluster.VolumeKey) bool {
 		a, b := was.Volumes[k], is.Volumes[k]
 		return a != nil && a.Thick || b != nil && b.Thick
 	})

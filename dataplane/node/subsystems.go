@@ -72,7 +72,7 @@ func (s *subsystems) follow(st *cluster.State) {
 	defer s.mu.Unlock()
 	s.followNodes(st)
 	was, portals := s.mu.was, s.portals(st)
-	changed := slices.Concat(delta.Keys(was.Volumes, st.Volumes), s.mu.again)
+	changed := slices.Concat(delta.Volumes(was, st), s.mu.again)
 	if !reflect.DeepEqual(portals, s.mu.portals) {
 		changed = slices.AppendSeq(changed, maps.Keys(st.Volumes))
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ type table struct {
 	m       cluster.Map
 	volumes map[cluster.UUID]cluster.VolumeKey // a deletion names only the uuid
 	broken  map[string]struct{}                // keys of volume records that could not be read
+	news    cluster.News                       // since the last state; Since is 0 before the first
 
 	shared struct{ nodes, devices, pools, volumes, owners, snapshots bool } // part of a state that was given out
 }
@@ -38,9 +40,20 @@ func (t *table) state(revision int64) *cluster.State {
 	m, s := t.m, t.next
 	s.Map, s.Revision = &m, revision
 	s.Unreadable = len(t.broken) > 0
+	if news := t.news; news.Since != 0 {
+		s.News = &news
+	}
+	t.news = cluster.News{Since: revision}
 	t.shared.nodes, t.shared.devices, t.shared.pools = true, true, true
 	t.shared.volumes, t.shared.owners, t.shared.snapshots = true, true, true
 	return &s
+}
+
+// note adds a volume to what the next state has for news; before the first one there is none.
+func (t *table) note(list *[]cluster.VolumeKey, key cluster.VolumeKey) {
+	if t.news.Since != 0 && !slices.Contains(*list, key) {
+		*list = append(*list, key)
+	}
 }
 
 // own makes a collection safe to change.
@@ -149,6 +162,7 @@ func (t *table) putVolume(kv *mvccpb.KeyValue) error {
 		return fmt.Errorf("volume key changed from %v to %v", before, v.Key)
 	}
 	own(&t.next.Volumes, &t.shared.volumes)[v.Key] = v
+	t.note(&t.news.Volumes, v.Key)
 	t.volumes[v.UUID] = v.Key
 	return nil
 }
@@ -166,6 +180,7 @@ func (t *table) putOwner(kv *mvccpb.KeyValue) error {
 		return fmt.Errorf("owner epoch went back from %d to %d", before.Epoch, o.Epoch)
 	}
 	own(&t.next.Owners, &t.shared.owners)[key] = o
+	t.note(&t.news.Owners, key)
 	return nil
 }
 
@@ -197,7 +212,11 @@ func (t *table) remove(key string) (changed bool) {
 	}
 	if _, ok := strings.CutPrefix(key, cluster.PrefixOwners); ok {
 		k, err := cluster.ParseOwnerKey(key)
-		return err == nil && drop(&t.next.Owners, &t.shared.owners, k)
+		if err != nil {
+			return false
+		}
+		t.note(&t.news.Owners, k)
+		return drop(&t.next.Owners, &t.shared.owners, k)
 	}
 	if u, ok := strings.CutPrefix(key, cluster.PrefixSnapshots); ok {
 		id, err := cluster.ParseUUID(u)
@@ -222,6 +241,7 @@ func (t *table) removeVolume(uuid string) bool {
 		return false
 	}
 	delete(t.volumes, u)
+	t.note(&t.news.Volumes, key)
 	return drop(&t.next.Volumes, &t.shared.volumes, key)
 }
 

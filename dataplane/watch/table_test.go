@@ -1,11 +1,14 @@
 package watch
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/ashlar-storage/ashlar/dataplane/cluster"
+	"github.com/ashlar-storage/ashlar/dataplane/delta"
 )
 
 // FuzzTablePut feeds any value under any key: it may be refused, it must not panic, and what is accepted must
@@ -67,5 +70,54 @@ func TestAVolumeRecordThatCannotBeReadIsNoDeletedVolume(t *testing.T) {
 	}
 	if tab.remove(key); !tab.state(4).Deleted(v.Key) {
 		t.Fatal("the record was deleted")
+	}
+}
+
+// TestNewsAreWhatDiffers from the state before, whatever has happened in between.
+func TestNewsAreWhatDiffers(t *testing.T) {
+	const volumes, rounds = 5, 3000
+	tab, chance := newTable(), rand.New(rand.NewPCG(1, 2))
+	was := tab.state(1)
+	if was.News != nil {
+		t.Error("the first state has news")
+	}
+	for rev := int64(2); rev < rounds; rev++ {
+		v := volume(1 + chance.IntN(volumes))
+		key, value := cluster.KeyVolume(v.UUID), text(v)
+		if chance.IntN(2) == 0 {
+			key, value = cluster.KeyOwner(v.Key), text(cluster.Owner{Gateway: 1, Epoch: uint32(rev)})
+		}
+		if chance.IntN(3) == 0 {
+			tab.remove(key)
+		} else if _, err := tab.put(&mvccpb.KeyValue{Key: []byte(key), Value: []byte(value)}); err != nil {
+			t.Fatal(err)
+		}
+		if chance.IntN(3) != 0 {
+			continue
+		}
+		is := tab.state(rev)
+		news := *is.News
+		if news.Since != was.Revision {
+			t.Fatalf("news of state %d since %d, the state before is %d", rev, news.Since, was.Revision)
+		}
+		news.Volumes = slices.DeleteFunc(news.Volumes, func(k cluster.VolumeKey) bool { // came and went
+			return was.Volumes[k] == is.Volumes[k]
+		})
+		news.Owners = slices.DeleteFunc(news.Owners, func(k cluster.VolumeKey) bool {
+			return was.Owners[k] == is.Owners[k]
+		})
+		same(t, "volumes", news.Volumes, delta.Keys(was.Volumes, is.Volumes))
+		same(t, "owners", news.Owners, delta.Keys(was.Owners, is.Owners))
+		was = is
+	}
+}
+
+func same(t *testing.T, what string, got, want []cluster.VolumeKey) {
+	t.Helper()
+	byVUID := func(a, b cluster.VolumeKey) int { return int(a.VUID) - int(b.VUID) }
+	slices.SortFunc(got, byVUID)
+	slices.SortFunc(want, byVUID)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: news of %v, what differs is %v", what, got, want)
 	}
 }
