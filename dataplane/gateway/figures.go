@@ -132,9 +132,7 @@ func (s *session) figures() VolumeFigures {
 // s.mu is held.
 func (s *session) drain(rd *engine.Ready) {
 	s.eng.Drain(rd)
-	if s.walking.resting.Load() {
-		s.walking.resting.Store(false)
-	}
+	s.rouse()
 	if len(rd.Done)+len(rd.Resumed) > 0 {
 		s.count(rd.Resumed, rd.Done)
 	}

@@ -18,6 +18,7 @@ func TestAPoolForgetsNothing(t *testing.T) {
 	s.v.g.mu.known = map[cluster.PoolID]*pool{1: s.v.pool}
 	h := &hostIO{s: s}
 	h.op = engine.Op{Kind: engine.Write, Sectors: 8, Tag: h}
+	s.ops = 2
 	s.count(nil, []*engine.Op{&h.op})
 	h.op.Status = engine.PathGone
 	s.count(nil, []*engine.Op{&h.op})
@@ -74,7 +75,8 @@ func TestStatsAreInOrder(t *testing.T) {
 		k := cluster.VolumeKey{VUID: 1 + n%10, Generation: 1 + n/10}
 		v := &Volume{g: g, key: k}
 		v.locked.Store(&why)
-		g.mu.volumes[k], g.mu.state.Owners[k] = v, new(cluster.OwnerAt)
+		g.mu.state.Owners[k] = new(cluster.OwnerAt)
+		g.add(v)
 	}
 	if st := g.Stats(); len(st) != 50 || !slices.IsSortedFunc(st, func(a, b cluster.VolumeStats) int {
 		return cmp.Compare(a.Key.Serial(), b.Key.Serial())

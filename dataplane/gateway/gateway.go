@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,10 +73,8 @@ type Options struct {
 // tickEvery is the pace of the engines and of the look-out for volumes without an owner.
 const tickEvery = 100 * time.Millisecond
 
-// restTicks is how many ticks of others a session has one in whose volume is left alone.
-const restTicks = 10
-
-// dueMost bounds the volumes that wait to be taken over before the next tick looks at all of them.
+// dueMost bounds the volumes that wait to be taken over before the next tick, which looks at those that have
+// no room.
 const dueMost = 64
 
 // lostAfter is how long a session outlives the lease. Until then what it keeps back may still go out as it
@@ -96,9 +93,12 @@ type Gateway struct {
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 	opens chan struct{} // semaphore of openWidth
-	due   chan *Volume  // given to this gateway just now; the tick finds those that have no room
+	due   chan *Volume  // given to this gateway just now
 	pools pools
 	near  atomic.Pointer[map[cluster.DeviceID]int] // engine.Config.Near; replaced, not changed
+
+	rota rota
+	told told
 
 	auditing   *session // whose turn it is to compare its rows; of the tick goroutine
 	attracting attraction
@@ -112,6 +112,7 @@ type Gateway struct {
 		sync.Mutex
 		state   *cluster.State
 		volumes map[cluster.VolumeKey]*Volume
+		order   []*Volume                // the same
 		known   map[cluster.PoolID]*pool // replaced, not changed
 		holder  *lease.Holder
 		silent  map[cluster.NodeID]time.Time // nodes that refuse connections, since when
@@ -168,9 +169,9 @@ func (g *Gateway) Apply(s *cluster.State) error {
 	}
 	turned := g.followNear(s.Map)
 	moved, err := g.followPools(s)
-	changed := delta.Keys(was.Volumes, s.Volumes)
+	changed := delta.Volumes(was, s)
 	reshaped, lost, failed := g.followVolumes(s, changed)
-	replaced, overtaken := g.followOwners(s, delta.Keys(was.Owners, s.Owners), changed)
+	replaced, overtaken := g.followOwners(s, delta.Owners(was, s), changed)
 	lost = append(lost, replaced...)
 	g.followVoters(s.Map.Voters)
 	asked := g.followSnapshots(was, s)
@@ -188,6 +189,7 @@ func (g *Gateway) Apply(s *cluster.State) error {
 		ses.followRecord(o)
 	}
 	for _, ses := range asked {
+		g.rouse(ses.v)
 		ses.settleSnapshots()
 		ses.takeGroups()
 	}
@@ -211,7 +213,7 @@ func (g *Gateway) followVolumes(s *cluster.State, changed []cluster.VolumeKey) (
 		switch {
 		case rec == nil && v == nil:
 		case rec == nil:
-			delete(g.mu.volumes, key)
+			g.remove(v)
 			if ses := v.session.Load(); ses != nil {
 				lost = append(lost, ses)
 			}
@@ -220,12 +222,13 @@ func (g *Gateway) followVolumes(s *cluster.State, changed []cluster.VolumeKey) (
 			if v.reshapes(rec) {
 				reshaped = append(reshaped, v)
 			}
+			g.rouse(v)
 			if ses := v.session.Load(); ses != nil && v.keyDestroyed() {
 				lost = append(lost, ses)
 			}
 		default:
 			if p := s.Map.Pools[rec.Pool]; p != nil && len(g.mu.known[p.ID].tables) > 0 {
-				g.mu.volumes[key] = newVolume(g, rec, p, g.mu.known[p.ID])
+				g.add(newVolume(g, rec, p, g.mu.known[p.ID]))
 				continue
 			}
 			g.mu.poolless = append(g.mu.poolless, key)
@@ -249,6 +252,7 @@ func (g *Gateway) followOwners(s *cluster.State, changed, volumes []cluster.Volu
 		}
 		switch ses := v.session.Load(); {
 		case ses == nil:
+			g.rouse(v)
 			g.noteDue(v, o)
 			continue
 		case o.Revision <= ses.revision():
@@ -308,11 +312,7 @@ func (g *Gateway) Volume(key cluster.VolumeKey) *Volume {
 func (g *Gateway) volumes() []*Volume {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := make([]*Volume, 0, len(g.mu.volumes))
-	for _, v := range g.mu.volumes {
-		out = append(out, v)
-	}
-	return out
+	return slices.Clone(g.mu.order)
 }
 
 // tick drives the engines and looks for volumes to take over.
@@ -320,12 +320,14 @@ func (g *Gateway) tick() {
 	defer g.wg.Done()
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
-	for turn := uint32(0); ; turn++ {
+	for turn := uint32(1); ; turn++ {
 		select {
 		case <-g.ctx.Done():
 			return
 		case v := <-g.due:
-			g.consider(v)
+			if g.consider(v) {
+				g.rouse(v)
+			}
 			turn--
 			continue
 		case <-t.C:
@@ -336,24 +338,41 @@ func (g *Gateway) tick() {
 	}
 }
 
-// tickVolumes ticks the sessions that are not at rest, and every so many turns those that are.
+// tickVolumes ticks the sessions that are not at rest, and some of those that are, and looks for volumes to
+// take over.
 func (g *Gateway) tickVolumes(turn uint32) {
+	if v := g.attracting.drawn; v != nil {
+		g.rouse(v)
+	}
 	bereft := g.bereft()
 	var awake []*session
-	for _, v := range g.volumes() {
+	for _, v := range g.turnOf(turn, bereft) {
+		if v.place.turn == turn {
+			continue
+		}
+		v.place.turn = turn
 		s := v.session.Load()
+		busy := false
 		switch {
 		case s == nil:
-			g.consider(v)
+			busy = g.consider(v)
 		case bereft:
 			s.end("no majority of the voters has renewed the lease")
-		case !s.walking.resting.Load() || s == g.auditing || (turn+v.key.VUID)%restTicks == 0:
+		default:
+			rested := s.walking.resting.Load()
 			s.tick()
 			awake = append(awake, s)
+			busy = !rested || !s.walking.resting.Load() // once more than needed: what it came to is told, too
+		}
+		if busy {
+			g.rouse(v)
 		}
 	}
 	now := time.Now()
 	g.auditTurn(now, awake)
+	if s := g.auditing; s != nil {
+		g.rouse(s.v)
+	}
 	g.flattenTurn(now, awake)
 	g.cutTurn(now, awake)
 }
@@ -375,22 +394,6 @@ func (g *Gateway) Suspect(vol cluster.VolumeKey, device cluster.DeviceID) {
 			s.suspect(device)
 		}
 	}
-}
-
-// Stats tells how the owned volumes are doing, by key: what has not changed is equal to what was told before.
-func (g *Gateway) Stats() []cluster.VolumeStats {
-	var out []cluster.VolumeStats
-	for _, v := range g.volumes() {
-		if s := v.session.Load(); s != nil {
-			out = append(out, s.stats())
-		} else if st, refused := g.refusal(v); refused {
-			out = append(out, st)
-		}
-	}
-	slices.SortFunc(out, func(a, b cluster.VolumeStats) int {
-		return cmp.Compare(a.Key.Serial(), b.Key.Serial())
-	})
-	return out
 }
 
 // Close hands every volume over as far as that is possible before ctx ends, and stops. Call it while the

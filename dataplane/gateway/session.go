@@ -108,6 +108,7 @@ func (s *session) ChunkDone(r *chunk.Request) {
 func (s *session) tick() {
 	rd := s.v.g.pools.ready.Get().(*engine.Ready)
 	s.mu.Lock()
+	s.walking.resting.Store(false) // this rouses nobody
 	s.eng.Tick()
 	s.drain(rd)
 	s.walking.resting.Store(s.eng.Quiet() && s.unasked())
@@ -120,6 +121,14 @@ func (s *session) tick() {
 	s.takeGroups()
 	s.recallLent()
 	s.report(told, now)
+}
+
+// rouse has the session ticked: it is not at rest. s.mu is held.
+func (s *session) rouse() {
+	if s.walking.resting.Load() {
+		s.walking.resting.Store(false)
+		s.v.g.rouse(s.v)
+	}
 }
 
 // unasked reports that nobody waits for the session to do anything but what its engine does. s.mu is held.
@@ -144,7 +153,7 @@ func (s *session) report(told, now engine.Counters) {
 func (s *session) suspect(device cluster.DeviceID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.walking.resting.Store(false)
+	s.rouse()
 	s.eng.Suspect(device)
 }
 
@@ -255,6 +264,7 @@ func (s *session) hold(first, last *hostIO) {
 		s.held.last.next = first
 	}
 	s.held.last = last
+	s.v.g.rouse(s.v)
 }
 
 // holds reports that answers are kept back.
@@ -428,6 +438,7 @@ func (s *session) end(why string) {
 		f.t.drain(f.f)
 	}
 	s.v.g.books.leave(s)
+	s.v.g.rouse(s.v)
 	if was {
 		s.v.g.o.Events.AccessChanged(s.v)
 	}

@@ -31,15 +31,17 @@ const (
 	fenceTimeout = time.Second
 )
 
-// consider decides whether this node should take a volume without a session here over, and starts that.
-func (g *Gateway) consider(v *Volume) {
+// consider decides whether this node should take a volume without a session here over, and starts that. True:
+// it should now or soon.
+func (g *Gateway) consider(v *Volume) (wanted bool) {
 	now := time.Now()
 	g.mu.Lock()
 	if g.mu.closed || g.mu.state == nil {
 		g.mu.Unlock()
-		return
+		return false
 	}
 	o := g.mu.state.Owners[v.key]
+	asked := g.asked(v.key, o) == g.o.Self // though perhaps it cannot be had yet
 	rank := -1
 	switch {
 	case o == nil:
@@ -51,21 +53,21 @@ func (g *Gateway) consider(v *Volume) {
 	g.mu.Unlock()
 	if rank < 0 {
 		v.vacant.unowned = time.Time{}
-		return
+		return asked
 	}
 	if v.vacant.unowned.IsZero() {
 		v.vacant.unowned = now
 	}
 	turn := v.vacant.unowned.Add(time.Duration(rank) * rankDelay)
 	if now.Before(v.vacant.retry) || now.Before(turn) || !g.leased() {
-		return
+		return true
 	}
 	if v.opening.Swap(true) {
-		return
+		return true
 	}
 	if v.session.Load() != nil { // a take-over has just ended well; while opening is ours no other begins
 		v.opening.Store(false)
-		return
+		return true
 	}
 	v.vacant.retry = now.Add(retryDelay)
 	g.wg.Add(1)
@@ -84,6 +86,7 @@ func (g *Gateway) consider(v *Volume) {
 			g.o.Log.WithError(err).WithField("volume", v.uuid.String()).Warn("take-over failed")
 		}
 	}()
+	return true
 }
 
 // suspected reports whether a node seems to be gone: a majority of voters has not heard of it, or it refuses
@@ -254,6 +257,7 @@ func (g *Gateway) enter(s *session) bool {
 		panic("gateway: a second session for one volume")
 	}
 	g.books.enter(s)
+	g.rouse(s.v)
 	return true
 }
 

@@ -47,6 +47,7 @@ type Volume struct {
 	asked      asked
 	shrinking  shrinking
 	vacant     vacancy
+	place      place
 	// attempts to become owner since the last success. Owned by the take-over under way.
 	attempts int
 }

@@ -117,12 +117,12 @@ func (d *daemon) publish(ctx context.Context, plane DataPlane) {
 		st := plane.Stats()
 		st.Keys, st.Authority = d.keys.Held(), d.authorityFollowed.Load()
 		d.addPurged(&st)
-		now := alarms(st)
-		if n%statsEvery != 0 && reflect.DeepEqual(now, told) {
-			continue
-		}
 		st.Node = d.state.Node
 		if n%statsAgain != 0 && reflect.DeepEqual(st, published) {
+			continue
+		}
+		now := alarms(st)
+		if n%statsEvery != 0 && reflect.DeepEqual(now, told) {
 			continue
 		}
 		once, cancel := context.WithTimeout(ctx, statsTimeout)
