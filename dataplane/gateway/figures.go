@@ -41,8 +41,9 @@ type VolumeFigures struct {
 	Serving  bool
 	Size     uint64 // bytes
 	InFlight uint64 // operations of hosts, or pieces of them, that the engine has
-	IO       stats.IO
-	Stages   stats.StageTimes
+	// Nobody may change these: volumes that no host has used share them.
+	IO       *stats.IO
+	Stages   *stats.StageTimes
 	Counters engine.Counters
 	State    engine.Stats
 }
@@ -69,12 +70,16 @@ func (g *Gateway) Figures() Figures {
 	for i, p := range f.Pools {
 		sums[known[p.ID]] = &f.Pools[i]
 	}
+	f.Volumes = make([]VolumeFigures, 0, len(b.open))
+	unused := new(tally)
 	for s := range b.open {
-		f.Volumes = append(f.Volumes, s.figures())
+		f.Volumes = append(f.Volumes, s.figures(unused))
 		if sum := sums[s.v.pool]; sum != nil { // else the volume goes, and its pool has gone
 			v := &f.Volumes[len(f.Volumes)-1]
-			sum.IO.Merge(&v.IO)
-			sum.Stages.Merge(&v.Stages)
+			if v.IO != &unused.io {
+				sum.IO.Merge(v.IO)
+				sum.Stages.Merge(v.Stages)
+			}
 		}
 	}
 	return f
@@ -119,12 +124,17 @@ func (b *books) leave(s *session) {
 	s.v.session.CompareAndSwap(s, nil)
 }
 
-func (s *session) figures() VolumeFigures {
-	v := s.v
+// figures are those of a session, of one that has done nothing for hosts with the tally of all these.
+func (s *session) figures(unused *tally) VolumeFigures {
+	v, t := s.v, unused
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ops > 0 {
+		own := s.tally // it is large
+		t = &own
+	}
 	return VolumeFigures{Key: v.key, UUID: v.uuid, Pool: v.pool.name, Epoch: s.epoch, Serving: s.serving.Load(),
-		Size: v.blocks.Load() * cluster.LBASize, InFlight: s.ops - s.io.Ops(), IO: s.io, Stages: s.stages,
+		Size: v.blocks.Load() * cluster.LBASize, InFlight: s.ops - s.io.Ops(), IO: &t.io, Stages: &t.stages,
 		Counters: s.eng.Counters, State: s.eng.Stats()}
 }
 

@@ -49,11 +49,11 @@ func TestStages(t *testing.T) {
 				time.Duration(limits.Mean()), devices.Count())
 		}
 		pool, volume := g.Figures().Pools[0], g.Figures().Volumes[0]
-		if pool.Stages != volume.Stages {
+		if pool.Stages != *volume.Stages {
 			t.Error("the pool of one volume counts otherwise")
 		}
 		for d := range volume.IO {
-			s := &volume.Stages
+			s := volume.Stages
 			if s[stats.Waiting][d].Sum+s[stats.Devices][d].Sum != volume.IO[d].Latency.Sum {
 				t.Errorf("%v: the stages are not the latency", stats.Direction(d))
 			}
@@ -61,4 +61,4 @@ func TestStages(t *testing.T) {
 	})
 }
 
-func (w *world) stages(g *Gateway) stats.StageTimes { return g.Figures().Volumes[0].Stages }
+func (w *world) stages(g *Gateway) stats.StageTimes { return *g.Figures().Volumes[0].Stages }

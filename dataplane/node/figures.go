@@ -36,8 +36,8 @@ type metered interface{ Figures() blockdev.Figures }
 // Figures looks at everything. Any time, from any goroutine.
 func (n *Node) Figures() Figures {
 	f := Figures{Gateway: n.gateway.Figures(), Devices: n.disks.figures(), Hosts: n.hosts.Figures(),
-		Nodes: n.nodes.Figures(), Peers: make(map[cluster.NodeID]bool),
-		Names: make(map[cluster.VolumeKey]string)}
+		Nodes: n.nodes.Figures(), Peers: make(map[cluster.NodeID]bool)}
+	f.Names = make(map[cluster.VolumeKey]string, len(f.Gateway.Volumes))
 	s := n.state.Load()
 	if s == nil {
 		return f

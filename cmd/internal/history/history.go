@@ -68,7 +68,7 @@ func (h *History) Record(at int64, f *node.Figures) {
 	for i := range f.Gateway.Volumes {
 		v := &f.Gateway.Volumes[i]
 		if len(volumes) < MaxVolumes || h.volumes[v.UUID] != nil {
-			keep(volumes, h.volumes, v.UUID).Record(at, &v.IO)
+			keep(volumes, h.volumes, v.UUID).Record(at, v.IO)
 		}
 	}
 	pools := make(map[cluster.PoolID]*stats.Series, len(f.Gateway.Pools))
@@ -105,7 +105,7 @@ func (h *History) VolumeStatistics(id cluster.UUID, since time.Duration) (wire.S
 	f, _ := h.o.Figures()
 	for i := range f.Gateway.Volumes {
 		if v := &f.Gateway.Volumes[i]; v.UUID == id {
-			return statistics(h, &h.volumes, id, &v.IO, since), true
+			return statistics(h, &h.volumes, id, v.IO, since), true
 		}
 	}
 	return wire.Statistics{}, false

@@ -16,7 +16,7 @@ import (
 func TestAnHour(t *testing.T) {
 	id := cluster.UUID{1}
 	var f node.Figures
-	v := gateway.VolumeFigures{UUID: id, Pool: "gold"}
+	v := gateway.VolumeFigures{UUID: id, Pool: "gold", IO: new(stats.IO)}
 	f.Devices = []node.DeviceFigures{{Device: 7, Open: true}, {Device: 8}}
 	at := int64(1_000_000)
 	h := New(Options{Node: 3, Figures: func() (node.Figures, bool) { return f, true },
@@ -25,7 +25,7 @@ func TestAnHour(t *testing.T) {
 	step := func() {
 		v.IO[stats.Write].Count(4096, 100_000, true)
 		f.Gateway.Volumes = []gateway.VolumeFigures{v}
-		f.Gateway.Pools = []gateway.PoolFigures{{ID: 4, Name: "gold", IO: v.IO}}
+		f.Gateway.Pools = []gateway.PoolFigures{{ID: 4, Name: "gold", IO: *v.IO}}
 		f.Devices[0].Disk.Write = v.IO[stats.Write]
 		record()
 	}
@@ -98,7 +98,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	h := New(Options{Now: time.Now})
 	var f node.Figures
 	for i := range MaxVolumes + 10 {
-		f.Gateway.Volumes = append(f.Gateway.Volumes, gateway.VolumeFigures{
+		f.Gateway.Volumes = append(f.Gateway.Volumes, gateway.VolumeFigures{IO: new(stats.IO),
 			UUID: cluster.UUID{byte(i >> 8), byte(i)}})
 	}
 	h.Record(10, &f)

@@ -100,7 +100,7 @@ func (s scrape) volume(v *gateway.VolumeFigures, name string) {
 	}
 	s.count("ashlar_volume_opened_rows_total", c.Forward, id, v.Pool, "forward")
 	s.count("ashlar_volume_opened_rows_total", c.Undone, id, v.Pool, "undone")
-	s.io("ashlar_volume_", &v.IO, coarseFrom, coarseStep, id, v.Pool)
+	s.io("ashlar_volume_", v.IO, coarseFrom, coarseStep, id, v.Pool)
 	for stage := range v.Stages {
 		for d := range v.Stages[stage] {
 			s.seconds("ashlar_volume_stage_seconds_total", v.Stages[stage][d].Sum, id, v.Pool,

@@ -60,7 +60,7 @@ func busy() node.Figures {
 	f := node.Figures{Names: map[cluster.VolumeKey]string{key: "disk1"},
 		Peers: map[cluster.NodeID]bool{2: true}}
 	f.Gateway.Volumes = []gateway.VolumeFigures{{Key: key, UUID: cluster.UUID{1}, Pool: "gold", Serving: true,
-		Size: 1 << 30, IO: io}}
+		Size: 1 << 30, IO: &io, Stages: new(stats.StageTimes)}}
 	f.Gateway.Pools = []gateway.PoolFigures{{ID: 1, Name: "gold", IO: io}}
 	f.Devices = []node.DeviceFigures{{Device: 7, Open: true}, {Device: 8}}
 	return f
@@ -136,7 +136,7 @@ func TestCardinalityIsBounded(t *testing.T) {
 	var f node.Figures
 	for i := range MaxVolumes + 5 {
 		f.Gateway.Volumes = append(f.Gateway.Volumes, gateway.VolumeFigures{Pool: "p",
-			UUID: cluster.UUID{byte(i >> 8), byte(i)}})
+			IO: new(stats.IO), Stages: new(stats.StageTimes), UUID: cluster.UUID{byte(i >> 8), byte(i)}})
 	}
 	m := New(Options{Figures: func() (node.Figures, bool) { return f, true }})
 	all := scraped(t, m)
