@@ -116,10 +116,10 @@ func (d *device) act(v *guard.Volume, acts []guard.Act) {
 	}
 }
 
-// storeFence makes the epoch of a request durable before the request goes on.
+// storeFence makes the epoch of a request durable before the request goes on. A volume that is new to a
+// device on which metadata has hardly room is refused: the next owners of those that are there need some.
 func (d *device) storeFence(v *guard.Volume, r *chunk.Request) {
-	epoch := binary.LittleEndian.AppendUint32(nil, r.Epoch)
-	d.store.PutMeta(fencePrefix+r.Vol.String(), epoch, func(err error) {
+	stored := func(err error) {
 		d.mu.Lock()
 		acts := v.Stored(r, err == nil, nil)
 		d.mu.Unlock()
@@ -127,7 +127,13 @@ func (d *device) storeFence(v *guard.Volume, r *chunk.Request) {
 			r.Complete(statusOf(err))
 		}
 		d.act(v, acts)
-	})
+	}
+	if _, known := d.store.Volume(r.Vol); !known && d.store.Crowded() {
+		stored(pagestore.ErrFull)
+		return
+	}
+	epoch := binary.LittleEndian.AppendUint32(nil, r.Epoch)
+	d.store.PutMeta(fencePrefix+r.Vol.String(), epoch, stored)
 }
 
 // ended counts a request out and answers it. In this order: whoever gets the answer may send a fence that

@@ -76,6 +76,7 @@ func (s *Store) bound(x *largest, want *room) uint64 {
 // admit reserves room for a request, so that a checkpoint always fits its ring.
 func (s *Store) admit(r *request) error {
 	var want room
+	grows := false // the metadata and what is kept of volumes
 	x, limit := s.mu.largest, s.lay.mapBytes()
 	for i := range r.recs {
 		rec := &r.recs[i]
@@ -95,15 +96,18 @@ func (s *Store) admit(r *request) error {
 		}
 		if _, known := s.mu.m.Volume(rec.Vol); !known &&
 			(rec.Kind == pagemap.Put || rec.Kind == pagemap.Settle || rec.Kind == pagemap.View) {
-			want.volumes = 1
+			want.volumes, grows = 1, true
 		}
 		if rec.Kind == pagemap.View || rec.Kind == pagemap.Stable {
 			want.meta += uint64(recordSize(rec))
+			grows = true
 		}
 	}
 	for i := range r.metas {
 		if e := &r.metas[i]; !e.gone {
 			want.meta += uint64(e.size())
+			old := s.mu.meta.byKey[e.key]
+			grows = grows || old == nil || e.size() > old.size()
 		}
 	}
 	if want.chunks+want.volumes > 0 {
@@ -112,14 +116,26 @@ func (s *Store) admit(r *request) error {
 			return fmt.Errorf("%w: the map may take %d bytes of a checkpoint, room for %d", ErrFull, got, limit)
 		}
 	}
-	aux := s.aux() + want.meta + want.volumes*volumeSize
-	if (want.meta > 0 || want.volumes > 0) && aux > s.lay.auxBytes() {
+	if aux := s.aux() + want.meta + want.volumes*volumeSize; grows && aux > s.lay.auxBytes() {
 		return fmt.Errorf("%w: metadata of %d bytes, room for %d", ErrFull, aux, s.lay.auxBytes())
 	}
 	r.room, s.mu.largest = want, x
 	s.mu.inFlight.add(&want, 1)
 	return nil
 }
+
+// Crowded reports that the room for metadata is nearly used up: what is left is for volumes that are known.
+// Each change of theirs needs some for a moment, and a volume that is new takes it bit by bit.
+func (s *Store) Crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.aux()+s.lay.auxBytes()/crowdedShare+crowdedBytes > s.lay.auxBytes()
+}
+
+const (
+	crowdedShare = 16      // this part of the room is for volumes that are known,
+	crowdedBytes = 2 << 10 // and so much more
+)
 
 // volumeSize bounds what a checkpoint needs for a new volume, in bytes.
 const volumeSize = 1 + maxVolume + 15

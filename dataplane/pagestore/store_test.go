@@ -339,6 +339,9 @@ func TestFullDevice(t *testing.T) {
 func TestMetadataIsBounded(t *testing.T) {
 	dev := formatted(t, 400, 16)
 	s := open(t, dev)
+	if s.Crowded() {
+		t.Error("there seems to be no room")
+	}
 	var err error
 	puts := 0
 	for ; err == nil; puts++ {
@@ -348,6 +351,12 @@ func TestMetadataIsBounded(t *testing.T) {
 	}
 	if !errors.Is(err, ErrFull) || puts < 2 {
 		t.Fatalf("put %d: %v", puts, err)
+	}
+	must(t, wait(func(done func(error)) { // what does not grow has room: a device would be of no use otherwise
+		s.PutMeta("key0", bytes.Repeat([]byte{2}, MaxMetaValue), done)
+	}))
+	if !s.Crowded() {
+		t.Error("there seems to be room for new volumes")
 	}
 	must(t, wait(func(done func(error)) { s.PutMeta("key0", nil, done) }))
 	for i := uint64(1); err != nil || i < 1000; i++ {
