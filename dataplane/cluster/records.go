@@ -330,7 +330,7 @@ type VolumeStats struct {
 	// Epoch is the owner epoch that speaks. What an earlier owner said tells nothing of the volume now.
 	Epoch uint32 `json:"epoch"`
 	State string `json:"state"` // opening, serving, waiting, refusing
-	// Reason is why the node named in the owner record refuses to serve the volume.
+	// Reason is why the node named in the owner record refuses to serve the volume, or what it lacks for that.
 	Reason string `json:"reason,omitempty"`
 	// Down are the devices that do not answer the owner. Away counts chunks that do not lie where the table
 	// says: at alternates, or moved already; Stale those of them whose writes went nowhere.

@@ -32,6 +32,7 @@ type device struct {
 	id         cluster.DeviceID
 	state      devState
 	near       int    // as Config.Near says
+	full       bool   // it answers, but had no room for what it has to keep
 	condemned  bool   // doubted, or failed in the open: the next attempt goes without it
 	settled    uint32 // the last epoch that settled it, as of its last fence
 	viewed     uint32 // the view list that it has

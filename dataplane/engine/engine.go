@@ -361,6 +361,7 @@ func (e *Engine) failed(d *device, r *chunk.Request) bool {
 		return false
 	case chunk.Full, chunk.Fenced:
 	default:
+		d.full = false
 		e.deviceFailed(d)
 	}
 	return true
@@ -369,6 +370,7 @@ func (e *Engine) failed(d *device, r *chunk.Request) bool {
 // lost is failed for requests that a device has to be able to carry out, full or not.
 func (e *Engine) lost(d *device, r *chunk.Request) bool {
 	if r.Status == chunk.Full {
+		d.full = true
 		e.deviceFailed(d)
 	}
 	return e.failed(d, r)

@@ -137,6 +137,9 @@ func (e *Engine) openAnswer(round int, d *device, r *chunk.Request, then func())
 	} else {
 		d.state = devDown
 	}
+	if r.Status != chunk.OK {
+		d.full = r.Status == chunk.Full
+	}
 	e.open.waiting--
 	e.gathered()
 }

@@ -9,6 +9,7 @@ import (
 // Stats tells how far the volume is from resting at its homes.
 type Stats struct {
 	Down     []cluster.DeviceID // devices that do not answer, or are on their way back
+	Full     []cluster.DeviceID // devices that answer, but have no room for what they have to keep of the volume
 	Away     int                // journal entries
 	Stale    int                // of these, columns of pages that do not count
 	MovingTo uint32             // number of the group table that the volume moves to; 0 when at rest
@@ -22,7 +23,10 @@ func (e *Engine) Stats() Stats {
 	s := Stats{Away: e.jour.count, Waiting: len(e.stuck) + len(e.lock.parked)}
 	for _, d := range e.order {
 		s.Bad += d.repair.left
-		if d.state == devDown || d.state == devAdmit {
+		switch {
+		case d.full && d.state != devUp: // it is asked again and again
+			s.Full = append(s.Full, d.id)
+		case d.state == devDown || d.state == devAdmit:
 			s.Down = append(s.Down, d.id)
 		}
 	}
@@ -43,8 +47,8 @@ func (e *Engine) Stats() Stats {
 // journal holds nothing, not even what is gone.
 func (e *Engine) AtRest() bool {
 	s := e.Stats()
-	return e.mode == modeServing && len(s.Down) == 0 && s.Away == 0 && s.MovingTo == 0 && s.Waiting == 0 &&
-		len(e.jour.pending) == 0 && e.jour.clean() && e.move.table == nil
+	return e.mode == modeServing && len(s.Down)+len(s.Full) == 0 && s.Away == 0 && s.MovingTo == 0 &&
+		s.Waiting == 0 && len(e.jour.pending) == 0 && e.jour.clean() && e.move.table == nil
 }
 
 // Quiet reports that ticks change nothing before something else happens: there is nothing to heal, to walk

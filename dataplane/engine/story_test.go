@@ -546,6 +546,9 @@ func (s *story) state() {
 	for _, id := range x.Down {
 		text += ", " + s.world.name(id) + " down"
 	}
+	for _, id := range x.Full {
+		text += ", " + s.world.name(id) + " full"
+	}
 	for _, n := range []struct {
 		n    int
 		what string

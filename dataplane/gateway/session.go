@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -489,6 +490,9 @@ func (s *session) stats() cluster.VolumeStats {
 		Unrepaired: uint64(now.Bad), Disagreed: c.Disagreed, Compared: c.AuditPasses, Packed: packedPercent(&c)}
 	if s.serving.Load() {
 		st.State = "serving"
+	}
+	if len(now.Full) > 0 {
+		st.Reason = fmt.Sprintf("no room for its metadata on devices %v", now.Full)
 	}
 	return st
 }

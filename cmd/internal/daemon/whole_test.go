@@ -29,6 +29,7 @@ type whole struct {
 	t      testing.TB
 	ctx    context.Context
 	o      Options
+	p      *process
 	c      *client.Client
 	token  string
 	volume wire.Volume
@@ -44,7 +45,7 @@ func newWholeOn(t testing.TB, o Options, device uint64) *whole {
 	t.Helper()
 	o.First.Bootstrap, o.NewDataPlane = true, NewNode
 	w := &whole{t: t, ctx: testContext(t), o: o}
-	start(t, o)
+	w.p = start(t, o)
 	waitUp(t, w.ctx, o)
 	w.c = admin(t, o)
 	raw, err := os.ReadFile(filepath.Join(o.DataDir, tokenFile))
