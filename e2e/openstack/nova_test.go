@@ -33,7 +33,7 @@ type compute struct {
 // machine by a stand-in for its kernel (package loophost).
 func TestNova(t *testing.T) {
 	host := loophost.Start(t)
-	storage := cluster.Start(t, cluster.Options{DiskSize: 2 * gib})
+	storage := cluster.Start(t, cluster.Options{DiskSize: 4 * gib}) // a third of it is kept for rebuilds
 	var endpoints []string
 	for _, n := range storage.Nodes {
 		endpoints = append(endpoints, n.REST)
