@@ -162,6 +162,23 @@ func checkQuery(c *gin.Context, known []string) error {
 	return nil
 }
 
+// checkHeaders refuses a precondition or a key that says nothing, as of a script whose variable is empty: the
+// call would do just what it was to prevent.
+func checkHeaders(c *gin.Context, conditional bool) error {
+	for _, name := range []string{"If-Match", idempotencyKey} {
+		switch sent := c.Request.Header.Values(name); {
+		case len(sent) == 0:
+		case name == "If-Match" && !conditional:
+			return refuse(wire.InvalidField, name, "this call takes no precondition")
+		case len(sent) > 1:
+			return refuse(wire.InvalidField, name, "is given %d times", len(sent))
+		case sent[0] == "":
+			return refuse(wire.InvalidField, name, "must not be empty")
+		}
+	}
+	return nil
+}
+
 // checkFilter refuses what no resource can have: a mistyped filter would find nothing and not say why.
 func checkFilter(name, value string) error {
 	most := map[string]int{"name": 255, "subject": 255, "kind": 64, "metadata": 1024}[name]

@@ -142,8 +142,8 @@ func (s *Server) handler(r route) gin.HandlerFunc {
 		if err := checkQuery(c, r.query); err != nil {
 			return err
 		}
-		if !r.conditional && c.GetHeader("If-Match") != "" {
-			return refuse(wire.InvalidField, "If-Match", "this call takes no precondition")
+		if err := checkHeaders(c, r.conditional); err != nil {
+			return err
 		}
 		if r.method == http.MethodPost && !r.public {
 			return s.once(c, func() error { return r.do(s, c) })
