@@ -57,7 +57,9 @@ func TestVolumesWithoutRoom(t *testing.T) {
 		return nil
 	})
 	t.Logf("%d of %d are served", len(have), volumes+1)
-	for _, v := range have[:len(have)/2] {
+	// A device refuses new volumes before its room is used up, so it may have had more than it would take anew:
+	// nearly all of them go.
+	for _, v := range have[:len(have)-10] {
 		if err := w.c.DeleteVolume(w.ctx, v.ID, ""); err != nil {
 			t.Fatal(err)
 		}
