@@ -122,10 +122,15 @@ func (h *hosting) do(opcode uint8, stamp uint64) uint64 {
 	defer func() { h.slowest = max(h.slowest, time.Since(began)) }()
 	for {
 		for n := cluster.NodeID(1); n <= nodes; n++ {
-			if g := h.w.gateway(n); g == nil || g.Volume(key()) == nil {
+			g := h.w.gateway(n)
+			if g == nil {
 				continue
 			}
-			c := h.w.host(n, opcode, stamp)
+			v := g.Volume(key())
+			if v == nil {
+				continue
+			}
+			c := hand(v, opcode, 0, stamp)
 			select {
 			case <-c.done:
 			case <-time.After(hostPatience): // the node is dead, and so is the connection

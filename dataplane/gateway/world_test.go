@@ -520,6 +520,11 @@ func (w *world) host(n cluster.NodeID, opcode uint8, stamp uint64) *command {
 
 // hostAt hands over one on any block.
 func (w *world) hostAt(n cluster.NodeID, opcode uint8, block, stamp uint64) *command {
+	return hand(w.volume(n), opcode, block, stamp)
+}
+
+// hand hands a command to a volume, perhaps of a gateway that has died since.
+func hand(v *Volume, opcode uint8, block, stamp uint64) *command {
 	c := &command{done: make(chan struct{}), data: make([]byte, cluster.BlockSize)}
 	binary.LittleEndian.PutUint64(c.data, stamp)
 	var cmd nvme.Command
@@ -527,7 +532,7 @@ func (w *world) hostAt(n cluster.NodeID, opcode uint8, block, stamp uint64) *com
 	cmd.SetNSID(1)
 	cmd.SetSLBA(block * (cluster.BlockSize / cluster.LBASize))
 	cmd.SetNLB(cluster.BlockSize / cluster.LBASize)
-	w.volume(n).Submit(nvmet.NewRequest(cmd, c.data,
+	v.Submit(nvmet.NewRequest(cmd, c.data,
 		func(_ *nvmet.Request, st nvme.Status, _, _ uint32) {
 			c.status, c.when = st, time.Now()
 			close(c.done)
