@@ -87,10 +87,10 @@ func TestAVolumeAtRestIsLeftAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		started(w)
 		awake := func() bool {
-			g := w.gateway(1)
+			g, v := w.gateway(1), w.volume(1) // before the lock, which comes after that of the gateway
 			g.rota.Lock()
 			defer g.rota.Unlock()
-			return w.volume(1).place.roused
+			return v.place.roused
 		}
 		w.until("at rest", func() bool { return !awake() })
 		pass(rotaTurns * tickEvery)
