@@ -19,8 +19,8 @@ const rotaTurns = 100
 
 // rota is which volumes are to be looked at next.
 type rota struct {
-	sync.Mutex // the last that is locked: who holds it takes no other
-	roused []*Volume // since the last turn
+	sync.Mutex           // the last that is locked: who holds it takes no other
+	roused     []*Volume // since the last turn
 	// touched were roused since they were told of (Gateway.Stats).
 	touched map[*Volume]struct{}
 }
