@@ -182,24 +182,36 @@ func (m *Manager) noteStats(t *store.Txn, was, is *cluster.NodeStats) {
 			m.noteDevice(t, before[d.Device], d)
 		}
 	}
-	for _, d := range sortedKeys(is.Down) {
-		if was.Down[d] == 0 {
-			m.note(t, wire.Warning, "device.unreachable", about("device", d), "",
-				"device %d does not answer %d volumes of node %d", d, is.Down[d], is.Node)
-		}
+	gone, back := onlyIn(is.Down, was.Down), onlyIn(was.Down, is.Down)
+	for _, d := range gone[:min(len(gone), toldMost)] {
+		m.note(t, wire.Warning, "device.unreachable", about("device", d), "",
+			"device %d does not answer %d volumes of node %d", d, is.Down[d], is.Node)
 	}
-	for _, d := range sortedKeys(was.Down) {
-		if is.Down[d] == 0 {
-			m.note(t, wire.Info, "device.reachable", about("device", d), "",
-				"device %d answers the volumes of node %d again", d, is.Node)
-		}
+	if more := len(gone) - toldMost; more > 0 {
+		m.note(t, wire.Warning, "device.unreachable", about("node", is.Node), "",
+			"%d more devices do not answer volumes of node %d", more, is.Node)
+	}
+	for _, d := range back[:min(len(back), toldMost)] {
+		m.note(t, wire.Info, "device.reachable", about("device", d), "",
+			"device %d answers the volumes of node %d again", d, is.Node)
+	}
+	if more := len(back) - toldMost; more > 0 {
+		m.note(t, wire.Info, "device.reachable", about("node", is.Node), "",
+			"%d more devices answer the volumes of node %d again", more, is.Node)
 	}
 }
 
-func sortedKeys(m map[cluster.DeviceID]int) []cluster.DeviceID {
-	out := make([]cluster.DeviceID, 0, len(m))
-	for d := range m {
-		out = append(out, d)
+// toldMost bounds the devices that are lost, or come back, with an event of their own: when a rack goes, one
+// transaction has to hold all that a node says.
+const toldMost = 16
+
+// onlyIn lists the devices that one of two publications counts and the other does not, by number.
+func onlyIn(one, other map[cluster.DeviceID]int) []cluster.DeviceID {
+	var out []cluster.DeviceID
+	for d := range one {
+		if other[d] == 0 {
+			out = append(out, d)
+		}
 	}
 	slices.Sort(out)
 	return out

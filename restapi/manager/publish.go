@@ -104,7 +104,7 @@ func addSlices(t *store.Txn, was, is *cluster.NodeStats, slices map[uint32]store
 		if was.Slices[n] == is.Slices[n] {
 			continue
 		}
-		p, full := slices[n], len(t.Put)+len(t.Delete) == store.MaxOps-1
+		p, full := slices[n], len(t.Put)+len(t.Delete) >= store.MaxOps-1
 		if full || bytes > 0 && bytes+len(p.Value) > publishedAtOnce {
 			return sums, true
 		}
