@@ -74,7 +74,8 @@ func TestPublishVeryManyVolumes(t *testing.T) {
 	for _, e := range news.Items {
 		kinds[e.Kind]++
 	}
-	if err != nil || kinds["device.unreachable"] != 17 || kinds["device.reachable"] != 17 { // 16, and one of the others
+	const told = 17 // of 16, and of the others
+	if err != nil || kinds["device.unreachable"] != told || kinds["device.reachable"] != told {
 		t.Errorf("%v, %v", kinds, err)
 	}
 	st.Volumes = nil
@@ -104,7 +105,8 @@ func told(c *apitest.Cluster, after int64) (volumes, written int, last int64) {
 	return volumes, written, last
 }
 
-// TestARackGoes: hundreds of devices that are lost at the same moment, and come back, are told of all the same.
+// TestARackGoes: hundreds of devices that are lost at the same moment, and come back, are told of all the
+// same.
 func TestARackGoes(t *testing.T) {
 	c := apitest.NewOn(t, store.NewEtcd(etcdtest.Run(t).Client()))
 	c.Pool() // and nodes
