@@ -22,7 +22,7 @@ const (
 	openRetry = 2 * time.Second
 	// watchEvery is how often the open devices are asked whether they still work.
 	watchEvery = time.Second
-	// purgePace is the pause before the next purge: it looks at all volumes, however many were deleted.
+	// purgePace is the pause before a purge that was asked for during another: each looks at all volumes.
 	purgePace = time.Second
 	// purgeEvery is how long what late writes may have left of deleted volumes stays when no other is deleted.
 	purgeEvery = time.Minute
